@@ -1,0 +1,1 @@
+//! Who gets due tasks and when to wake, as pure decisions.

@@ -1,0 +1,34 @@
+//! The task state machine of z4: pure, deterministic, embeddable.
+//!
+//! A [`Machine`] holds tasks in a [`State`] and changes them by [`Command`]s.
+//! What a command does is a pure function of (state, stamp, command): the crate
+//! has no IO, no clock, no thread and no randomness; `now` is an argument
+//! wherever time matters. A server replicates the commands with Raft and every
+//! peer comes to the same state; a program that embeds the crate applies them
+//! itself (see `examples/embedded.rs`).
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`task`] | ids, names, the body of a task, where a task stands |
+//! | [`command`] | what can be asked of the machine, and what it answers |
+//! | [`state`] | rows, the [`View`] and [`State`] traits, [`MemState`] |
+//! | [`machine`] | apply: one command family per file |
+//! | [`dispatch`] | who gets due tasks and when to wake, as pure decisions |
+//! | [`invariants`] | what must hold at every index, as code |
+//! | [`limits`] | every limit of a request, in one place |
+//! | [`error`] | refusals, with stable codes |
+
+pub mod command;
+pub mod dispatch;
+pub mod error;
+pub mod invariants;
+pub mod limits;
+pub mod machine;
+pub mod state;
+pub mod task;
+
+pub use command::{Command, Outcome};
+pub use error::{Code, Refusal};
+pub use machine::{Event, Machine};
+pub use state::{MemState, State, View};
+pub use task::{Namespace, NamespaceId, TaskBody, TaskId};

@@ -1,0 +1,2 @@
+//! What every [`State`](super::State) must do, as one suite run on each
+//! implementation.

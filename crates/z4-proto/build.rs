@@ -1,0 +1,56 @@
+//! Generates the messages and service stubs from `proto/`.
+
+use std::path::Path;
+use std::{env, fs};
+
+fn main() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    let root = root.canonicalize().unwrap_or(root);
+    println!("cargo:rerun-if-changed={}", root.display());
+    let files = [
+        "z4/collection.proto",
+        "z4/admin.proto",
+        "z4/peer.proto",
+        "z4/log.proto",
+        "grpc/health.proto",
+        "grpc/reflection_v1.proto",
+        "grpc/reflection_v1alpha.proto",
+    ]
+    .map(|name| root.join(name).display().to_string());
+    protobuf_build::Builder::new()
+        .files(&files)
+        .includes(&[root.display().to_string()])
+        .include_google_protos()
+        .generate();
+    let out = Path::new(&env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join("protos");
+    untangle_client_names(&out.join("collection_grpc.rs"));
+}
+
+/// The stub generator calls the asynchronous client form of rpc `X` `x_async`,
+/// so `CreateTask` and `CreateTaskAsync` clash. The second is renamed to
+/// `create_task_accepted` here; names on the wire are not touched.
+fn untangle_client_names(stub: &Path) {
+    let text = fs::read_to_string(stub).expect("the generator wrote the stub");
+    let mut renamed = text.clone();
+    for (name, start, end) in [
+        ("create_task_async", "pub fn create_task_async_opt", "pub fn create_task_async_async_opt"),
+        (
+            "create_task_stream_async",
+            "pub fn create_task_stream_async_opt",
+            "pub fn create_task_stream_async_async_opt",
+        ),
+    ] {
+        let first = match renamed.find(start) {
+            Some(at) => at + start.len(),
+            None => continue,
+        };
+        let Some(from) = renamed[first..].find(start).map(|at| at + first) else {
+            continue;
+        };
+        let to = renamed[from..].find(end).map_or(renamed.len(), |at| at + from);
+        let accepted = name.replace("_async", "_accepted");
+        let section = renamed[from..to].replace(name, &accepted);
+        renamed.replace_range(from..to, &section);
+    }
+    fs::write(stub, renamed).expect("the stub is writable");
+}

@@ -1,0 +1,1 @@
+//! gRPC services, peer transport and client of z4.

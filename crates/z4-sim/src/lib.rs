@@ -1,0 +1,1 @@
+//! Deterministic simulator of a z4 cluster.

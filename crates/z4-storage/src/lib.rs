@@ -1,0 +1,1 @@
+//! RocksDB storage of z4: raft log, task state, snapshots.
