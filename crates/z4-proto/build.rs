@@ -31,26 +31,14 @@ fn main() {
 /// `create_task_accepted` here; names on the wire are not touched.
 fn untangle_client_names(stub: &Path) {
     let text = fs::read_to_string(stub).expect("the generator wrote the stub");
-    let mut renamed = text.clone();
-    for (name, start, end) in [
-        ("create_task_async", "pub fn create_task_async_opt", "pub fn create_task_async_async_opt"),
-        (
-            "create_task_stream_async",
-            "pub fn create_task_stream_async_opt",
-            "pub fn create_task_stream_async_async_opt",
-        ),
-    ] {
-        let first = match renamed.find(start) {
-            Some(at) => at + start.len(),
-            None => continue,
-        };
-        let Some(from) = renamed[first..].find(start).map(|at| at + first) else {
-            continue;
-        };
-        let to = renamed[from..].find(end).map_or(renamed.len(), |at| at + from);
-        let accepted = name.replace("_async", "_accepted");
-        let section = renamed[from..to].replace(name, &accepted);
-        renamed.replace_range(from..to, &section);
-    }
+    let (name, start) = ("create_task_async", "pub fn create_task_async_opt");
+    let end = "pub fn create_task_async_async_opt";
+    let second = text.match_indices(start).nth(1).map(|(at, _)| at);
+    let second = second.expect("the generator still makes the clash");
+    let end = text[second..]
+        .find(end)
+        .map_or(text.len(), |at| at + second);
+    let section = text[second..end].replace(name, "create_task_accepted");
+    let renamed = format!("{}{section}{}", &text[..second], &text[end..]);
     fs::write(stub, renamed).expect("the stub is writable");
 }

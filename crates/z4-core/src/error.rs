@@ -48,7 +48,10 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with a code and a message.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 
     /// A field is wrong: `field` as the client knows it, `rule` as "must …".

@@ -303,7 +303,14 @@ mod tests {
 
     #[test]
     fn bad_ids_name_the_field() {
-        for text in ["", "x", &"0".repeat(25), &"u".repeat(26), &"z".repeat(26), "é0000000000000000000000000"] {
+        for text in [
+            "",
+            "x",
+            &"0".repeat(25),
+            &"u".repeat(26),
+            &"z".repeat(26),
+            "é0000000000000000000000000",
+        ] {
             let refusal = text.parse::<TaskId>().expect_err(text);
             assert!(refusal.to_string().contains("task_id"), "{refusal}");
         }
@@ -321,8 +328,22 @@ mod tests {
 
     #[test]
     fn wall_time_clamps() {
-        assert_eq!(WallTime { seconds: -5, nanos: 0 }.as_ns(), 0);
-        assert_eq!(WallTime { seconds: i64::MAX, nanos: 0 }.as_ns(), u64::MAX);
+        assert_eq!(
+            WallTime {
+                seconds: -5,
+                nanos: 0
+            }
+            .as_ns(),
+            0
+        );
+        assert_eq!(
+            WallTime {
+                seconds: i64::MAX,
+                nanos: 0
+            }
+            .as_ns(),
+            u64::MAX
+        );
         assert_eq!(WallTime::from_ns(1_500_000_000).as_ns(), 1_500_000_000);
     }
 }

@@ -9,7 +9,9 @@ mod mem;
 mod rows;
 
 pub use mem::MemState;
-pub use rows::{MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RequestRow, Row, RowKey};
+pub use rows::{
+    MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RequestRow, Row, RowKey,
+};
 
 /// The store failed or holds what cannot be. The process must end: what is on
 /// disk is the truth, and what is in memory may have gone past it.

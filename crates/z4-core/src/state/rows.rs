@@ -60,7 +60,12 @@ impl RowKey {
     /// The due row of a task.
     #[must_use]
     pub fn due(namespace: NamespaceId, priority: Priority, due_at_ns: u64, id: TaskId) -> Self {
-        Self::Due { namespace, rank: rank(priority), due_at_ns, id }
+        Self::Due {
+            namespace,
+            rank: rank(priority),
+            due_at_ns,
+            id,
+        }
     }
 }
 
@@ -129,7 +134,10 @@ pub struct NamespaceConfig {
 
 impl Default for NamespaceConfig {
     fn default() -> Self {
-        Self { lease_ms: limits::LEASE_MS_DEFAULT, dedupe_ms: limits::DEDUPE_MS_DEFAULT }
+        Self {
+            lease_ms: limits::LEASE_MS_DEFAULT,
+            dedupe_ms: limits::DEDUPE_MS_DEFAULT,
+        }
     }
 }
 
