@@ -1,1 +1,39 @@
 //! Raft for z4: a pure replica and the threads that run it.
+//!
+//! The crate knows bytes and indexes, not tasks. [`Replica`] wraps raft-rs as a
+//! step function with no IO, clock, thread or randomness of its own; the
+//! [`runtime`] gives it a log, a state machine and a transport, each on its own
+//! thread; a simulator drives the same replica in one thread under a seed.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`replica`] | step(input, now) -> work |
+//! | [`proposals`] | the entry envelope: stamp and commands; replies by (term, index) |
+//! | [`membership`] | members, raft ids, removed ids; what a change does to them |
+//! | [`gate`] | which peer messages are let in |
+//! | [`log`] | the trait of the raft log |
+//! | [`machine`] | the trait of the replicated state machine |
+//! | [`transport`] | the trait of the way to other peers |
+//! | [`runtime`] | raft, log and apply threads on bounded channels |
+//! | [`limits`] | every bound of channels, batches and time-outs |
+
+pub mod error;
+pub mod gate;
+pub mod limits;
+pub mod log;
+pub mod machine;
+pub mod membership;
+pub mod metrics;
+pub mod proposals;
+pub mod replica;
+pub mod runtime;
+pub mod status;
+pub mod transport;
+
+pub use error::{ProposeError, ReadError};
+pub use machine::{Committed, StateMachine};
+pub use membership::{Change, Identity, Member, Membership};
+pub use replica::Replica;
+pub use runtime::Handle;
+pub use status::{Role, Status};
+pub use transport::Transport;

@@ -1,0 +1,1 @@
+//! Which peer messages are let in.

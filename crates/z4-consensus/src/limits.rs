@@ -1,0 +1,69 @@
+//! Every bound of channels, batches and time-outs of consensus, in one place.
+//! ARCHITECTURE.md has the bounds of all crates on one page.
+
+use std::time::Duration;
+
+/// Messages, proposals and notices that wait for the raft thread.
+pub const INBOX_LEN_MAX: usize = 8_192;
+/// Batches that wait for the log thread.
+pub const LOG_QUEUE_LEN_MAX: usize = 256;
+/// Batches that wait for the apply thread.
+pub const APPLY_QUEUE_LEN_MAX: usize = 256;
+/// Bytes of proposals between acceptance and reply; above it: Busy.
+pub const PROPOSAL_BYTES_MAX: usize = 128 << 20;
+/// Proposals between acceptance and reply; above it: Busy.
+pub const PROPOSAL_COUNT_MAX: usize = 65_536;
+/// Reads that wait for a confirmation; above it: Busy.
+pub const READ_COUNT_MAX: usize = 16_384;
+/// Largest command, in bytes: a message at its limit, re-encoded.
+pub const COMMAND_LEN_MAX: usize = 9 << 20;
+/// An entry is closed when its commands reach this size, in bytes.
+pub const ENTRY_LEN_TARGET: usize = 1 << 20;
+/// Most commands of one entry.
+pub const ENTRY_COMMAND_COUNT_MAX: usize = 4_096;
+/// Most task ids of one entry: what a task id has room for.
+pub const ENTRY_UNITS_MAX: u32 = 1 << 20;
+/// Appended but uncommitted bytes at a leader; above it: Busy.
+pub const UNCOMMITTED_BYTES_MAX: u64 = 64 << 20;
+/// Committed bytes handed to apply in one Ready.
+pub const COMMITTED_BYTES_PER_READY_MAX: u64 = 16 << 20;
+/// Largest append message, in bytes; one entry above it goes alone.
+pub const APPEND_BYTES_MAX: u64 = 1 << 20;
+/// Append messages in flight to one follower.
+pub const APPEND_INFLIGHT_MAX: usize = 256;
+/// Recent entries kept in memory for followers, in bytes, beyond those that
+/// are not yet durable.
+pub const ENTRY_CACHE_BYTES_MAX: usize = 64 << 20;
+/// A message may not name a term further ahead than this.
+pub const TERM_AHEAD_MAX: u64 = 1_000_000;
+/// Most entries of one message.
+pub const MESSAGE_ENTRY_COUNT_MAX: usize = 65_536;
+
+/// Length of a tick.
+pub const TICK: Duration = Duration::from_millis(50);
+/// Ticks between heartbeats.
+pub const HEARTBEAT_TICKS: usize = 2;
+/// Ticks without a leader before an election, at least; at most twice that.
+pub const ELECTION_TICKS: usize = 10;
+/// After a stall, this many missed ticks are made up for at most: a peer that
+/// slept must listen before it campaigns.
+pub const TICKS_AT_ONCE_MAX: u64 = 1;
+
+/// Log entries kept for followers that lag, if the log stays below the next
+/// limit.
+pub const LOG_KEEP_ENTRIES: u64 = 10_000;
+/// Bytes of log behind a follower beyond which it is given a snapshot instead.
+pub const LOG_KEEP_BYTES_MAX: u64 = 256 << 20;
+/// State is flushed, and the log cut, when this much log was applied since.
+pub const FLUSH_LOG_BYTES: u64 = 32 << 20;
+/// State is flushed at least this often while entries are applied.
+pub const FLUSH_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A learner this close to the end of the log is promoted.
+pub const PROMOTE_LAG_MAX: u64 = 128;
+/// A proposal or change waits this long for its outcome at most.
+pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A read is asked again, in a fresh context, this often.
+pub const READ_RETRY: Duration = Duration::from_millis(500);
+/// A read waits this long at most.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(5);

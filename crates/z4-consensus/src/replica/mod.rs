@@ -1,0 +1,5 @@
+//! step(input, now) -> work.
+
+/// The pure replica.
+#[derive(Debug)]
+pub struct Replica {}

@@ -1,0 +1,224 @@
+//! The way in: what services ask of a peer, from any thread, without blocking.
+
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, TrySendError};
+use raft::eraftpb::Message;
+
+use super::sink::{Accepted, Budget, Done, Sink};
+use crate::error::{ProposeError, ReadError};
+use crate::limits;
+use crate::membership::Change;
+use crate::status::{Role, Status};
+
+/// A command on its way into the log.
+pub struct Proposal<R> {
+    /// The encoded command.
+    pub command: Vec<u8>,
+    /// How many task ids it uses up of its entry.
+    pub units: u32,
+    /// Called when the leader has appended it; not called when it does not.
+    pub accepted: Option<Box<dyn FnOnce(Accepted) + Send>>,
+    /// Answered when it is committed and applied, or why not.
+    pub sink: Sink<Done<R>>,
+}
+
+/// Answer to a linearizable read: the index that is applied here and covers all
+/// that was acknowledged before the read was asked.
+pub(crate) type ReadAnswer = Box<dyn FnOnce(Result<u64, ReadError>) + Send>;
+
+/// What clients ask of the raft thread.
+pub(crate) enum Request<R> {
+    Propose(Proposal<R>),
+    Change(Change, Sink<()>),
+    Transfer(u64, Sink<()>),
+    Read {
+        deadline: Instant,
+        answer: ReadAnswer,
+    },
+    Stop,
+}
+
+/// What the network tells the raft thread.
+pub(crate) enum News {
+    /// A message from the authenticated member of this raft id.
+    Message {
+        from: u64,
+        message: Message,
+    },
+    /// A snapshot whose files have all arrived.
+    Snapshot {
+        from: u64,
+        message: Message,
+    },
+    Unreachable(u64),
+    SnapshotSent {
+        to: u64,
+        ok: bool,
+    },
+    /// Members say that this raft id was removed.
+    WasRemoved,
+}
+
+/// A peer, to the services around it. Cheap to clone.
+pub struct Handle<R> {
+    pub(crate) requests: Sender<Request<R>>,
+    pub(crate) news: Sender<News>,
+    pub(crate) status: Arc<RwLock<Arc<Status>>>,
+    pub(crate) budget: Arc<Budget>,
+}
+
+impl<R> Clone for Handle<R> {
+    fn clone(&self) -> Self {
+        Self {
+            requests: self.requests.clone(),
+            news: self.news.clone(),
+            status: Arc::clone(&self.status),
+            budget: Arc::clone(&self.budget),
+        }
+    }
+}
+
+impl<R> std::fmt::Debug for Handle<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle")
+            .field("status", &self.status())
+            .finish()
+    }
+}
+
+impl<R: Send + 'static> Handle<R> {
+    /// What the peer knew at its last step.
+    #[must_use]
+    pub fn status(&self) -> Arc<Status> {
+        match self.status.read() {
+            Ok(status) => Arc::clone(&status),
+            // A writer that panicked has replaced nothing or all of it.
+            Err(poisoned) => Arc::clone(&poisoned.into_inner()),
+        }
+    }
+
+    /// Proposes a command. The answer goes to the proposal's sink: the reply,
+    /// [`ProposeError::NotLeader`] and the like at once, `Superseded` or
+    /// `Unknown` after a change of leader. The sink always gets an answer, but
+    /// without a quorum it can take until there is one: callers bring their own
+    /// time-out.
+    pub fn propose(&self, mut proposal: Proposal<R>) {
+        let bytes = proposal.command.len();
+        if bytes > limits::COMMAND_LEN_MAX || proposal.units > limits::ENTRY_UNITS_MAX {
+            let limit = limits::COMMAND_LEN_MAX;
+            return proposal
+                .sink
+                .answer(Err(ProposeError::TooLarge { bytes, limit }));
+        }
+        let Some(held) = self.budget.take(bytes) else {
+            return proposal
+                .sink
+                .answer(Err(busy("the budget of proposals in flight")));
+        };
+        proposal.sink = proposal.sink.holding(held);
+        self.request(Request::Propose(proposal));
+    }
+
+    /// Proposes a change of members. One at a time: while one is under way,
+    /// others are answered `Busy`.
+    pub fn change(&self, change: Change, sink: Sink<()>) {
+        self.request(Request::Change(change, sink));
+    }
+
+    /// Hands leadership to the voter `to`; 0 picks the most caught-up one.
+    /// Answered when this peer follows another leader, `Busy` when the transfer
+    /// did not come about within an election time-out.
+    pub fn transfer_leader(&self, to: u64, sink: Sink<()>) {
+        self.request(Request::Transfer(to, sink));
+    }
+
+    /// Waits until this peer has applied all that was acknowledged anywhere
+    /// before this call (Raft thesis, section 6.4, read index in its safe
+    /// form), then answers with the applied index.
+    pub fn read_index(
+        &self,
+        timeout: Duration,
+        answer: impl FnOnce(Result<u64, ReadError>) + Send + 'static,
+    ) {
+        let deadline = Instant::now() + timeout.min(limits::READ_TIMEOUT);
+        self.request(Request::Read {
+            deadline,
+            answer: Box::new(answer),
+        });
+    }
+
+    fn request(&self, request: Request<R>) {
+        let refusal = match self.status().role {
+            Role::Waiting => Some((ProposeError::NotJoined, ReadError::NotJoined)),
+            Role::Removed => Some((ProposeError::Removed, ReadError::Removed)),
+            _ => None,
+        };
+        if let Some((propose, read)) = refusal {
+            return refuse(request, propose, read);
+        }
+        match self.requests.try_send(request) {
+            Ok(()) => {}
+            Err(TrySendError::Full(request)) => {
+                refuse(request, busy("the raft inbox"), ReadError::Busy);
+            }
+            Err(TrySendError::Disconnected(request)) => {
+                refuse(request, ProposeError::Stopping, ReadError::Stopping);
+            }
+        }
+    }
+
+    /// Hands in a message of the authenticated member `from`. `false` when it
+    /// was dropped because the inbox is full; Raft repeats what matters.
+    pub fn message(&self, from: u64, message: Message) -> bool {
+        self.news.try_send(News::Message { from, message }).is_ok()
+    }
+
+    /// Hands in a snapshot message of the authenticated member `from` whose
+    /// files are in place. `false` when the inbox is full: fail the transfer.
+    pub fn snapshot_received(&self, from: u64, message: Message) -> bool {
+        self.news.try_send(News::Snapshot { from, message }).is_ok()
+    }
+
+    /// Reports that the member `to` cannot be reached.
+    pub fn unreachable(&self, to: u64) {
+        // A hint; the next failure repeats it.
+        let _ = self.news.try_send(News::Unreachable(to));
+    }
+
+    /// Reports how a snapshot for the member `to` ended. Must be called once
+    /// for each; waits for room in the inbox.
+    pub fn snapshot_sent(&self, to: u64, ok: bool) {
+        // Fails only when the peer is stopping.
+        let _ = self.news.send(News::SnapshotSent { to, ok });
+    }
+
+    /// Reports that a member answered that this peer was removed.
+    pub fn was_removed(&self) {
+        let _ = self.news.try_send(News::WasRemoved);
+    }
+
+    /// Asks the peer to stop: leadership is handed over if possible, what is in
+    /// flight is finished or refused. [`Runtime::join`](super::Runtime::join)
+    /// waits for it.
+    pub fn stop(&self) {
+        let _ = self.requests.send(Request::Stop);
+    }
+}
+
+fn busy(what: &'static str) -> ProposeError {
+    ProposeError::Busy {
+        what,
+        retry_after_ms: 100,
+    }
+}
+
+fn refuse<R>(request: Request<R>, propose: ProposeError, read: ReadError) {
+    match request {
+        Request::Propose(proposal) => proposal.sink.answer(Err(propose)),
+        Request::Change(_, sink) | Request::Transfer(_, sink) => sink.answer(Err(propose)),
+        Request::Read { answer, .. } => answer(Err(read)),
+        Request::Stop => {}
+    }
+}

@@ -1,0 +1,58 @@
+//! What a peer knows of itself and its cluster, for info, health and routing.
+
+use std::collections::BTreeMap;
+
+use crate::membership::Membership;
+
+/// What part a peer plays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Role {
+    /// Not in a cluster; waits to be added.
+    #[default]
+    Waiting,
+    /// Follows a leader, or looks for one.
+    Follower,
+    /// Asks for votes.
+    Candidate,
+    /// Leads.
+    Leader,
+    /// Catches up before it votes.
+    Learner,
+    /// Was taken out of its cluster.
+    Removed,
+}
+
+/// What the leader knows of a member's log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Progress {
+    /// Highest index known to be there.
+    pub match_index: u64,
+    /// Heard of within an election time-out.
+    pub alive: bool,
+}
+
+/// A peer's state, as of the last step of its raft thread.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Status {
+    /// What it does.
+    pub role: Role,
+    /// Its number; 0 while it waits.
+    pub raft_id: u64,
+    /// Its term.
+    pub term: u64,
+    /// Raft id of the leader it knows; 0 for none.
+    pub leader: u64,
+    /// Leads, and has applied an entry of its own term: what it serves and
+    /// dispatches includes all that was ever acknowledged.
+    pub leader_ready: bool,
+    /// Highest index known to be committed.
+    pub commit_index: u64,
+    /// Highest index applied.
+    pub applied_index: u64,
+    /// Last index of its log.
+    pub last_index: u64,
+    /// The members, as of the committed log.
+    pub membership: Membership,
+    /// Known to the leader only: progress by raft id.
+    pub progress: BTreeMap<u64, Progress>,
+}
