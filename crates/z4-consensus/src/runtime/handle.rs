@@ -82,7 +82,9 @@ impl<R> Clone for Handle<R> {
 
 impl<R> std::fmt::Debug for Handle<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handle").field("status", &self.status).finish()
+        f.debug_struct("Handle")
+            .field("status", &self.status)
+            .finish()
     }
 }
 
