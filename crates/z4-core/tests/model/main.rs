@@ -160,8 +160,10 @@ impl Walk {
         }
         twin.apply_entry(self.index, self.stamp_ns, commands, &mut Vec::new())
             .unwrap();
-        let hash = |machine: &Machine<MemState>| state_hash(machine.state()).unwrap();
-        assert_eq!(hash(&twin), hash(&self.machine), "{at}");
+        if self.index % 16 == 0 {
+            let hash = |machine: &Machine<MemState>| state_hash(machine.state()).unwrap();
+            assert_eq!(hash(&twin), hash(&self.machine), "{at}");
+        }
         assert_eq!(twin.state(), self.machine.state(), "{at}");
         self.twin = Some(twin);
     }
@@ -196,10 +198,10 @@ impl Walk {
 
     fn command(&mut self) -> Command {
         match self.rng.gen_range(0..100) {
-            0..=29 => Command::CreateTasks(self.create()),
-            30..=59 => Command::LeaseTasks(self.lease()),
-            60..=84 => Command::AckTasks(self.refs()),
-            85..=92 => Command::ReleaseTasks(self.refs()),
+            0..=19 => Command::CreateTasks(self.create()),
+            20..=54 => Command::LeaseTasks(self.lease()),
+            55..=88 => Command::AckTasks(self.refs()),
+            89..=94 => Command::ReleaseTasks(self.refs()),
             _ => Command::ExpireLeases,
         }
     }
@@ -214,7 +216,7 @@ impl Walk {
             return self.creates[place].clone();
         }
         let request_id = match self.rng.gen_range(0..3) {
-            0 => format!("r{}", self.rng.gen_range(0..200)),
+            0 => format!("r{}", self.rng.gen_range(0..40)),
             _ => String::new(),
         };
         // None at all is against the rules.
