@@ -158,6 +158,10 @@ fn nothing_is_delivered_before_its_time_by_the_machine_clock() {
     assert_eq!(store.lease("a", 9), vec![]);
     store.now_ns = due_at_ns;
     assert_eq!(store.lease("a", 9).len(), 2);
+    // Nor on the way of a scan that takes what is due.
+    let made = [at(due_at_ns), at(due_at_ns + 1)].map(|due| store.create("a", due));
+    let grants = store.lease("a", 9);
+    assert_eq!((grants.len(), grants[0].id), (1, made[0].id));
 }
 
 #[test]
@@ -179,6 +183,10 @@ fn a_late_ack_with_an_old_token_changes_nothing() {
     store.apply(Command::ExpireLeases);
     let second = store.lease("a", 1).remove(0);
     assert_eq!((second.id, second.attempt), (first.id, 2));
+    let (_, status) = find_task(store.machine.state(), &space("a"), first.id)
+        .unwrap()
+        .unwrap();
+    assert_eq!(status.unwrap().failures, 1);
     assert!(second.token > first.token);
     assert!(!store.ack("a", &first), "the old token");
     assert!(store.exists("a", first.id));
