@@ -99,6 +99,15 @@ impl<R: Send + 'static> Handle<R> {
         }
     }
 
+    /// Publishes what the peer knows now.
+    pub(crate) fn publish(&self, status: Status) {
+        let status = Arc::new(status);
+        match self.status.write() {
+            Ok(mut shared) => *shared = status,
+            Err(poisoned) => *poisoned.into_inner() = status,
+        }
+    }
+
     /// Proposes a command. The answer goes to the proposal's sink: the reply,
     /// [`ProposeError::NotLeader`] and the like at once, `Superseded` or
     /// `Unknown` after a change of leader. The sink always gets an answer, but
