@@ -289,6 +289,12 @@ impl Peer {
         format!("127.0.0.1:{}", self.metrics.number())
     }
 
+    /// The folder that holds both data directories, as text.
+    #[must_use]
+    pub fn folder_text(&self) -> String {
+        self.folder.path().display().to_string()
+    }
+
     /// `Z4_DB_DATA_DIR`.
     #[must_use]
     pub fn db_folder(&self) -> PathBuf {
