@@ -78,6 +78,7 @@ pub fn run(plan: &Plan) -> Result<Report, String> {
         lead: Duration::from_secs(15),
         streams: 3,
         seed: plan.seed,
+        grace: Duration::from_secs(10),
     };
     report.add_part("lateness", lateness::run(&idle, &late)?);
     Ok(report)

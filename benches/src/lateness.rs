@@ -18,8 +18,6 @@ use crate::stream;
 
 /// Creates in flight while the tasks are made.
 const WINDOW: usize = 512;
-/// How long after the last due time a task is waited for.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// What to measure.
 pub struct Plan {
@@ -33,6 +31,8 @@ pub struct Plan {
     pub streams: usize,
     /// Seed of the times.
     pub seed: u64,
+    /// How long after the last due time a task is waited for.
+    pub grace: Duration,
 }
 
 /// A task as it came: its number and time, and when it came.
@@ -83,7 +83,7 @@ pub fn run(place: &Place, plan: &Plan) -> Result<Report, String> {
     })?;
     let cpu = (place.cpu_time(), peer::cpu_time(std::process::id()));
     let start = Instant::now();
-    wait(&seen, plan.tasks, spare + plan.over + GRACE);
+    wait(&seen, plan.tasks, spare + plan.over + plan.grace);
     let took = start.elapsed();
     let mut report = Report::default();
     report.add("tasks", plan.tasks).add("seed", plan.seed);

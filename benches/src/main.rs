@@ -1,5 +1,9 @@
 //! `z4-load`: puts load on z4 and prints what it measured.
 
+#[cfg(test)]
+mod checks;
+#[cfg(test)]
+mod fake;
 mod faults;
 mod figures;
 mod first_create;
@@ -21,6 +25,9 @@ use structopt::StructOpt;
 use crate::faults::Fault;
 use crate::place::Place;
 use crate::report::{Form, Report};
+
+/// How long tasks that are missing at the end are waited for.
+const GRACE: Duration = Duration::from_secs(30);
 
 arg_enum! {
     /// How creates are sent.
@@ -202,6 +209,7 @@ fn run(command: Command, report: &mut Report) -> Result<(), String> {
                 lead: length(lead_seconds)?,
                 streams,
                 seed: seed(given),
+                grace: GRACE,
             };
             *report = lateness::run(&Place::open(&target), &plan)?;
         }
@@ -217,6 +225,7 @@ fn run(command: Command, report: &mut Report) -> Result<(), String> {
                 rate,
                 producers: producers.max(1),
                 seed: seed(given),
+                grace: GRACE,
             };
             return soak::run(&Place::open(&target), &plan, report);
         }

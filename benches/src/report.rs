@@ -30,13 +30,19 @@ impl Report {
 
     /// Adds the figures of another report, as a part with a name.
     pub fn add_part(&mut self, name: &str, part: Report) -> &mut Self {
-        self.add(name, Value::Object(part.0))
+        self.add(name, part.into_value())
+    }
+
+    /// The figures as JSON.
+    #[must_use]
+    pub fn into_value(self) -> Value {
+        Value::Object(self.0)
     }
 
     /// Prints it to standard output.
     pub fn print(&self, form: Form) {
         match form {
-            Form::Json => println!("{:#}", Value::Object(self.0.clone())),
+            Form::Json => println!("{:#}", self.clone().into_value()),
             Form::Text => print_text(&self.0, 0),
         }
     }

@@ -10,9 +10,6 @@ use z4_e2e::{wait, Client, Reader};
 use crate::place::Place;
 use crate::report::Report;
 
-/// How long the last tasks are waited for.
-const GRACE: Duration = Duration::from_secs(30);
-
 /// What to do.
 pub struct Plan {
     /// For how long creates are made.
@@ -23,6 +20,8 @@ pub struct Plan {
     pub producers: usize,
     /// Seed of the namespace's name: a run does not see the tasks of another.
     pub seed: u64,
+    /// How long the last tasks are waited for.
+    pub grace: Duration,
 }
 
 /// Runs and audits.
@@ -46,7 +45,7 @@ pub fn run(place: &Place, plan: &Plan, report: &mut Report) -> Result<(), String
     let told = load.finish();
     let have = || readers.iter().map(Reader::count).sum::<usize>();
     // Time up is no error here: the audit says what is missing.
-    let _ = wait::within(GRACE, || {
+    let _ = wait::within(plan.grace, || {
         wait::check(have() >= told.acked.len(), String::new)
     });
     thread::sleep(Duration::from_millis(500));
