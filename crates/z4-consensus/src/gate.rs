@@ -1,1 +1,0 @@
-//! Which peer messages are let in.
