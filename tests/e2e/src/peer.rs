@@ -86,6 +86,7 @@ impl Peer {
 
     /// A running peer that answers.
     #[must_use]
+    #[track_caller]
     pub fn started(spec: PeerSpec) -> Self {
         let mut peer = Self::new(spec);
         peer.start();
@@ -212,6 +213,7 @@ impl Peer {
     ///
     /// # Panics
     /// When it ends, or does not answer within 20 s.
+    #[track_caller]
     pub fn wait_answers(&mut self) {
         let result = wait::within(START_LIMIT, || {
             self.fail_if_ended();
@@ -226,6 +228,7 @@ impl Peer {
     ///
     /// # Panics
     /// When it ends, or is not ready within 20 s.
+    #[track_caller]
     pub fn wait_ready(&mut self) {
         let address = self.metrics_address();
         let result = wait::within(START_LIMIT, || {
@@ -238,6 +241,7 @@ impl Peer {
         }
     }
 
+    #[track_caller]
     fn fail_if_ended(&mut self) {
         let ended = match &mut self.child {
             Some(child) => child.try_wait().ok().flatten(),

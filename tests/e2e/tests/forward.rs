@@ -29,7 +29,8 @@ fn followers_name_the_leader_and_the_leader_nobody() {
             peer.spec.id
         );
         for asynchronous in [false, true] {
-            let answers = crate::streams::pipeline(&client, std::slice::from_ref(&request), asynchronous);
+            let answers =
+                crate::streams::pipeline(&client, std::slice::from_ref(&request), asynchronous);
             assert_eq!(answers.len(), 1);
             assert_eq!(
                 answers[0].get_forwarded_to(),

@@ -30,7 +30,7 @@ fn removed_peer_says_so(cluster: &Cluster, n: usize) {
 }
 
 #[test]
-fn a_follower_leaves_and_disturbs_nobody() {
+fn a_follower_leaves_and_says_so() {
     let mut cluster = Cluster::three();
     let leader = cluster.wait_leader();
     let gone = cluster.others(leader)[0];
@@ -39,19 +39,32 @@ fn a_follower_leaves_and_disturbs_nobody() {
     client.remove_member(&id).expect("it is removed");
     assert_eq!(client.info().unwrap().get_members().len(), 2);
     removed_peer_says_so(&cluster, gone);
-    // It comes back without knowing, and must neither lead nor raise the term.
     cluster.peers[gone].kill();
+    let done = cluster.peers[gone].run_to_end();
+    let said = format!("{}{}", done.stdout, done.stderr);
+    assert!(
+        done.code > 0 && said.contains("removed"),
+        "a start with its old data: {said}"
+    );
+}
+
+#[test]
+fn a_peer_that_missed_its_removal_learns_it_and_disturbs_nobody() {
+    let mut cluster = Cluster::three();
+    let leader = cluster.wait_leader();
+    let gone = cluster.others(leader)[0];
+    let id = cluster.peers[gone].spec.id.clone();
+    let client = cluster.peers[leader].client();
+    cluster.peers[gone].kill();
+    client.remove_member(&id).expect("it is removed");
+    let term = client.info().unwrap().get_term();
+    let others = cluster.others(gone);
+    let stays: Vec<_> = others.iter().map(|n| cluster.peers[*n].client()).collect();
+    let load = Load::start(&stays, "stays", 2, Duration::from_millis(2));
     cluster.peers[gone].start();
     cluster.peers[gone].wait_answers();
-    let term = client.info().unwrap().get_term();
-    let stays: Vec<_> = cluster
-        .others(gone)
-        .iter()
-        .map(|n| cluster.peers[*n].client())
-        .collect();
-    let load = Load::start(&stays, "stays", 2, Duration::from_millis(2));
     let start = Instant::now();
-    // Three election time-outs.
+    // Three of the longest election time-outs.
     while start.elapsed() < Duration::from_secs(3) {
         load.wait_for_more(10, LIMIT);
     }
