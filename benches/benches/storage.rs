@@ -85,7 +85,7 @@ impl Bench {
     fn apply(&mut self, entry: Committed) -> Vec<Outcome> {
         let index = entry.position.index;
         let mut replies = self.machine.apply(vec![entry]).unwrap();
-        if index % FLUSH_ENTRY_COUNT == 0 {
+        if index.is_multiple_of(FLUSH_ENTRY_COUNT) {
             (self.flusher)().unwrap();
         }
         replies.pop().unwrap()
