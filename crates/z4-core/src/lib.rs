@@ -18,6 +18,7 @@
 //! | [`limits`] | every limit of a request, in one place |
 //! | [`error`] | refusals, with stable codes |
 
+mod check;
 pub mod command;
 pub mod dispatch;
 pub mod error;

@@ -237,6 +237,15 @@ pub struct TaskBody {
     pub priority: Priority,
 }
 
+impl TaskBody {
+    /// Bytes of payload and metadata.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let labels = self.metadata.iter().map(|(k, v)| k.len() + v.len());
+        (self.payload.len() + labels.sum::<usize>()) as u64
+    }
+}
+
 /// Proof of holding a lease: the log index of the entry that granted it.
 /// Strictly rising for one task, so an old token never fits a newer lease.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]

@@ -1,11 +1,32 @@
 //! Apply: the one place where something happens to a task.
 //!
-//! One command family per file. To be filled by its author; the signatures
-//! below are what the other crates call.
+//! | file | what |
+//! |---|---|
+//! | `create` | CreateTasks, and request ids |
+//! | `lease` | LeaseTasks |
+//! | `end` | AckTasks, ReleaseTasks |
+//! | `expire` | ExpireLeases |
+//! | `forget` | outdated request ids, a few with each entry |
+//! | `namespaces` | rows of namespaces in memory |
+//!
+//! What is kept in memory beside the store (namespaces, deadlines) is a copy of
+//! rows. It may save reads, but it never decides what is written: a replica
+//! that was opened a moment ago writes the same rows as one that runs for
+//! months.
 
-use crate::command::{Command, Grant, Outcome};
-use crate::state::{NamespaceRow, State, StateError};
-use crate::task::Namespace;
+mod create;
+mod end;
+mod expire;
+mod forget;
+mod lease;
+mod namespaces;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::namespaces::Namespaces;
+use crate::command::{Command, Grant, Outcome, Taker};
+use crate::state::{MetaRow, NamespaceRow, Row, RowKey, State, StateError};
+use crate::task::{Namespace, NamespaceId, Phase, TaskBody, TaskId, TaskStatus};
 
 /// What the shell around the machine should know after an entry: hints for
 /// dispatch and the grants for the consumers' streams. Never decides anything.
@@ -20,12 +41,15 @@ pub enum Event {
         due_at_ns: u64,
     },
     /// A lease command was applied: each taker learns its grants, none included
-    /// when nothing was due.
+    /// when nothing was due. A refused command makes no event.
     Leased {
         /// Which namespace.
         namespace: Namespace,
-        /// Stamp of the entry.
+        /// Machine time of the entry, in nanoseconds.
         stamp_ns: u64,
+        /// Whom the command named: tells the dispatcher which of its proposals
+        /// came back.
+        takers: Vec<Taker>,
         /// What was granted.
         grants: Vec<Grant>,
         /// Due tasks were left.
@@ -35,7 +59,7 @@ pub enum Event {
     Ended {
         /// Which namespace.
         namespace: Namespace,
-        /// Whose leases, and how many of each.
+        /// Whose leases, and how many of each, in the order of names.
         consumers: Vec<(String, u32)>,
     },
 }
@@ -44,6 +68,34 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Machine<S> {
     state: S,
+    meta: MetaRow,
+    namespaces: Namespaces,
+    /// The lease rows: (deadline, namespace, task).
+    deadlines: BTreeSet<(u64, NamespaceId, TaskId)>,
+    /// No request id is outdated before this time, in machine nanoseconds.
+    forget_next_ns: u64,
+}
+
+/// What the commands of one entry share.
+struct Entry<'a> {
+    /// Its place in the log; the token of the leases it grants.
+    index: u64,
+    /// As the leader stamped it: part of task ids, which the leader foretells.
+    entry_stamp_ns: u64,
+    /// Machine time: decides what is due and what has expired.
+    now_ns: u64,
+    /// The place that the next task takes.
+    ordinal: u32,
+    /// The earliest due time that was put into each namespace's index.
+    due: BTreeMap<NamespaceId, u64>,
+    events: &'a mut Vec<Event>,
+}
+
+impl Entry<'_> {
+    fn note_due(&mut self, namespace: NamespaceId, due_at_ns: u64) {
+        let earliest = self.due.entry(namespace).or_insert(due_at_ns);
+        *earliest = due_at_ns.min(*earliest);
+    }
 }
 
 impl<S: State> Machine<S> {
@@ -53,39 +105,112 @@ impl<S: State> Machine<S> {
     /// # Errors
     /// [`StateError`] when the store fails.
     pub fn open(state: S) -> Result<Self, StateError> {
-        Ok(Self { state })
+        let meta = match state.get(&RowKey::Meta)? {
+            Some(Row::Meta(meta)) => meta,
+            Some(_) => return Err(StateError("the meta row is of another kind".into())),
+            None => MetaRow::default(),
+        };
+        let namespaces = Namespaces::load(&state)?;
+        let mut deadlines = BTreeSet::new();
+        let (from, to) = RowKey::leases();
+        state.scan(&from, &to, &mut |key, _| {
+            if let RowKey::Lease {
+                deadline_ns,
+                namespace,
+                id,
+            } = key
+            {
+                deadlines.insert((deadline_ns, namespace, id));
+            }
+            true
+        })?;
+        Ok(Self {
+            state,
+            meta,
+            namespaces,
+            deadlines,
+            forget_next_ns: 0,
+        })
     }
 
-    /// Applies the commands of one entry.
+    /// Applies the commands of one entry, in order, and gives each its outcome.
+    ///
+    /// `index` is the entry's place in the log, higher than any before and below
+    /// 2^44; `stamp_ns` the leader's stamp. Machine time becomes the greater of
+    /// itself and the stamp. Events are added to `events`. The rows of the entry
+    /// are whole in the store when the call returns, never between.
     ///
     /// # Errors
-    /// [`StateError`] when the store fails: the process must end.
+    /// [`StateError`] when the store fails or contradicts itself: the process
+    /// must end, for memory may have gone past the store.
     pub fn apply_entry(
         &mut self,
-        _index: u64,
-        _stamp_ns: u64,
-        _commands: Vec<Command>,
-        _events: &mut Vec<Event>,
+        index: u64,
+        stamp_ns: u64,
+        commands: Vec<Command>,
+        events: &mut Vec<Event>,
     ) -> Result<Vec<Outcome>, StateError> {
-        Ok(Vec::new())
+        self.meta.stamp_ns = self.meta.stamp_ns.max(stamp_ns);
+        let mut entry = Entry {
+            index,
+            entry_stamp_ns: stamp_ns,
+            now_ns: self.meta.stamp_ns,
+            ordinal: 0,
+            due: BTreeMap::new(),
+            events,
+        };
+        let mut outcomes = Vec::with_capacity(commands.len());
+        for command in commands {
+            // Refused or not: the leader foretold ids by counting alike.
+            let ordinal_next = entry.ordinal.saturating_add(command.units());
+            outcomes.push(self.apply(&mut entry, command)?);
+            entry.ordinal = ordinal_next;
+        }
+        self.forget_requests(entry.now_ns)?;
+        self.namespaces.flush(&mut self.state);
+        self.state.put(RowKey::Meta, Row::Meta(self.meta.clone()));
+        for (id, due_at_ns) in entry.due {
+            if let Some(name) = self.namespaces.name(id) {
+                entry.events.push(Event::Due {
+                    namespace: name.clone(),
+                    due_at_ns,
+                });
+            }
+        }
+        Ok(outcomes)
+    }
+
+    fn apply(&mut self, entry: &mut Entry<'_>, command: Command) -> Result<Outcome, StateError> {
+        if let Err(refusal) = command.check() {
+            return Ok(Outcome::Refused(refusal));
+        }
+        match command {
+            Command::CreateTasks(create) => self.create(entry, create),
+            Command::LeaseTasks(lease) => self.lease(entry, lease),
+            Command::AckTasks(refs) => self.end(entry, refs, end::How::Ack),
+            Command::ReleaseTasks(refs) => self.end(entry, refs, end::How::Release),
+            Command::ExpireLeases => self.expire(entry),
+        }
     }
 
     /// Machine time in nanoseconds: the greatest stamp applied.
     #[must_use]
     pub fn stamp_ns(&self) -> u64 {
-        0
+        self.meta.stamp_ns
     }
 
     /// The earliest deadline of a live lease, in machine nanoseconds: when the
     /// machine needs a pulse.
     #[must_use]
     pub fn lease_deadline_next_ns(&self) -> Option<u64> {
-        None
+        self.deadlines
+            .first()
+            .map(|(deadline_ns, _, _)| *deadline_ns)
     }
 
     /// The namespaces, in the order of their names.
     pub fn namespaces(&self) -> impl Iterator<Item = (&Namespace, &NamespaceRow)> {
-        std::iter::empty()
+        self.namespaces.iter()
     }
 
     /// The store.
@@ -102,5 +227,58 @@ impl<S: State> Machine<S> {
     /// Gives the store back.
     pub fn into_state(self) -> S {
         self.state
+    }
+
+    fn body(&self, namespace: NamespaceId, id: TaskId) -> Result<TaskBody, StateError> {
+        match self.state.get(&RowKey::Body(namespace, id))? {
+            Some(Row::Body(body)) => Ok(body),
+            _ => Err(StateError(format!("task {id} has a place but no body"))),
+        }
+    }
+
+    fn status(&self, namespace: NamespaceId, id: TaskId) -> Result<Option<TaskStatus>, StateError> {
+        match self.state.get(&RowKey::Status(namespace, id))? {
+            Some(Row::Status(status)) => Ok(Some(status)),
+            Some(_) => Err(StateError(format!(
+                "the status of task {id} is of another kind"
+            ))),
+            None => Ok(None),
+        }
+    }
+
+    /// Puts a leased task back into the due index, at the time it was due.
+    fn put_back(
+        &mut self,
+        entry: &mut Entry<'_>,
+        namespace: NamespaceId,
+        id: TaskId,
+        due_at_ns: u64,
+        status: TaskStatus,
+    ) -> Result<(), StateError> {
+        let priority = self.body(namespace, id)?.priority;
+        let row = self.namespaces.edit(namespace)?;
+        row.counts.leased -= 1;
+        row.counts.pending += 1;
+        row.queues[usize::from(crate::state::rank(priority))].insert(due_at_ns, id);
+        let key = RowKey::due(namespace, priority, due_at_ns, id);
+        self.state.put(key, Row::Due { touched: true });
+        let status = TaskStatus {
+            phase: Phase::Waiting { due_at_ns },
+            ..status
+        };
+        self.state
+            .put(RowKey::Status(namespace, id), Row::Status(status));
+        entry.note_due(namespace, due_at_ns);
+        Ok(())
+    }
+
+    /// Takes the lease row of a task away, from the store and from memory.
+    fn drop_lease(&mut self, deadline_ns: u64, namespace: NamespaceId, id: TaskId) {
+        self.deadlines.remove(&(deadline_ns, namespace, id));
+        self.state.delete(&RowKey::Lease {
+            deadline_ns,
+            namespace,
+            id,
+        });
     }
 }

@@ -6,11 +6,14 @@
 
 pub mod contract;
 mod mem;
+mod reads;
 mod rows;
 
 pub use mem::MemState;
+pub use reads::{due_next_after, find_namespace, find_task};
 pub use rows::{
-    MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RequestRow, Row, RowKey,
+    rank, MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RequestRow, Row,
+    RowKey,
 };
 
 /// The store failed or holds what cannot be. The process must end: what is on

@@ -67,6 +67,50 @@ impl RowKey {
             id,
         }
     }
+
+    /// The key above every row of one due queue.
+    #[must_use]
+    pub fn queue_end(namespace: NamespaceId, rank: u8) -> Self {
+        Self::Due {
+            namespace,
+            rank: rank.saturating_add(1),
+            due_at_ns: 0,
+            id: TaskId::default(),
+        }
+    }
+
+    /// The range of all namespace rows; it may begin with the meta row.
+    #[must_use]
+    pub fn namespaces() -> (Self, Self) {
+        let end = Self::Body(NamespaceId(0), TaskId::default());
+        (Self::Meta, end)
+    }
+
+    /// The range of all lease rows.
+    #[must_use]
+    pub fn leases() -> (Self, Self) {
+        let start = Self::Lease {
+            deadline_ns: 0,
+            namespace: NamespaceId(0),
+            id: TaskId::default(),
+        };
+        let end = Self::Request {
+            namespace: NamespaceId(0),
+            request_id: String::new(),
+        };
+        (start, end)
+    }
+
+    /// The range of the request expiries from a time on.
+    #[must_use]
+    pub fn request_expiries(from_ns: u64) -> (Self, Self) {
+        let start = Self::RequestExpiry {
+            expires_at_ns: from_ns,
+            namespace: NamespaceId(0),
+            request_id: String::new(),
+        };
+        (start, Self::End)
+    }
 }
 
 /// Place of a priority in the due index: the highest is 0.
@@ -76,6 +120,9 @@ pub fn rank(priority: Priority) -> u8 {
 }
 
 /// A row. Which variant a key has is fixed: `Body` keys have `Body` rows, …
+// Namespace rows are the largest and pass through here once an entry; a box
+// would cost every other row's reader more than it saves.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Row {
     /// Of [`RowKey::Meta`].

@@ -1,0 +1,135 @@
+//! Whether a command keeps the limits: asked before it is proposed, so that the
+//! caller learns at once, and again when it is applied, so that nothing that
+//! came another way breaks the machine. The answer depends on the command only.
+
+use crate::command::{Command, CreateTasks, Due, LeaseRefs, LeaseTasks, NewTask};
+use crate::error::Refusal;
+use crate::limits;
+
+impl Command {
+    /// Checks every field against its limit.
+    ///
+    /// # Errors
+    /// [`Refusal`] with code `Invalid` that names the field and the limit; the
+    /// caller mends the request.
+    pub fn check(&self) -> Result<(), Refusal> {
+        match self {
+            Self::CreateTasks(create) => create.check(),
+            Self::LeaseTasks(lease) => lease.check(),
+            Self::AckTasks(refs) | Self::ReleaseTasks(refs) => refs.check(),
+            Self::ExpireLeases => Ok(()),
+        }
+    }
+}
+
+impl CreateTasks {
+    /// Checks every field against its limit.
+    ///
+    /// # Errors
+    /// [`Refusal`] with code `Invalid` that names the field and the limit.
+    pub fn check(&self) -> Result<(), Refusal> {
+        at_most(
+            "request_id",
+            self.request_id.len(),
+            limits::REQUEST_ID_LEN_MAX,
+        )?;
+        counted("tasks", self.tasks.len(), limits::CREATE_COUNT_MAX)?;
+        self.tasks.iter().try_for_each(NewTask::check)
+    }
+}
+
+impl NewTask {
+    /// Checks every field against its limit.
+    ///
+    /// # Errors
+    /// [`Refusal`] with code `Invalid` that names the field and the limit.
+    pub fn check(&self) -> Result<(), Refusal> {
+        at_most("payload", self.payload.len(), limits::PAYLOAD_LEN_MAX)?;
+        if self.metadata.len() > limits::METADATA_COUNT_MAX {
+            let rule = format!("must have at most {} entries", limits::METADATA_COUNT_MAX);
+            return Err(Refusal::invalid("metadata", rule));
+        }
+        let size = |(key, value): &(String, String)| key.len() + value.len();
+        let bytes = self.metadata.iter().map(size).sum();
+        at_most("metadata", bytes, limits::METADATA_LEN_MAX)?;
+        // The fingerprint of a request depends on the order: a map that was not
+        // sorted would make a retry look like another request.
+        if self.metadata.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
+            let rule = "must be sorted by key, with no key twice";
+            return Err(Refusal::invalid("metadata", rule));
+        }
+        self.due.check()
+    }
+}
+
+impl Due {
+    fn check(self) -> Result<(), Refusal> {
+        match self {
+            Self::Now => Ok(()),
+            Self::At(at) if !(0..1_000_000_000).contains(&at.nanos) => Err(Refusal::invalid(
+                "deliver_at.nanos",
+                "must be 0 to 999999999",
+            )),
+            Self::At(at) if at.seconds > limits::DELIVER_AT_SECONDS_MAX => Err(Refusal::invalid(
+                "deliver_at.seconds",
+                format!("must be at most {}", limits::DELIVER_AT_SECONDS_MAX),
+            )),
+            Self::At(_) => Ok(()),
+            Self::AfterSeconds(s) if (1..=limits::TTS_SECONDS_MAX as u64).contains(&s) => Ok(()),
+            Self::AfterSeconds(_) => Err(Refusal::invalid(
+                "tts_seconds",
+                format!("must be 1 to {}", limits::TTS_SECONDS_MAX),
+            )),
+        }
+    }
+}
+
+impl LeaseTasks {
+    /// Checks every field against its limit.
+    ///
+    /// # Errors
+    /// [`Refusal`] with code `Invalid` that names the field and the limit.
+    pub fn check(&self) -> Result<(), Refusal> {
+        counted("takers", self.takers.len(), limits::LEASE_TAKERS_MAX)?;
+        for taker in &self.takers {
+            if taker.consumer.is_empty() {
+                return Err(Refusal::invalid("consumer", "must not be empty"));
+            }
+            at_most("consumer", taker.consumer.len(), limits::CONSUMER_LEN_MAX)?;
+            if taker.room == 0 {
+                return Err(Refusal::invalid("room", "must be greater than 0"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LeaseRefs {
+    /// Checks every field against its limit.
+    ///
+    /// # Errors
+    /// [`Refusal`] with code `Invalid` that names the field and the limit.
+    pub fn check(&self) -> Result<(), Refusal> {
+        counted("leases", self.leases.len(), limits::ACK_COUNT_MAX)
+    }
+}
+
+fn at_most(field: &str, len: usize, max: usize) -> Result<(), Refusal> {
+    if len <= max {
+        return Ok(());
+    }
+    Err(Refusal::invalid(
+        field,
+        format!("is {len} bytes long; it must be at most {max} bytes"),
+    ))
+}
+
+fn counted(field: &str, count: usize, max: usize) -> Result<(), Refusal> {
+    if (1..=max).contains(&count) {
+        return Ok(());
+    }
+    Err(Refusal::invalid(
+        field,
+        format!("has {count} elements; it must have 1 to {max}"),
+    ))
+}

@@ -1,0 +1,239 @@
+//! LeaseTasks: due tasks go to consumers, in (priority, due time, id) order,
+//! dealt one each in turn.
+
+use super::{Entry, Event, Machine};
+use crate::command::{Grant, LeaseTasks, Outcome, Taker};
+use crate::limits;
+use crate::state::{Row, RowKey, State, StateError};
+use crate::task::{LeaseToken, Namespace, NamespaceId, Phase, Priority, TaskId, TaskStatus};
+
+const MS_NS: u64 = 1_000_000;
+
+/// A row taken out of the due index.
+struct Popped {
+    due_at_ns: u64,
+    id: TaskId,
+    touched: bool,
+}
+
+impl<S: State> Machine<S> {
+    pub(super) fn lease(
+        &mut self,
+        entry: &mut Entry<'_>,
+        lease: LeaseTasks,
+    ) -> Result<Outcome, StateError> {
+        let (grants, more) = self.grant(entry, &lease)?;
+        entry.events.push(Event::Leased {
+            namespace: lease.namespace,
+            stamp_ns: entry.now_ns,
+            takers: lease.takers,
+            grants: grants.clone(),
+            more,
+        });
+        Ok(Outcome::Leased { grants, more })
+    }
+
+    fn grant(
+        &mut self,
+        entry: &Entry<'_>,
+        lease: &LeaseTasks,
+    ) -> Result<(Vec<Grant>, bool), StateError> {
+        let room: u64 = lease.takers.iter().map(|t| u64::from(t.room)).sum();
+        let room = room.min(limits::LEASE_COUNT_MAX as u64) as usize;
+        let (popped, more) = self.pop_due(&lease.namespace, entry.now_ns, room)?;
+        let Some(row) = self.namespaces.get(&lease.namespace) else {
+            return Ok((Vec::new(), false));
+        };
+        let namespace = row.id;
+        let lease_ms = match lease.lease_ms {
+            0 => row.config.lease_ms,
+            asked => asked,
+        };
+        let deadline_ns = entry.now_ns.saturating_add(lease_ms.saturating_mul(MS_NS));
+        let mut deal = Deal::new(&lease.takers);
+        let mut grants = Vec::with_capacity(popped.len());
+        for task in popped {
+            let Some(consumer) = deal.next() else {
+                return Err(StateError(
+                    "more tasks were popped than there is room".into(),
+                ));
+            };
+            let token = LeaseToken(entry.index);
+            let attempt = self.mark_leased(namespace, &task, consumer, token, deadline_ns)?;
+            grants.push(Grant {
+                consumer: consumer.to_owned(),
+                id: task.id,
+                token,
+                deadline_ns,
+                due_at_ns: task.due_at_ns,
+                attempt,
+            });
+        }
+        if !grants.is_empty() {
+            let count = grants.len() as u64;
+            let counts = &mut self.namespaces.edit(namespace)?.counts;
+            counts.pending -= count;
+            counts.leased += count;
+            counts.deliveries += count;
+        }
+        Ok((grants, more))
+    }
+
+    /// Takes up to `room` due rows out of the index. Also says whether a due
+    /// row was left.
+    fn pop_due(
+        &mut self,
+        name: &Namespace,
+        now_ns: u64,
+        room: usize,
+    ) -> Result<(Vec<Popped>, bool), StateError> {
+        let mut popped = Vec::new();
+        let Some(row) = self.namespaces.get(name) else {
+            return Ok((popped, false));
+        };
+        let namespace = row.id;
+        for rank in 0..Priority::COUNT as u8 {
+            let Some(row) = self.namespaces.get(name) else {
+                break;
+            };
+            let head = &row.queues[usize::from(rank)];
+            if head.count == 0 || head.cursor.0 > now_ns {
+                continue;
+            }
+            let first = popped.len();
+            // The first row that stays.
+            let mut left = None;
+            let from = RowKey::Due {
+                namespace,
+                rank,
+                due_at_ns: head.cursor.0,
+                id: head.cursor.1,
+            };
+            let to = RowKey::queue_end(namespace, rank);
+            self.state.scan(&from, &to, &mut |key, row| {
+                let RowKey::Due { due_at_ns, id, .. } = key else {
+                    return true;
+                };
+                if due_at_ns > now_ns || popped.len() == room {
+                    left = Some((due_at_ns, id));
+                    return false;
+                }
+                popped.push(Popped {
+                    due_at_ns,
+                    id,
+                    touched: row == Row::Due { touched: true },
+                });
+                true
+            })?;
+            self.take_out(namespace, rank, &popped[first..], left)?;
+            if left.is_some_and(|(due_at_ns, _)| due_at_ns <= now_ns) {
+                return Ok((popped, true));
+            }
+        }
+        Ok((popped, false))
+    }
+
+    /// Deletes popped rows of one queue and moves its cursor up to the first row
+    /// that stays.
+    fn take_out(
+        &mut self,
+        namespace: NamespaceId,
+        rank: u8,
+        popped: &[Popped],
+        left: Option<(u64, TaskId)>,
+    ) -> Result<(), StateError> {
+        for task in popped {
+            self.state.delete(&RowKey::Due {
+                namespace,
+                rank,
+                due_at_ns: task.due_at_ns,
+                id: task.id,
+            });
+        }
+        let head = &mut self.namespaces.edit(namespace)?.queues[usize::from(rank)];
+        head.count = head
+            .count
+            .checked_sub(popped.len() as u64)
+            .ok_or_else(|| StateError("a due queue holds more rows than it counts".into()))?;
+        if let Some(place) = left {
+            head.cursor = place;
+        } else if head.count != 0 {
+            return Err(StateError(
+                "a due queue holds fewer rows than it counts".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Writes the lease and status rows of a task. Returns which delivery it is.
+    fn mark_leased(
+        &mut self,
+        namespace: NamespaceId,
+        task: &Popped,
+        consumer: &str,
+        token: LeaseToken,
+        deadline_ns: u64,
+    ) -> Result<u32, StateError> {
+        let (deliveries, failures) = if task.touched {
+            self.status(namespace, task.id)?
+                .map(|status| (status.deliveries, status.failures))
+                .ok_or_else(|| StateError(format!("task {} lost its status", task.id)))?
+        } else {
+            (0, 0)
+        };
+        let attempt = deliveries.saturating_add(1);
+        let status = TaskStatus {
+            phase: Phase::Leased {
+                consumer: consumer.to_owned(),
+                token,
+                deadline_ns,
+                due_at_ns: task.due_at_ns,
+            },
+            deliveries: attempt,
+            failures,
+        };
+        self.state
+            .put(RowKey::Status(namespace, task.id), Row::Status(status));
+        let key = RowKey::Lease {
+            deadline_ns,
+            namespace,
+            id: task.id,
+        };
+        self.state.put(key, Row::Lease);
+        self.deadlines.insert((deadline_ns, namespace, task.id));
+        Ok(attempt)
+    }
+}
+
+/// Deals one each in turn; who is full drops out.
+struct Deal<'a> {
+    /// Who still has room, and how much.
+    seats: Vec<(&'a str, u32)>,
+    turn: usize,
+}
+
+impl<'a> Deal<'a> {
+    fn new(takers: &'a [Taker]) -> Self {
+        let seat = |taker: &'a Taker| (taker.consumer.as_str(), taker.room);
+        Self {
+            seats: takers.iter().map(seat).collect(),
+            turn: 0,
+        }
+    }
+
+    fn next(&mut self) -> Option<&'a str> {
+        if self.turn >= self.seats.len() {
+            self.turn = 0;
+        }
+        let (consumer, room) = self.seats.get_mut(self.turn)?;
+        let consumer = *consumer;
+        *room -= 1;
+        if *room == 0 {
+            // The next one moves into this seat.
+            self.seats.remove(self.turn);
+        } else {
+            self.turn += 1;
+        }
+        Some(consumer)
+    }
+}
