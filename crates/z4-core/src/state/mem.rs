@@ -63,3 +63,13 @@ impl State for MemState {
         self.rows.remove(key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_contract() {
+        super::super::contract::run(MemState::new);
+    }
+}

@@ -1,1 +1,0 @@
-//! Who gets due tasks and when to wake, as pure decisions.

@@ -1,0 +1,373 @@
+//! Who gets due tasks and when to wake, as pure decisions.
+//!
+//! The leader's shell holds a [`Dispatcher`], tells it what happens, and proposes
+//! the commands that [`Dispatcher::poll`] gives. The dispatcher decides nothing
+//! about tasks: a lease is what the log says. It may be thrown away at any time
+//! and begin anew at another peer.
+//!
+//! # Credit
+//! A consumer says how many tasks it may have been given since it came
+//! (`allowed_total`). What it has been given is counted from the applied lease
+//! commands; what commands in flight may still give it is reserved. Room is the
+//! rest, so that credit cannot be exceeded, and a command that fails or grants
+//! less than it reserved gives all of it back.
+//!
+//! Up to [`IN_FLIGHT_MAX`] commands of one namespace are in flight at once: a
+//! task that falls due right after a proposal does not wait for its commit. Each
+//! command takes half of the room, so that the next one finds some; the last one
+//! takes the rest.
+//!
+//! # What idle costs
+//! Nothing. A namespace is looked at when a task is due, when a consumer gets
+//! room, or when a command comes back; a namespace without consumers is not held.
+
+mod pulse;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::pulse::Pulse;
+use self::queue::{InFlight, NextDue, Queue};
+use crate::command::{Command, Taker};
+use crate::machine::Event;
+use crate::state::{due_next_after, StateError, View};
+use crate::task::Namespace;
+
+/// Most lease commands of one namespace in flight.
+pub const IN_FLIGHT_MAX: usize = 4;
+/// Least time between two lease commands of one namespace, in nanoseconds:
+/// tasks that fall due together travel together.
+pub const COALESCE_NS: u64 = 500_000;
+/// How long a namespace rests after a proposal failed, in nanoseconds.
+pub const RETRY_NS: u64 = 10_000_000;
+/// After so long without an answer a command in flight counts as lost, in
+/// nanoseconds. A leader whose commands do not commit steps down long before.
+pub const LOST_AFTER_NS: u64 = 10_000_000_000;
+
+/// What a consumer says of itself. Replaces what it said before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerReport {
+    /// Its name, unique in the cluster and never used again.
+    pub consumer: String,
+    /// Whose tasks it takes.
+    pub namespace: Namespace,
+    /// How many tasks it has been given since it came, as applied at its peer.
+    pub received_total: u64,
+    /// How many it may have been given by now: `received_total` plus its room.
+    pub allowed_total: u64,
+    /// How long its leases last, in milliseconds; 0 for the namespace's setting.
+    pub lease_ms: u64,
+}
+
+/// What is to be done now, and when to ask again.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Poll {
+    /// To be proposed. Each lease command comes back as [`Event::Leased`] or
+    /// through [`Dispatcher::on_lease_failed`].
+    pub commands: Vec<Command>,
+    /// Machine time at which to poll again, in nanoseconds, unless something
+    /// happens before. `None`: only when something happens.
+    pub wake_at_ns: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Consumer {
+    namespace: Namespace,
+    lease_ms: u64,
+    allowed: u64,
+    /// Granted by applied commands.
+    given: u64,
+    /// What commands in flight may still grant.
+    reserved: u64,
+    /// Whether it stands in its queue's line.
+    in_line: bool,
+}
+
+impl Consumer {
+    fn room(&self) -> u64 {
+        self.allowed
+            .saturating_sub(self.given)
+            .saturating_sub(self.reserved)
+    }
+}
+
+/// The leader's dispatcher. See the [module](self).
+#[derive(Debug, Default)]
+pub struct Dispatcher {
+    leading: bool,
+    /// Machine time of the last poll, in nanoseconds.
+    now_ns: u64,
+    consumers: BTreeMap<String, Consumer>,
+    /// The namespaces that have consumers or commands in flight.
+    queues: BTreeMap<Namespace, Queue>,
+    /// When to look at which.
+    wakes: BTreeSet<(u64, Namespace)>,
+    pulse: Pulse,
+}
+
+impl Dispatcher {
+    /// A dispatcher of a peer that does not lead.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// This peer leads, at machine time `now_ns`. To be called once the first
+    /// entry of its term is applied, so that no lease of an older leader is on
+    /// its way; all consumers of the cluster must report anew after it.
+    pub fn become_leader(&mut self, now_ns: u64) {
+        self.step_down();
+        self.leading = true;
+        self.now_ns = now_ns;
+    }
+
+    /// This peer leads no more: forgets consumers and what is in flight.
+    pub fn step_down(&mut self) {
+        self.leading = false;
+        self.consumers.clear();
+        self.queues.clear();
+        self.wakes.clear();
+        self.pulse.forget_in_flight();
+    }
+
+    /// A consumer came, or its credit changed. Nothing at a peer that does not
+    /// lead.
+    pub fn consumer_report(&mut self, report: ConsumerReport) {
+        if !self.leading {
+            return;
+        }
+        let moved = |known: &Consumer| known.namespace != report.namespace;
+        if self.consumers.get(&report.consumer).is_some_and(moved) {
+            self.consumer_gone(&report.consumer);
+        }
+        let queue = self.queues.entry(report.namespace.clone()).or_default();
+        let consumer = match self.consumers.get_mut(&report.consumer) {
+            Some(known) => known,
+            None => {
+                queue.members += 1;
+                let fresh = Consumer {
+                    namespace: report.namespace.clone(),
+                    lease_ms: report.lease_ms,
+                    allowed: 0,
+                    given: report.received_total,
+                    reserved: queue.reserved_for(&report.consumer),
+                    in_line: false,
+                };
+                self.consumers
+                    .entry(report.consumer.clone())
+                    .or_insert(fresh)
+            }
+        };
+        consumer.lease_ms = report.lease_ms;
+        consumer.allowed = report.allowed_total;
+        // A peer may apply ahead of this one, but never more than is in flight.
+        // What is beyond was granted by an older leader while the peer lagged.
+        let proven = report.received_total.saturating_sub(consumer.reserved);
+        consumer.given = consumer.given.max(proven);
+        queue.line_up(&report.consumer, consumer);
+        self.rearm(&report.namespace);
+    }
+
+    /// A consumer left. What is in flight for it may still be granted; its peer
+    /// releases that.
+    pub fn consumer_gone(&mut self, consumer: &str) {
+        let Some(gone) = self.consumers.remove(consumer) else {
+            return;
+        };
+        if let Some(queue) = self.queues.get_mut(&gone.namespace) {
+            queue.members -= 1;
+            queue.ready.retain(|name| name != consumer);
+        }
+        self.rearm(&gone.namespace);
+    }
+
+    /// Something was applied. To be called with every event, in order, also by
+    /// a peer that does not lead.
+    pub fn on_event(&mut self, event: &Event) {
+        match event {
+            Event::Due {
+                namespace,
+                due_at_ns,
+            } => {
+                if let Some(queue) = self.queues.get_mut(namespace) {
+                    queue.next_due.lower(*due_at_ns);
+                }
+                self.rearm(namespace);
+            }
+            Event::Leased {
+                namespace,
+                stamp_ns,
+                takers,
+                grants,
+                more,
+            } => {
+                for grant in grants {
+                    if let Some(consumer) = self.consumers.get_mut(&grant.consumer) {
+                        consumer.given += 1;
+                    }
+                }
+                let at_ns = self.take_back(namespace, takers);
+                if let Some(queue) = self.queues.get_mut(namespace) {
+                    if *more {
+                        queue.next_due.lower(*stamp_ns);
+                    }
+                    // The clock was set back between the decision and the stamp:
+                    // what fell due between the two was not looked at.
+                    if let Some(at_ns) = at_ns.filter(|at_ns| at_ns > stamp_ns) {
+                        queue.next_due.lower(at_ns);
+                    }
+                }
+                self.rearm(namespace);
+            }
+            Event::Ended { .. } => {}
+        }
+    }
+
+    /// A lease command that [`poll`](Self::poll) gave was refused or lost.
+    pub fn on_lease_failed(&mut self, namespace: &Namespace, takers: &[Taker]) {
+        let Some(at_ns) = self.take_back(namespace, takers) else {
+            return;
+        };
+        if let Some(queue) = self.queues.get_mut(namespace) {
+            queue.next_due.lower(at_ns);
+            queue.rest_until(self.now_ns.saturating_add(RETRY_NS));
+        }
+        self.rearm(namespace);
+    }
+
+    /// The earliest deadline of a live lease
+    /// ([`Machine::lease_deadline_next_ns`](crate::Machine::lease_deadline_next_ns)),
+    /// after each run of entries; to be called before
+    /// [`on_expire_done`](Self::on_expire_done).
+    pub fn set_lease_deadline(&mut self, deadline_ns: Option<u64>) {
+        self.pulse.deadline_ns = deadline_ns;
+    }
+
+    /// The pulse that [`poll`](Self::poll) gave was applied. A pulse that was
+    /// refused or lost is proposed again after a second.
+    pub fn on_expire_done(&mut self) {
+        self.pulse.forget_in_flight();
+    }
+
+    /// Decides what to propose at machine time `now_ns`: the greater of the
+    /// clock and the greatest stamp known. `view` is the applied state.
+    ///
+    /// # Errors
+    /// [`StateError`] when the store fails: the process must end.
+    pub fn poll(&mut self, now_ns: u64, view: &impl View) -> Result<Poll, StateError> {
+        self.now_ns = self.now_ns.max(now_ns);
+        let now_ns = self.now_ns;
+        let mut commands = Vec::new();
+        if !self.leading {
+            return Ok(Poll::default());
+        }
+        if self.pulse.beats(now_ns) {
+            commands.push(Command::ExpireLeases);
+        }
+        let mut due = Vec::new();
+        while self.wakes.first().is_some_and(|(at, _)| *at <= now_ns) {
+            due.extend(self.wakes.pop_first());
+        }
+        for (_, namespace) in due {
+            if let Some(queue) = self.queues.get_mut(&namespace) {
+                queue.armed = None;
+            }
+            self.drop_lost(&namespace);
+            if let Some(command) = self.propose(&namespace, view)? {
+                commands.push(command);
+            }
+            self.rearm(&namespace);
+        }
+        let wake = self.wakes.first().map(|(at, _)| *at);
+        let wake_at_ns = wake.into_iter().chain(self.pulse.wake_at_ns()).min();
+        Ok(Poll {
+            commands,
+            wake_at_ns,
+        })
+    }
+
+    fn propose(
+        &mut self,
+        namespace: &Namespace,
+        view: &impl View,
+    ) -> Result<Option<Command>, StateError> {
+        let now_ns = self.now_ns;
+        let Some(queue) = self.queues.get_mut(namespace) else {
+            return Ok(None);
+        };
+        if queue.next_due == NextDue::Unknown {
+            queue.next_due = NextDue::of(due_next_after(view, namespace, None)?);
+        }
+        if !queue.may_propose(now_ns) {
+            return Ok(None);
+        }
+        let Some(lease) = queue.deal(namespace, &mut self.consumers) else {
+            return Ok(None);
+        };
+        queue.in_flight.push_back(InFlight {
+            at_ns: now_ns,
+            takers: lease.takers.clone(),
+        });
+        queue.rest_until(now_ns.saturating_add(COALESCE_NS));
+        // The command takes what is due by now.
+        queue.next_due = NextDue::of(due_next_after(view, namespace, Some(now_ns))?);
+        Ok(Some(Command::LeaseTasks(lease)))
+    }
+
+    /// Takes a command out of flight and gives its reservations back. Returns
+    /// when it was proposed; `None` when it is not one of this leader's.
+    fn take_back(&mut self, namespace: &Namespace, takers: &[Taker]) -> Option<u64> {
+        let queue = self.queues.get_mut(namespace)?;
+        let is_it = |flying: &InFlight| flying.takers == takers;
+        let place = queue.in_flight.iter().position(is_it)?;
+        let flying = queue.in_flight.remove(place)?;
+        for taker in &flying.takers {
+            let Some(consumer) = self.consumers.get_mut(&taker.consumer) else {
+                continue;
+            };
+            consumer.reserved = consumer.reserved.saturating_sub(u64::from(taker.room));
+            if consumer.namespace == *namespace {
+                queue.line_up(&taker.consumer, consumer);
+            }
+        }
+        Some(flying.at_ns)
+    }
+
+    /// Gives up on commands that nobody answered for.
+    fn drop_lost(&mut self, namespace: &Namespace) {
+        let now_ns = self.now_ns;
+        while let Some(flying) = self.queues.get(namespace).and_then(|q| {
+            let oldest = q.in_flight.front()?;
+            (oldest.lost_at_ns() <= now_ns).then(|| oldest.takers.clone())
+        }) {
+            if let Some(at_ns) = self.take_back(namespace, &flying) {
+                if let Some(queue) = self.queues.get_mut(namespace) {
+                    queue.next_due.lower(at_ns);
+                }
+            }
+        }
+    }
+
+    /// Sets the wake of a namespace to what it is now; forgets a namespace that
+    /// nobody waits for.
+    fn rearm(&mut self, namespace: &Namespace) {
+        let Some(queue) = self.queues.get_mut(namespace) else {
+            return;
+        };
+        let wake = queue.wake_at_ns();
+        if queue.armed != wake {
+            if let Some(old) = queue.armed {
+                self.wakes.remove(&(old, namespace.clone()));
+            }
+            if let Some(new) = wake {
+                self.wakes.insert((new, namespace.clone()));
+            }
+            queue.armed = wake;
+        }
+        if queue.members == 0 && queue.in_flight.is_empty() {
+            self.queues.remove(namespace);
+        }
+    }
+}

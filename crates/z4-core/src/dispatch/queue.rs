@@ -1,0 +1,177 @@
+//! One namespace as the dispatcher sees it: who waits, what is due next, what
+//! is in flight.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{Consumer, IN_FLIGHT_MAX, LOST_AFTER_NS};
+use crate::command::{LeaseTasks, Taker};
+use crate::limits;
+use crate::task::Namespace;
+
+/// When something is due that no command in flight takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum NextDue {
+    /// The store has to be asked.
+    #[default]
+    Unknown,
+    /// At this machine time, in nanoseconds.
+    At(u64),
+    /// Not until an event says so.
+    Never,
+}
+
+impl NextDue {
+    pub(super) fn of(due_at_ns: Option<u64>) -> Self {
+        due_at_ns.map_or(Self::Never, Self::At)
+    }
+
+    pub(super) fn lower(&mut self, due_at_ns: u64) {
+        *self = match *self {
+            Self::Unknown => Self::Unknown,
+            Self::At(known) => Self::At(known.min(due_at_ns)),
+            Self::Never => Self::At(due_at_ns),
+        };
+    }
+}
+
+/// A lease command between proposal and apply.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    /// Machine time at which it was decided, in nanoseconds.
+    pub(super) at_ns: u64,
+    /// Whom it names; their room is reserved.
+    pub(super) takers: Vec<Taker>,
+}
+
+impl InFlight {
+    pub(super) fn lost_at_ns(&self) -> u64 {
+        self.at_ns.saturating_add(LOST_AFTER_NS)
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// Consumers of the namespace.
+    pub(super) members: usize,
+    /// Those that may have room, each once, in the order of their turns.
+    pub(super) ready: VecDeque<String>,
+    pub(super) next_due: NextDue,
+    pub(super) in_flight: VecDeque<InFlight>,
+    /// The time under which it stands among the dispatcher's wakes.
+    pub(super) armed: Option<u64>,
+    /// No proposal before this machine time, in nanoseconds.
+    not_before_ns: u64,
+}
+
+impl Queue {
+    /// Lines a consumer up for a turn if it has room and is not in line yet.
+    pub(super) fn line_up(&mut self, name: &str, consumer: &mut Consumer) {
+        if consumer.room() > 0 && !consumer.in_line {
+            consumer.in_line = true;
+            self.ready.push_back(name.to_owned());
+        }
+    }
+
+    pub(super) fn rest_until(&mut self, at_ns: u64) {
+        self.not_before_ns = self.not_before_ns.max(at_ns);
+    }
+
+    /// What commands in flight may still grant a consumer.
+    pub(super) fn reserved_for(&self, consumer: &str) -> u64 {
+        let takers = self.in_flight.iter().flat_map(|flying| &flying.takers);
+        let its = takers.filter(|taker| taker.consumer == consumer);
+        its.map(|taker| u64::from(taker.room)).sum()
+    }
+
+    pub(super) fn may_propose(&self, now_ns: u64) -> bool {
+        let due = matches!(self.next_due, NextDue::At(at_ns) if at_ns <= now_ns);
+        due && self.in_flight.len() < IN_FLIGHT_MAX && self.not_before_ns <= now_ns
+    }
+
+    /// When to look at this namespace, in machine nanoseconds.
+    pub(super) fn wake_at_ns(&self) -> Option<u64> {
+        let lost = self.in_flight.front().map(InFlight::lost_at_ns);
+        let proposal = if self.ready.is_empty() || self.in_flight.len() >= IN_FLIGHT_MAX {
+            None
+        } else {
+            match self.next_due {
+                NextDue::Unknown => Some(self.not_before_ns),
+                NextDue::At(at_ns) => Some(at_ns.max(self.not_before_ns)),
+                NextDue::Never => None,
+            }
+        };
+        proposal.into_iter().chain(lost).min()
+    }
+
+    /// A command that names those whose turn it is, and reserves their room.
+    /// `None` when nobody has any.
+    pub(super) fn deal(
+        &mut self,
+        namespace: &Namespace,
+        consumers: &mut BTreeMap<String, Consumer>,
+    ) -> Option<LeaseTasks> {
+        let mut shares = self.shares(consumers);
+        let (_, lease_ms, _) = *shares.first()?;
+        // One command has one length of leases; the others have their turn when
+        // what is due is more than these take.
+        shares.retain(|(_, ms, _)| *ms == lease_ms);
+        let mut left = limits::LEASE_COUNT_MAX as u64;
+        let mut takers = Vec::with_capacity(shares.len());
+        let count = shares.len();
+        for (place, (name, _, share)) in shares.into_iter().enumerate() {
+            // Who takes less than an even part leaves more to those behind.
+            let even = left.div_ceil((count - place) as u64);
+            let room = share.min(even);
+            left -= room;
+            if let Some(consumer) = consumers.get_mut(&name) {
+                consumer.reserved += room;
+            }
+            takers.push(Taker {
+                consumer: name,
+                room: u32::try_from(room).unwrap_or(u32::MAX),
+            });
+        }
+        self.take_turns(&takers, consumers);
+        Some(LeaseTasks {
+            namespace: namespace.clone(),
+            takers,
+            lease_ms,
+        })
+    }
+
+    /// Those in line with room, the length of their leases, and the share of
+    /// their room that one command may take. Others leave the line.
+    fn shares(&mut self, consumers: &mut BTreeMap<String, Consumer>) -> Vec<(String, u64, u64)> {
+        let last = self.in_flight.len() + 1 >= IN_FLIGHT_MAX;
+        let mut shares = Vec::new();
+        self.ready.retain(|name| {
+            let Some(consumer) = consumers.get_mut(name) else {
+                return false;
+            };
+            let room = consumer.room();
+            consumer.in_line = room > 0;
+            if consumer.in_line && shares.len() < limits::LEASE_TAKERS_MAX {
+                let share = if last { room } else { room.div_ceil(2) };
+                shares.push((name.clone(), consumer.lease_ms, share));
+            }
+            consumer.in_line
+        });
+        shares
+    }
+
+    /// Moves those that were named to the end of the line, the first of them
+    /// last: it was dealt to first, and the next one is now. Who has no room
+    /// left leaves the line.
+    fn take_turns(&mut self, takers: &[Taker], consumers: &mut BTreeMap<String, Consumer>) {
+        let named: BTreeSet<_> = takers.iter().map(|taker| taker.consumer.as_str()).collect();
+        self.ready.retain(|name| !named.contains(name.as_str()));
+        let (first, rest) = takers.split_at(takers.len().min(1));
+        for taker in rest.iter().chain(first) {
+            if let Some(consumer) = consumers.get_mut(&taker.consumer) {
+                consumer.in_line = false;
+                self.line_up(&taker.consumer, consumer);
+            }
+        }
+    }
+}

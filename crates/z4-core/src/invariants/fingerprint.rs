@@ -1,0 +1,161 @@
+//! Rows as bytes for a fingerprint: every integer of fixed width, least byte
+//! first, every text with its length before it, every kind with its tag. The
+//! standard `Hash` is no help: what it feeds depends on the compiler.
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::command::CreatedTask;
+use crate::state::{Row, RowKey};
+use crate::task::{Phase, TaskBody, TaskId, TaskStatus, WallTime};
+
+pub(super) struct Fingerprint(pub(super) Xxh3);
+
+impl Fingerprint {
+    pub(super) fn row(&mut self, key: &RowKey, row: &Row) {
+        self.key(key);
+        match row {
+            Row::Meta(meta) => self.numbers(&[
+                1,
+                meta.stamp_ns,
+                u64::from(meta.namespace_next),
+                meta.forget_from_ns,
+            ]),
+            Row::Namespace(row) => {
+                let counts = &row.counts;
+                self.numbers(&[
+                    2,
+                    u64::from(row.id.0),
+                    row.config.lease_ms,
+                    row.config.dedupe_ms,
+                    counts.created,
+                    counts.pending,
+                    counts.leased,
+                    counts.done,
+                    counts.deliveries,
+                    counts.bytes,
+                ]);
+                for head in &row.queues {
+                    self.numbers(&[head.count, head.cursor.0]);
+                    self.id(head.cursor.1);
+                }
+            }
+            Row::Body(body) => self.body(body),
+            Row::Status(status) => self.status(status),
+            Row::Due { touched } => self.numbers(&[5, u64::from(*touched)]),
+            Row::Lease => self.numbers(&[6]),
+            Row::Request(row) => {
+                self.numbers(&[7, row.tasks.len() as u64, row.expires_at_ns]);
+                self.0.update(&row.content_hash.to_le_bytes());
+                for CreatedTask { id, deliver_at } in &row.tasks {
+                    self.id(*id);
+                    self.wall_time(*deliver_at);
+                }
+            }
+            Row::RequestExpiry => self.numbers(&[8]),
+        }
+    }
+
+    fn key(&mut self, key: &RowKey) {
+        match key {
+            RowKey::Meta => self.numbers(&[1]),
+            RowKey::Namespace(name) => {
+                self.numbers(&[2]);
+                self.text(name.as_str());
+            }
+            RowKey::Body(namespace, id) => {
+                self.numbers(&[3, u64::from(namespace.0)]);
+                self.id(*id);
+            }
+            RowKey::Status(namespace, id) => {
+                self.numbers(&[4, u64::from(namespace.0)]);
+                self.id(*id);
+            }
+            RowKey::Due {
+                namespace,
+                rank,
+                due_at_ns,
+                id,
+            } => {
+                self.numbers(&[5, u64::from(namespace.0), u64::from(*rank), *due_at_ns]);
+                self.id(*id);
+            }
+            RowKey::Lease {
+                deadline_ns,
+                namespace,
+                id,
+            } => {
+                self.numbers(&[6, *deadline_ns, u64::from(namespace.0)]);
+                self.id(*id);
+            }
+            RowKey::Request {
+                namespace,
+                request_id,
+            } => {
+                self.numbers(&[7, u64::from(namespace.0)]);
+                self.text(request_id);
+            }
+            RowKey::RequestExpiry {
+                expires_at_ns,
+                namespace,
+                request_id,
+            } => {
+                self.numbers(&[8, *expires_at_ns, u64::from(namespace.0)]);
+                self.text(request_id);
+            }
+            RowKey::End => self.numbers(&[9]),
+        }
+    }
+
+    fn body(&mut self, body: &TaskBody) {
+        self.numbers(&[3, body.metadata.len() as u64]);
+        for (key, value) in &body.metadata {
+            self.text(key);
+            self.text(value);
+        }
+        self.bytes(&body.payload);
+        self.wall_time(body.deliver_at);
+        let priority = u64::from(body.priority.get());
+        self.numbers(&[body.due_at_ns, body.created_at_ns, priority]);
+    }
+
+    fn status(&mut self, status: &TaskStatus) {
+        let (deliveries, failures) = (status.deliveries, status.failures);
+        self.numbers(&[4, u64::from(deliveries), u64::from(failures)]);
+        match &status.phase {
+            Phase::Waiting { due_at_ns } => self.numbers(&[1, *due_at_ns]),
+            Phase::Leased {
+                consumer,
+                token,
+                deadline_ns,
+                due_at_ns,
+            } => {
+                self.numbers(&[2, token.0, *deadline_ns, *due_at_ns]);
+                self.text(consumer);
+            }
+        }
+    }
+
+    fn numbers(&mut self, numbers: &[u64]) {
+        for number in numbers {
+            self.0.update(&number.to_le_bytes());
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.numbers(&[bytes.len() as u64]);
+        self.0.update(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn id(&mut self, id: TaskId) {
+        self.0.update(id.as_bytes());
+    }
+
+    fn wall_time(&mut self, at: WallTime) {
+        self.0.update(&at.seconds.to_le_bytes());
+        self.0.update(&at.nanos.to_le_bytes());
+    }
+}

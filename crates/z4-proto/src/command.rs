@@ -1,0 +1,164 @@
+//! Commands as they stand in the log.
+
+use protobuf::RepeatedField;
+use z4_core::command::{Command, CreateTasks, Due, LeaseRefs, LeaseTasks, NewTask, Taker};
+use z4_core::task::{LeaseToken, Priority};
+
+use crate::error::DecodeError;
+use crate::generated::log;
+use crate::parts;
+
+use log::{Command_oneof_kind as Kind, NewTask_oneof_due as DueKind};
+
+/// The bytes of a command.
+#[must_use]
+pub fn encode_command(command: &Command) -> Vec<u8> {
+    let kind = match command {
+        Command::CreateTasks(create) => Kind::create_tasks(to_create(create)),
+        Command::LeaseTasks(lease) => Kind::lease_tasks(to_lease(lease)),
+        Command::AckTasks(refs) => Kind::ack_tasks(to_refs(refs)),
+        Command::ReleaseTasks(refs) => Kind::release_tasks(to_refs(refs)),
+        Command::ExpireLeases => Kind::expire_leases(log::ExpireLeases::default()),
+    };
+    parts::write(&log::Command {
+        kind: Some(kind),
+        ..Default::default()
+    })
+}
+
+/// The command of these bytes. Its form is checked (names, lengths, ranges); the
+/// limits of requests are not: see [`Command::check`].
+///
+/// # Errors
+/// [`DecodeError`]: the bytes are damaged, or of a newer version.
+pub fn decode_command(bytes: &[u8]) -> Result<Command, DecodeError> {
+    const WHAT: &str = "Command";
+    let message: log::Command = parts::parse(WHAT, bytes)?;
+    parts::known(WHAT, &message.unknown_fields)?;
+    Ok(match message.kind {
+        Some(Kind::create_tasks(create)) => Command::CreateTasks(create_tasks(create)?),
+        Some(Kind::lease_tasks(lease)) => Command::LeaseTasks(lease_tasks(lease)?),
+        Some(Kind::ack_tasks(refs)) => Command::AckTasks(lease_refs(refs)?),
+        Some(Kind::release_tasks(refs)) => Command::ReleaseTasks(lease_refs(refs)?),
+        Some(Kind::expire_leases(pulse)) => {
+            parts::known("ExpireLeases", &pulse.unknown_fields)?;
+            Command::ExpireLeases
+        }
+        None => return Err(DecodeError::Kind { what: WHAT }),
+    })
+}
+
+fn to_create(create: &CreateTasks) -> log::CreateTasks {
+    log::CreateTasks {
+        namespace: create.namespace.as_str().to_owned(),
+        request_id: create.request_id.clone(),
+        tasks: create.tasks.iter().map(to_new_task).collect(),
+        ..Default::default()
+    }
+}
+
+fn create_tasks(create: log::CreateTasks) -> Result<CreateTasks, DecodeError> {
+    parts::known("CreateTasks", &create.unknown_fields)?;
+    let tasks = create.tasks.into_iter().map(new_task);
+    Ok(CreateTasks {
+        namespace: parts::namespace(&create.namespace)?,
+        request_id: create.request_id,
+        tasks: tasks.collect::<Result<_, _>>()?,
+    })
+}
+
+fn to_new_task(task: &NewTask) -> log::NewTask {
+    let due = match task.due {
+        Due::Now => None,
+        Due::At(at) => Some(DueKind::at(parts::to_wall_time(at))),
+        Due::AfterSeconds(seconds) => Some(DueKind::after_seconds(seconds)),
+    };
+    log::NewTask {
+        metadata: parts::to_labels(&task.metadata),
+        payload: task.payload.clone(),
+        priority_plus_1: u32::from(task.priority.get()) + 1,
+        due,
+        ..Default::default()
+    }
+}
+
+fn new_task(task: log::NewTask) -> Result<NewTask, DecodeError> {
+    parts::known("NewTask", &task.unknown_fields)?;
+    let due = match &task.due {
+        None => Due::Now,
+        Some(DueKind::at(at)) => Due::At(parts::wall_time(at)?),
+        Some(DueKind::after_seconds(seconds)) => Due::AfterSeconds(*seconds),
+    };
+    let priority = match task.priority_plus_1.checked_sub(1) {
+        None => Priority::default(),
+        Some(priority) => parts::priority("NewTask.priority_plus_1", priority)?,
+    };
+    Ok(NewTask {
+        metadata: parts::labels(task.metadata)?,
+        payload: task.payload,
+        due,
+        priority,
+    })
+}
+
+fn to_lease(lease: &LeaseTasks) -> log::LeaseTasks {
+    let taker = |taker: &Taker| log::Taker {
+        consumer: taker.consumer.clone(),
+        room: taker.room,
+        ..Default::default()
+    };
+    log::LeaseTasks {
+        namespace: lease.namespace.as_str().to_owned(),
+        takers: lease.takers.iter().map(taker).collect(),
+        lease_ms: lease.lease_ms,
+        ..Default::default()
+    }
+}
+
+fn lease_tasks(lease: log::LeaseTasks) -> Result<LeaseTasks, DecodeError> {
+    parts::known("LeaseTasks", &lease.unknown_fields)?;
+    let taker = |taker: log::Taker| {
+        parts::known("Taker", &taker.unknown_fields)?;
+        Ok(Taker {
+            consumer: taker.consumer,
+            room: taker.room,
+        })
+    };
+    let takers: Result<_, DecodeError> = lease.takers.into_iter().map(taker).collect();
+    Ok(LeaseTasks {
+        namespace: parts::namespace(&lease.namespace)?,
+        takers: takers?,
+        lease_ms: lease.lease_ms,
+    })
+}
+
+fn to_refs(refs: &LeaseRefs) -> log::LeaseRefs {
+    let leases: RepeatedField<_> = refs
+        .leases
+        .iter()
+        .map(|(id, token)| log::LeaseRef {
+            id: id.as_bytes().to_vec(),
+            token: token.0,
+            ..Default::default()
+        })
+        .collect();
+    log::LeaseRefs {
+        namespace: refs.namespace.as_str().to_owned(),
+        leases,
+        ..Default::default()
+    }
+}
+
+fn lease_refs(refs: log::LeaseRefs) -> Result<LeaseRefs, DecodeError> {
+    parts::known("LeaseRefs", &refs.unknown_fields)?;
+    let lease = |lease: &log::LeaseRef| {
+        parts::known("LeaseRef", &lease.unknown_fields)?;
+        let id = parts::task_id("LeaseRef.id", &lease.id)?;
+        Ok((id, LeaseToken(lease.token)))
+    };
+    let leases: Result<_, DecodeError> = refs.leases.iter().map(lease).collect();
+    Ok(LeaseRefs {
+        namespace: parts::namespace(&refs.namespace)?,
+        leases: leases?,
+    })
+}

@@ -1,0 +1,122 @@
+//! What commands did, as the leader tells the peer that forwarded them. Peers
+//! of different versions talk to each other: fields that this version does not
+//! know are passed over.
+
+use z4_core::command::{CreatedTask, Grant, Outcome};
+use z4_core::task::LeaseToken;
+use z4_core::{Code, Refusal};
+
+use crate::error::DecodeError;
+use crate::generated::log;
+use crate::parts;
+
+use log::Outcome_oneof_kind as Kind;
+
+/// The bytes of an outcome.
+#[must_use]
+pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
+    let kind = match outcome {
+        Outcome::Created(tasks) => Kind::created(log::Created {
+            tasks: tasks.iter().map(to_created).collect(),
+            ..Default::default()
+        }),
+        Outcome::Leased { grants, more } => Kind::leased(log::Leased {
+            grants: grants.iter().map(to_grant).collect(),
+            more: *more,
+            ..Default::default()
+        }),
+        Outcome::Ended(ended) => Kind::ended(log::Ended {
+            ended: ended.clone(),
+            ..Default::default()
+        }),
+        Outcome::Expired { count } => Kind::expired(log::Expired {
+            count: *count,
+            ..Default::default()
+        }),
+        Outcome::Refused(refusal) => Kind::refused(log::Refused {
+            code: refusal.code as u32,
+            message: refusal.message.clone(),
+            ..Default::default()
+        }),
+    };
+    parts::write(&log::Outcome {
+        kind: Some(kind),
+        ..Default::default()
+    })
+}
+
+/// The outcome of these bytes.
+///
+/// # Errors
+/// [`DecodeError`]: the bytes are damaged, or of a kind that is newer.
+pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, DecodeError> {
+    const WHAT: &str = "Outcome";
+    let message: log::Outcome = parts::parse(WHAT, bytes)?;
+    Ok(match message.kind {
+        Some(Kind::created(created)) => {
+            let tasks = created.tasks.iter().map(created_task);
+            Outcome::Created(tasks.collect::<Result<_, _>>()?)
+        }
+        Some(Kind::leased(leased)) => {
+            let grants = leased.grants.into_iter().map(grant);
+            Outcome::Leased {
+                grants: grants.collect::<Result<_, _>>()?,
+                more: leased.more,
+            }
+        }
+        Some(Kind::ended(ended)) => Outcome::Ended(ended.ended),
+        Some(Kind::expired(expired)) => Outcome::Expired {
+            count: expired.count,
+        },
+        Some(Kind::refused(refused)) => Outcome::Refused(refusal(refused)?),
+        None => return Err(DecodeError::Kind { what: WHAT }),
+    })
+}
+
+pub(crate) fn to_created(task: &CreatedTask) -> log::CreatedTask {
+    let mut message = log::CreatedTask {
+        id: task.id.as_bytes().to_vec(),
+        ..Default::default()
+    };
+    message.set_deliver_at(parts::to_wall_time(task.deliver_at));
+    message
+}
+
+pub(crate) fn created_task(task: &log::CreatedTask) -> Result<CreatedTask, DecodeError> {
+    Ok(CreatedTask {
+        id: parts::task_id("CreatedTask.id", &task.id)?,
+        deliver_at: parts::wall_time(task.get_deliver_at())?,
+    })
+}
+
+fn to_grant(grant: &Grant) -> log::Grant {
+    log::Grant {
+        consumer: grant.consumer.clone(),
+        id: grant.id.as_bytes().to_vec(),
+        token: grant.token.0,
+        deadline_ns: grant.deadline_ns,
+        due_at_ns: grant.due_at_ns,
+        attempt: grant.attempt,
+        ..Default::default()
+    }
+}
+
+fn grant(grant: log::Grant) -> Result<Grant, DecodeError> {
+    Ok(Grant {
+        id: parts::task_id("Grant.id", &grant.id)?,
+        consumer: grant.consumer,
+        token: LeaseToken(grant.token),
+        deadline_ns: grant.deadline_ns,
+        due_at_ns: grant.due_at_ns,
+        attempt: grant.attempt,
+    })
+}
+
+fn refusal(refused: log::Refused) -> Result<Refusal, DecodeError> {
+    let code = u8::try_from(refused.code).ok().and_then(Code::from_number);
+    let code = code.ok_or(DecodeError::Range {
+        what: "Refused.code",
+        value: u64::from(refused.code),
+    })?;
+    Ok(Refusal::new(code, refused.message))
+}
