@@ -64,6 +64,6 @@ pub const PROMOTE_LAG_MAX: u64 = 128;
 /// A proposal or change waits this long for its outcome at most.
 pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A read is asked again, in a fresh context, this often.
-pub const READ_RETRY: Duration = Duration::from_millis(500);
+pub const READ_RETRY: Duration = Duration::from_millis(200);
 /// A read waits this long at most.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(5);

@@ -56,3 +56,29 @@ pub struct Status {
     /// Known to the leader only: progress by raft id.
     pub progress: BTreeMap<u64, Progress>,
 }
+
+/// What routing depends on: a change of it is published at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Glance {
+    pub(crate) role: Role,
+    pub(crate) term: u64,
+    pub(crate) leader: u64,
+    pub(crate) leader_ready: bool,
+    pub(crate) raft_id_next: u64,
+    pub(crate) members: usize,
+    pub(crate) voters: usize,
+}
+
+impl Status {
+    pub(crate) fn glance(&self) -> Glance {
+        Glance {
+            role: self.role,
+            term: self.term,
+            leader: self.leader,
+            leader_ready: self.leader_ready,
+            raft_id_next: self.membership.raft_id_next,
+            members: self.membership.members.len(),
+            voters: self.membership.voter_count(),
+        }
+    }
+}

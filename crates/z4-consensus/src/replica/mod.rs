@@ -1,5 +1,454 @@
-//! step(input, now) -> work.
+//! The pure replica: step(input, now) -> work.
+//!
+//! A [`Replica`] wraps a raft-rs node. The shell around it feeds it
+//! [`Input`]s and does the [`Work`] it asks for: a production runtime on
+//! several threads, a simulator on one. The replica has no thread, no clock,
+//! no IO but reads of the log, and its only chance is the seed, so the same
+//! inputs give the same work.
+//!
+//! Path of a command, at the leader: [`Input::Propose`] packs it into an entry,
+//! stamps and appends it ([`Work::waiting`] says where it stands); the next
+//! [`Work`] sends the entry and asks to persist it, both at once;
+//! [`Input::Persisted`] counts the leader's own copy, [`Input::Message`] those
+//! of others; once a quorum has it, [`Work::apply`] hands it to the machine,
+//! and [`Input::Applied`] closes the circle (Raft thesis, sections 3.5 and
+//! 10.2.1).
 
-/// The pure replica.
-#[derive(Debug)]
-pub struct Replica {}
+mod changes;
+mod input;
+mod log_view;
+mod proposing;
+mod reads;
+mod ready;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use raft::eraftpb::{HardState, Message};
+use raft::{RawNode, SnapshotStatus, StateRole};
+
+pub use input::{Answer, Input, Now, Persist, Waiting, Work};
+
+use crate::error::ProposeError;
+use crate::gate::{Gate, Refused};
+use crate::limits;
+use crate::log::{LogStore, Position};
+use crate::machine::Applied;
+use crate::membership::Membership;
+use crate::status::{Glance, Progress, Role, Status};
+use changes::Changes;
+use log_view::LogView;
+use reads::Reads;
+
+/// Settings of a replica.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The number the log gave this peer.
+    pub raft_id: u64,
+    /// Draws the election time-outs.
+    pub seed: u64,
+    /// Entries that stay in the log for followers that lag.
+    pub log_keep_entries: u64,
+}
+
+/// A write that is not yet known to be durable, and what must wait for it.
+struct Outstanding {
+    number: u64,
+    /// First entry of the write, if it has entries.
+    first_index: Option<u64>,
+    writes: bool,
+    /// Votes and acknowledgements that promise what the write makes true.
+    messages: Vec<Message>,
+}
+
+/// One member of a Raft group.
+pub struct Replica<L: LogStore, P> {
+    config: Config,
+    raw: RawNode<LogView<L>>,
+    now: Now,
+    /// The members as of the last committed entry.
+    membership: Membership,
+    applied_index: u64,
+    /// Greatest stamp of the log.
+    stamp_ns: u64,
+    /// First index of this peer's own term, while it leads.
+    lead_from: Option<u64>,
+    /// Part of the election time-out: how often this peer has campaigned.
+    campaigns: u64,
+    removed: bool,
+    outstanding: VecDeque<Outstanding>,
+    /// Number of the Ready whose snapshot is being installed.
+    installing: Option<u64>,
+    /// Installed, but not yet told to raft-rs: applied up to here.
+    installed_index: Option<u64>,
+    /// A hard state whose commit index only has moved: it rides on the next
+    /// write.
+    carried: Option<HardState>,
+    /// It has waited for a tick: write it on its own.
+    carried_long: bool,
+    reads: Reads<P>,
+    changes: Changes<P>,
+    /// Snapshots on their way, by receiver.
+    sending: Vec<(u64, Position)>,
+    snapshots: Vec<Position>,
+    checkpoint_asked: bool,
+    flushed: Position,
+    /// Mean size of a log entry, for keeping the log within bytes.
+    entry_bytes_mean: u64,
+    /// What the next [`work`](Self::work) returns besides a Ready.
+    work: Work<P>,
+    /// Messages that the gate refused, by reason; taken by the shell.
+    refused: Vec<(u64, Refused)>,
+}
+
+impl<L: LogStore, P> std::fmt::Debug for Replica<L, P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica")
+            .field("status", &self.status())
+            .finish()
+    }
+}
+
+impl<L: LogStore, P> Replica<L, P> {
+    /// A replica over a log, with what its machine has applied.
+    ///
+    /// # Errors
+    /// The reason, for a person, when log and machine do not fit each other:
+    /// the peer must not start.
+    pub fn new(
+        config: Config,
+        log: Arc<L>,
+        applied: &Applied,
+        logger: &slog::Logger,
+    ) -> Result<Self, String> {
+        let position = applied.position;
+        let hard_state = log.hard_state().map_err(|e| e.to_string())?;
+        let (cut, last) = (
+            log.cut().map_err(|e| e.to_string())?,
+            log.last().map_err(|e| e.to_string())?,
+        );
+        if position.index > hard_state.commit || position.index < cut.index {
+            return Err(format!(
+                "state is at index {}, the log is cut at {} and committed to {}: they do not \
+                 belong together",
+                position.index, cut.index, hard_state.commit
+            ));
+        }
+        let stamp_ns = proposing::greatest_stamp(&*log, cut, last).map_err(|e| e.to_string())?;
+        let view =
+            LogView::open(log, applied.membership.conf_state()).map_err(|e| e.to_string())?;
+        let raft_config = raft::Config {
+            id: config.raft_id,
+            election_tick: limits::ELECTION_TICKS,
+            heartbeat_tick: limits::HEARTBEAT_TICKS,
+            applied: position.index,
+            max_size_per_msg: limits::APPEND_BYTES_MAX,
+            max_inflight_msgs: limits::APPEND_INFLIGHT_MAX,
+            check_quorum: true,
+            pre_vote: true,
+            min_election_tick: limits::ELECTION_TICKS,
+            max_election_tick: 2 * limits::ELECTION_TICKS,
+            read_only_option: raft::ReadOnlyOption::Safe,
+            batch_append: true,
+            max_uncommitted_size: limits::UNCOMMITTED_BYTES_MAX,
+            max_committed_size_per_ready: limits::COMMITTED_BYTES_PER_READY_MAX,
+            ..raft::Config::default()
+        };
+        let raw = RawNode::new(&raft_config, view, logger).map_err(|e| e.to_string())?;
+        let mut replica = Self {
+            raw,
+            now: Now::default(),
+            membership: applied.membership.clone(),
+            applied_index: position.index,
+            stamp_ns,
+            lead_from: None,
+            campaigns: 0,
+            removed: applied.membership.removed.contains(&config.raft_id),
+            outstanding: VecDeque::new(),
+            installing: None,
+            installed_index: None,
+            carried: None,
+            carried_long: false,
+            reads: Reads::new(config.raft_id),
+            changes: Changes::default(),
+            sending: Vec::new(),
+            snapshots: Vec::new(),
+            checkpoint_asked: false,
+            flushed: position,
+            entry_bytes_mean: 256,
+            work: Work::default(),
+            refused: Vec::new(),
+            config,
+        };
+        replica.set_election_timeout();
+        // A single voter need not wait for anybody.
+        let alone = replica.membership.voter_count() == 1
+            && replica
+                .membership
+                .members
+                .get(&replica.config.raft_id)
+                .is_some_and(|m| m.voter);
+        if alone {
+            replica.raw.campaign().map_err(|e| e.to_string())?;
+        }
+        Ok(replica)
+    }
+
+    /// Takes one input in. Follow one or several by [`work`](Self::work).
+    pub fn step(&mut self, input: Input<P>, now: Now) {
+        self.now = now;
+        if self.removed {
+            return self.step_removed(input);
+        }
+        match input {
+            Input::Tick => self.tick(),
+            Input::Propose(asked) => self.propose(asked),
+            Input::Change(change, token) => self.propose_change(change, token),
+            Input::Transfer(to, token) => self.transfer(to, token),
+            Input::Read { deadline_ns, token } => self.reads.ask(deadline_ns, token),
+            Input::Message { from, message } => self.message(from, message, false),
+            Input::Snapshot { from, message } => self.message(from, message, true),
+            Input::Persisted { number } => self.persisted(number),
+            Input::Applied { index } => self.applied(index),
+            Input::Flushed(position) => self.flushed(position),
+            Input::Checkpointed(applied) => self.checkpointed(applied),
+            Input::Installed(applied) => self.installed(applied),
+            Input::Unreachable(to) => self.raw.report_unreachable(to),
+            Input::SnapshotSent { to, ok } => self.snapshot_sent(to, ok),
+            Input::WasRemoved => self.become_removed(),
+        }
+        self.set_election_timeout();
+    }
+
+    /// What this replica knows of itself and its group.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let raft = &self.raw.raft;
+        let role = self.role();
+        let mut progress = std::collections::BTreeMap::new();
+        if role == Role::Leader {
+            for (id, member) in raft.prs().iter() {
+                let alive = member.recent_active || *id == self.config.raft_id;
+                progress.insert(
+                    *id,
+                    Progress {
+                        match_index: member.matched,
+                        alive,
+                    },
+                );
+            }
+        }
+        Status {
+            role,
+            raft_id: self.config.raft_id,
+            term: raft.term,
+            leader: self.leader(),
+            leader_ready: self.leader_ready(),
+            commit_index: raft.raft_log.committed,
+            applied_index: self.applied_index,
+            last_index: raft.raft_log.last_index(),
+            membership: self.membership.clone(),
+            progress,
+        }
+    }
+
+    /// The part of the status that routing depends on, at little cost.
+    pub(crate) fn glance(&self) -> Glance {
+        Glance {
+            role: self.role(),
+            term: self.raw.raft.term,
+            leader: self.leader(),
+            leader_ready: self.leader_ready(),
+            raft_id_next: self.membership.raft_id_next,
+            members: self.membership.members.len(),
+            voters: self.membership.voter_count(),
+        }
+    }
+
+    fn role(&self) -> Role {
+        let raft = &self.raw.raft;
+        if self.removed {
+            return Role::Removed;
+        }
+        match raft.state {
+            StateRole::Leader => Role::Leader,
+            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
+            StateRole::Follower if raft.promotable() => Role::Follower,
+            StateRole::Follower => Role::Learner,
+        }
+    }
+
+    /// Raft id of the leader it knows; 0 for none.
+    fn leader(&self) -> u64 {
+        if self.removed {
+            0
+        } else {
+            self.raw.raft.leader_id
+        }
+    }
+
+    /// Messages that the gate has refused since the last call, with the raft id
+    /// of their stream.
+    pub fn take_refused(&mut self) -> Vec<(u64, Refused)> {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// Leads, and has applied an entry of its own term.
+    fn leader_ready(&self) -> bool {
+        self.leads()
+            && self
+                .lead_from
+                .is_some_and(|from| self.applied_index >= from)
+    }
+
+    fn leads(&self) -> bool {
+        !self.removed && self.raw.raft.state == StateRole::Leader
+    }
+
+    fn tick(&mut self) {
+        let raft = &self.raw.raft;
+        // A single voter elects itself on the spot, and raft-rs asserts that
+        // all of its log is durable then.
+        let writing = raft.raft_log.persisted < raft.raft_log.last_index();
+        if raft.state == StateRole::Leader || !(writing && self.membership.voter_count() == 1) {
+            self.raw.tick();
+        }
+        self.reads.tick(self.now.monotonic_ns);
+        self.tick_changes();
+        self.promote_learners();
+        self.plan_cut();
+        self.carried_long = true;
+    }
+
+    /// raft-rs draws election time-outs from a thread's random numbers. Here
+    /// they are a function of seed, term and number of campaigns, set again
+    /// after every step, whether or not raft-rs has drawn.
+    fn set_election_timeout(&mut self) {
+        let mix = self.config.seed
+            ^ self.raw.raft.term.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            ^ self.campaigns.wrapping_mul(0xbf58_476d_1ce4_e5b9)
+            ^ self.config.raft_id.wrapping_mul(0x94d0_49bb_1331_11eb);
+        let spread = limits::ELECTION_TICKS as u64;
+        let timeout = limits::ELECTION_TICKS as u64 + splitmix(mix) % spread;
+        self.raw
+            .raft
+            .set_randomized_election_timeout(timeout as usize);
+    }
+
+    fn message(&mut self, from: u64, message: Message, with_snapshot: bool) {
+        let raft = &self.raw.raft;
+        let gate = Gate {
+            raft_id: self.config.raft_id,
+            term: raft.term,
+            last_index: raft.raft_log.last_index(),
+            leads: raft.state == StateRole::Leader,
+            membership: &self.membership,
+        };
+        if let Err(refused) = gate.admit(from, &message, with_snapshot) {
+            if matches!(refused, Refused::LogLost(_)) {
+                self.work.stop = Some(refused.to_string());
+            }
+            // Bounded: the shell takes them after each round.
+            if self.refused.len() < 64 {
+                self.refused.push((from, refused));
+            }
+            return;
+        }
+        let before = self.raw.raft.state;
+        // What raft-rs does not like it drops; nothing is to be done about it.
+        let _ = self.raw.step(message);
+        self.note_campaign(before);
+    }
+
+    fn note_campaign(&mut self, before: StateRole) {
+        let campaigns = |s| matches!(s, StateRole::Candidate | StateRole::PreCandidate);
+        if campaigns(self.raw.raft.state) && !campaigns(before) {
+            self.campaigns += 1;
+        }
+    }
+
+    fn applied(&mut self, index: u64) {
+        self.applied_index = self.applied_index.max(index);
+        self.raw.advance_apply_to(self.applied_index);
+        self.finish_changes();
+    }
+
+    fn checkpointed(&mut self, applied: Applied) {
+        self.checkpoint_asked = false;
+        self.snapshots.push(applied.position);
+        self.raw.mut_store().set_snapshot(applied);
+        self.drop_old_snapshots();
+    }
+
+    fn snapshot_sent(&mut self, to: u64, ok: bool) {
+        self.sending.retain(|(receiver, _)| *receiver != to);
+        let status = if ok {
+            SnapshotStatus::Finish
+        } else {
+            SnapshotStatus::Failure
+        };
+        self.raw.report_snapshot(to, status);
+        self.drop_old_snapshots();
+    }
+
+    /// Keeps the newest snapshot and those on their way.
+    fn drop_old_snapshots(&mut self) {
+        let newest = self.snapshots.last().copied();
+        let sending = &self.sending;
+        let dropped = &mut self.work.drop_snapshots;
+        self.snapshots.retain(|position| {
+            let keep = Some(*position) == newest || sending.iter().any(|(_, p)| p == position);
+            if !keep {
+                dropped.push(*position);
+            }
+            keep
+        });
+    }
+
+    fn become_removed(&mut self) {
+        if self.removed {
+            return;
+        }
+        self.removed = true;
+        self.work.members = Some(Membership::default());
+        for token in self.changes.drain() {
+            self.work
+                .answers
+                .push(Answer::Admin(token, Err(ProposeError::Removed)));
+        }
+        self.reads.remove();
+    }
+
+    /// A removed replica only finishes what it has begun.
+    fn step_removed(&mut self, input: Input<P>) {
+        let answers = &mut self.work.answers;
+        match input {
+            Input::Propose(asked) => answers.extend(
+                asked
+                    .into_iter()
+                    .map(|a| Answer::Propose(a.token, ProposeError::Removed)),
+            ),
+            Input::Change(_, token) | Input::Transfer(_, token) => {
+                answers.push(Answer::Admin(token, Err(ProposeError::Removed)));
+            }
+            Input::Read { deadline_ns, token } => self.reads.ask(deadline_ns, token),
+            Input::Persisted { number } => self.persisted(number),
+            Input::Applied { index } => self.applied_index = self.applied_index.max(index),
+            Input::SnapshotSent { to, .. } => {
+                self.sending.retain(|(receiver, _)| *receiver != to);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// One step of splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom
+/// number generators, 2014).
+fn splitmix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -82,7 +82,9 @@ impl<R> Clone for Handle<R> {
 
 impl<R> std::fmt::Debug for Handle<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handle").field("status", &self.status).finish()
+        f.debug_struct("Handle")
+            .field("status", &self.status)
+            .finish()
     }
 }
 
@@ -94,6 +96,15 @@ impl<R: Send + 'static> Handle<R> {
             Ok(status) => Arc::clone(&status),
             // A writer that panicked has replaced nothing or all of it.
             Err(poisoned) => Arc::clone(&poisoned.into_inner()),
+        }
+    }
+
+    /// Publishes what the peer knows now.
+    pub(crate) fn publish(&self, status: Status) {
+        let status = Arc::new(status);
+        match self.status.write() {
+            Ok(mut shared) => *shared = status,
+            Err(poisoned) => *poisoned.into_inner() = status,
         }
     }
 

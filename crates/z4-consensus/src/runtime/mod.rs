@@ -1,18 +1,46 @@
 //! Raft, log and apply threads on bounded channels.
+//!
+//! ```text
+//!   Handle ──requests──▶ raft ──▶ log    (writes and syncs, group commit)
+//!   transport ──news──▶  thread ──▶ apply (runs of entries, answers callers)
+//!                          ▲────notices────┘──▶ flush (state to disk)
+//! ```
+//!
+//! The raft thread owns the [`Replica`](crate::Replica) and the transport; it
+//! never waits for a disk except to read old entries for a follower that lags,
+//! and while a snapshot is switched in. The log thread takes all writes that
+//! wait and makes them one, with one sync. The apply thread takes all entries
+//! that wait and applies them in one batch. The flush thread makes applied
+//! state durable, so that the log can be cut. When a write fails, the process
+//! ends: what is on disk is the truth, and only a restart can tell it.
 
+mod apply_thread;
+mod flush_thread;
 mod handle;
+mod log_thread;
+mod outbox;
+mod raft_thread;
 mod sink;
+mod stop;
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{bounded, Receiver};
 
 pub use handle::{Handle, Proposal};
 pub use sink::{Accepted, Done, Sink};
 
+use crate::limits;
 use crate::log::LogStore;
 use crate::machine::StateMachine;
 use crate::membership::Identity;
 use crate::metrics::Metrics;
+use crate::replica::{self, Replica};
+use crate::status::Status;
 use crate::transport::Transport;
+use handle::{News, Request};
+use sink::Budget;
 
 /// What a runtime is made of.
 pub struct Parts<L, M, T> {
@@ -28,49 +56,145 @@ pub struct Parts<L, M, T> {
     pub clock: fn() -> u64,
     /// Seeds the election time-outs.
     pub seed: u64,
+    /// Entries that stay in the log for followers that lag;
+    /// [`LOG_KEEP_ENTRIES`](limits::LOG_KEEP_ENTRIES) unless set otherwise.
+    pub log_keep_entries: u64,
     /// Counters of this crate.
     pub metrics: Metrics,
     /// Parent of this peer's log lines.
     pub logger: slog::Logger,
+    /// Called once, from the raft thread, when this peer learns that it was
+    /// removed from its cluster: to remember it durably.
+    pub on_removed: Box<dyn FnOnce() + Send>,
 }
 
 /// The threads of a peer.
 #[derive(Debug)]
 pub struct Runtime {
-    _threads: Vec<std::thread::JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// The receiving ends of a handle, until its runtime starts.
 pub struct Pending<R> {
-    _p: std::marker::PhantomData<R>,
+    requests: Receiver<Request<R>>,
+    news: Receiver<News>,
 }
 
 /// Makes the handle of a peer that has not started: it answers `NotJoined`
 /// until [`Runtime::start`] is given its other half.
 #[must_use]
 pub fn prepare<R: Send + 'static>() -> (Handle<R>, Pending<R>) {
-    unimplemented!("prepare")
+    let (request_tx, requests) = bounded(limits::INBOX_LEN_MAX);
+    let (news_tx, news) = bounded(limits::INBOX_LEN_MAX);
+    let handle = Handle {
+        requests: request_tx,
+        news: news_tx,
+        status: Arc::new(RwLock::new(Arc::new(Status::default()))),
+        budget: Arc::new(Budget::default()),
+    };
+    (handle, Pending { requests, news })
 }
 
 impl Runtime {
     /// Starts the threads of a peer.
     ///
     /// # Errors
-    /// The reason, for a person, when log and state do not fit each other.
+    /// The reason, for a person, when log and state do not fit each other, or
+    /// when a thread cannot be started.
     pub fn start<L, M, T>(
-        _parts: Parts<L, M, T>,
-        _pending: Pending<M::Reply>,
-        _handle: &Handle<M::Reply>,
+        parts: Parts<L, M, T>,
+        pending: Pending<M::Reply>,
+        handle: &Handle<M::Reply>,
     ) -> Result<Self, String>
     where
         L: LogStore,
         M: StateMachine,
         T: Transport,
     {
-        unimplemented!("start")
+        let Parts {
+            identity,
+            log,
+            machine,
+            mut transport,
+            clock,
+            seed,
+            ..
+        } = parts;
+        let logger = parts.logger.new(slog::o!("raft_id" => identity.raft_id));
+        let applied = machine.applied().clone();
+        let config = replica::Config {
+            raft_id: identity.raft_id,
+            seed,
+            log_keep_entries: parts.log_keep_entries,
+        };
+        let replica = Replica::new(config, Arc::clone(&log), &applied, &logger)?;
+        transport.members(&applied.membership);
+        handle.publish(replica.status());
+
+        let (log_tx, log_jobs) = bounded(limits::LOG_QUEUE_LEN_MAX);
+        let (apply_tx, apply_jobs) = bounded(limits::APPLY_QUEUE_LEN_MAX);
+        // More notices cannot be under way than jobs that cause them.
+        let notices_max = limits::LOG_QUEUE_LEN_MAX + limits::APPLY_QUEUE_LEN_MAX + 16;
+        let (notice_tx, notices) = bounded(notices_max);
+        let (flush_tx, flush_jobs) = bounded(1);
+
+        let flush = flush_thread::FlushThread {
+            flusher: machine.flusher(),
+            jobs: flush_jobs,
+            notices: notice_tx.clone(),
+            metrics: parts.metrics.clone(),
+            logger: logger.clone(),
+        };
+        let apply = apply_thread::ApplyThread::new(
+            machine,
+            apply_jobs,
+            notice_tx.clone(),
+            flush_tx,
+            flush_thread::Pace::new(parts.log_keep_entries),
+            parts.metrics.clone(),
+            logger.clone(),
+        );
+        let log_thread = log_thread::LogThread {
+            log,
+            jobs: log_jobs,
+            notices: notice_tx,
+            metrics: parts.metrics.clone(),
+            logger: logger.clone(),
+        };
+        let raft = raft_thread::RaftThread {
+            replica,
+            transport,
+            requests: pending.requests,
+            news: pending.news,
+            notices,
+            log: outbox::Outbox::new(log_tx),
+            apply: outbox::Outbox::new(apply_tx),
+            handle: handle.clone(),
+            clock,
+            on_removed: Some(parts.on_removed),
+            metrics: parts.metrics,
+            logger,
+        };
+        let mut threads = Vec::new();
+        let mut spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+            thread
+                .map(|t| threads.push(t))
+                .map_err(|e| format!("thread {name}: {e}"))
+        };
+        spawn("raft", Box::new(move || raft.run()))?;
+        spawn("log", Box::new(move || log_thread.run()))?;
+        spawn("apply", Box::new(move || apply.run()))?;
+        spawn("flush", Box::new(move || flush.run()))?;
+        Ok(Self { threads })
     }
 
     /// Waits until all threads have ended after [`Handle::stop`]; state is
     /// flushed then.
-    pub fn join(self) {}
+    pub fn join(self) {
+        for thread in self.threads {
+            // A thread that panicked has logged; there is nothing to add.
+            let _ = thread.join();
+        }
+    }
 }

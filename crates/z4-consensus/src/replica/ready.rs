@@ -1,0 +1,354 @@
+//! From a raft-rs Ready to work, in the only order that is safe.
+//!
+//! - A leader's messages may go out before its own write is durable (Raft
+//!   thesis, section 10.2.1); a follower's votes and acknowledgements may not:
+//!   they promise what the write makes true, and wait in `outstanding`.
+//! - Several Readys may be in flight; the log thread writes them in order, and
+//!   [`Input::Persisted`](super::Input::Persisted) names the last that is
+//!   durable.
+//! - A snapshot is installed before anything else of its Ready.
+
+use raft::eraftpb::{Entry, EntryType};
+use raft::StateRole;
+
+use super::{Outstanding, Persist, Replica, Work};
+use crate::error::ProposeError;
+use crate::limits;
+use crate::log::{LogStore, LogWrite, Position};
+use crate::machine::{Applied, Committed};
+use crate::proposals::Envelope;
+
+impl<L: LogStore, P> Replica<L, P> {
+    /// What is to be done now; `None` when there is nothing. Call again until
+    /// it is: a step may need more than one round.
+    pub fn work(&mut self) -> Option<Work<P>> {
+        self.drive_reads();
+        self.note_role();
+        if !self.removed && self.raw.has_ready() {
+            self.take_ready();
+        }
+        if self.raw.store().take_snapshot_wanted() && !self.checkpoint_asked {
+            self.checkpoint_asked = true;
+            self.work.checkpoint = true;
+        }
+        self.write_carried();
+        self.drive_reads();
+        let work = std::mem::take(&mut self.work);
+        (!work.is_empty()).then_some(work)
+    }
+
+    fn note_role(&mut self) {
+        if self.raw.raft.state != StateRole::Leader {
+            self.lead_from = None;
+        } else if self.lead_from.is_none() {
+            // The empty entry of the new term is the last one, or was just now.
+            self.lead_from = Some(self.raw.raft.raft_log.last_index());
+        }
+    }
+
+    fn take_ready(&mut self) {
+        let mut ready = self.raw.ready();
+        let number = ready.number();
+        for read in ready.take_read_states() {
+            self.reads.confirmed(&read.request_ctx, read.index);
+        }
+        self.work.send.extend(ready.take_messages());
+        self.note_snapshots_sent();
+
+        let snapshot = ready.snapshot().get_metadata();
+        let install = (snapshot.index > 0).then_some(Position {
+            index: snapshot.index,
+            term: snapshot.term,
+        });
+        if let Some(position) = install {
+            let hard_state = ready
+                .hs()
+                .cloned()
+                .unwrap_or_else(|| self.raw.raft.hard_state());
+            self.work.install = Some((position, hard_state));
+            self.raw.mut_store().reset(position);
+            self.installing = Some(number);
+            self.carried = None;
+        }
+
+        let entries = ready.take_entries();
+        for entry in &entries {
+            self.note_entry(entry);
+        }
+        self.raw.mut_store().append(&entries);
+        let messages = ready.take_persisted_messages();
+        let committed = ready.take_committed_entries();
+        self.persist(
+            number,
+            ready.hs().cloned(),
+            ready.must_sync(),
+            entries,
+            messages,
+        );
+        self.raw.advance_append_async(ready);
+        self.release();
+        for entry in committed {
+            self.commit(entry);
+        }
+    }
+
+    /// Plans the write of a Ready. One that only moves the commit index needs no
+    /// write of its own: it rides on the next.
+    fn persist(
+        &mut self,
+        number: u64,
+        hard_state: Option<raft::eraftpb::HardState>,
+        must_sync: bool,
+        entries: Vec<Entry>,
+        messages: Vec<raft::eraftpb::Message>,
+    ) {
+        if hard_state.is_some() {
+            self.carried = hard_state;
+        }
+        let installs = self.work.install.is_some();
+        let writes = must_sync && (!installs || !entries.is_empty());
+        let first_index = entries.first().map(|e| e.index);
+        self.outstanding.push_back(Outstanding {
+            number,
+            first_index,
+            writes,
+            messages,
+        });
+        if writes {
+            let hard_state = self.carried.take();
+            let write = LogWrite {
+                entries,
+                hard_state,
+                sync: true,
+            };
+            self.work.persist = Some(Persist { number, write });
+        }
+    }
+
+    /// Writes a commit index that found no write to ride on for a tick. It needs
+    /// no sync: what was committed stays so.
+    fn write_carried(&mut self) {
+        let long = std::mem::take(&mut self.carried_long);
+        if long && self.outstanding.is_empty() && self.work.persist.is_none() {
+            if let Some(hard_state) = self.carried.take() {
+                let hard_state = Some(hard_state);
+                let write = LogWrite {
+                    entries: Vec::new(),
+                    hard_state,
+                    sync: false,
+                };
+                self.work.persist = Some(Persist { number: 0, write });
+            }
+        }
+    }
+
+    pub(super) fn persisted(&mut self, number: u64) {
+        for outstanding in &mut self.outstanding {
+            if outstanding.number <= number {
+                outstanding.writes = false;
+            }
+        }
+        self.release();
+    }
+
+    /// Lets go what waited for writes that are durable, in order.
+    fn release(&mut self) {
+        let mut durable = None;
+        while self.outstanding.front().is_some_and(|o| !o.writes) {
+            // A snapshot is durable once its install is reported, not before.
+            if self.installing == self.outstanding.front().map(|o| o.number) {
+                break;
+            }
+            if let Some(done) = self.outstanding.pop_front() {
+                durable = Some(done.number);
+                self.work.send.extend(done.messages);
+            }
+        }
+        let Some(number) = durable else { return };
+        // What is still being written may replace what was durable.
+        let writing = self.outstanding.iter().filter_map(|o| o.first_index).min();
+        let durable_index = writing.map_or(u64::MAX, |index| index - 1);
+        self.raw.mut_store().persisted(durable_index);
+        if self.removed {
+            return;
+        }
+        self.raw.on_persist_ready(number);
+        // raft-rs wants a snapshot durable before it counts as applied.
+        if self
+            .installed_index
+            .is_some_and(|i| i <= self.raw.raft.raft_log.persisted)
+        {
+            self.installed_index = None;
+            self.raw.advance_apply_to(self.applied_index);
+        }
+    }
+
+    pub(super) fn installed(&mut self, applied: Applied) {
+        self.applied_index = applied.position.index;
+        self.flushed = applied.position;
+        self.snapshots.clear();
+        self.membership = applied.membership;
+        self.work.members = Some(self.membership.clone());
+        self.installed_index = Some(self.applied_index);
+        // The log was reset behind all earlier writes: they are done with.
+        if let Some(installing) = self.installing.take() {
+            for outstanding in &mut self.outstanding {
+                if outstanding.number < installing {
+                    outstanding.writes = false;
+                }
+            }
+        }
+        self.release();
+        self.finish_changes();
+        if self.membership.removed.contains(&self.config.raft_id) {
+            self.become_removed();
+        }
+    }
+
+    fn note_entry(&mut self, entry: &Entry) {
+        let bytes = entry.data.len() as u64 + 32;
+        self.entry_bytes_mean = (self.entry_bytes_mean * 63 + bytes) / 64;
+        if entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty() {
+            if let Some(stamp_ns) = Envelope::stamp(&entry.data) {
+                self.stamp_ns = self.stamp_ns.max(stamp_ns);
+            }
+        }
+    }
+
+    /// A snapshot message names the position whose files must be kept until it
+    /// has arrived.
+    fn note_snapshots_sent(&mut self) {
+        for message in &self.work.send {
+            let snapshot = message.get_snapshot().get_metadata();
+            if message.get_msg_type() == raft::eraftpb::MessageType::MsgSnapshot
+                && snapshot.index > 0
+            {
+                self.sending.retain(|(to, _)| *to != message.to);
+                let position = Position {
+                    index: snapshot.index,
+                    term: snapshot.term,
+                };
+                self.sending.push((message.to, position));
+            }
+        }
+    }
+
+    fn commit(&mut self, entry: Entry) {
+        let position = Position {
+            index: entry.index,
+            term: entry.term,
+        };
+        let mut committed = Committed {
+            position,
+            stamp_ns: 0,
+            commands: Vec::new(),
+            membership: None,
+        };
+        match entry.get_entry_type() {
+            EntryType::EntryNormal if entry.data.is_empty() => {
+                // The empty entry of a new leader, or a change of members that
+                // raft-rs did not want.
+                let what = "a change of members";
+                let busy = ProposeError::Busy {
+                    what,
+                    retry_after_ms: 200,
+                };
+                self.resolve_change(position, Err(busy));
+            }
+            EntryType::EntryNormal => {
+                self.resolve_change(position, Err(ProposeError::Superseded));
+                match Envelope::decode(&entry.data) {
+                    Some(Envelope { stamp_ns, commands }) => {
+                        committed.stamp_ns = stamp_ns;
+                        committed.commands = commands;
+                    }
+                    None => return self.stop(format!("entry {} is unreadable", entry.index)),
+                }
+            }
+            EntryType::EntryConfChange => match self.commit_change(position, &entry.data) {
+                Ok(true) => committed.membership = Some(self.membership.clone()),
+                Ok(false) => {}
+                Err(reason) => return self.stop(reason),
+            },
+            EntryType::EntryConfChangeV2 => {
+                return self.stop(format!("entry {} changes members jointly", entry.index));
+            }
+        }
+        self.work.apply.push(committed);
+        if !self.removed && self.membership.removed.contains(&self.config.raft_id) {
+            self.become_removed();
+        }
+    }
+
+    fn stop(&mut self, reason: String) {
+        self.work.stop.get_or_insert(reason);
+    }
+
+    pub(super) fn flushed(&mut self, position: Position) {
+        self.flushed = self.flushed.max(position);
+    }
+
+    /// Cuts the log below what is applied on stable storage, but leaves enough
+    /// for followers that lag within bounds, and for snapshots on their way.
+    pub(super) fn plan_cut(&mut self) {
+        let last = self.raw.raft.raft_log.last_index();
+        let keep = self.config.log_keep_entries;
+        let mut through = self.flushed.index.min(last.saturating_sub(keep));
+        if self.leads() {
+            let lag_max =
+                (limits::LOG_KEEP_BYTES_MAX / self.entry_bytes_mean.max(1)).min(keep * 10);
+            for (_, progress) in self.raw.raft.prs().iter() {
+                if last - progress.matched.min(last) <= lag_max {
+                    through = through.min(progress.matched);
+                }
+            }
+        }
+        for (_, position) in &self.sending {
+            through = through.min(position.index);
+        }
+        let cut = self.raw.store().cut();
+        // In steps: each cut costs the log a range of tombstones.
+        if through < cut.index + (keep / 4).max(16) {
+            return;
+        }
+        let Ok(term) = self.raw.raft.raft_log.term(through) else {
+            return;
+        };
+        let through = Position {
+            index: through,
+            term,
+        };
+        self.raw.mut_store().cut_through(through);
+        self.work.cut = Some(through);
+    }
+}
+
+impl<P> Work<P> {
+    fn is_empty(&self) -> bool {
+        // Every field is named: a new one cannot be forgotten here.
+        let Self {
+            send,
+            answers,
+            members,
+            install,
+            persist,
+            cut,
+            waiting,
+            apply,
+            checkpoint,
+            drop_snapshots,
+            stop,
+        } = self;
+        send.is_empty()
+            && answers.is_empty()
+            && members.is_none()
+            && install.is_none()
+            && persist.is_none()
+            && cut.is_none()
+            && waiting.is_empty()
+            && apply.is_empty()
+            && !checkpoint
+            && drop_snapshots.is_empty()
+            && stop.is_none()
+    }
+}

@@ -1,0 +1,86 @@
+//! A way to another thread that never blocks the raft thread.
+
+use std::collections::VecDeque;
+
+use crossbeam_channel::{Sender, TrySendError};
+
+/// A bounded channel with a short queue before it. When the queue grows, the
+/// raft thread stops taking in what would make it grow further: see
+/// [`clogged`](Self::clogged).
+pub(super) struct Outbox<T> {
+    to: Sender<T>,
+    waiting: VecDeque<T>,
+}
+
+/// The other thread has ended.
+pub(super) struct HungUp;
+
+/// Jobs before the channel from which on nothing more is taken in.
+const WAITING_MAX: usize = 64;
+
+impl<T> Outbox<T> {
+    pub(super) fn new(to: Sender<T>) -> Self {
+        Self {
+            to,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Sends in order, now or when there is room.
+    pub(super) fn send(&mut self, job: T) -> Result<(), HungUp> {
+        self.waiting.push_back(job);
+        self.push()
+    }
+
+    /// Sends what there is room for.
+    pub(super) fn push(&mut self) -> Result<(), HungUp> {
+        while let Some(job) = self.waiting.pop_front() {
+            match self.to.try_send(job) {
+                Ok(()) => {}
+                Err(TrySendError::Full(job)) => {
+                    self.waiting.push_front(job);
+                    break;
+                }
+                Err(TrySendError::Disconnected(_)) => return Err(HungUp),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends all, waiting for room: before a wait for an answer, or the end.
+    pub(super) fn push_all(&mut self) -> Result<(), HungUp> {
+        for job in self.waiting.drain(..) {
+            self.to.send(job).map_err(|_| HungUp)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the other thread is too far behind to take in more for it.
+    pub(super) fn clogged(&self) -> bool {
+        self.waiting.len() >= WAITING_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_order_and_says_when_it_is_clogged() {
+        let (tx, rx) = crossbeam_channel::bounded(2);
+        let mut outbox = Outbox::new(tx);
+        for job in 0..WAITING_MAX + 2 {
+            assert!(!outbox.clogged());
+            assert!(outbox.send(job).is_ok());
+        }
+        assert!(outbox.clogged());
+        let mut got = Vec::new();
+        while let Ok(job) = rx.try_recv() {
+            got.push(job);
+            assert!(outbox.push().is_ok());
+        }
+        assert_eq!(got, (0..WAITING_MAX + 2).collect::<Vec<_>>());
+        drop(rx);
+        assert!(outbox.send(0).is_err());
+    }
+}

@@ -1,0 +1,414 @@
+//! The raft thread: drains its channels, steps the replica, does its work.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, TryRecvError};
+use raft::eraftpb::MessageType;
+use slog::{debug, info, warn, Logger};
+
+use super::apply_thread::{ApplyJob, Callers};
+use super::handle::{Handle, News, Proposal, ReadAnswer, Request};
+use super::log_thread::LogJob;
+use super::outbox::{HungUp, Outbox};
+use super::sink::{Accepted, Done, Sink};
+use super::stop::stop_process;
+use crate::error::{ProposeError, ReadError};
+use crate::limits;
+use crate::log::{LogStore, Position};
+use crate::machine::Applied;
+use crate::metrics::Metrics;
+use crate::proposals::Asked;
+use crate::replica::{Answer, Input, Now, Replica, Work};
+use crate::status::{Role, Status};
+use crate::transport::Transport;
+
+/// What the other threads tell the raft thread.
+pub(super) enum Notice {
+    Persisted(u64),
+    Applied(u64),
+    Checkpointed(Applied),
+    Flushed(Position),
+}
+
+/// Who asked.
+pub(super) enum Token<R> {
+    Propose(Option<Box<dyn FnOnce(Accepted) + Send>>, Sink<Done<R>>),
+    Admin(Sink<()>),
+    Read(ReadAnswer),
+}
+
+pub(super) struct RaftThread<L: LogStore, R, T> {
+    pub(super) replica: Replica<L, Token<R>>,
+    pub(super) transport: T,
+    pub(super) requests: Receiver<Request<R>>,
+    pub(super) news: Receiver<News>,
+    pub(super) notices: Receiver<Notice>,
+    pub(super) log: Outbox<LogJob>,
+    pub(super) apply: Outbox<ApplyJob<R>>,
+    pub(super) handle: Handle<R>,
+    pub(super) clock: fn() -> u64,
+    pub(super) on_removed: Option<Box<dyn FnOnce() + Send>>,
+    pub(super) metrics: Metrics,
+    pub(super) logger: Logger,
+}
+
+/// Inputs of one kind taken in before the work is done.
+const ROUND_MAX: usize = 4_096;
+/// How long a stopping leader waits for another to take over.
+const HAND_OVER_MAX: Duration = Duration::from_secs(3);
+
+impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
+    /// Runs until it is asked to stop.
+    pub(super) fn run(mut self) {
+        let started = Instant::now();
+        let mut last_tick = started;
+        let mut stop_by: Option<Instant> = None;
+        let mut published = Status::default();
+        loop {
+            self.wait(last_tick + limits::TICK);
+            let monotonic_ns = started.elapsed().as_nanos() as u64;
+            let now = Now {
+                wall_ns: (self.clock)(),
+                monotonic_ns,
+            };
+            if self.take_in(now) && stop_by.is_none() {
+                stop_by = Some(Instant::now() + HAND_OVER_MAX);
+                info!(self.logger, "stopping");
+                self.hand_over(now);
+            }
+            let ticked = self.tick(&mut last_tick, now);
+            while let Some(work) = self.replica.work() {
+                self.work(work, now);
+            }
+            self.publish(&mut published, ticked);
+            if let Some(stop_by) = stop_by {
+                let alone = !matches!(published.role, Role::Leader) || published.leader == 0;
+                if alone || Instant::now() >= stop_by {
+                    break;
+                }
+            }
+        }
+        self.refuse_rest();
+    }
+
+    /// Waits until something is there, or the next tick.
+    fn wait(&self, until: Instant) {
+        if self.clogged() {
+            // Requests wait at the door; a notice says that there is room.
+            let mut ready = crossbeam_channel::Select::new();
+            ready.recv(&self.news);
+            ready.recv(&self.notices);
+            let _ = ready.ready_deadline(until);
+            return;
+        }
+        if !self.requests.is_empty() || !self.news.is_empty() || !self.notices.is_empty() {
+            return;
+        }
+        let mut ready = crossbeam_channel::Select::new();
+        ready.recv(&self.requests);
+        ready.recv(&self.news);
+        ready.recv(&self.notices);
+        // Woken or timed out: what is there is found by looking.
+        let _ = ready.ready_deadline(until);
+    }
+
+    /// Takes in what has come. Whether a stop was asked for.
+    fn take_in(&mut self, now: Now) -> bool {
+        for _ in 0..ROUND_MAX {
+            let Ok(notice) = self.notices.try_recv() else {
+                break;
+            };
+            let input = match notice {
+                Notice::Persisted(number) => Input::Persisted { number },
+                Notice::Applied(index) => Input::Applied { index },
+                Notice::Checkpointed(applied) => Input::Checkpointed(applied),
+                Notice::Flushed(position) => Input::Flushed(position),
+            };
+            self.replica.step(input, now);
+        }
+        self.push();
+        let clogged = self.clogged();
+        for _ in 0..ROUND_MAX {
+            let Ok(news) = self.news.try_recv() else {
+                break;
+            };
+            let input = match news {
+                News::Message { from, message } => {
+                    // Raft repeats them when this peer's disk has caught up.
+                    if clogged && message.get_msg_type() == MessageType::MsgAppend {
+                        continue;
+                    }
+                    Input::Message { from, message }
+                }
+                News::Snapshot { from, message } => Input::Snapshot { from, message },
+                News::Unreachable(to) => Input::Unreachable(to),
+                News::SnapshotSent { to, ok } => Input::SnapshotSent { to, ok },
+                News::WasRemoved => Input::WasRemoved,
+            };
+            self.replica.step(input, now);
+        }
+        !clogged && self.take_requests(now)
+    }
+
+    fn take_requests(&mut self, now: Now) -> bool {
+        let mut asked = Vec::new();
+        let mut stop = false;
+        for _ in 0..ROUND_MAX {
+            let request = match self.requests.try_recv() {
+                Ok(request) => request,
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            };
+            let input = match request {
+                Request::Propose(Proposal {
+                    command,
+                    units,
+                    accepted,
+                    sink,
+                }) => {
+                    asked.push(Asked {
+                        command,
+                        units,
+                        token: Token::Propose(accepted, sink),
+                    });
+                    continue;
+                }
+                Request::Change(change, sink) => Input::Change(change, Token::Admin(sink)),
+                Request::Transfer(to, sink) => Input::Transfer(to, Token::Admin(sink)),
+                Request::Read { deadline, answer } => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let deadline_ns = now.monotonic_ns + left.as_nanos() as u64;
+                    Input::Read {
+                        deadline_ns,
+                        token: Token::Read(answer),
+                    }
+                }
+                Request::Stop => {
+                    stop = true;
+                    continue;
+                }
+            };
+            self.replica.step(input, now);
+        }
+        if !asked.is_empty() {
+            self.metrics.proposed(asked.len());
+            self.replica.step(Input::Propose(asked), now);
+        }
+        stop
+    }
+
+    /// Ticks as time has passed; a peer that slept makes up for little of it,
+    /// so that it listens before it campaigns. Whether it ticked.
+    fn tick(&mut self, last_tick: &mut Instant, now: Now) -> bool {
+        let due = last_tick.elapsed().as_nanos() / limits::TICK.as_nanos();
+        if due == 0 {
+            return false;
+        }
+        if due > 1 {
+            *last_tick = Instant::now();
+        } else {
+            *last_tick += limits::TICK;
+        }
+        for _ in 0..(due as u64).min(limits::TICKS_AT_ONCE_MAX) {
+            self.replica.step(Input::Tick, now);
+        }
+        true
+    }
+
+    /// Does the work of a step, in the order of its fields.
+    fn work(&mut self, work: Work<Token<R>>, now: Now) {
+        if let Some(reason) = work.stop {
+            stop_process(&self.logger, "replica", &reason);
+        }
+        self.metrics.sent(work.send.len());
+        if !work.send.is_empty() {
+            self.transport.send(work.send);
+        }
+        for answer in work.answers {
+            deliver(answer);
+        }
+        if let Some(members) = work.members {
+            info!(self.logger, "members changed"; "members" => members.members.len());
+            self.transport.members(&members);
+        }
+        if let Some((position, hard_state)) = work.install {
+            let applied = self.install(position, hard_state);
+            self.replica.step(Input::Installed(applied), now);
+        }
+        if let Some(persist) = work.persist {
+            self.to_log(LogJob::Persist(persist));
+        }
+        if let Some(through) = work.cut {
+            debug!(self.logger, "log cut"; "through" => through.index);
+            self.to_log(LogJob::Cut(through));
+        }
+        if !work.waiting.is_empty() {
+            let callers = work.waiting.into_iter().map(|waiting| {
+                let (position, stamp_ns) = (waiting.position, waiting.stamp_ns);
+                let sinks = waiting
+                    .tokens
+                    .into_iter()
+                    .filter_map(|(token, unit_first)| {
+                        accept(
+                            token,
+                            Accepted {
+                                position,
+                                stamp_ns,
+                                unit_first,
+                            },
+                        )
+                    });
+                Callers {
+                    position,
+                    stamp_ns,
+                    sinks: sinks.collect(),
+                }
+            });
+            self.to_apply(ApplyJob::Callers(callers.collect()));
+        }
+        if !work.apply.is_empty() {
+            self.to_apply(ApplyJob::Apply(work.apply));
+        }
+        if work.checkpoint {
+            self.to_apply(ApplyJob::Checkpoint);
+        }
+        if !work.drop_snapshots.is_empty() {
+            self.to_apply(ApplyJob::DropSnapshots(work.drop_snapshots));
+        }
+    }
+
+    /// Switches a snapshot in: the machine first, then the log, so that a crash
+    /// between the two leaves a state ahead of its log, which a start mends.
+    fn install(&mut self, position: Position, hard_state: raft::eraftpb::HardState) -> Applied {
+        info!(self.logger, "installing snapshot"; "index" => position.index);
+        let (applied_tx, applied) = crossbeam_channel::bounded(1);
+        self.to_apply(ApplyJob::Install(position, applied_tx));
+        let pushed = self.apply.push_all();
+        self.must(pushed);
+        let Ok(applied) = applied.recv() else {
+            stop_process(
+                &self.logger,
+                "snapshot install",
+                "the apply thread has ended",
+            )
+        };
+        let (reset_tx, reset) = crossbeam_channel::bounded(1);
+        self.to_log(LogJob::Reset(position, hard_state, reset_tx));
+        let pushed = self.log.push_all();
+        self.must(pushed);
+        if reset.recv().is_err() {
+            stop_process(&self.logger, "log reset", "the log thread has ended");
+        }
+        self.metrics.snapshot_installed();
+        applied
+    }
+
+    fn clogged(&self) -> bool {
+        self.log.clogged() || self.apply.clogged()
+    }
+
+    fn push(&mut self) {
+        let (log, apply) = (self.log.push(), self.apply.push());
+        self.must(log);
+        self.must(apply);
+    }
+
+    fn to_log(&mut self, job: LogJob) {
+        let sent = self.log.send(job);
+        self.must(sent);
+    }
+
+    fn to_apply(&mut self, job: ApplyJob<R>) {
+        let sent = self.apply.send(job);
+        self.must(sent);
+    }
+
+    fn must(&self, sent: Result<(), HungUp>) {
+        if sent.is_err() {
+            stop_process(&self.logger, "runtime", "the log or apply thread has ended");
+        }
+    }
+
+    /// Publishes the status: at once when what routing depends on has changed,
+    /// else with the tick.
+    fn publish(&mut self, published: &mut Status, ticked: bool) {
+        let glance = self.replica.glance();
+        if !ticked && glance == published.glance() {
+            return;
+        }
+        for (from, reason) in self.replica.take_refused() {
+            self.metrics.refused();
+            warn!(self.logger, "message refused"; "from" => from, "reason" => %reason);
+        }
+        let status = self.replica.status();
+        if status.role != published.role || status.leader != published.leader {
+            info!(self.logger, "role changed";
+                "role" => ?status.role, "term" => status.term, "leader" => status.leader);
+        }
+        if status.role == Role::Removed {
+            if let Some(on_removed) = self.on_removed.take() {
+                on_removed();
+            }
+        }
+        self.metrics.status(&status);
+        *published = status.clone();
+        self.handle.publish(status);
+    }
+
+    /// A leader asks the most caught-up voter to take over.
+    fn hand_over(&mut self, now: Now) {
+        let status = self.replica.status();
+        let voters = status.membership.voter_count();
+        if status.role == Role::Leader && voters > 1 {
+            let sink = Sink::new(|_| {});
+            self.replica
+                .step(Input::Transfer(0, Token::Admin(sink)), now);
+        }
+    }
+
+    /// Answers whoever still waits at the door.
+    fn refuse_rest(&mut self) {
+        let (log, apply) = (self.log.push_all(), self.apply.push_all());
+        self.must(log);
+        self.must(apply);
+        let stopped = Status {
+            leader: 0,
+            leader_ready: false,
+            ..self.replica.status()
+        };
+        self.handle.publish(stopped);
+        while let Ok(request) = self.requests.try_recv() {
+            match request {
+                Request::Propose(p) => p.sink.answer(Err(ProposeError::Stopping)),
+                Request::Change(_, sink) | Request::Transfer(_, sink) => {
+                    sink.answer(Err(ProposeError::Stopping));
+                }
+                Request::Read { answer, .. } => answer(Err(ReadError::Stopping)),
+                Request::Stop => {}
+            }
+        }
+    }
+}
+
+fn deliver<R>(answer: Answer<Token<R>>) {
+    match answer {
+        Answer::Propose(Token::Propose(_, sink), error) => sink.answer(Err(error)),
+        Answer::Admin(Token::Admin(sink), result) => sink.answer(result),
+        Answer::Read(Token::Read(answer), result) => answer(result),
+        // Tokens come back with the kind of answer they were asked with.
+        Answer::Propose(..) | Answer::Admin(..) | Answer::Read(..) => {}
+    }
+}
+
+/// Tells a proposer that its command is appended; gives back where its answer
+/// goes.
+fn accept<R>(token: Token<R>, at: Accepted) -> Option<Sink<Done<R>>> {
+    match token {
+        Token::Propose(accepted, sink) => {
+            if let Some(accepted) = accepted {
+                accepted(at);
+            }
+            Some(sink)
+        }
+        Token::Admin(_) | Token::Read(_) => None,
+    }
+}
