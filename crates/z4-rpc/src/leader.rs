@@ -10,7 +10,7 @@ use z4_core::Outcome;
 
 use crate::errors::Error;
 use crate::limits;
-use crate::timer::Timer;
+use crate::network::Network;
 
 /// Wakes those who wait for a leader. One task looks, while anyone waits.
 #[derive(Clone)]
@@ -20,8 +20,7 @@ pub(crate) struct LeaderWatch {
 
 struct Shared {
     handle: Handle<Outcome>,
-    timer: Timer,
-    spawn: Box<dyn Fn(futures::future::BoxFuture<'static, ()>) + Send + Sync>,
+    network: Network,
     waiters: Mutex<Vec<Waiter>>,
     looking: AtomicBool,
 }
@@ -34,16 +33,11 @@ struct Waiter {
 }
 
 impl LeaderWatch {
-    pub(crate) fn new(
-        handle: Handle<Outcome>,
-        timer: Timer,
-        spawn: impl Fn(futures::future::BoxFuture<'static, ()>) + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn new(handle: Handle<Outcome>, network: Network) -> Self {
         Self {
             shared: Arc::new(Shared {
                 handle,
-                timer,
-                spawn: Box::new(spawn),
+                network,
                 waiters: Mutex::default(),
                 looking: AtomicBool::new(false),
             }),
@@ -62,7 +56,7 @@ impl LeaderWatch {
         self.shared.lock().push(waiter);
         if !self.shared.looking.swap(true, Ordering::AcqRel) {
             let shared = Arc::clone(&self.shared);
-            (self.shared.spawn)(Box::pin(async move { shared.look().await }));
+            self.shared.network.spawn(shared.look());
         }
         // Gone means that this peer is shutting down.
         let _ = woken.await;
@@ -76,7 +70,7 @@ impl Shared {
 
     async fn look(self: Arc<Self>) {
         loop {
-            self.timer.sleep(limits::LEADER_POLL).await;
+            self.network.timer().sleep(limits::LEADER_POLL).await;
             let status = self.handle.status();
             let mut waiters = self.lock();
             let mut woken = Vec::new();

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use grpcio::{Channel, ChannelBuilder, Environment};
+use futures::Future;
+use grpcio::{Channel, ChannelBuilder, Client, Environment};
 use z4_consensus::{Identity, Membership};
 use z4_proto::generated::peer::Opening;
 
@@ -37,6 +38,8 @@ pub struct NetworkParts {
 
 struct Inner {
     parts: NetworkParts,
+    /// Goes nowhere; runs tasks that belong to no call.
+    tasks: Client,
     /// Addresses that peers gave of themselves: a newcomer has to answer its
     /// leader before it has a list of members.
     learned: Mutex<HashMap<u64, String>>,
@@ -49,9 +52,11 @@ impl Network {
     /// A network of these parts.
     #[must_use]
     pub fn new(parts: NetworkParts) -> Self {
+        let tasks = Client::new(Channel::lame(Arc::clone(&parts.env), "z4-tasks"));
         Self {
             inner: Arc::new(Inner {
                 parts,
+                tasks,
                 learned: Mutex::default(),
             }),
         }
@@ -73,6 +78,11 @@ impl Network {
     #[must_use]
     pub fn advertise_addr(&self) -> &str {
         &self.inner.parts.advertise_addr
+    }
+
+    /// Runs a task on a peer thread. It must not block.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.inner.tasks.spawn(task);
     }
 
     pub(crate) fn timer(&self) -> &Timer {
