@@ -80,7 +80,12 @@ impl Client {
     /// # Errors
     /// [`ClientError::NobodyAnswers`].
     pub fn connect(addresses: &[String], timeout: Duration) -> Result<Self, ClientError> {
-        let env = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("z4-client").build());
+        let env = Arc::new(
+            EnvBuilder::new()
+                .cq_count(1)
+                .name_prefix("z4-client")
+                .build(),
+        );
         let share = timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
         for address in addresses.iter().filter(|address| !address.contains('\0')) {
             let channel = channel(&env, address);
@@ -154,7 +159,8 @@ impl Client {
         let mut request = AddClusterMemberRequest::default();
         request.set_member_id(peer_id.to_owned());
         request.set_member_address(address.to_owned());
-        self.admin.add_cluster_member_opt(&request, Self::slow_option())?;
+        self.admin
+            .add_cluster_member_opt(&request, Self::slow_option())?;
         Ok(())
     }
 
@@ -165,7 +171,8 @@ impl Client {
     pub fn remove_member(&self, peer_id: &str) -> Result<(), ClientError> {
         let mut request = RemoveClusterMemberRequest::default();
         request.set_member_id(peer_id.to_owned());
-        self.admin.remove_cluster_member_opt(&request, Self::slow_option())?;
+        self.admin
+            .remove_cluster_member_opt(&request, Self::slow_option())?;
         Ok(())
     }
 
@@ -176,7 +183,8 @@ impl Client {
     pub fn transfer_leader(&self, peer_id: &str) -> Result<(), ClientError> {
         let mut request = TransferLeadershipRequest::default();
         request.set_member_id(peer_id.to_owned());
-        self.admin.transfer_leadership_opt(&request, Self::slow_option())?;
+        self.admin
+            .transfer_leadership_opt(&request, Self::slow_option())?;
         Ok(())
     }
 

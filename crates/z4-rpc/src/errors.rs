@@ -118,7 +118,11 @@ impl Error {
     #[must_use]
     pub fn status(&self) -> RpcStatus {
         // A NUL or line break has no place in a status line.
-        let message: String = self.to_string().chars().filter(|c| !c.is_control()).collect();
+        let message: String = self
+            .to_string()
+            .chars()
+            .filter(|c| !c.is_control())
+            .collect();
         match self.retry_after_ms() {
             None => RpcStatus::with_message(self.code(), message),
             Some(delay_ms) => match retry_details(self.code(), &message, delay_ms) {
@@ -145,7 +149,9 @@ impl Error {
                 retry_after_ms,
             },
             ProposeError::Unknown => Self::Unknown { idempotent },
-            ProposeError::TooLarge { .. } => Self::invalid("message", format!("is too large: {error}")),
+            ProposeError::TooLarge { .. } => {
+                Self::invalid("message", format!("is too large: {error}"))
+            }
             ProposeError::Rejected(reason) => Self::Precondition(reason),
         }
     }
@@ -242,10 +248,16 @@ mod tests {
             (proposal(ProposeError::Removed), S::UNAVAILABLE),
             (proposal(ProposeError::Stopping), S::UNAVAILABLE),
             (proposal(ProposeError::Unknown), S::UNKNOWN),
-            (Error::of_proposal(ProposeError::Unknown, true), S::UNAVAILABLE),
+            (
+                Error::of_proposal(ProposeError::Unknown, true),
+                S::UNAVAILABLE,
+            ),
             (proposal(busy), S::RESOURCE_EXHAUSTED),
             (proposal(large), S::INVALID_ARGUMENT),
-            (proposal(ProposeError::Rejected("r".into())), S::FAILED_PRECONDITION),
+            (
+                proposal(ProposeError::Rejected("r".into())),
+                S::FAILED_PRECONDITION,
+            ),
             (ReadError::NoLeader { waited_ms: 5 }.into(), S::UNAVAILABLE),
             (ReadError::Busy.into(), S::RESOURCE_EXHAUSTED),
             (ReadError::NotJoined.into(), S::UNAVAILABLE),

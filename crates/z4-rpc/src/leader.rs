@@ -103,7 +103,9 @@ impl Shared {
 /// Why there is nobody to ask, for a person: what is missing.
 pub(crate) fn no_leader(status: &Status) -> Error {
     let why = match status.role {
-        Role::Waiting => "this peer is not in a cluster yet; add it with add-peer at a member".into(),
+        Role::Waiting => {
+            "this peer is not in a cluster yet; add it with add-peer at a member".into()
+        }
         Role::Removed => {
             "this peer was removed from its cluster; erase its directories and add it anew".into()
         }

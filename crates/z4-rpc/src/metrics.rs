@@ -113,7 +113,10 @@ impl Metrics {
                 &["direction"],
             )?,
             streams,
-            created: counter("z4_rpc_tasks_created_total", "Tasks created through this peer.")?,
+            created: counter(
+                "z4_rpc_tasks_created_total",
+                "Tasks created through this peer.",
+            )?,
             delivered: counter(
                 "z4_rpc_tasks_delivered_total",
                 "Tasks written to streams of this peer.",

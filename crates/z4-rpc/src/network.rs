@@ -132,7 +132,11 @@ impl Network {
         if address.is_empty() || address.len() > limits::ADDRESS_LEN_MAX {
             return;
         }
-        let mut learned = self.inner.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut learned = self
+            .inner
+            .learned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if learned.len() < LEARNED_MAX || learned.contains_key(&raft_id) {
             learned.insert(raft_id, address.to_owned());
         }
@@ -146,7 +150,11 @@ impl Network {
         if membership.removed.contains(&raft_id) {
             return None;
         }
-        let learned = self.inner.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        let learned = self
+            .inner
+            .learned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         learned.get(&raft_id).cloned()
     }
 }

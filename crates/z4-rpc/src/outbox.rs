@@ -100,11 +100,6 @@ impl<T> Outbox<T> {
         self.reader.register(waker);
     }
 
-    /// Wakes the reading task for another reason than an item.
-    pub(crate) fn wake(&self) {
-        self.reader.wake();
-    }
-
     /// Lets nothing more in and wakes the reader.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);

@@ -79,11 +79,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         answer.unwrap_or_else(timed_out)
     }
 
-    async fn propose_until(
-        &self,
-        ask: Request,
-        timeout: Duration,
-    ) -> Result<ProposedAt, Error> {
+    async fn propose_until(&self, ask: Request, timeout: Duration) -> Result<ProposedAt, Error> {
         let give_up = Instant::now() + limits::LEADER_WAIT.min(timeout);
         // Once a try may have been done, no later one can say that none was.
         let mut maybe_done = false;
@@ -112,11 +108,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         }
     }
 
-    async fn try_propose(
-        &self,
-        status: &Arc<Status>,
-        ask: &Request,
-    ) -> Result<ProposedAt, Failed> {
+    async fn try_propose(&self, status: &Arc<Status>, ask: &Request) -> Result<ProposedAt, Failed> {
         if matches!(status.role, Role::Waiting | Role::Removed) {
             return Err(Failed::Final(no_leader(status)));
         }
@@ -178,7 +170,10 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         let mut proposal = ForwardProposal::default();
         proposal.set_command(ask.command.clone());
         proposal.set_answer_when_accepted(ask.until == Until::Accepted);
-        let answer = self.forwarder().ask(to, address, Ask::proposal(proposal)).await;
+        let answer = self
+            .forwarder()
+            .ask(to, address, Ask::proposal(proposal))
+            .await;
         match answer {
             Ok(Answer::outcome(bytes)) => match decode_outcome(&bytes) {
                 Ok(outcome) => Ok(Proposed::Applied(outcome)),

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use futures::{SinkExt, StreamExt};
 use grpcio::{DuplexSink, RequestStream, RpcContext, RpcStatusCode, WriteFlags};
-use protobuf::descriptor::{DescriptorProto, FileDescriptorProto};
+use protobuf::descriptor::{
+    DescriptorProto, FieldDescriptorProto, FieldDescriptorProto_Label,
+    FieldDescriptorProto_Type as FieldType, FileDescriptorProto,
+};
 use protobuf::Message;
 use z4_proto::generated::{
     admin, collection, health, reflection_v1, reflection_v1_grpc, reflection_v1alpha,
@@ -33,8 +36,8 @@ impl Index {
             health::file_descriptor_proto(),
             reflection_v1::file_descriptor_proto(),
             reflection_v1alpha::file_descriptor_proto(),
-            timestamp_file(),
-            empty_file(),
+            &timestamp_file(),
+            &empty_file(),
         ] {
             index.add(file);
         }
@@ -98,14 +101,42 @@ impl Index {
     }
 }
 
-fn timestamp_file() -> &'static FileDescriptorProto {
-    use protobuf::well_known_types::Timestamp;
-    Timestamp::descriptor_static().file_descriptor_proto()
+/// A file of Google's with one message. The library keeps its own copies to
+/// itself; these have the same names, numbers and types.
+fn google_file(
+    name: &str,
+    message: &str,
+    fields: &[(&str, i32, FieldType)],
+) -> FileDescriptorProto {
+    let mut kind = DescriptorProto::default();
+    kind.set_name(message.to_owned());
+    for (name, number, field_type) in fields {
+        let mut field = FieldDescriptorProto::default();
+        field.set_name((*name).to_owned());
+        field.set_json_name((*name).to_owned());
+        field.set_number(*number);
+        field.set_field_type(*field_type);
+        field.set_label(FieldDescriptorProto_Label::LABEL_OPTIONAL);
+        kind.mut_field().push(field);
+    }
+    let mut file = FileDescriptorProto::default();
+    file.set_name(name.to_owned());
+    file.set_package("google.protobuf".to_owned());
+    file.set_syntax("proto3".to_owned());
+    file.mut_message_type().push(kind);
+    file
 }
 
-fn empty_file() -> &'static FileDescriptorProto {
-    use protobuf::well_known_types::Empty;
-    Empty::descriptor_static().file_descriptor_proto()
+fn timestamp_file() -> FileDescriptorProto {
+    let fields = [
+        ("seconds", 1, FieldType::TYPE_INT64),
+        ("nanos", 2, FieldType::TYPE_INT32),
+    ];
+    google_file("google/protobuf/timestamp.proto", "Timestamp", &fields)
+}
+
+fn empty_file() -> FileDescriptorProto {
+    google_file("google/protobuf/empty.proto", "Empty", &[])
 }
 
 /// Reflection on the service port.
@@ -224,7 +255,10 @@ mod tests {
             "grpc.reflection.v1.ServerReflection",
             "grpc.reflection.v1alpha.ServerReflection",
         ] {
-            assert!(index.services.iter().any(|service| service == name), "{name}");
+            assert!(
+                index.services.iter().any(|service| service == name),
+                "{name}"
+            );
         }
         for (name, (_, imports)) in &index.files {
             for import in imports {
@@ -236,7 +270,12 @@ mod tests {
     #[test]
     fn symbols_lead_to_their_files_with_imports() {
         let index = Index::new();
-        for symbol in ["z4.Collection", "z4.Task", "z4.Collection.GetTask", "z4.Task.MetadataEntry"] {
+        for symbol in [
+            "z4.Collection",
+            "z4.Task",
+            "z4.Collection.GetTask",
+            "z4.Task.MetadataEntry",
+        ] {
             let mut request = reflection_v1::ServerReflectionRequest::default();
             request.set_file_containing_symbol(symbol.into());
             let found = files(&index.reflection_v1(request));

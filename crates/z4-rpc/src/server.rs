@@ -34,7 +34,12 @@ pub fn peer_env() -> Arc<Environment> {
 }
 
 fn env(threads: usize, name: &str) -> Arc<Environment> {
-    Arc::new(EnvBuilder::new().cq_count(threads).name_prefix(name).build())
+    Arc::new(
+        EnvBuilder::new()
+            .cq_count(threads)
+            .name_prefix(name)
+            .build(),
+    )
 }
 
 /// A port that is being served.
@@ -55,7 +60,7 @@ pub fn serve_clients<V: View + Clone + Send + Sync + 'static>(
 ) -> Result<Port, String> {
     let reflection = ReflectionService::new();
     let builder = ServerBuilder::new(Arc::clone(&env))
-        .channel_args(channel_args(&env, limits::MESSAGE_LEN_MAX))
+        .channel_args(channel_options(&env, limits::MESSAGE_LEN_MAX).build_args())
         .register_service(collection_grpc::create_collection(CollectionService::new(
             node.clone(),
         )))
@@ -81,12 +86,15 @@ pub fn serve_peers<V: View + Clone + Send + Sync + 'static>(
     hooks: PeerHooks,
 ) -> Result<Port, String> {
     let builder = ServerBuilder::new(Arc::clone(&env))
-        .channel_args(channel_args(&env, limits::PEER_MESSAGE_LEN_MAX))
-        .register_service(peer_grpc::create_peer(PeerService::new(node.clone(), hooks)));
+        .channel_args(channel_options(&env, limits::PEER_MESSAGE_LEN_MAX).build_args())
+        .register_service(peer_grpc::create_peer(PeerService::new(
+            node.clone(),
+            hooks,
+        )));
     listen(builder, address, node)
 }
 
-fn channel_args(env: &Arc<Environment>, message_len_max: usize) -> grpcio::ChannelArgs {
+fn channel_options(env: &Arc<Environment>, message_len_max: usize) -> ChannelBuilder {
     ChannelBuilder::new(Arc::clone(env))
         .max_receive_message_len(message_len_max as i32)
         .max_send_message_len(message_len_max as i32)
@@ -98,7 +106,6 @@ fn channel_args(env: &Arc<Environment>, message_len_max: usize) -> grpcio::Chann
         .http2_min_recv_ping_interval_without_data(limits::KEEPALIVE_TIMEOUT)
         // Without it a second process would share a port that is taken.
         .reuse_port(false)
-        .build_args()
 }
 
 fn listen<V: View + Clone + Send + Sync + 'static>(
@@ -114,7 +121,9 @@ fn listen<V: View + Clone + Send + Sync + 'static>(
     }
     let mut server = builder.build().map_err(failed)?;
     let credentials = ServerCredentials::insecure();
-    let number = server.add_listening_port(address, credentials).map_err(failed)?;
+    let number = server
+        .add_listening_port(address, credentials)
+        .map_err(failed)?;
     server.start();
     Ok(Port {
         server,

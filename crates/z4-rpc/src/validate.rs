@@ -130,15 +130,27 @@ mod tests {
             ("namespace", with(|r| r.namespace = "a b".into())),
             ("namespace", with(|r| r.namespace = "x".repeat(129))),
             ("request_id", with(|r| r.request_id = "x".repeat(257))),
-            ("payload", with(|r| r.payload = vec![0; limits::PAYLOAD_LEN_MAX + 1])),
+            (
+                "payload",
+                with(|r| r.payload = vec![0; limits::PAYLOAD_LEN_MAX + 1]),
+            ),
             ("metadata", with(|r| r.metadata = many.collect())),
-            ("metadata", with(|r| r.metadata = [large].into_iter().collect())),
+            (
+                "metadata",
+                with(|r| r.metadata = [large].into_iter().collect()),
+            ),
             ("tts_seconds", with(|r| r.tts_seconds = -1)),
             ("tts_seconds", with(|r| r.tts_seconds = i64::MIN)),
-            ("tts_seconds", with(|r| r.tts_seconds = limits::TTS_SECONDS_MAX + 1)),
+            (
+                "tts_seconds",
+                with(|r| r.tts_seconds = limits::TTS_SECONDS_MAX + 1),
+            ),
             ("deliver_at.nanos", at(1, -1)),
             ("deliver_at.nanos", at(1, 1_000_000_000)),
-            ("deliver_at.seconds", at(limits::DELIVER_AT_SECONDS_MAX + 1, 0)),
+            (
+                "deliver_at.seconds",
+                at(limits::DELIVER_AT_SECONDS_MAX + 1, 0),
+            ),
             ("deliver_at.seconds", at(i64::MAX, 0)),
         ];
         for (field, request) in table {
@@ -188,7 +200,13 @@ mod tests {
         };
         let id = TaskId::new(1, 2, 3).to_string();
         assert!(get_of("n", &id).is_ok());
-        assert!(get_of("", &id).expect_err("ns").message.starts_with("namespace"));
-        assert!(get_of("n", "x").expect_err("id").message.starts_with("task_id"));
+        assert!(get_of("", &id)
+            .expect_err("ns")
+            .message
+            .starts_with("namespace"));
+        assert!(get_of("n", "x")
+            .expect_err("id")
+            .message
+            .starts_with("task_id"));
     }
 }

@@ -34,7 +34,9 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         join.set_raft_id(raft_id);
         join.set_peer_id(peer_id.to_owned());
         let option = CallOption::default().timeout(limits::UNARY_TIMEOUT);
-        let joining = client.join_async_opt(&join, option).map_err(|e| failed(address, &e))?;
+        let joining = client
+            .join_async_opt(&join, option)
+            .map_err(|e| failed(address, &e))?;
         joining.await.map_err(|e| failed(address, &e))?;
         self.change(Change::AddLearner {
             raft_id,
@@ -55,7 +57,9 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                  that of its peer port ({error})"
             ))
         };
-        let probing = client.probe_async_opt(&request, option).map_err(|e| silent(&e))?;
+        let probing = client
+            .probe_async_opt(&request, option)
+            .map_err(|e| silent(&e))?;
         probing.await.map_err(|e| silent(&e))
     }
 

@@ -35,7 +35,9 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             let changed = self.timer().within(limits::UNARY_TIMEOUT, rx).await;
             match changed.map(|answer| answer.unwrap_or(Err(ProposeError::Unknown))) {
                 Some(Ok(())) => return Ok(()),
-                Some(Err(ProposeError::Busy { .. })) if started.elapsed() < limits::UNARY_TIMEOUT => {
+                Some(Err(ProposeError::Busy { .. }))
+                    if started.elapsed() < limits::UNARY_TIMEOUT =>
+                {
                     self.timer().sleep(limits::LEADER_RETRY).await;
                 }
                 Some(Err(ProposeError::Unknown)) | None => {
@@ -90,5 +92,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
 }
 
 pub(super) fn unknown_member(peer_id: &str) -> Error {
-    Error::not_found(format!("no member has the id {peer_id}; see info for the members"))
+    Error::not_found(format!(
+        "no member has the id {peer_id}; see info for the members"
+    ))
 }

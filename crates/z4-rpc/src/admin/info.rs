@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use z4_consensus::status::Progress;
 use z4_consensus::{Role, Status};
 use z4_core::View;
-use z4_proto::generated::admin::{
-    ClusterInfo, MemberLiveness, MemberRole, PeerRole, Server,
-};
+use z4_proto::generated::admin::{ClusterInfo, MemberLiveness, MemberRole, PeerRole, Server};
 use z4_proto::generated::peer::{
     ClusterView, ForwardReply_oneof_answer as Answer, ForwardRequest_oneof_ask as Ask,
 };

@@ -195,9 +195,13 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<ClusterInfo>,
     ) {
         let node = self.node.clone();
-        respond(&ctx, self.node.clone(), "GetClusterInfo", sink, async move {
-            Ok(info::info(&node).await)
-        });
+        respond(
+            &ctx,
+            self.node.clone(),
+            "GetClusterInfo",
+            sink,
+            async move { Ok(info::info(&node).await) },
+        );
     }
 
     fn add_cluster_member(
@@ -207,15 +211,21 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<Empty>,
     ) {
         let node = self.node.clone();
-        respond(&ctx, self.node.clone(), "AddClusterMember", sink, async move {
-            check_peer_id(request.get_member_id())?;
-            check_address(request.get_member_address())?;
-            let work = Work::Add {
-                peer_id: request.member_id,
-                address: request.member_address,
-            };
-            node.administer(work).await
-        });
+        respond(
+            &ctx,
+            self.node.clone(),
+            "AddClusterMember",
+            sink,
+            async move {
+                check_peer_id(request.get_member_id())?;
+                check_address(request.get_member_address())?;
+                let work = Work::Add {
+                    peer_id: request.member_id,
+                    address: request.member_address,
+                };
+                node.administer(work).await
+            },
+        );
     }
 
     fn remove_cluster_member(
@@ -225,11 +235,17 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<Empty>,
     ) {
         let node = self.node.clone();
-        respond(&ctx, self.node.clone(), "RemoveClusterMember", sink, async move {
-            check_peer_id(request.get_member_id())?;
-            let peer_id = request.member_id;
-            node.administer(Work::Remove { peer_id }).await
-        });
+        respond(
+            &ctx,
+            self.node.clone(),
+            "RemoveClusterMember",
+            sink,
+            async move {
+                check_peer_id(request.get_member_id())?;
+                let peer_id = request.member_id;
+                node.administer(Work::Remove { peer_id }).await
+            },
+        );
     }
 
     fn transfer_leadership(
@@ -239,13 +255,19 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<Empty>,
     ) {
         let node = self.node.clone();
-        respond(&ctx, self.node.clone(), "TransferLeadership", sink, async move {
-            if !request.get_member_id().is_empty() {
-                check_peer_id(request.get_member_id())?;
-            }
-            let peer_id = request.member_id;
-            node.administer(Work::Transfer { peer_id }).await
-        });
+        respond(
+            &ctx,
+            self.node.clone(),
+            "TransferLeadership",
+            sink,
+            async move {
+                if !request.get_member_id().is_empty() {
+                    check_peer_id(request.get_member_id())?;
+                }
+                let peer_id = request.member_id;
+                node.administer(Work::Transfer { peer_id }).await
+            },
+        );
     }
 }
 
@@ -310,12 +332,29 @@ mod tests {
 
     #[test]
     fn addresses_are_host_and_port() {
-        for good in ["localhost:1", "10.0.0.1:6356", "[::1]:6356", "a-b.c_d:65535"] {
+        for good in [
+            "localhost:1",
+            "10.0.0.1:6356",
+            "[::1]:6356",
+            "a-b.c_d:65535",
+        ] {
             assert!(check_address(good).is_ok(), "{good}");
         }
         for bad in [
-            "", ":", "a", "a:", ":1", "a:0", "a:65536", "a:+1", "a b:1", "[::1:1", "[x]:1",
-            "unix:/x", "http://a:1", "::1:1",
+            "",
+            ":",
+            "a",
+            "a:",
+            ":1",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "a b:1",
+            "[::1:1",
+            "[x]:1",
+            "unix:/x",
+            "http://a:1",
+            "::1:1",
         ] {
             let refused = check_address(bad).err().map(|e| e.to_string());
             let text = refused.unwrap_or_default();

@@ -91,10 +91,19 @@ mod tests {
     fn a_quorum_of_the_living_stays() {
         let three = status(&[(1, true), (2, true), (3, false)]);
         assert_eq!(check(&three, "p3"), Ok(3), "the dead one may go");
-        assert_eq!(check(&three, "p2").unwrap_err().code(), RpcStatusCode::FAILED_PRECONDITION);
-        assert_eq!(check(&three, "p9").unwrap_err().code(), RpcStatusCode::NOT_FOUND);
+        assert_eq!(
+            check(&three, "p2").unwrap_err().code(),
+            RpcStatusCode::FAILED_PRECONDITION
+        );
+        assert_eq!(
+            check(&three, "p9").unwrap_err().code(),
+            RpcStatusCode::NOT_FOUND
+        );
         let one = status(&[(1, true)]);
-        assert_eq!(check(&one, "p1").unwrap_err().code(), RpcStatusCode::FAILED_PRECONDITION);
+        assert_eq!(
+            check(&one, "p1").unwrap_err().code(),
+            RpcStatusCode::FAILED_PRECONDITION
+        );
         let two = status(&[(1, true), (2, false)]);
         assert_eq!(check(&two, "p2"), Ok(2));
         assert!(check(&two, "p1").is_err());

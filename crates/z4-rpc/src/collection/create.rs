@@ -1,5 +1,7 @@
 //! One create request, from the wire to the log and back.
 
+use std::time::Duration;
+
 use protobuf::well_known_types::Timestamp;
 use z4_core::command::{Command, Due, NewTask};
 use z4_core::task::WallTime;
@@ -7,7 +9,6 @@ use z4_core::{Outcome, TaskId, View};
 use z4_proto::encode_command;
 use z4_proto::generated::collection::{CreateTaskRequest, CreateTaskResponse, Task};
 
-use super::Timeout;
 use crate::convert::timestamp;
 use crate::errors::Error;
 use crate::node::Node;
@@ -19,7 +20,7 @@ pub(super) async fn create<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     request: CreateTaskRequest,
     until: Until,
-    timeout: Timeout,
+    timeout: Duration,
 ) -> Result<CreateTaskResponse, Error> {
     let command = validate::create(request)?;
     let idempotent = matches!(&command, Command::CreateTasks(c) if !c.request_id.is_empty());
@@ -32,7 +33,9 @@ pub(super) async fn create<V: View + Clone + Send + Sync + 'static>(
     };
     let done = node.propose(request, timeout).await?;
     let Command::CreateTasks(create) = command else {
-        return Err(Error::Internal("a create request made another command".into()));
+        return Err(Error::Internal(
+            "a create request made another command".into(),
+        ));
     };
     let Some(new) = create.tasks.into_iter().next() else {
         return Err(Error::Internal("a create request made no task".into()));
@@ -69,7 +72,9 @@ fn foretell(
 ) -> Result<(TaskId, WallTime), Error> {
     let in_range = unit_first < 1 << z4_core::task::ORDINAL_BITS && index < 1 << 44;
     if !in_range {
-        return Err(Error::Internal("the leader's answer is out of range".into()));
+        return Err(Error::Internal(
+            "the leader's answer is out of range".into(),
+        ));
     }
     let deliver_at = match new.due {
         Due::Now => WallTime::from_ns(stamp_ns),

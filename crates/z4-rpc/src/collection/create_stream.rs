@@ -155,7 +155,8 @@ impl<V: View + Clone + Send + Sync + 'static> Pipeline<V> {
             match self.in_flight.poll_next_unpin(cx) {
                 Poll::Ready(Some((response, bytes))) => {
                     self.bytes -= bytes;
-                    sink.as_mut().start_send((response, WriteFlags::default()))?;
+                    sink.as_mut()
+                        .start_send((response, WriteFlags::default()))?;
                     any = true;
                 }
                 Poll::Ready(None) | Poll::Pending => {
@@ -169,7 +170,8 @@ impl<V: View + Clone + Send + Sync + 'static> Pipeline<V> {
     /// Starts requests that were taken, without taking an answer.
     fn start_new(&mut self, cx: &mut Context<'_>) {
         if let Poll::Ready(Some(ready)) = self.in_flight.poll_next_unpin(cx) {
-            self.in_flight.push_front(futures::future::ready(ready).boxed());
+            self.in_flight
+                .push_front(futures::future::ready(ready).boxed());
         }
     }
 }

@@ -20,10 +20,11 @@ pub(super) async fn get<V: View + Clone + Send + Sync + 'static>(
 ) -> Result<Task, Error> {
     let (namespace, id) = validate::get(request)?;
     let (tx, rx) = oneshot::channel();
-    node.handle().read_index(limits::UNARY_TIMEOUT, move |read| {
-        // The asker may have left.
-        let _ = tx.send(read);
-    });
+    node.handle()
+        .read_index(limits::UNARY_TIMEOUT, move |read| {
+            // The asker may have left.
+            let _ = tx.send(read);
+        });
     let stopping = |_| Error::Unavailable("this peer is shutting down".into());
     rx.await.map_err(stopping)??;
     let view = node.view().clone();

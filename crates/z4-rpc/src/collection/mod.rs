@@ -4,7 +4,7 @@ mod create;
 mod create_stream;
 mod get;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::FutureExt;
 use grpcio::{
@@ -177,6 +177,3 @@ pub(crate) fn undecodable(error: &grpcio::Error) -> RpcStatus {
     let message = format!("the request does not decode: {error}");
     RpcStatus::with_message(RpcStatusCode::INVALID_ARGUMENT, message)
 }
-
-/// How long a request may take.
-pub(crate) type Timeout = Duration;

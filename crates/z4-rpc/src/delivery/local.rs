@@ -96,7 +96,12 @@ impl Locals {
         };
         local.received += 1;
         // Leaders keep to the credit; this bounds memory should one not.
-        let held = local.received - local.credit.settled.load(Ordering::Acquire).min(local.received);
+        let held = local.received
+            - local
+                .credit
+                .settled
+                .load(Ordering::Acquire)
+                .min(local.received);
         if held > 4 * limits::STREAM_WINDOW {
             local.credit.settled.fetch_add(1, Ordering::AcqRel);
             return Err(grant.clone());
@@ -210,7 +215,9 @@ mod tests {
         credit.settled.store(3, Ordering::Release);
         locals.credit("c");
         assert!(locals.reports(false).is_empty(), "a small step");
-        credit.settled.store(limits::STREAM_WINDOW / 8, Ordering::Release);
+        credit
+            .settled
+            .store(limits::STREAM_WINDOW / 8, Ordering::Release);
         locals.credit("c");
         assert_eq!(locals.reports(false).len(), 1);
         locals.forget_told();
@@ -236,7 +243,7 @@ mod tests {
     fn grants_without_a_stream_come_back() {
         let (mut locals, mut receiver, _credit) = opened();
         assert!(locals.grant(&grant("c")).is_ok());
-        assert!(receiver.try_next().is_ok());
+        assert!(receiver.try_recv().is_ok());
         assert!(locals.grant(&grant("other")).is_err());
         drop(receiver);
         assert!(locals.grant(&grant("c")).is_err());

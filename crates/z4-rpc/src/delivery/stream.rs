@@ -251,7 +251,9 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
         if count == 0 {
             return;
         }
-        self.credit.settled.fetch_add(count as u64, Ordering::AcqRel);
+        self.credit
+            .settled
+            .fetch_add(count as u64, Ordering::AcqRel);
         if !self.credit.noticed.swap(true, Ordering::AcqRel) {
             let delivery = self.node.delivery();
             delivery.send(Control::Credit(self.name.clone()));
@@ -264,7 +266,9 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
             return;
         }
         let timer = self.node.timer();
-        let ack_at = self.ack_at.get_or_insert_with(|| timer.sleep(limits::ACK_DELAY));
+        let ack_at = self
+            .ack_at
+            .get_or_insert_with(|| timer.sleep(limits::ACK_DELAY));
         let elapsed = Pin::new(ack_at).poll(cx).is_ready();
         if !elapsed && self.written.len() < limits::ACK_BATCH_MAX {
             return;
@@ -288,7 +292,7 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
         node.delivery().send(Control::Close(self.name.clone()));
         // What was granted and not taken out of the channel yet.
         self.grants.close();
-        while let Ok(Some(grant)) = self.grants.try_next() {
+        while let Ok(grant) = self.grants.try_recv() {
             self.held.push_back(grant);
         }
         let reading = self.reading.take().map(|(batch, _)| batch);
@@ -300,12 +304,14 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
             .collect();
         settle::release(&node, self.namespace.clone(), unwritten);
         for batch in self.written.chunks(limits::ACK_BATCH_MAX) {
-            node.network().spawn(settle::ack(&node, &self.namespace, batch));
+            node.network()
+                .spawn(settle::ack(&node, &self.namespace, batch));
         }
         // Acknowledgements on their way outlive the stream.
         let acks = std::mem::take(&mut self.acks);
         if !acks.is_empty() {
-            node.network().spawn(acks.for_each(|_| futures::future::ready(())));
+            node.network()
+                .spawn(acks.for_each(|_| futures::future::ready(())));
         }
     }
 }

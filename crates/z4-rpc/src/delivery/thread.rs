@@ -183,7 +183,10 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
         }
         let status = self.node.handle().status();
         // Without a leader there is nobody who knows of it.
-        let address = self.node.network().address(&status.membership, status.leader);
+        let address = self
+            .node
+            .network()
+            .address(&status.membership, status.leader);
         if let Some(address) = address.filter(|_| status.leader != status.raft_id) {
             let ask = Ask::consumer_gone(consumer);
             // When it does not arrive, what it is granted is given back.
@@ -210,7 +213,10 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
         if status.leader == 0 || status.leader == status.raft_id {
             return;
         }
-        let address = self.node.network().address(&status.membership, status.leader);
+        let address = self
+            .node
+            .network()
+            .address(&status.membership, status.leader);
         let Some(address) = address else { return };
         for report in self.locals.reports(true) {
             self.tell(status.leader, &address, report);
@@ -246,7 +252,10 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
         }
         let now_ns = self.now_ns();
         let (handle, delivery) = (self.node.handle(), self.node.delivery());
-        match self.leading.poll(now_ns, self.node.view(), handle, delivery) {
+        match self
+            .leading
+            .poll(now_ns, self.node.view(), handle, delivery)
+        {
             Ok(None) => wait,
             Ok(Some(at_ns)) => wait.min(Duration::from_nanos(at_ns.saturating_sub(self.now_ns()))),
             Err(error) => {

@@ -75,7 +75,9 @@ impl Link {
     }
 
     fn lock(&self) -> MutexGuard<'_, UnderWay> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connects whenever there is something to send.
@@ -136,7 +138,9 @@ impl Link {
                 break;
             };
             request.set_id(self.note(answered, &request));
-            sender.as_mut().start_send((request, WriteFlags::default()))?;
+            sender
+                .as_mut()
+                .start_send((request, WriteFlags::default()))?;
         }
         Poll::Pending
     }

@@ -111,7 +111,9 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
                 self.reply(done(id));
             }
             Some(Ask::add_member(ask)) => self.admin.push(Box::pin(async move {
-                let added = node.add_member_here(ask.get_peer_id(), ask.get_address()).await;
+                let added = node
+                    .add_member_here(ask.get_peer_id(), ask.get_address())
+                    .await;
                 result(id, added)
             })),
             Some(Ask::remove_member(ask)) => self.admin.push(Box::pin(async move {

@@ -59,7 +59,10 @@ fn take_batch<V: View + Clone + Send + Sync + 'static>(
             limits::RAFT_BATCH_LEN_MAX
         )));
     }
-    let me = node.network().identity().map_or(0, |identity| identity.raft_id);
+    let me = node
+        .network()
+        .identity()
+        .map_or(0, |identity| identity.raft_id);
     for bytes in batch.get_messages() {
         let message = parse(bytes, from, me)?;
         let metrics = node.network().metrics();
@@ -75,8 +78,8 @@ fn take_batch<V: View + Clone + Send + Sync + 'static>(
 /// Parses a message and checks that it is what this stream is for. What it says
 /// to Raft is for the gate of consensus to judge.
 fn parse(bytes: &[u8], from: u64, me: u64) -> Result<Message, RpcStatus> {
-    let message =
-        Message::parse_from_bytes(bytes).map_err(|_| invalid("a message does not decode".into()))?;
+    let message = Message::parse_from_bytes(bytes)
+        .map_err(|_| invalid("a message does not decode".into()))?;
     if message.get_from() != from {
         return Err(invalid(format!(
             "a message says it is from {}, but {from} opened the stream",

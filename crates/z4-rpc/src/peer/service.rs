@@ -93,7 +93,14 @@ impl<V: View + Clone + Send + Sync + 'static> Peer for PeerService<V> {
     ) {
         let incoming_dir = Arc::clone(&self.hooks.incoming_dir);
         let receiving = Arc::clone(&self.receiving);
-        snapshot_receiver::start(self.node.clone(), incoming_dir, receiving, &ctx, stream, sink);
+        snapshot_receiver::start(
+            self.node.clone(),
+            incoming_dir,
+            receiving,
+            &ctx,
+            stream,
+            sink,
+        );
     }
 
     fn forward(
@@ -136,7 +143,9 @@ impl<V: View + Clone + Send + Sync + 'static> Peer for PeerService<V> {
             });
         ctx.spawn(async move {
             let result = match spawned {
-                Ok(_) => rx.await.unwrap_or_else(|_| Err("joining ended early".into())),
+                Ok(_) => rx
+                    .await
+                    .unwrap_or_else(|_| Err("joining ended early".into())),
                 Err(error) => Err(error.to_string()),
             };
             // The other side has gone when these fail.

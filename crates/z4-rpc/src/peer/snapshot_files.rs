@@ -61,7 +61,9 @@ impl Incoming {
         }
         let data = chunk.get_data();
         if data.is_empty() || self.offset + data.len() as u64 > size_bytes {
-            return Err(invalid("a piece that is empty or beyond the end of its file"));
+            return Err(invalid(
+                "a piece that is empty or beyond the end of its file",
+            ));
         }
         if crc32c::crc32c(data) != chunk.get_crc32c() {
             return Err(RpcStatus::with_message(
@@ -192,7 +194,12 @@ mod tests {
     }
 
     fn begin(dir: &Path) -> Incoming {
-        let files = vec![file("empty", 0), file("a.sst", 5), file("CURRENT", 2), file("z", 0)];
+        let files = vec![
+            file("empty", 0),
+            file("a.sst", 5),
+            file("CURRENT", 2),
+            file("z", 0),
+        ];
         Incoming::begin(dir.join("7-1"), files).unwrap()
     }
 
@@ -258,7 +265,19 @@ mod tests {
     #[test]
     fn names_cannot_leave_the_directory() {
         let root = tempfile::tempdir().unwrap();
-        for name in ["", ".", "..", "...", "../x", "/x", "a/b", "a\\b", "a\0", "ä", &"x".repeat(256)] {
+        for name in [
+            "",
+            ".",
+            "..",
+            "...",
+            "../x",
+            "/x",
+            "a/b",
+            "a\\b",
+            "a\0",
+            "ä",
+            &"x".repeat(256),
+        ] {
             let begun = Incoming::begin(root.path().join("d"), vec![file(name, 1)]);
             assert!(begun.is_err(), "{name}");
         }

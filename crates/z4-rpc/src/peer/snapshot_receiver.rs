@@ -85,7 +85,10 @@ fn take<V: View + Clone + Send + Sync + 'static>(
         return Err(opening::missing());
     };
     let from = opening::check(node, header.get_opening())?;
-    let me = node.network().identity().map_or(0, |identity| identity.raft_id);
+    let me = node
+        .network()
+        .identity()
+        .map_or(0, |identity| identity.raft_id);
     let message = message_of(&header, from, me)?;
     let metadata = message.get_snapshot().get_metadata();
     let position = Position {
@@ -93,13 +96,19 @@ fn take<V: View + Clone + Send + Sync + 'static>(
         term: metadata.get_term(),
     };
     if position.index <= node.handle().status().applied_index {
-        return Err(opening::refuse("this peer has applied more than that".into()));
+        return Err(opening::refuse(
+            "this peer has applied more than that".into(),
+        ));
     }
     let files = header.take_files().into_vec();
     slog::info!(node.network().logger(), "receiving a snapshot";
         "from" => from, "index" => position.index, "files" => files.len());
     let mut incoming = Incoming::begin(incoming_dir(position), files)?;
-    let bytes = node.network().metrics().snapshot_bytes.with_label_values(&["received"]);
+    let bytes = node
+        .network()
+        .metrics()
+        .snapshot_bytes
+        .with_label_values(&["received"]);
     loop {
         match next(node, stream)? {
             Some(Part::chunk(chunk)) => {

@@ -98,7 +98,11 @@ impl Link {
             self.report_unreachable();
             // A stream that lived for a while broke for a reason of its own.
             let lived = since.elapsed() > limits::RECONNECT_MAX;
-            wait = if lived { limits::RECONNECT_MIN } else { next_wait(wait) };
+            wait = if lived {
+                limits::RECONNECT_MIN
+            } else {
+                next_wait(wait)
+            };
             self.network.timer().sleep(wait).await;
         }
     }
@@ -122,7 +126,10 @@ impl Link {
             };
             if sent.is_err() {
                 // The reason is in the status, which comes at once then.
-                let status = self.network.timer().within(limits::RECONNECT_MAX, &mut receiver);
+                let status = self
+                    .network
+                    .timer()
+                    .within(limits::RECONNECT_MAX, &mut receiver);
                 return match status.await {
                     Some(done) => self.ended(done.err()),
                     None => "the stream broke".into(),

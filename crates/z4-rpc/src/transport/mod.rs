@@ -119,7 +119,10 @@ impl Transport for GrpcTransport {
 
     fn members(&mut self, membership: &Membership) {
         self.membership = membership.clone();
-        let me = self.network.identity().map_or(0, |identity| identity.raft_id);
+        let me = self
+            .network
+            .identity()
+            .map_or(0, |identity| identity.raft_id);
         // A peer that was removed learns of it from the end of its own streams.
         let gone: Vec<u64> = self
             .links

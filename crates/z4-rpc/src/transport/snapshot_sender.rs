@@ -51,7 +51,7 @@ impl Drop for UnderWay {
 /// Starts to send.
 pub(super) fn start(
     network: Network,
-    mut under_way: UnderWay,
+    under_way: UnderWay,
     address: String,
     dir: SnapshotDir,
     message: Message,
@@ -59,6 +59,8 @@ pub(super) fn start(
     let spawned = std::thread::Builder::new()
         .name("z4-snap-out".into())
         .spawn(move || {
+            // Whole: its fields alone would be copies, and it would end here.
+            let mut under_way = under_way;
             let metadata = message.get_snapshot().get_metadata();
             let position = Position {
                 index: metadata.get_index(),
@@ -67,7 +69,11 @@ pub(super) fn start(
             let result = send(&network, under_way.to, &address, &dir(position), &message);
             under_way.ok = result.is_ok();
             let label = if result.is_ok() { "ok" } else { "failed" };
-            network.metrics().snapshots_sent.with_label_values(&[label]).inc();
+            network
+                .metrics()
+                .snapshots_sent
+                .with_label_values(&[label])
+                .inc();
             match result {
                 Ok(()) => slog::info!(network.logger(), "snapshot sent";
                     "to" => under_way.to, "index" => position.index),
@@ -116,7 +122,10 @@ fn send_parts(
     let mut part = SnapshotPart::default();
     part.set_header(header);
     write(network, sender, part)?;
-    let bytes = network.metrics().snapshot_bytes.with_label_values(&["sent"]);
+    let bytes = network
+        .metrics()
+        .snapshot_bytes
+        .with_label_values(&["sent"]);
     for (place, file) in files.iter().enumerate() {
         let path = dir.join(file.get_name());
         let mut open = File::open(&path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -139,7 +148,11 @@ fn send_parts(
             bytes.inc_by(len as u64);
         }
     }
-    let closed = block_on(network.timer().within(limits::SNAPSHOT_STALL, sender.close()));
+    let closed = block_on(
+        network
+            .timer()
+            .within(limits::SNAPSHOT_STALL, sender.close()),
+    );
     match closed {
         Some(closed) => closed.map_err(|e| e.to_string()),
         None => Err("the receiver took nothing for too long".into()),
