@@ -6,6 +6,7 @@
 //! | `options` | variables and flags |
 //! | `logging` | structured logs |
 //! | `membership` | storage opened; a cluster founded when asked |
+//! | `peer` | the crates wired into a peer, and the order of stopping |
 //! | `status_server` | `/metrics`, `/healthz`, `/readyz` |
 //! | `task_metrics` | gauges of the task state |
 //! | `shutdown` | signals, and the limit on stopping |
@@ -13,6 +14,7 @@
 mod logging;
 mod membership;
 mod options;
+mod peer;
 mod shutdown;
 mod status_server;
 mod task_metrics;
@@ -29,6 +31,7 @@ use z4_core::Outcome;
 use z4_storage::Store;
 
 use crate::options::Options;
+use crate::peer::Peer;
 use crate::shutdown::Signals;
 use crate::task_metrics::TaskMetrics;
 
@@ -63,12 +66,12 @@ fn run(options: &Options, logger: &Logger) -> Result<(), String> {
         "peer_dir" => options.peer_data_dir.display().to_string());
     let registry = Registry::new();
     let store = Arc::new(membership::open(options, &registry, logger)?);
-    let (handle, _pending) = z4_consensus::runtime::prepare::<Outcome>();
-    serve_status(options, &registry, &store, &handle, logger)?;
+    let peer = Peer::start(options, &store, &registry, logger)?;
+    serve_status(options, &registry, &store, peer.handle(), logger)?;
     let signal = signals.wait();
     info!(logger, "stopping"; "signal" => signal);
     shutdown::limit(logger);
-    handle.stop();
+    peer.stop();
     info!(logger, "stopped");
     Ok(())
 }
