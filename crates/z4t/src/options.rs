@@ -68,14 +68,9 @@ pub(crate) struct Target {
         parse(try_from_str = address)
     )]
     pub targets: Vec<String>,
-    /// How long to wait for an answer
-    #[structopt(
-        long,
-        value_name = "TIME",
-        default_value = "10s",
-        parse(try_from_str = humantime::parse_duration)
-    )]
-    pub timeout: Duration,
+    /// How long to wait for an answer: 10s, or 60s for add-peer, unless given
+    #[structopt(long, value_name = "TIME", parse(try_from_str = humantime::parse_duration))]
+    pub timeout: Option<Duration>,
 }
 
 /// How to print.

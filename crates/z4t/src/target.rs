@@ -16,6 +16,9 @@ const MESSAGE_LEN_MAX: i32 = 8 << 20;
 /// whole `--timeout`.
 const CONNECT_SHARE: Duration = Duration::from_secs(2);
 
+/// How long to wait for an answer, unless `--timeout` says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The peers of `-t`, asked in turn.
 pub(crate) struct Peers {
     targets: Vec<String>,
@@ -36,8 +39,16 @@ impl Peers {
     pub(crate) fn new(target: &Target) -> Self {
         Self {
             targets: target.targets.clone(),
-            timeout: target.timeout,
+            timeout: target.timeout.unwrap_or(TIMEOUT),
             env: Arc::new(Environment::new(1)),
+        }
+    }
+
+    /// With more time for an answer, unless `--timeout` was given.
+    pub(crate) fn patient(target: &Target, timeout: Duration) -> Self {
+        Self {
+            timeout: target.timeout.unwrap_or(timeout),
+            ..Self::new(target)
         }
     }
 
@@ -150,7 +161,7 @@ mod tests {
     fn peers(targets: &[String], timeout: Duration) -> Peers {
         Peers::new(&Target {
             targets: targets.to_vec(),
-            timeout,
+            timeout: Some(timeout),
         })
     }
 

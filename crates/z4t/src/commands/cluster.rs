@@ -1,6 +1,7 @@
 //! The cluster: info, status, health, members, leadership.
 
 use std::io::Write;
+use std::time::Duration;
 
 use z4_proto::admin::{
     AddClusterMemberRequest, CheckHealthRequest, ClusterInfo, GetClusterInfoRequest,
@@ -12,6 +13,9 @@ use crate::error::Error;
 use crate::options::{AddPeer, Output, RemovePeer, Status, Target, TransferLeader};
 use crate::show;
 use crate::target::{Peers, Repeat};
+
+/// A new peer has to catch up before it is a voter.
+const CATCH_UP_TIME: Duration = Duration::from_secs(60);
 
 fn cluster_info(target: &Target) -> Result<ClusterInfo, Error> {
     Peers::new(target).ask(Repeat::Safe, |channel, option| {
@@ -43,7 +47,7 @@ pub(super) fn add_peer(add: &AddPeer, out: &mut impl Write) -> Result<(), Error>
     let mut request = AddClusterMemberRequest::default();
     request.set_member_id(add.id.clone());
     request.set_member_address(add.peer.clone());
-    Peers::new(&add.target).ask(Repeat::Never, |channel, option| {
+    Peers::patient(&add.target, CATCH_UP_TIME).ask(Repeat::Never, |channel, option| {
         AdminClient::new(channel).add_cluster_member_opt(&request, option)
     })?;
     Ok(writeln!(out, "peer added")?)
