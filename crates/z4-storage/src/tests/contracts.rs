@@ -192,14 +192,14 @@ fn scans_merge_what_is_pending_into_what_is_committed() {
                 key(n),
                 Row::Due {
                     touched,
-                    bytes: u64::from(n).try_into().unwrap(),
+                    bytes: u64::from(n),
                 },
             );
             model.put(
                 key(n),
                 Row::Due {
                     touched,
-                    bytes: u64::from(n).try_into().unwrap(),
+                    bytes: u64::from(n),
                 },
             );
         } else {
