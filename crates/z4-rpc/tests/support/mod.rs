@@ -160,6 +160,11 @@ impl Peer {
         peer
     }
 
+    /// Where its snapshots go.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
     pub fn client(&self) -> Client {
         Client::connect(std::slice::from_ref(&self.address), Duration::from_secs(10)).unwrap()
     }
