@@ -37,7 +37,7 @@ pub fn create(request: CreateTaskRequest) -> Result<Command, Refusal> {
 
 fn due(request: &CreateTaskRequest) -> Result<Due, Refusal> {
     let tts = request.get_tts_seconds();
-    if tts < 0 || tts > limits::TTS_SECONDS_MAX {
+    if !(0..=limits::TTS_SECONDS_MAX).contains(&tts) {
         let rule = format!(
             "is {tts}; it must be 0 (not given) to {} seconds",
             limits::TTS_SECONDS_MAX

@@ -11,6 +11,7 @@ use futures::executor::block_on;
 use futures::StreamExt;
 use grpcio::RpcStatusCode;
 use support::{eventually, Peer, SnapshotsOfTest};
+use z4_proto::generated::admin::MemberRole as Role;
 use z4_proto::generated::collection::CreateTaskRequest;
 use z4_rpc::client::{Client, ClientError};
 
@@ -45,10 +46,17 @@ fn status(result: Result<(), ClientError>) -> (RpcStatusCode, String) {
 #[test]
 fn three_peers_do_as_one() {
     let (peers, clients) = three();
-    let info = clients[2].info().unwrap();
-    assert_eq!(info.get_leader_address(), peers[0].peer_address);
-    let ids: Vec<_> = info.get_members().iter().map(|m| m.get_id()).collect();
-    assert_eq!(ids, ["a", "b", "c"]);
+    // A newcomer votes before it has applied that it does.
+    eventually("c knows all", || {
+        let info = clients[2].info().unwrap();
+        let ids: Vec<_> = info.get_members().iter().map(|m| m.get_id()).collect();
+        let voters = info
+            .get_members()
+            .iter()
+            .filter(|m| m.get_role() == Role::MEMBER_ROLE_VOTER);
+        let leader = info.get_leader_address() == peers[0].peer_address;
+        leader && ids == ["a", "b", "c"] && voters.count() == 3
+    });
 
     // Created anywhere, read anywhere, the leader named.
     for (at, client) in clients.iter().enumerate() {

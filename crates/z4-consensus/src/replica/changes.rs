@@ -218,7 +218,10 @@ impl<L: LogStore, P> Replica<L, P> {
         let caught_up = self.membership.members.iter().find(|(id, member)| {
             !member.voter
                 && self.raw.raft.prs().get(**id).is_some_and(|progress| {
+                    // In a short log everything is close to the end: one that
+                    // has taken nothing in yet has not caught up.
                     progress.recent_active
+                        && progress.state == raft::ProgressState::Replicate
                         && progress.matched + limits::PROMOTE_LAG_MAX >= last_index
                 })
         });

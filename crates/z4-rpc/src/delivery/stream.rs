@@ -36,6 +36,9 @@ struct Read {
     left: Vec<Grant>,
 }
 
+/// Bodies on their way from a reader thread.
+type Reading = BoxFuture<'static, Result<Read, Error>>;
+
 struct Consumer<V> {
     node: Node<V>,
     namespace: Namespace,
@@ -44,7 +47,7 @@ struct Consumer<V> {
     credit: Arc<Credit>,
     /// Granted, not read yet.
     held: VecDeque<Grant>,
-    reading: Option<(Vec<Grant>, BoxFuture<'static, Result<Read, Error>>)>,
+    reading: Option<(Vec<Grant>, Reading)>,
     /// Read, not handed to gRPC yet.
     ready: VecDeque<(Grant, Task)>,
     /// Handed to gRPC, which has not said that they are written.

@@ -197,8 +197,10 @@ async fn connect(
     to: u64,
 ) -> Result<(Sender, Receiver), String> {
     let opening = network.opening(to).ok_or("this peer is in no cluster")?;
-    let mut request = ForwardRequest::default();
-    request.ask = Some(Ask::opening(opening));
+    let request = ForwardRequest {
+        ask: Some(Ask::opening(opening)),
+        ..ForwardRequest::default()
+    };
     let (mut sender, mut receiver) = client.forward().map_err(|e| e.to_string())?;
     sender.enhance_batch(true);
     let opened = async {

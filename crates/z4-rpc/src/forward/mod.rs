@@ -52,8 +52,10 @@ impl Forwarder {
 
     /// Asks the peer `to` at `address`, which is not this one.
     pub(crate) fn ask_with(&self, to: u64, address: &str, ask: Ask, answered: Answered) {
-        let mut request = ForwardRequest::default();
-        request.ask = Some(ask);
+        let request = ForwardRequest {
+            ask: Some(ask),
+            ..ForwardRequest::default()
+        };
         self.network.metrics().forwarded.inc();
         self.link(to, address).ask(request, answered);
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code, missing_docs)]
 
 mod log;
+mod log_lines;
 mod machine;
 
 use std::sync::{Arc, Mutex, OnceLock};
@@ -80,7 +81,7 @@ impl Starter {
             clock: wall_ns,
             log_keep_entries: 10_000,
             metrics: z4_consensus::metrics::Metrics::new(&prometheus::Registry::new()).unwrap(),
-            logger: slog::Logger::root(slog::Discard, slog::o!()),
+            logger: log_lines::logger(self.network.peer_id()),
             on_removed: Box::new(|| ()),
         };
         *self.runtime.lock().unwrap() = Some(Runtime::start(parts, pending, &self.handle)?);
@@ -106,7 +107,7 @@ impl Peer {
             peer_id: peer_id.into(),
             advertise_addr: peer_address.clone(),
             metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
-            logger: slog::Logger::root(slog::Discard, slog::o!()),
+            logger: log_lines::logger(peer_id),
         });
         let state = SharedState::default();
         let node = Node::start(handle.clone(), state.clone(), network.clone()).unwrap();
@@ -158,6 +159,11 @@ impl Peer {
             .unwrap();
         eventually("a leader", || peer.node.handle().status().leader_ready);
         peer
+    }
+
+    /// Where its snapshots go.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     pub fn client(&self) -> Client {
