@@ -63,6 +63,9 @@ pub const DELIVERY_TICK: Duration = Duration::from_millis(20);
 /// A report of a consumer that did not reach the leader is repeated after this.
 pub const REPORT_RETRY: Duration = Duration::from_millis(100);
 
+/// Small tasks are written to a stream together up to this size, in bytes.
+pub const STREAM_WRITE_GROUP_BYTES: usize = 16 << 10;
+
 /// Raft messages that wait for one peer; above it they are dropped.
 pub const PEER_QUEUE_LEN_MAX: usize = 4_096;
 /// Bytes of raft messages that wait for one peer; above it they are dropped.

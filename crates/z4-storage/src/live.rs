@@ -11,6 +11,7 @@ use z4_consensus::log::Position;
 use z4_consensus::machine::MachineError;
 
 use crate::metrics::Metrics;
+use crate::step::step;
 
 /// One database and its directory.
 #[derive(Debug)]
@@ -137,10 +138,12 @@ impl Live {
         // Noted before the flush: what is applied meanwhile may not be in it.
         let (db, position) = self.current();
         let started = Instant::now();
+        step("flush.begun");
         db.db()
             .flush()
             .map_err(|e| MachineError(format!("the task state was not flushed: {e}")))?;
         self.metrics.flushed(started.elapsed());
+        step("flush.done");
         Ok(position)
     }
 

@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{Future, FutureExt, Sink, Stream, StreamExt};
 use grpcio::{RpcStatus, ServerStreamingSink, WriteFlags};
+use protobuf::Message;
 use z4_core::command::Grant;
 use z4_core::state::find_task;
 use z4_core::{Namespace, View};
@@ -48,6 +49,8 @@ struct Consumer<V> {
     ready: VecDeque<(Grant, Task)>,
     /// Handed to gRPC, which has not said that they are written.
     writing: Vec<Grant>,
+    group_bytes: usize,
+    group_closed: bool,
     /// Written, not acknowledged yet.
     written: Vec<Grant>,
     ack_at: Option<Sleep>,
@@ -86,7 +89,6 @@ pub(crate) async fn run<V: View + Clone + Send + Sync + 'static>(
         let _ = sink.fail(status.clone()).await;
         return status;
     }
-    sink.enhance_batch(true);
     node.network().metrics().streams.inc();
     let mut consumer = Consumer::open(node.clone(), namespace, status.raft_id);
     let end = poll_fn(|cx| consumer.poll(&mut sink, cx)).await;
@@ -123,6 +125,8 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
             reading: None,
             ready: VecDeque::new(),
             writing: Vec::new(),
+            group_bytes: 0,
+            group_closed: false,
             written: Vec::new(),
             ack_at: None,
             acks: FuturesUnordered::new(),
@@ -211,25 +215,38 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
         self.settle(before - self.held.len());
     }
 
-    /// Hands tasks to gRPC; ready when all of them are written.
+    /// Hands tasks to gRPC, small ones in groups; ready when all are written.
+    ///
+    /// Only the last write of a group says that the group is with the consumer's
+    /// connection: those before it may be held back to travel with it.
     fn poll_write(
         &mut self,
         mut sink: Pin<&mut ServerStreamingSink<Task>>,
         cx: &mut Context<'_>,
     ) -> Poll<grpcio::Result<()>> {
-        while !self.ready.is_empty() {
+        loop {
             futures::ready!(sink.as_mut().poll_ready(cx)?);
-            if let Some((grant, task)) = self.ready.pop_front() {
-                self.writing.push(grant);
-                sink.as_mut().start_send((task, WriteFlags::default()))?;
+            if self.group_closed {
+                self.group_closed = false;
+                self.group_bytes = 0;
+                self.note_written();
             }
+            let Some((grant, task)) = self.ready.pop_front() else {
+                // Also notices that the consumer has gone.
+                return sink.as_mut().poll_flush(cx);
+            };
+            self.group_bytes += task.compute_size() as usize;
+            let next = self
+                .ready
+                .front()
+                .map(|(_, task)| task.compute_size() as usize);
+            let fits = |next: usize| self.group_bytes + next <= limits::STREAM_WRITE_GROUP_BYTES;
+            let more = next.is_some_and(fits);
+            self.group_closed = !more;
+            self.writing.push(grant);
+            let flags = WriteFlags::default().buffer_hint(more);
+            sink.as_mut().start_send((task, flags))?;
         }
-        // Also notices that the consumer has gone.
-        futures::ready!(sink.as_mut().poll_flush(cx)?);
-        if !self.writing.is_empty() {
-            self.note_written();
-        }
-        Poll::Ready(Ok(()))
     }
 
     fn note_written(&mut self) {

@@ -57,12 +57,17 @@ pub(crate) fn at(index: u64, term: u64) -> Position {
 
 /// Appends entries `from..=to` of a term, with a hard state that commits them.
 pub(crate) fn append(log: &impl LogStore, from: u64, to: u64, term: u64) {
+    append_uncommitted(log, from, to, term, to);
+}
+
+/// Appends entries `from..=to` of a term, committed up to `commit`.
+pub(crate) fn append_uncommitted(log: &impl LogStore, from: u64, to: u64, term: u64, commit: u64) {
     log.write(&LogWrite {
         entries: (from..=to).map(|i| entry(i, term, 100)).collect(),
         hard_state: Some(HardState {
             term,
             vote: 1,
-            commit: to,
+            commit,
             ..HardState::default()
         }),
         sync: true,
