@@ -218,7 +218,9 @@ impl<L: LogStore, P> Replica<L, P> {
         let caught_up = self.membership.members.iter().find(|(id, member)| {
             !member.voter
                 && self.raw.raft.prs().get(**id).is_some_and(|progress| {
+                    // In a young cluster an empty log is never far behind.
                     progress.recent_active
+                        && progress.matched > 0
                         && progress.matched + limits::PROMOTE_LAG_MAX >= last_index
                 })
         });
