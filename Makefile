@@ -50,7 +50,8 @@ demo: setup ## three peers in temporary folders: create, stream, kill the leader
 	@scripts/demo "$(RELEASE)"
 
 compose_up: ## build the image, start three peers in containers
-	$(COMPOSE) up --build --detach
+	$(COMPOSE) build
+	$(COMPOSE) up --detach
 
 compose_down: ## stop the containers and erase their data
 	$(COMPOSE) down --volumes --remove-orphans

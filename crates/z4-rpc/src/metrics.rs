@@ -76,6 +76,13 @@ impl Metrics {
         registry.register(Box::new(lateness.clone()))?;
         let streams = IntGauge::new("z4_rpc_streams_open", "Consumer streams open.")?;
         registry.register(Box::new(streams.clone()))?;
+        let dropped = counters(
+            "z4_rpc_raft_messages_dropped_total",
+            "Raft messages dropped by reason.",
+            &["reason"],
+        )?;
+        // There from the first scrape: a rate needs a zero to rise from.
+        dropped.with_label_values(&["no_address"]);
         Ok(Self {
             requests: counters(
                 "z4_rpc_requests_total",
@@ -88,11 +95,7 @@ impl Metrics {
                 "Raft messages sent by kind.",
                 &["kind"],
             )?,
-            dropped: counters(
-                "z4_rpc_raft_messages_dropped_total",
-                "Raft messages dropped by reason.",
-                &["reason"],
-            )?,
+            dropped,
             received: counter(
                 "z4_rpc_raft_messages_received_total",
                 "Raft messages let in.",

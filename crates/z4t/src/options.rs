@@ -47,7 +47,8 @@ pub(crate) enum Command {
     /// Take the tasks of a namespace as they become due, one line each
     ///
     /// A task counts as done once the peer has sent it. With --limit, tasks
-    /// that the peer sent beyond it are taken all the same and not shown.
+    /// that the peer sent beyond it are taken all the same and not shown, and the
+    /// last one may come again to the next stream.
     Stream(Stream),
     /// Print a completion script for a shell
     Completions(Completions),
