@@ -30,7 +30,7 @@ pub const COMMITTED_BYTES_PER_READY_MAX: u64 = 16 << 20;
 /// Largest append message, in bytes; one entry above it goes alone.
 pub const APPEND_BYTES_MAX: u64 = 1 << 20;
 /// Append messages in flight to one follower.
-pub const APPEND_INFLIGHT_MAX: usize = 256;
+pub const APPEND_INFLIGHT_MAX: usize = 48;
 /// Recent entries kept in memory for followers, in bytes, beyond those that
 /// are not yet durable.
 pub const ENTRY_CACHE_BYTES_MAX: usize = 64 << 20;
@@ -61,9 +61,7 @@ pub const FLUSH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A learner this close to the end of the log is promoted.
 pub const PROMOTE_LAG_MAX: u64 = 128;
-/// A proposal or change waits this long for its outcome at most.
-pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A read is asked again, in a fresh context, this often.
 pub const READ_RETRY: Duration = Duration::from_millis(200);
 /// A read waits this long at most.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
+pub const READ_TIMEOUT: Duration = Duration::from_secs(3);

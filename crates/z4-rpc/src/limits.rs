@@ -74,6 +74,8 @@ pub const PEER_QUEUE_BYTES_MAX: usize = 64 << 20;
 pub const RAFT_BATCH_LEN_MAX: usize = 1_024;
 /// A batch is closed when it reaches this size, in bytes.
 pub const RAFT_BATCH_BYTES: usize = 2 << 20;
+/// Largest raft message, in bytes: one entry at its limit and room to spare.
+pub const RAFT_MESSAGE_LEN_MAX: usize = PEER_MESSAGE_LEN_MAX - (4 << 20);
 /// Shortest wait before a peer is connected to again.
 pub const RECONNECT_MIN: Duration = Duration::from_millis(100);
 /// Longest wait before a peer is connected to again.

@@ -82,7 +82,9 @@ impl Metrics {
             &["reason"],
         )?;
         // There from the first scrape: a rate needs a zero to rise from.
-        dropped.with_label_values(&["no_address"]);
+        for reason in DROP_REASONS {
+            dropped.with_label_values(&[reason]).inc_by(0);
+        }
         Ok(Self {
             requests: counters(
                 "z4_rpc_requests_total",
@@ -136,6 +138,17 @@ impl Metrics {
         self.latency.with_label_values(&[method]).observe(seconds);
     }
 }
+
+/// Why raft messages are dropped.
+const DROP_REASONS: [&str; 7] = [
+    "queue_full",
+    "disconnected",
+    "unserializable",
+    "too_large",
+    "no_address",
+    "snapshot_under_way",
+    "inbox_full",
+];
 
 /// The name of a code as people know it. A client cannot make labels up: codes
 /// beyond the known ones share one name.

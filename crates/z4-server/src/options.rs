@@ -98,6 +98,15 @@ pub(crate) struct Options {
     )]
     pub metrics_port: u16,
 
+    /// Log entries kept for followers that lag; beyond, a snapshot is sent
+    #[structopt(
+        long,
+        env = "Z4_LOG_KEEP_ENTRIES",
+        value_name = "COUNT",
+        default_value = "10000"
+    )]
+    pub log_keep_entries: u64,
+
     /// Log what is of use to developers only
     #[structopt(
         long,

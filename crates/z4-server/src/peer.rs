@@ -61,6 +61,7 @@ impl Peer {
         let starter = Arc::new(Starter {
             store: Arc::clone(store),
             db_dir: options.db_data_dir.clone().into(),
+            log_keep_entries: options.log_keep_entries,
             identity,
             node: node.clone(),
             metrics: z4_consensus::metrics::Metrics::new(registry).map_err(|e| e.to_string())?,
@@ -118,6 +119,7 @@ impl Peer {
 struct Starter {
     store: Arc<Store>,
     db_dir: Arc<Path>,
+    log_keep_entries: u64,
     identity: Arc<OnceLock<Identity>>,
     node: Node<RocksView>,
     metrics: z4_consensus::metrics::Metrics,
@@ -179,7 +181,7 @@ impl Starter {
             clock: wall_clock_ns,
             // Peers that start together must not campaign together.
             seed: wall_clock_ns() ^ raft_id.rotate_left(32),
-            log_keep_entries: z4_consensus::limits::LOG_KEEP_ENTRIES,
+            log_keep_entries: self.log_keep_entries,
             metrics: self.metrics.clone(),
             logger: self.logger.new(o!("part" => "consensus")),
             on_removed: Box::new(move || {

@@ -151,7 +151,9 @@ impl<L: LogStore, P> Replica<L, P> {
             min_election_tick: limits::ELECTION_TICKS,
             max_election_tick: 2 * limits::ELECTION_TICKS,
             read_only_option: raft::ReadOnlyOption::Safe,
-            batch_append: true,
+            // Off: raft-rs appends entries to an empty message that stands at
+            // another index, and grows one message beyond any bound.
+            batch_append: false,
             max_uncommitted_size: limits::UNCOMMITTED_BYTES_MAX,
             max_committed_size_per_ready: limits::COMMITTED_BYTES_PER_READY_MAX,
             ..raft::Config::default()

@@ -236,11 +236,11 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
             self.replica.step(Input::Installed(applied), now);
         }
         if let Some(persist) = work.persist {
-            self.to_log(LogJob::Persist(persist));
+            self.send_to_log(LogJob::Persist(persist));
         }
         if let Some(through) = work.cut {
             debug!(self.logger, "log cut"; "through" => through.index);
-            self.to_log(LogJob::Cut(through));
+            self.send_to_log(LogJob::Cut(through));
         }
         if !work.waiting.is_empty() {
             let callers = work.waiting.into_iter().map(|waiting| {
@@ -264,16 +264,16 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
                     sinks: sinks.collect(),
                 }
             });
-            self.to_apply(ApplyJob::Callers(callers.collect()));
+            self.send_to_apply(ApplyJob::Callers(callers.collect()));
         }
         if !work.apply.is_empty() {
-            self.to_apply(ApplyJob::Apply(work.apply));
+            self.send_to_apply(ApplyJob::Apply(work.apply));
         }
         if work.checkpoint {
-            self.to_apply(ApplyJob::Checkpoint);
+            self.send_to_apply(ApplyJob::Checkpoint);
         }
         if !work.drop_snapshots.is_empty() {
-            self.to_apply(ApplyJob::DropSnapshots(work.drop_snapshots));
+            self.send_to_apply(ApplyJob::DropSnapshots(work.drop_snapshots));
         }
     }
 
@@ -282,7 +282,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
     fn install(&mut self, position: Position, hard_state: raft::eraftpb::HardState) -> Applied {
         info!(self.logger, "installing snapshot"; "index" => position.index);
         let (applied_tx, applied) = crossbeam_channel::bounded(1);
-        self.to_apply(ApplyJob::Install(position, applied_tx));
+        self.send_to_apply(ApplyJob::Install(position, applied_tx));
         let pushed = self.apply.push_all();
         self.must(pushed);
         let Ok(applied) = applied.recv() else {
@@ -293,7 +293,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
             )
         };
         let (reset_tx, reset) = crossbeam_channel::bounded(1);
-        self.to_log(LogJob::Reset(position, hard_state, reset_tx));
+        self.send_to_log(LogJob::Reset(position, hard_state, reset_tx));
         let pushed = self.log.push_all();
         self.must(pushed);
         if reset.recv().is_err() {
@@ -313,12 +313,12 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
         self.must(apply);
     }
 
-    fn to_log(&mut self, job: LogJob) {
+    fn send_to_log(&mut self, job: LogJob) {
         let sent = self.log.send(job);
         self.must(sent);
     }
 
-    fn to_apply(&mut self, job: ApplyJob<R>) {
+    fn send_to_apply(&mut self, job: ApplyJob<R>) {
         let sent = self.apply.send(job);
         self.must(sent);
     }

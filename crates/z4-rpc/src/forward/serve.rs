@@ -44,7 +44,9 @@ pub(crate) async fn serve<V: View + Clone + Send + Sync + 'static>(
 ) {
     let first = requests.next().await;
     let opened = match first {
-        Some(Ok(request)) if request.has_opening() => opening::check(&node, request.get_opening()),
+        Some(Ok(request)) if request.has_opening() => {
+            opening::check_member(&node, request.get_opening())
+        }
         _ => Err(opening::missing()),
     };
     if let Err(status) = opened {

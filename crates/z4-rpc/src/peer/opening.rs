@@ -1,6 +1,7 @@
 //! Who may open a stream to this peer.
 
 use grpcio::{RpcStatus, RpcStatusCode};
+use z4_consensus::gate::UNKNOWN_AHEAD_MAX;
 use z4_consensus::{Identity, Membership};
 use z4_core::View;
 use z4_proto::generated::peer::Opening;
@@ -10,6 +11,25 @@ use crate::node::Node;
 
 /// How the message begins that tells a peer that it was removed.
 pub(crate) const REMOVED: &str = "removed";
+
+/// Lets a member in that asks for more than raft messages: one that this peer
+/// knows. Gives its raft id.
+pub(crate) fn check_member<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    opening: &Opening,
+) -> Result<u64, RpcStatus> {
+    let from = check(node, opening)?;
+    if !node
+        .handle()
+        .status()
+        .membership
+        .members
+        .contains_key(&from)
+    {
+        return Err(refuse(format!("raft id {from} is not a member")));
+    }
+    Ok(from)
+}
 
 /// Lets the opener in, or says why not. Gives its raft id.
 pub(crate) fn check<V: View + Clone + Send + Sync + 'static>(
@@ -58,6 +78,12 @@ fn check_against(
     if let Some(member) = membership.members.get(&from) {
         if member.peer_id != opening.get_from_peer_id() {
             return Err(refuse(format!("raft id {from} has another peer id")));
+        }
+    } else if !membership.members.is_empty() {
+        // A member that this peer, lagging, has not heard of; see the gate.
+        let next = membership.raft_id_next;
+        if !(next..next.saturating_add(UNKNOWN_AHEAD_MAX)).contains(&from) {
+            return Err(refuse(format!("raft id {from} is not a member")));
         }
     }
     Ok(())

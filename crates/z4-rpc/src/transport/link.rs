@@ -167,6 +167,10 @@ impl Link {
         for message in messages {
             let kind = kind(message.get_msg_type());
             match message.write_to_bytes() {
+                // It would end the stream, and come again.
+                Ok(bytes) if bytes.len() > limits::RAFT_MESSAGE_LEN_MAX => {
+                    self.count_dropped("too_large", 1);
+                }
                 Ok(bytes) => {
                     batch.mut_messages().push(bytes);
                     self.network.metrics().sent.with_label_values(&[kind]).inc();
