@@ -21,6 +21,7 @@ pub mod error;
 pub mod gate;
 pub mod limits;
 pub mod log;
+pub mod log_contract;
 pub mod machine;
 pub mod membership;
 pub mod metrics;

@@ -36,6 +36,8 @@ pub mod error;
 pub mod outcome;
 mod parts;
 pub mod row;
+#[cfg(test)]
+mod tests;
 
 pub use command::{decode_command, encode_command};
 pub use error::DecodeError;

@@ -1,0 +1,71 @@
+//! Bytes that were written once and must be read and written for ever.
+
+use super::*;
+
+#[test]
+fn commands_keep_their_bytes() {
+    let golden: Vec<_> = commands().iter().map(encode_command).collect();
+    let golden: Vec<_> = golden.iter().map(|bytes| hex(bytes)).collect();
+    assert_eq!(golden, COMMANDS);
+}
+
+#[test]
+fn outcomes_keep_their_bytes() {
+    let golden: Vec<_> = outcomes().iter().map(encode_outcome).collect();
+    let golden: Vec<_> = golden.iter().map(|bytes| hex(bytes)).collect();
+    assert_eq!(golden, OUTCOMES);
+}
+
+#[test]
+fn rows_keep_their_bytes() {
+    let golden: Vec<_> = rows().iter().map(|(_, row)| encode_row(row)).collect();
+    let golden: Vec<_> = golden.iter().map(|bytes| hex(bytes)).collect();
+    assert_eq!(golden, ROWS);
+}
+
+const COMMANDS: &[&str] = &[
+    concat!(
+        "0a4a0a01611201721a260a060a016b1201760a030a016c120200ff28011a1108ffffffffffffffff",
+        "ff0110ff93ebdc031a160a060a016b1201760a030a016c120200ff280a20ac021a022806",
+    ),
+    "120e0a016112060a016310ac0218e807",
+    concat!(
+        "1a2e0a016112150a100102030405060708000000000090000a10ac0212120a100000000000000000",
+        "0000000000000000",
+    ),
+    concat!(
+        "222e0a016112150a100102030405060708000000000090000a10ac0212120a100000000000000000",
+        "0000000000000000",
+    ),
+    "2a00",
+];
+const OUTCOMES: &[&str] = &[
+    "0a1a0a180a100102030405060708000000000090000a120408051006",
+    "12210a1d0a016312100102030405060708000000000090000a18012002280330041001",
+    "1a06080108000801",
+    "22020807",
+    "2a06080112026e6f",
+    "2a06080212026e6f",
+    "2a06080312026e6f",
+    "2a06080412026e6f",
+    "2a06080512026e6f",
+];
+const ROWS: &[&str] = &[
+    "080110021803",
+    concat!(
+        "08071001180220032804300538064007480852005216080110011a10010203040506070800000000",
+        "0090000a5216080210021a100102030405060708000000000090000a5216080310031a1001020304",
+        "05060708000000000090000a5216080410041a100102030405060708000000000090000a52160805",
+        "10051a100102030405060708000000000090000a5216080610061a10010203040506070800000000",
+        "0090000a5216080710071a100102030405060708000000000090000a5216080810081a1001020304",
+        "05060708000000000090000a5216080910091a100102030405060708000000000090000a",
+    ),
+    "0a060a016b120176120200ff1a0408051006200728083009",
+    "080110021803",
+    "08011002180322016328043005",
+    "",
+    "01",
+    "",
+    "0a100000000000000000000000000000010212140a100102030405060708000000000090000a12001809",
+    "",
+];

@@ -1,0 +1,199 @@
+//! The lower-bound file: what the raft log held at least, beside the log.
+//!
+//! RocksDB opens a directory whose WAL file is missing as an empty database,
+//! without an error. A peer that then takes part would vote twice or forget
+//! what it acknowledged. This file says from outside how far the log, term and
+//! vote had come at least; a log that is behind it was lost.
+//!
+//! There are two copies, written in turn, so that a torn write leaves one. What
+//! the file promises about entries is taken back, in both copies, before
+//! entries are replaced.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use raft::eraftpb::HardState;
+use z4_consensus::log::Position;
+use z4_consensus::proposals::wire::{Reader, Writer};
+use z4_consensus::Identity;
+
+use crate::error::StorageError;
+use crate::files;
+
+const VERSION: u8 = 1;
+const NAMES: [&str; 2] = ["BOUND.0", "BOUND.1"];
+
+/// What the log held at least.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Bound {
+    /// Whose log.
+    pub cluster_id: [u8; 16],
+    /// Whose log.
+    pub raft_id: u64,
+    /// Term of the hard state.
+    pub term: u64,
+    /// Vote in that term; 0 for none.
+    pub vote: u64,
+    /// An entry that was synced, or a place where the log was cut.
+    pub last: Position,
+}
+
+impl Bound {
+    fn new(identity: &Identity) -> Self {
+        Self {
+            cluster_id: identity.cluster_id,
+            raft_id: identity.raft_id,
+            ..Self::default()
+        }
+    }
+
+    /// Whether it is this peer's.
+    pub fn is_of(&self, identity: &Identity) -> bool {
+        self.cluster_id == identity.cluster_id && self.raft_id == identity.raft_id
+    }
+
+    fn encode(&self, sequence: u64) -> Vec<u8> {
+        let mut out = Writer::new(VERSION);
+        out.number(sequence);
+        out.fixed(&self.cluster_id);
+        out.number(self.raft_id);
+        out.number(self.term);
+        out.number(self.vote);
+        out.number(self.last.index);
+        out.number(self.last.term);
+        files::seal(out.finish())
+    }
+
+    fn decode(sealed: &[u8]) -> Option<(u64, Self)> {
+        let mut input = Reader::new(files::unseal(sealed)?, VERSION)?;
+        let sequence = input.number()?;
+        let bound = Self {
+            cluster_id: input.fixed()?,
+            raft_id: input.number()?,
+            term: input.number()?,
+            vote: input.number()?,
+            last: Position {
+                index: input.number()?,
+                term: input.number()?,
+            },
+        };
+        input.end().then_some((sequence, bound))
+    }
+}
+
+/// The file, kept open by its only writer.
+#[derive(Debug)]
+pub(crate) struct BoundFile {
+    dir: PathBuf,
+    sequence: u64,
+    bound: Bound,
+}
+
+impl BoundFile {
+    /// Reads the newer valid copy; `None` when there is no copy at all.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] when there are copies but none is valid.
+    pub fn read(dir: &Path) -> Result<Option<Self>, StorageError> {
+        let mut newest: Option<(u64, Bound)> = None;
+        let mut found = false;
+        for name in NAMES {
+            let Some(bytes) = files::read(&dir.join(name))? else {
+                continue;
+            };
+            found = true;
+            if let Some(copy) = Bound::decode(&bytes) {
+                if newest.as_ref().is_none_or(|n| n.0 < copy.0) {
+                    newest = Some(copy);
+                }
+            }
+        }
+        match newest {
+            Some((sequence, bound)) => Ok(Some(Self {
+                dir: dir.to_owned(),
+                sequence,
+                bound,
+            })),
+            None if found => Err(StorageError::damaged(
+                dir.join(NAMES[0]),
+                "no copy of the lower bound of the log is whole",
+            )),
+            None => Ok(None),
+        }
+    }
+
+    /// Starts anew for a peer whose log is empty.
+    pub fn create(
+        dir: &Path,
+        identity: &Identity,
+        hard_state: &HardState,
+        last: Position,
+    ) -> Result<Self, StorageError> {
+        let mut file = Self {
+            dir: dir.to_owned(),
+            sequence: 0,
+            bound: Bound {
+                term: hard_state.term,
+                vote: hard_state.vote,
+                last,
+                ..Bound::new(identity)
+            },
+        };
+        file.write_both()?;
+        files::sync_dir(dir)?;
+        Ok(file)
+    }
+
+    /// What it says.
+    pub fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    /// The entry it promises.
+    pub fn last(&self) -> Position {
+        self.bound.last
+    }
+
+    /// Whether term and vote are in it.
+    pub fn covers(&self, hard_state: &HardState) -> bool {
+        self.bound.term == hard_state.term && self.bound.vote == hard_state.vote
+    }
+
+    /// Follows what is durable now.
+    pub fn raise(&mut self, hard_state: &HardState, last: Position) -> Result<(), StorageError> {
+        self.bound.term = hard_state.term;
+        self.bound.vote = hard_state.vote;
+        self.bound.last = last;
+        self.write_one()
+    }
+
+    /// Promises no entry any more, until it is raised again. In both copies: the
+    /// older one must not come back.
+    pub fn lower(&mut self) -> Result<(), StorageError> {
+        self.bound.last = Position::default();
+        self.write_both()
+    }
+
+    fn write_both(&mut self) -> Result<(), StorageError> {
+        self.write_one()?;
+        self.write_one()
+    }
+
+    /// Writes the older copy. In place: the other one is whole meanwhile.
+    fn write_one(&mut self) -> Result<(), StorageError> {
+        self.sequence += 1;
+        let path = self.dir.join(NAMES[(self.sequence % 2) as usize]);
+        let bytes = self.bound.encode(self.sequence);
+        OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .open(&path)
+            .and_then(|mut f| {
+                f.write_all(&bytes)?;
+                f.sync_data()
+            })
+            .map_err(StorageError::io("write", &path))
+    }
+}

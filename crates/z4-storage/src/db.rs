@@ -1,0 +1,187 @@
+//! How the two databases are opened: recovery, checks, and bounds of memory.
+
+use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, ErrorKind, Options, DB,
+};
+
+use crate::error::StorageError;
+
+/// Blocks cached in memory, of both databases together, in bytes.
+pub const BLOCK_CACHE_BYTES: usize = 128 << 20;
+/// One write buffer of a database, in bytes.
+pub const WRITE_BUFFER_BYTES: usize = 32 << 20;
+/// Write buffers of a database, being filled or flushed; beyond it writes wait.
+pub const WRITE_BUFFER_COUNT_MAX: i32 = 3;
+/// Files that one database keeps open.
+pub const OPEN_FILES_MAX: i32 = 512;
+/// One file of RocksDB's own information log, in bytes; this many are kept.
+const INFO_LOG_BYTES_MAX: usize = 4 << 20;
+const INFO_LOG_COUNT_MAX: usize = 4;
+/// Opening takes this long at most, and this much longer for each part of size.
+const OPEN_BASE: Duration = Duration::from_secs(60);
+const OPEN_BYTES_PER_SECOND: u64 = 100 << 20;
+
+/// Which of the two databases.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// The raft log: large values, read once if ever, in the order of keys.
+    Log,
+    /// The task state: many small rows, many reads of what is not there.
+    State,
+}
+
+/// The cache that both databases share.
+#[must_use]
+pub(crate) fn shared_cache() -> Result<Cache, StorageError> {
+    Cache::new_lru_cache(BLOCK_CACHE_BYTES).map_err(StorageError::database("allocate", "cache"))
+}
+
+fn options(kind: Kind, cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    // Filters and indexes count against the cache: memory stays flat however
+    // much is stored.
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_format_version(5);
+    if kind == Kind::State {
+        table.set_bloom_filter(10.0, false);
+        table.set_block_size(8 << 10);
+    } else {
+        table.set_block_size(32 << 10);
+    }
+
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.set_block_based_table_factory(&table);
+    // The default mode drops acknowledged writes behind a damaged record
+    // without a word; this one refuses, and still takes a torn tail.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_recycle_log_file_num(0);
+    options.set_paranoid_checks(true);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_max_write_buffer_number(WRITE_BUFFER_COUNT_MAX);
+    options.set_max_total_wal_size(4 * WRITE_BUFFER_BYTES as u64);
+    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_max_background_jobs(2);
+    options.set_bytes_per_sync(1 << 20);
+    options.set_max_log_file_size(INFO_LOG_BYTES_MAX);
+    options.set_keep_log_file_num(INFO_LOG_COUNT_MAX);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    if kind == Kind::State {
+        options.set_level_compaction_dynamic_level_bytes(true);
+    }
+    options
+}
+
+/// Opens a database, or makes it.
+///
+/// A damaged MANIFEST can make RocksDB read in a circle for ever; then the
+/// process is ended with the reason.
+///
+/// # Errors
+/// [`StorageError::InUse`] when another process has it, [`StorageError::Damaged`]
+/// when RocksDB finds it corrupted, else [`StorageError::Database`].
+pub(crate) fn open(path: &Path, kind: Kind, cache: &Cache) -> Result<DB, StorageError> {
+    let limit = open_limit(size_of_files(path));
+    let shown = path.display().to_string();
+    let _watchdog = Watchdog::start(limit, move || {
+        // The logger may itself be stuck behind this thread's caller.
+        eprintln!(
+            "z4: opening the database {shown} took longer than {} s; its files are damaged or the disk \
+             hangs. If it happens again, remove this peer from its cluster and add it anew with \
+             empty directories",
+            limit.as_secs()
+        );
+        std::process::abort();
+    });
+    DB::open(&options(kind, cache), path).map_err(|e| open_error(path, e))
+}
+
+fn open_error(path: &Path, e: rocksdb::Error) -> StorageError {
+    let corrupted = e.kind() == ErrorKind::Corruption;
+    let message = e.into_string();
+    if corrupted {
+        StorageError::damaged(path, message)
+    } else if message.contains("lock") {
+        StorageError::InUse {
+            dir: path.to_owned(),
+        }
+    } else {
+        StorageError::Database {
+            doing: "open",
+            path: path.to_owned(),
+            message,
+        }
+    }
+}
+
+fn open_limit(bytes: u64) -> Duration {
+    OPEN_BASE + Duration::from_secs(bytes / OPEN_BYTES_PER_SECOND)
+}
+
+/// Sizes of the files in a directory, in bytes; what cannot be read counts 0.
+pub(crate) fn size_of_files(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter_map(|e| e.metadata().ok())
+        .filter(|m| m.is_file())
+        .map(|m| m.len())
+        .sum()
+}
+
+/// Calls a function when it is not dropped in time.
+struct Watchdog {
+    // Dropping the sender wakes the thread, which then knows that all is well.
+    _alive: mpsc::Sender<()>,
+}
+
+impl Watchdog {
+    fn start(limit: Duration, late: impl FnOnce() + Send + 'static) -> Self {
+        let (alive, dropped) = mpsc::channel();
+        std::thread::spawn(move || {
+            if dropped.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                late();
+            }
+        });
+        Self { _alive: alive }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn the_watchdog_barks_only_when_opening_takes_too_long() {
+        let (late, heard) = mpsc::channel();
+        let bark = late.clone();
+        let stuck = Watchdog::start(Duration::from_millis(1), move || {
+            bark.send("stuck").unwrap()
+        });
+        assert_eq!(heard.recv(), Ok("stuck"));
+        drop(stuck);
+
+        drop(Watchdog::start(Duration::from_secs(600), move || {
+            late.send("quick").unwrap();
+        }));
+        // The thread drops its sender without a word.
+        assert_eq!(heard.recv(), Err(mpsc::RecvError));
+    }
+
+    #[test]
+    fn the_time_to_open_grows_with_size() {
+        assert_eq!(open_limit(0), Duration::from_secs(60));
+        assert_eq!(open_limit(1000 << 20), Duration::from_secs(70));
+    }
+}

@@ -1,0 +1,110 @@
+//! Small files that must survive a crash, and the lock on a directory.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use crate::error::StorageError;
+
+/// Makes a directory and its parents, if missing.
+pub(crate) fn make_dir(dir: &Path) -> Result<(), StorageError> {
+    fs::create_dir_all(dir).map_err(StorageError::io("create", dir))
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(StorageError::io("sync", dir))
+}
+
+/// Makes every file in a directory durable, and their names.
+pub(crate) fn sync_files(dir: &Path) -> Result<(), StorageError> {
+    for entry in fs::read_dir(dir).map_err(StorageError::io("list", dir))? {
+        let path = entry.map_err(StorageError::io("list", dir))?.path();
+        File::open(&path)
+            .and_then(|f| f.sync_all())
+            .map_err(StorageError::io("sync", &path))?;
+    }
+    sync_dir(dir)
+}
+
+/// Replaces a file as a whole, durably: a crash leaves the old or the new.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    let temporary = path.with_extension("tmp");
+    File::create(&temporary)
+        .and_then(|mut f| {
+            f.write_all(bytes)?;
+            f.sync_all()
+        })
+        .map_err(StorageError::io("write", &temporary))?;
+    fs::rename(&temporary, path).map_err(StorageError::io("rename", path))?;
+    match path.parent() {
+        Some(dir) => sync_dir(dir),
+        None => Ok(()),
+    }
+}
+
+/// The bytes of a file; `None` when there is none.
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(StorageError::io("read", path)(e)),
+    }
+}
+
+/// Bytes with their checksum behind them; see [`unseal`].
+pub(crate) fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
+    let sum = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+/// The bytes in front of a checksum, if it is theirs.
+pub(crate) fn unseal(sealed: &[u8]) -> Option<&[u8]> {
+    let (bytes, sum) = sealed.split_last_chunk::<4>()?;
+    (crc32c::crc32c(bytes) == u32::from_le_bytes(*sum)).then_some(bytes)
+}
+
+/// The sole use of a directory, until it is dropped or the process ends.
+#[derive(Debug)]
+pub(crate) struct DirLock(#[allow(dead_code)] File);
+
+impl DirLock {
+    /// Takes the lock.
+    ///
+    /// # Errors
+    /// [`StorageError::InUse`] when another holder lives.
+    pub(crate) fn take(dir: &Path) -> Result<Self, StorageError> {
+        let path = dir.join("LOCK");
+        let file = File::create(&path).map_err(StorageError::io("create", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(StorageError::InUse {
+                dir: dir.to_owned(),
+            }),
+            Err(TryLockError::Error(e)) => Err(StorageError::io("lock", &path)(e)),
+        }
+    }
+}
+
+/// Checks the format of a directory, and writes it into a new one.
+///
+/// # Errors
+/// [`StorageError::NewerFormat`] when a version of z4 that this one does not
+/// know wrote it.
+pub(crate) fn check_format(dir: &Path, known: &'static str) -> Result<(), StorageError> {
+    let path = dir.join("FORMAT");
+    let Some(found) = read(&path)? else {
+        return replace(&path, known.as_bytes());
+    };
+    if found == known.as_bytes() {
+        return Ok(());
+    }
+    Err(StorageError::NewerFormat {
+        dir: dir.to_owned(),
+        found: String::from_utf8_lossy(&found).trim().to_owned(),
+        known,
+    })
+}

@@ -1,0 +1,185 @@
+//! The task machine behind consensus: commands in, outcomes and events out.
+
+use z4_consensus::log::Position;
+use z4_consensus::machine::{Applied, Committed, Flusher, MachineError, StateMachine};
+use z4_consensus::Membership;
+use z4_core::state::StateError;
+use z4_core::{Event, Machine, Outcome, State};
+use z4_proto::command::decode_command;
+
+/// A [`State`] that knows the place in the log it stands at: RocksDB
+/// ([`RocksState`](crate::RocksState)) and memory
+/// ([`MemStore`](crate::MemStore)).
+///
+/// The core's `State` is ignorant of positions, members and snapshots on
+/// purpose; these belong to what is replicated around it.
+pub trait TaskStore: State + Sized + Send + 'static {
+    /// Writes all changes since the last commit with the position, and with the
+    /// members when they changed, as one atomic batch.
+    ///
+    /// # Errors
+    /// [`MachineError`]: end the process.
+    fn commit(
+        &mut self,
+        position: Position,
+        membership: Option<&Membership>,
+    ) -> Result<(), MachineError>;
+
+    /// See [`StateMachine::flusher`].
+    fn flusher(&self) -> Flusher;
+
+    /// See [`StateMachine::checkpoint`]; `position` is that of the last commit.
+    ///
+    /// # Errors
+    /// [`MachineError`]: end the process.
+    fn checkpoint(&mut self, position: Position) -> Result<(), MachineError>;
+
+    /// See [`StateMachine::drop_snapshot`].
+    fn drop_snapshot(&mut self, position: Position);
+
+    /// See [`StateMachine::install`]; gives the store to go on with.
+    ///
+    /// # Errors
+    /// [`MachineError`]: end the process.
+    fn install(&mut self, position: Position) -> Result<(Self, Applied), MachineError>;
+}
+
+/// What a run of entries did, told after its commit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AppliedEvents {
+    /// Events of all entries, in order.
+    pub events: Vec<Event>,
+    /// The last entry of the run.
+    pub position: Position,
+    /// Machine time after the run, in nanoseconds.
+    pub stamp_ns: u64,
+    /// The earliest deadline of a live lease, in machine nanoseconds.
+    pub lease_deadline_next_ns: Option<u64>,
+}
+
+/// Where events go. Called by the apply thread: must not block.
+pub type EventSink = Box<dyn FnMut(AppliedEvents) + Send>;
+
+/// The task machine as consensus drives it.
+pub struct TaskMachine<S> {
+    machine: Machine<S>,
+    applied: Applied,
+    sink: EventSink,
+}
+
+impl<S> std::fmt::Debug for TaskMachine<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaskMachine")
+            .field("applied", &self.applied)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: TaskStore> TaskMachine<S> {
+    /// Opens the machine over a store that stands at `applied`. The sink is
+    /// called at once, without events, with machine time and next deadline;
+    /// then after each run, and after the installation of a snapshot.
+    ///
+    /// # Errors
+    /// [`MachineError`] when the store fails: end the process.
+    pub fn open(store: S, applied: Applied, sink: EventSink) -> Result<Self, MachineError> {
+        let machine = Machine::open(store).map_err(state_error)?;
+        let mut opened = Self {
+            machine,
+            applied,
+            sink,
+        };
+        opened.tell(Vec::new());
+        Ok(opened)
+    }
+
+    /// The machine inside, to be looked at.
+    #[must_use]
+    pub fn machine(&self) -> &Machine<S> {
+        &self.machine
+    }
+
+    fn tell(&mut self, events: Vec<Event>) {
+        (self.sink)(AppliedEvents {
+            events,
+            position: self.applied.position,
+            stamp_ns: self.machine.stamp_ns(),
+            lease_deadline_next_ns: self.machine.lease_deadline_next_ns(),
+        });
+    }
+}
+
+impl<S: TaskStore> StateMachine for TaskMachine<S> {
+    type Reply = Outcome;
+
+    fn applied(&self) -> &Applied {
+        &self.applied
+    }
+
+    fn apply(&mut self, run: Vec<Committed>) -> Result<Vec<Vec<Outcome>>, MachineError> {
+        if run.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut events = Vec::new();
+        let mut replies = Vec::with_capacity(run.len());
+        let mut members_changed = false;
+        for entry in run {
+            let index = entry.position.index;
+            if index <= self.applied.position.index {
+                return Err(MachineError(format!(
+                    "entry {index} came after entry {}",
+                    self.applied.position.index
+                )));
+            }
+            replies.push(if entry.commands.is_empty() {
+                Vec::new()
+            } else {
+                let commands = entry
+                    .commands
+                    .iter()
+                    .map(|bytes| decode_command(bytes))
+                    .collect::<Result<_, _>>()
+                    .map_err(|e| MachineError(format!("a command of entry {index}: {e}")))?;
+                self.machine
+                    .apply_entry(index, entry.stamp_ns, commands, &mut events)
+                    .map_err(state_error)?
+            });
+            if let Some(membership) = entry.membership {
+                self.applied.membership = membership;
+                members_changed = true;
+            }
+            self.applied.position = entry.position;
+        }
+        let membership = members_changed.then_some(&self.applied.membership);
+        self.machine
+            .state_mut()
+            .commit(self.applied.position, membership)?;
+        self.tell(events);
+        Ok(replies)
+    }
+
+    fn flusher(&self) -> Flusher {
+        self.machine.state().flusher()
+    }
+
+    fn checkpoint(&mut self) -> Result<Applied, MachineError> {
+        self.machine.state_mut().checkpoint(self.applied.position)?;
+        Ok(self.applied.clone())
+    }
+
+    fn drop_snapshot(&mut self, position: Position) {
+        self.machine.state_mut().drop_snapshot(position);
+    }
+
+    fn install(&mut self, position: Position) -> Result<(), MachineError> {
+        let (store, applied) = self.machine.state_mut().install(position)?;
+        self.machine = Machine::open(store).map_err(state_error)?;
+        self.applied = applied;
+        self.tell(Vec::new());
+        Ok(())
+    }
+}
+
+fn state_error(e: StateError) -> MachineError {
+    MachineError(e.0)
+}

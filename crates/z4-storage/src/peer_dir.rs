@@ -1,0 +1,149 @@
+//! Who this peer is, and what it must not forget: small files beside the log.
+//!
+//! ```text
+//! Z4_PEER_DATA_DIR/
+//!   LOCK  FORMAT
+//!   IDENTITY         who this peer is, once it is in a cluster
+//!   BOUND.0 BOUND.1  what the log held at least
+//!   QUARANTINE       why this peer must not start again
+//!   REMOVED          this peer was removed from its cluster
+//!   log/             the raft log
+//! Z4_DB_DATA_DIR/
+//!   LOCK  FORMAT
+//!   OWNER            whose data this is, as IDENTITY
+//!   …                see the snapshot module
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use z4_consensus::proposals::wire::{Reader, Writer};
+use z4_consensus::Identity;
+
+use crate::error::StorageError;
+use crate::files;
+
+const IDENTITY: &str = "IDENTITY";
+const OWNER: &str = "OWNER";
+const QUARANTINE: &str = "QUARANTINE";
+const REMOVED: &str = "REMOVED";
+const LOG: &str = "log";
+const VERSION: u8 = 1;
+
+/// Content of the identity file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct IdentityFile {
+    /// Who.
+    pub identity: Identity,
+    /// Set while the founding of a cluster is not finished: the address of its
+    /// first peer. State and log may be in any step of it.
+    pub founding: Option<String>,
+}
+
+impl IdentityFile {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new(VERSION);
+        out.fixed(&self.identity.cluster_id);
+        out.number(self.identity.raft_id);
+        out.bytes(self.identity.peer_id.as_bytes());
+        out.number(u64::from(self.founding.is_some()));
+        out.bytes(self.founding.as_deref().unwrap_or_default().as_bytes());
+        files::seal(out.finish())
+    }
+
+    fn decode(sealed: &[u8]) -> Option<Self> {
+        let mut input = Reader::new(files::unseal(sealed)?, VERSION)?;
+        let identity = Identity {
+            cluster_id: input.fixed()?,
+            raft_id: input.number()?,
+            peer_id: input.text()?,
+        };
+        let is_founding = input.number()? == 1;
+        let address = input.text()?;
+        let founding = is_founding.then_some(address);
+        input.end().then_some(Self { identity, founding })
+    }
+
+    fn read(path: &Path) -> Result<Option<Self>, StorageError> {
+        let Some(bytes) = files::read(path)? else {
+            return Ok(None);
+        };
+        Self::decode(&bytes)
+            .map(Some)
+            .ok_or_else(|| StorageError::damaged(path, "its checksum or form is wrong"))
+    }
+}
+
+/// `Z4_PEER_DATA_DIR`.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerDir(PathBuf);
+
+impl PeerDir {
+    pub fn new(dir: &Path) -> Self {
+        Self(dir.to_owned())
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn log_path(&self) -> PathBuf {
+        self.0.join(LOG)
+    }
+
+    pub fn identity(&self) -> Result<Option<IdentityFile>, StorageError> {
+        IdentityFile::read(&self.0.join(IDENTITY))
+    }
+
+    pub fn set_identity(&self, file: &IdentityFile) -> Result<(), StorageError> {
+        files::replace(&self.0.join(IDENTITY), &file.encode())
+    }
+
+    /// Why this peer must not start; `None` when it may.
+    pub fn check_quarantine(&self) -> Result<(), StorageError> {
+        match files::read(&self.0.join(QUARANTINE))? {
+            Some(reason) => Err(self.quarantined(String::from_utf8_lossy(&reason).trim())),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes for good that this peer must not start again. What made it
+    /// suspicious may look sound at the next start.
+    pub fn quarantine(&self, reason: &str) -> StorageError {
+        match files::replace(&self.0.join(QUARANTINE), reason.as_bytes()) {
+            Ok(()) => self.quarantined(reason),
+            Err(e) => e,
+        }
+    }
+
+    fn quarantined(&self, reason: &str) -> StorageError {
+        StorageError::Quarantined {
+            dir: self.0.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    pub fn is_removed(&self) -> Result<bool, StorageError> {
+        Ok(files::read(&self.0.join(REMOVED))?.is_some())
+    }
+
+    pub fn mark_removed(&self) -> Result<(), StorageError> {
+        files::replace(
+            &self.0.join(REMOVED),
+            b"this peer was removed from its cluster; erase its directories and add it anew\n",
+        )
+    }
+}
+
+/// Whose task data this is; `None` when nobody's yet.
+pub(crate) fn owner(db_dir: &Path) -> Result<Option<Identity>, StorageError> {
+    Ok(IdentityFile::read(&db_dir.join(OWNER))?.map(|f| f.identity))
+}
+
+/// Says whose task data this is.
+pub(crate) fn set_owner(db_dir: &Path, identity: &Identity) -> Result<(), StorageError> {
+    let file = IdentityFile {
+        identity: identity.clone(),
+        founding: None,
+    };
+    files::replace(&db_dir.join(OWNER), &file.encode())
+}
