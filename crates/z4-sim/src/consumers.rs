@@ -123,7 +123,6 @@ impl World {
     /// The consumers of a peer work: ack most of what they hold, lose some of
     /// it, and say what room they have.
     pub(crate) fn consume(&mut self, id: u64) {
-        let wall_ns = self.wall_ns();
         let lossy = self.healed_at_ns.is_none();
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
@@ -131,12 +130,13 @@ impl World {
         let life = peer.life();
         let Some(run) = peer.run.as_mut() else { return };
         let (mut acks, mut reports) = (Vec::new(), Vec::new());
-        let stamp_ns = run.machine.machine().stamp_ns().max(wall_ns);
+        // Leases end by the machine's clock, which no wall clock need follow.
+        let stamp_ns = run.machine.machine().stamp_ns();
         for consumer in &mut run.consumers {
             let rng = &mut self.rng;
             consumer.held.retain(|(_, _, deadline_ns)| {
                 let forgotten = lossy && rng.gen_range(0..40) == 0;
-                !forgotten && deadline_ns + 500 * MS > stamp_ns
+                !forgotten && *deadline_ns > stamp_ns
             });
             let room = ROOM.saturating_sub(consumer.held.len() as u64);
             reports.push(ConsumerReport {

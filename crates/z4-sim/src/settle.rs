@@ -2,7 +2,8 @@
 //! created is delivered and acknowledged, and all peers hold the same.
 
 use z4_consensus::machine::StateMachine as _;
-use z4_core::invariants;
+use z4_core::state::find_task;
+use z4_core::{invariants, TaskId};
 
 use crate::world::{Event, Report, World, MS};
 
@@ -34,7 +35,11 @@ impl World {
         }
         let open = self.checks.creates.not_in(&self.checks.leases);
         if !open.is_empty() {
-            return Some(format!("{} tasks are not acked: {:?}", open.len(), open[0]));
+            return Some(format!(
+                "{} tasks are not acked: {}",
+                open.len(),
+                self.whereabouts(open[0])
+            ));
         }
         if self.options.members_change && !self.admin.done {
             return Some(format!("members are changing: {:?}", self.admin));
@@ -63,6 +68,25 @@ impl World {
             }
         }
         None
+    }
+
+    /// Where a task stands, at each peer.
+    fn whereabouts(&self, id: TaskId) -> String {
+        let mut text = format!("{id}");
+        for peer in self.peers.values() {
+            let Some(run) = &peer.run else { continue };
+            let state = run.machine.machine().state();
+            for namespace in &self.namespaces {
+                if let Ok(Some((body, status))) = find_task(state, namespace, id) {
+                    let stamp_ns = run.machine.machine().stamp_ns();
+                    text += &format!(
+                        "; peer {} at {stamp_ns}: {namespace}, due {}, {status:?}",
+                        peer.raft_id, body.due_at_ns
+                    );
+                }
+            }
+        }
+        text
     }
 
     fn check_rest(&mut self) -> Result<(), String> {
