@@ -376,7 +376,11 @@ impl<L: LogStore, P> Replica<L, P> {
 
     fn applied(&mut self, index: u64) {
         self.applied_index = self.applied_index.max(index);
-        self.raw.advance_apply_to(self.applied_index);
+        // A notice from before a snapshot: raft-rs takes that for applied only
+        // once what came with it is durable.
+        if self.installed_index.is_none() {
+            self.raw.advance_apply_to(self.applied_index);
+        }
         self.finish_changes();
     }
 

@@ -172,3 +172,65 @@ fn reads_after_a_restart_have_new_contexts() {
     };
     assert_ne!(context(10), context(20));
 }
+
+/// A snapshot and entries behind it may come in one Ready. What was applied
+/// before is reported late; raft-rs panics if it is told of the snapshot before
+/// those entries are durable.
+#[test]
+fn a_late_notice_of_applied_entries_does_not_overtake_a_snapshot() {
+    let (log, mut replica) = replica(&[1, 2, 3], &[]);
+    let now = Now::default();
+    let mut snapshot = Message::default();
+    snapshot.set_msg_type(MessageType::MsgSnapshot);
+    (snapshot.from, snapshot.to, snapshot.term) = (2, 1, 3);
+    let mut applied = Applied {
+        position: Position { index: 50, term: 2 },
+        membership: replica.status().membership,
+    };
+    applied.membership.raft_id_next = 9;
+    let metadata = snapshot.mut_snapshot().mut_metadata();
+    (metadata.index, metadata.term) = (50, 2);
+    metadata.set_conf_state(applied.membership.conf_state());
+    let mut append = Message::default();
+    append.set_msg_type(MessageType::MsgAppend);
+    (append.from, append.to, append.term) = (2, 1, 3);
+    (append.index, append.log_term) = (50, 2);
+    let entry = Entry {
+        index: 51,
+        term: 3,
+        ..Entry::default()
+    };
+    append.set_entries(vec![entry].into());
+    replica.step(
+        Input::Snapshot {
+            from: 2,
+            message: snapshot,
+        },
+        now,
+    );
+    replica.step(
+        Input::Message {
+            from: 2,
+            message: append,
+        },
+        now,
+    );
+    let mut number = 0;
+    while let Some(work) = replica.work() {
+        if let Some((position, hard_state)) = work.install {
+            log.reset(position, &hard_state).unwrap();
+            replica.step(Input::Installed(applied.clone()), now);
+            // Sent by the apply thread before it installed.
+            replica.step(Input::Applied { index: 1 }, now);
+        }
+        if let Some(persist) = work.persist {
+            log.write(&persist.write).unwrap();
+            number = persist.number;
+        }
+    }
+    assert!(number > 0, "entries come with the snapshot");
+    replica.step(Input::Persisted { number }, now);
+    all_work(&mut replica);
+    assert_eq!(replica.status().applied_index, 50);
+    assert_eq!(replica.status().last_index, 51);
+}
