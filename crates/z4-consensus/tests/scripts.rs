@@ -13,6 +13,8 @@
 //! | `add`, `promote`, `remove` `ID MEMBER`, `transfer ID TO` | what admins ask |
 //! | `deliver [TO]`, `deliver FROM->TO`, `drop …` | messages arrive, or are lost |
 //! | `persist ID`, `apply ID`, `flush ID` | the log, apply and flush threads work |
+//! | `elect ID` | `campaign` and `settle`, not shown |
+//! | `load ID COUNT` | so many `propose` and `settle`, not shown |
 //! | `settle` | all of that until nothing more happens |
 //! | `crash ID`, `start ID` | power loss and start |
 //! | `status` | what each peer knows |

@@ -280,6 +280,20 @@ impl Group {
                 self.say(format!("{} lost", lost.len()));
             }
             "settle" => self.settle(),
+            "elect" => {
+                self.run(&format!("campaign {}", words[1]));
+                self.settle();
+                self.out.clear();
+                self.say(format!("{} leads", words[1]));
+            }
+            "load" => {
+                let count: u64 = words[2].parse().expect("a count");
+                for number in 0..count {
+                    self.run(&format!("propose {} {number}", words[1]));
+                    self.settle();
+                }
+                self.out.clear();
+            }
             "status" => self.status(),
             verb => panic!("no verb {verb}"),
         }
@@ -383,12 +397,20 @@ impl Group {
                 status.last_index,
                 status.commit_index,
                 status.applied_index,
-                run.machine.value.text.join(" ")
+                shown(&run.machine.value.text)
             ));
         }
         for line in lines {
             self.say(line);
         }
+    }
+}
+
+/// The commands that a counter has seen; of many, the last.
+fn shown(text: &[String]) -> String {
+    match text {
+        [] | [_] | [_, _] | [_, _, _] => text.join(" "),
+        [.., last] => format!("{} commands, {last} the last", text.len()),
     }
 }
 
