@@ -172,6 +172,9 @@ impl World {
                 }
             }
         }
+        if self.leader_known_to(id).is_none() {
+            self.dial(id);
+        }
         self.within(20, 120, Event::Consume(life));
     }
 
