@@ -1,0 +1,67 @@
+# The workshop of z4. `make` alone lists what can be done.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/z4/target
+RELEASE := $(CARGO_TARGET_DIR)/release
+DEBUG := $(CARGO_TARGET_DIR)/debug
+# The Compose tool is a plugin of the engine or a program of its own.
+COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/docker-compose.yaml
+
+.PHONY: help setup run test verify fix e2e bench demo compose_up compose_down compose_test docker_base clean_db
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9_]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install the Debian packages a build needs, if any is missing
+	@scripts/setup
+
+run: setup ## build, then run one durable peer in this folder (z4data, z4peer)
+	@cargo build --locked --release -p z4-server -p z4t
+	@Z4_PEER_ID="$${Z4_PEER_ID:-peer1}" \
+	Z4_BOOTSTRAP_CLUSTER="$${Z4_BOOTSTRAP_CLUSTER:-true}" \
+	scripts/run "$(RELEASE)"
+
+test: setup ## run every test, those on real binaries included
+	cargo build --locked --workspace --bins
+	Z4_BIN_DIR="$(DEBUG)" cargo test --locked --workspace
+
+verify: setup ## check format, lints, layers and docs; changes nothing
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	scripts/layers
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+fix: setup ## format, and mend what clippy can mend by itself
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	cargo fmt --all
+
+e2e: setup ## run the tests on real binaries alone, the long ones included
+	cargo build --locked --workspace --bins
+	Z4_BIN_DIR="$(DEBUG)" cargo test --locked -p z4-e2e -- --include-ignored
+
+bench: setup ## run the benchmarks
+	cargo bench --locked -p z4-bench
+
+demo: setup ## three peers in temporary folders: create, stream, kill the leader
+	@cargo build --locked --release -p z4-server -p z4t
+	@scripts/demo "$(RELEASE)"
+
+compose_up: ## build the image, start three peers in containers
+	$(COMPOSE) build
+	$(COMPOSE) up --detach
+
+compose_down: ## stop the containers and erase their data
+	$(COMPOSE) down --volumes --remove-orphans
+
+compose_test: setup ## walk through a cluster of containers, with checks
+	@cargo build --locked --release -p z4t
+	@scripts/compose_test "$(RELEASE)/z4t"
+
+docker_base: ## make the base images here, where no image registry is reached
+	docker/base-image.sh
+
+clean_db: ## erase the data of `make run`
+	rm -rf z4data z4peer

@@ -27,6 +27,30 @@ fn main() {
         .generate();
     let out = Path::new(&env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join("protos");
     untangle_client_names(&out.join("collection_grpc.rs"));
+    feature_gate_stubs(&out);
+}
+
+/// The log and its codec stand below storage, which knows no gRPC: the service
+/// stubs are compiled with the feature `services` only.
+fn feature_gate_stubs(protos: &Path) {
+    const GATE: &str = "#[cfg(feature = \"services\")]\n";
+    let list = protos.join("mod.rs");
+    let text = fs::read_to_string(&list).expect("the generator wrote the list");
+    let mut gated = String::new();
+    for name in text.split(';').filter_map(|item| item.split("mod ").nth(1)) {
+        let name = name.trim();
+        if name.ends_with("_grpc") {
+            gated.push_str(GATE);
+        } else {
+            let file = protos.join(name).with_extension("rs");
+            let text = fs::read_to_string(&file).expect("the generator wrote the messages");
+            let reexport = format!("pub use super::{name}_grpc::");
+            let text = text.replace(&reexport, &format!("{GATE}{reexport}"));
+            fs::write(&file, text).expect("the messages are writable");
+        }
+        gated.push_str(&format!("pub mod {name};\n"));
+    }
+    fs::write(&list, gated).expect("the list is writable");
 }
 
 /// The stub generator calls the asynchronous client form of rpc `X` `x_async`,

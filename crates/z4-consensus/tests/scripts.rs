@@ -21,9 +21,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod support;
+mod group;
 
-use support::Group;
+use group::Group;
 
 fn outcome(script: &str) -> String {
     let mut group = Group::new(0);

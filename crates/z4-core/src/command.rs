@@ -148,7 +148,9 @@ pub struct Grant {
     pub token: LeaseToken,
     /// Machine time at which it ends, in nanoseconds.
     pub deadline_ns: u64,
-    /// Machine time at which the task was due, in nanoseconds.
+    /// Machine time at which the task was first due, in nanoseconds: the same
+    /// for every delivery of it, so lateness counts from what was asked, leases
+    /// that came to nothing included.
     pub due_at_ns: u64,
     /// Which delivery of the task this is, from 1.
     pub attempt: u32,

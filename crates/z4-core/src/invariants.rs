@@ -59,6 +59,7 @@ struct DueRow {
     rank: u8,
     due_at_ns: u64,
     touched: bool,
+    bytes: u64,
 }
 
 /// All rows, by kind.
@@ -103,12 +104,13 @@ impl Rows {
                     due_at_ns,
                     id,
                 },
-                Row::Due { touched },
+                Row::Due { touched, bytes },
             ) => {
                 let row = DueRow {
                     rank,
                     due_at_ns,
                     touched,
+                    bytes,
                 };
                 if self.due.insert((namespace, id), row).is_some() {
                     broken.push(format!("task {id} is in the due index twice"));
@@ -157,7 +159,7 @@ impl Rows {
             let status = self.statuses.get(task);
             let agrees = match (self.due.get(task), self.leases.get(task)) {
                 (Some(due), None) => waits_well(body, status, due),
-                (None, Some(deadline_ns)) => is_leased_until(status, *deadline_ns),
+                (None, Some(deadline_ns)) => is_leased_until(body, status, *deadline_ns),
                 _ => false,
             };
             if !agrees {
@@ -219,6 +221,11 @@ impl Rows {
                 if places.iter().any(|place| *place < head.cursor) {
                     say(format!("queue {place} has rows below its cursor: {head:?}"));
                 }
+                if places.iter().any(|(at_ns, _)| *at_ns < head.consumed_ns) {
+                    say(format!(
+                        "queue {place} has rows below what was consumed: {head:?}"
+                    ));
+                }
             }
             let ranks = self.due.iter().filter(|(task, _)| task.0 == *id);
             if ranks
@@ -250,20 +257,32 @@ impl Rows {
 }
 
 fn waits_well(body: &TaskBody, status: Option<&TaskStatus>, due: &DueRow) -> bool {
-    let due_at_ns = match status {
-        None => body.due_at_ns,
-        Some(TaskStatus {
-            phase: Phase::Waiting { due_at_ns },
-            ..
-        }) => *due_at_ns,
-        Some(_) => return false,
+    let at_its_place = match status {
+        None => due.due_at_ns == body.due_at_ns,
+        Some(status) => {
+            status.phase
+                == Phase::Waiting {
+                    due_at_ns: due.due_at_ns,
+                }
+                && due.due_at_ns >= body.due_at_ns
+                && copies(body, status)
+        }
     };
-    due.touched == status.is_some() && due.due_at_ns == due_at_ns && due.rank == rank(body.priority)
+    at_its_place
+        && due.touched == status.is_some()
+        && due.bytes == body.bytes()
+        && due.rank == rank(body.priority)
 }
 
-fn is_leased_until(status: Option<&TaskStatus>, until_ns: u64) -> bool {
-    matches!(
-        status.map(|status| &status.phase),
-        Some(Phase::Leased { deadline_ns, .. }) if *deadline_ns == until_ns
-    )
+fn is_leased_until(body: &TaskBody, status: Option<&TaskStatus>, until_ns: u64) -> bool {
+    status.is_some_and(|status| {
+        matches!(status.phase, Phase::Leased { deadline_ns, .. } if deadline_ns == until_ns)
+            && copies(body, status)
+    })
+}
+
+/// Whether what the status repeats of the body is the same.
+fn copies(body: &TaskBody, status: &TaskStatus) -> bool {
+    (status.first_due_at_ns, status.priority, status.bytes)
+        == (body.due_at_ns, body.priority, body.bytes())
 }

@@ -261,12 +261,21 @@ pub struct TaskStatus {
     pub deliveries: u32,
     /// How many of those ended in an expiry (or, later, a nack).
     pub failures: u32,
+    /// When the task was first due, in machine nanoseconds; the body's
+    /// `due_at_ns`. Copied here with the next two, so that to lease the task and
+    /// to end its lease takes no read of a body that may be large.
+    pub first_due_at_ns: u64,
+    /// The body's priority.
+    pub priority: Priority,
+    /// The body's bytes of payload and metadata.
+    pub bytes: u64,
 }
 
 /// The two places of a live task.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Phase {
-    /// In the due index at this time.
+    /// In the due index at this time: for a task that came back, the time of
+    /// its new place, which is not below the one when it was first due.
     Waiting {
         /// Machine time in nanoseconds.
         due_at_ns: u64,
@@ -279,8 +288,6 @@ pub enum Phase {
         token: LeaseToken,
         /// Machine time at which the lease ends.
         deadline_ns: u64,
-        /// When it was due, to return it to its place.
-        due_at_ns: u64,
     },
 }
 

@@ -5,6 +5,7 @@
 use z4_core::command::{CreateTasks, Due, LeaseTasks, NewTask, Taker};
 use z4_core::invariants::{check, state_hash};
 use z4_core::state::{Row, RowKey};
+use z4_core::task::Priority;
 use z4_core::{Command, Machine, MemState, Namespace, State, View};
 
 /// A store with a fresh, a leased and a returned task, and a request id.
@@ -115,13 +116,14 @@ fn wrong_counts_and_cursors_are_found_out() {
     let Some(Row::Namespace(row)) = whole.get(&key).unwrap() else {
         panic!("no namespace");
     };
-    let mut wrong = vec![row.clone(); 6];
+    let mut wrong = vec![row.clone(); 7];
     wrong[0].counts.created += 1;
     wrong[1].counts.pending += 1;
     wrong[2].counts.leased += 1;
     wrong[3].counts.bytes += 1;
     wrong[4].queues[4].count += 1;
     wrong[5].queues[4].cursor.0 = u64::MAX;
+    wrong[6].queues[4].consumed_ns = u64::MAX;
     for row in wrong {
         let mut broken = whole.clone();
         broken.put(key.clone(), Row::Namespace(row.clone()));
@@ -129,10 +131,46 @@ fn wrong_counts_and_cursors_are_found_out() {
     }
 }
 
+#[test]
+fn a_copy_that_differs_from_the_body_is_found_out() {
+    let whole = store();
+    let mut seen = 0;
+    for (key, row) in rows(&whole) {
+        let wrong = match row {
+            Row::Due { touched, bytes } => vec![
+                Row::Due {
+                    touched,
+                    bytes: bytes + 1,
+                },
+                Row::Due {
+                    touched: !touched,
+                    bytes,
+                },
+            ],
+            Row::Status(status) => {
+                let mut wrong = vec![status; 3];
+                wrong[0].bytes += 1;
+                wrong[1].first_due_at_ns -= 1;
+                wrong[2].priority = Priority::new(9).unwrap();
+                wrong.into_iter().map(Row::Status).collect()
+            }
+            _ => continue,
+        };
+        for row in wrong {
+            let mut broken = whole.clone();
+            broken.put(key.clone(), row.clone());
+            assert!(check(&broken).is_err(), "{key:?}: {row:?}");
+            assert_ne!(state_hash(&broken), state_hash(&whole), "{row:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 10, "only {seen}");
+}
+
 /// Replicas of different versions compare fingerprints: this one was taken once
 /// and must stay.
 #[test]
 fn a_fingerprint_is_the_same_in_every_version() {
     let hash = state_hash(&store()).unwrap();
-    assert_eq!(format!("{hash:032x}"), "630facabd8b48ad1d98eb2bb02b06447");
+    assert_eq!(format!("{hash:032x}"), "970608ec588f95211afbe9d3be933fe8");
 }

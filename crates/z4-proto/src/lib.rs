@@ -10,6 +10,8 @@
 //! | [`peer`] | messages between peers |
 //! | [`log`] | messages of the log and the disk; use the codec instead |
 //!
+//! The service stubs (`*_grpc`) come with the feature `services`.
+//!
 //! What the codec writes never changes: golden bytes in the tests hold it. A
 //! field that is new to the log or to a row gets a new number. Commands and rows
 //! with fields or kinds that this version does not know do not decode: a replica
@@ -41,9 +43,11 @@ mod tests;
 
 pub use command::{decode_command, encode_command};
 pub use error::DecodeError;
+pub use generated::{admin, collection, health, log, peer, reflection_v1, reflection_v1alpha};
+#[cfg(feature = "services")]
 pub use generated::{
-    admin, admin_grpc, collection, collection_grpc, health, health_grpc, log, peer, peer_grpc,
-    reflection_v1, reflection_v1_grpc, reflection_v1alpha, reflection_v1alpha_grpc,
+    admin_grpc, collection_grpc, health_grpc, peer_grpc, reflection_v1_grpc,
+    reflection_v1alpha_grpc,
 };
 pub use outcome::{decode_outcome, encode_outcome};
 pub use row::{decode_row, encode_row};

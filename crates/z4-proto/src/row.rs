@@ -1,8 +1,6 @@
 //! Rows of the task state on disk.
 //!
-//! Rows that say little are not messages: a `Due` row is no byte when the task
-//! has no status row and the byte 1 when it has one; `Lease` and `RequestExpiry`
-//! rows, whose keys say all, are no byte.
+//! `Lease` and `RequestExpiry` rows, whose keys say all, are no byte.
 
 use z4_core::state::{
     MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RequestRow, Row, RowKey,
@@ -27,7 +25,11 @@ pub fn encode_row(row: &Row) -> Vec<u8> {
         Row::Namespace(row) => parts::write(&to_namespace(row)),
         Row::Body(body) => parts::write(&to_body(body)),
         Row::Status(status) => parts::write(&to_status(status)),
-        Row::Due { touched } => vec![1; usize::from(*touched)],
+        Row::Due { touched, bytes } => parts::write(&log::DueRow {
+            touched: *touched,
+            bytes: *bytes,
+            ..Default::default()
+        }),
         Row::Request(row) => parts::write(&log::RequestRow {
             content_hash: row.content_hash.to_be_bytes().to_vec(),
             tasks: row.tasks.iter().map(outcome::to_created).collect(),
@@ -49,9 +51,7 @@ pub fn decode_row(key: &RowKey, bytes: &[u8]) -> Result<Row, DecodeError> {
         RowKey::Namespace(_) => Row::Namespace(namespace(bytes)?),
         RowKey::Body(..) => Row::Body(body(bytes)?),
         RowKey::Status(..) => Row::Status(status(bytes)?),
-        RowKey::Due { .. } => Row::Due {
-            touched: touched(bytes)?,
-        },
+        RowKey::Due { .. } => due(bytes)?,
         RowKey::Lease { .. } => {
             empty("the Lease row", bytes)?;
             Row::Lease
@@ -65,20 +65,13 @@ pub fn decode_row(key: &RowKey, bytes: &[u8]) -> Result<Row, DecodeError> {
     })
 }
 
-fn touched(bytes: &[u8]) -> Result<bool, DecodeError> {
-    match bytes {
-        [] => Ok(false),
-        [1] => Ok(true),
-        [other] => Err(DecodeError::Range {
-            what: "the Due row",
-            value: u64::from(*other),
-        }),
-        more => Err(DecodeError::Length {
-            what: "the Due row",
-            len: more.len(),
-            want: 1,
-        }),
-    }
+fn due(bytes: &[u8]) -> Result<Row, DecodeError> {
+    let row: log::DueRow = parts::parse("DueRow", bytes)?;
+    parts::known("DueRow", &row.unknown_fields)?;
+    Ok(Row::Due {
+        touched: row.touched,
+        bytes: row.bytes,
+    })
 }
 
 fn empty(what: &'static str, bytes: &[u8]) -> Result<(), DecodeError> {
@@ -148,6 +141,7 @@ fn to_head(head: &QueueHead) -> log::QueueHead {
     let (due_at_ns, id) = head.cursor;
     log::QueueHead {
         count: head.count,
+        consumed_ns: head.consumed_ns,
         cursor_due_at_ns: due_at_ns,
         cursor_id: if id == TaskId::default() {
             Vec::new()
@@ -168,6 +162,7 @@ fn head(head: &log::QueueHead) -> Result<QueueHead, DecodeError> {
     Ok(QueueHead {
         count: head.count,
         cursor: (head.cursor_due_at_ns, id),
+        consumed_ns: head.consumed_ns,
     })
 }
 
@@ -202,6 +197,9 @@ fn to_status(status: &TaskStatus) -> log::StatusRow {
     let mut row = log::StatusRow {
         deliveries: status.deliveries,
         failures: status.failures,
+        first_due_at_ns: status.first_due_at_ns,
+        priority: u32::from(status.priority.get()),
+        bytes: status.bytes,
         ..Default::default()
     };
     match &status.phase {
@@ -210,9 +208,7 @@ fn to_status(status: &TaskStatus) -> log::StatusRow {
             consumer,
             token,
             deadline_ns,
-            due_at_ns,
         } => {
-            row.due_at_ns = *due_at_ns;
             row.consumer.clone_from(consumer);
             row.token = token.0;
             row.deadline_ns = *deadline_ns;
@@ -225,11 +221,16 @@ fn status(bytes: &[u8]) -> Result<TaskStatus, DecodeError> {
     let row: log::StatusRow = parts::parse("StatusRow", bytes)?;
     parts::known("StatusRow", &row.unknown_fields)?;
     let phase = if !row.consumer.is_empty() {
+        if row.due_at_ns != 0 {
+            return Err(DecodeError::Contradiction {
+                what: "StatusRow",
+                rule: "a leased task must not wait",
+            });
+        }
         Phase::Leased {
             consumer: row.consumer,
             token: LeaseToken(row.token),
             deadline_ns: row.deadline_ns,
-            due_at_ns: row.due_at_ns,
         }
     } else if row.token == 0 && row.deadline_ns == 0 {
         Phase::Waiting {
@@ -245,6 +246,9 @@ fn status(bytes: &[u8]) -> Result<TaskStatus, DecodeError> {
         phase,
         deliveries: row.deliveries,
         failures: row.failures,
+        first_due_at_ns: row.first_due_at_ns,
+        priority: parts::priority("StatusRow.priority", row.priority)?,
+        bytes: row.bytes,
     })
 }
 

@@ -102,6 +102,7 @@ fn rows() -> Vec<(RowKey, Row)> {
         _ => QueueHead {
             count: rank as u64,
             cursor: (rank as u64, id()),
+            consumed_ns: 10 + rank as u64,
         },
     };
     let namespace = NamespaceRow {
@@ -136,13 +137,15 @@ fn rows() -> Vec<(RowKey, Row)> {
             phase,
             deliveries: 1,
             failures: 2,
+            first_due_at_ns: 6,
+            priority: Priority::new(7).unwrap(),
+            bytes: 300,
         })
     };
     let leased = Phase::Leased {
         consumer: "c".into(),
         token: LeaseToken(4),
         deadline_ns: 5,
-        due_at_ns: 3,
     };
     let meta = MetaRow {
         stamp_ns: 1,
@@ -158,6 +161,10 @@ fn rows() -> Vec<(RowKey, Row)> {
         expires_at_ns: 9,
     };
     let due = RowKey::due(space_id, Priority::default(), 3, id());
+    let due_row = |touched| Row::Due {
+        touched,
+        bytes: 300,
+    };
     let lease = RowKey::Lease {
         deadline_ns: 5,
         namespace: space_id,
@@ -181,8 +188,8 @@ fn rows() -> Vec<(RowKey, Row)> {
             status(Phase::Waiting { due_at_ns: 3 }),
         ),
         (RowKey::Status(space_id, id()), status(leased)),
-        (due.clone(), Row::Due { touched: false }),
-        (due, Row::Due { touched: true }),
+        (due.clone(), due_row(false)),
+        (due, due_row(true)),
         (lease, Row::Lease),
         (request_key, Row::Request(request)),
         (expiry, Row::RequestExpiry),

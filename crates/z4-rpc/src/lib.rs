@@ -1,1 +1,52 @@
-//! gRPC services, peer transport and client of z4.
+//! The wire of z4: services, the transport between peers, a client. Parses,
+//! forwards, answers; decides nothing.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`node`] | a peer, as its services share it |
+//! | [`collection`] | tasks in, tasks out |
+//! | [`admin`] | who is in the cluster, who leads |
+//! | [`delivery`] | from due to delivered: the shell of the dispatcher |
+//! | [`transport`] | raft messages and snapshots to other peers |
+//! | [`peer`] | the peer port: what other peers may ask |
+//! | [`network`] | connections to other peers |
+//! | [`health`], [`reflection`] | the standard services |
+//! | [`server`] | the two ports, and their end |
+//! | [`client`] | a small client for tools |
+//! | [`errors`] | the one table to gRPC status |
+//! | [`validate`] | from request to command |
+//! | [`limits`] | every bound of streams, queues and waits |
+//! | [`metrics`] | counters |
+//! | [`timer`] | one thread that wakes futures |
+
+pub mod admin;
+pub mod client;
+pub mod collection;
+mod convert;
+pub mod delivery;
+pub mod errors;
+mod forward;
+pub mod health;
+mod leader;
+pub mod limits;
+pub mod metrics;
+pub mod network;
+pub mod node;
+mod outbox;
+pub mod peer;
+mod propose;
+mod readers;
+pub mod reflection;
+pub mod server;
+pub mod timer;
+pub mod transport;
+pub mod validate;
+
+pub use delivery::{Applied, Delivery};
+pub use errors::Error;
+pub use metrics::Metrics;
+pub use network::{Network, NetworkParts};
+pub use node::Node;
+pub use peer::PeerHooks;
+pub use timer::Timer;
+pub use transport::GrpcTransport;

@@ -1,2 +1,106 @@
-//! placeholder
-fn main() {}
+//! The z4 server: a thin binary that reads its options, wires the crates
+//! together and stops them in order.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `options` | variables and flags |
+//! | `logging` | structured logs |
+//! | `membership` | storage opened; a cluster founded when asked |
+//! | `peer` | the crates wired into a peer, and the order of stopping |
+//! | `status_server` | `/metrics`, `/healthz`, `/readyz` |
+//! | `task_metrics` | gauges of the task state |
+//! | `shutdown` | signals, and the limit on stopping |
+
+mod logging;
+mod membership;
+mod options;
+mod peer;
+mod shutdown;
+mod status_server;
+mod task_metrics;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::{Registry, TextEncoder};
+use slog::{crit, info, Logger};
+use structopt::StructOpt;
+use z4_consensus::Handle;
+use z4_core::Outcome;
+use z4_storage::Store;
+
+use crate::options::Options;
+use crate::peer::Peer;
+use crate::shutdown::Signals;
+use crate::task_metrics::TaskMetrics;
+
+fn main() -> ExitCode {
+    // Help, version and usage errors are the argument library's: it prints and
+    // exits.
+    let options = Options::from_args();
+    if let Err(complaint) = options.check() {
+        // With no standard error there is nobody left to tell.
+        let _ = writeln!(std::io::stderr(), "z4-server: {complaint}");
+        return ExitCode::from(2);
+    }
+    let (logger, guard) = logging::start(options.debug_logging_enabled, &options.peer_id);
+    let code = match run(&options, &logger) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            crit!(logger, "cannot go on"; "reason" => reason);
+            ExitCode::FAILURE
+        }
+    };
+    // Waits for the last lines to be written; no thread that logs is left out,
+    // for the guard ends the queue whoever holds it.
+    drop(guard);
+    code
+}
+
+/// Runs the peer until it is told to stop.
+fn run(options: &Options, logger: &Logger) -> Result<(), String> {
+    let signals = Signals::catch().map_err(|e| format!("cannot catch signals: {e}"))?;
+    info!(logger, "starting"; "version" => env!("CARGO_PKG_VERSION"),
+        "db_dir" => options.db_data_dir.display().to_string(),
+        "peer_dir" => options.peer_data_dir.display().to_string());
+    let registry = Registry::new();
+    let store = Arc::new(membership::open(options, &registry, logger)?);
+    let peer = Peer::start(options, &store, &registry, logger)?;
+    serve_status(options, &registry, &store, peer.handle(), logger)?;
+    let signal = signals.wait();
+    info!(logger, "stopping"; "signal" => signal);
+    shutdown::limit(logger);
+    peer.stop();
+    info!(logger, "stopped");
+    Ok(())
+}
+
+/// Answers scrapers and probes on the metrics port.
+fn serve_status(
+    options: &Options,
+    registry: &Registry,
+    store: &Arc<Store>,
+    handle: &Handle<Outcome>,
+    logger: &Logger,
+) -> Result<(), String> {
+    let (registry, store, handle) = (registry.clone(), Arc::clone(store), handle.clone());
+    let tasks = TaskMetrics::new(&registry).map_err(|e| e.to_string())?;
+    // Sampling empties and fills gauges: one scrape at a time.
+    let scrape = Mutex::new(());
+    let sources = status_server::Sources {
+        ready: Box::new(move || membership::ready(&handle.status())),
+        metrics: Box::new(move || {
+            let _one = scrape.lock().unwrap_or_else(PoisonError::into_inner);
+            store.sample();
+            tasks.sample(&store.view()).map_err(|e| e.to_string())?;
+            let text = TextEncoder::new().encode_to_string(&registry.gather());
+            text.map_err(|e| format!("metrics cannot be written: {e}"))
+        }),
+    };
+    let address = (options.bind_addr, options.metrics_port).into();
+    let complaint = "is it taken? set Z4_METRICS_PORT";
+    status_server::start(address, sources, logger.clone())
+        .map(drop)
+        .map_err(|e| format!("cannot open the metrics port {address}: {e}; {complaint}"))
+}

@@ -35,7 +35,6 @@ pub(crate) enum Kind {
 }
 
 /// The cache that both databases share.
-#[must_use]
 pub(crate) fn shared_cache() -> Result<Cache, StorageError> {
     Cache::new_lru_cache(BLOCK_CACHE_BYTES).map_err(StorageError::database("allocate", "cache"))
 }

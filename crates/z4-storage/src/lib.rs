@@ -1,4 +1,22 @@
 //! RocksDB storage of z4: raft log, task state, snapshots.
+//!
+//! [`Store`] opens both directories of a peer, checks that they are whole and
+//! belong together, and mends what a crash left half done. From it come the
+//! [`RaftLog`], the [`RocksState`] for the [`TaskMachine`], and a [`RocksView`]
+//! for other threads. Keep the store as long as any of them: it holds the locks
+//! on the directories.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`db`] | how databases are opened: recovery, checks, bounds of memory |
+//! | [`keys`] | row keys as bytes, in the order of keys |
+//! | [`raft_log`] | the raft log; its lower bound stands beside it in a file |
+//! | [`task_state`] | rows and position in one batch, without a WAL |
+//! | [`machine`] | the task machine behind consensus |
+//! | [`mem_store`] | the same store in memory, with a disk that survives crashes |
+//! | [`snapshot`] | checkpoints, installation, the live directory |
+//! | [`store`] | start, founding, joining |
+//! | [`metrics`] | counters |
 
 pub mod db;
 pub mod keys;

@@ -59,12 +59,12 @@ impl Metrics {
                 "Time of one flush of the task state to stable storage",
             )?,
             file_bytes: gauges(
-                "z4_storage_file_bytes",
+                "z4_storage_rocksdb_file_bytes",
                 "Size of the files of a database",
                 &["database"],
             )?,
             memory_bytes: gauges(
-                "z4_storage_memory_bytes",
+                "z4_storage_rocksdb_memory_bytes",
                 "Memory that a database uses; the cache is shared by both",
                 &["database", "what"],
             )?,

@@ -218,10 +218,10 @@ impl<L: LogStore, P> Replica<L, P> {
         let caught_up = self.membership.members.iter().find(|(id, member)| {
             !member.voter
                 && self.raw.raft.prs().get(**id).is_some_and(|progress| {
-                    // raft-rs takes a newcomer for active before it has said a
-                    // word: only what it has acknowledged tells.
+                    // In a short log everything is close to the end: one that
+                    // has taken nothing in yet has not caught up.
                     progress.recent_active
-                        && progress.matched > 0
+                        && progress.state == raft::ProgressState::Replicate
                         && progress.matched + limits::PROMOTE_LAG_MAX >= last_index
                 })
         });

@@ -209,11 +209,14 @@ impl<L: LogStore> Storage for LogView<L> {
         Ok(self.last.index)
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
         let made = self.snapshot.borrow();
-        let usable = made
-            .as_ref()
-            .filter(|s| s.position.index >= request_index && s.position.index >= self.cut.index);
+        let usable = made.as_ref().filter(|s| {
+            s.position.index >= request_index
+                && s.position.index >= self.cut.index
+                // One from before the receiver was added is of no use to it.
+                && s.membership.members.contains_key(&to)
+        });
         let Some(applied) = usable else {
             self.snapshot_wanted.set(true);
             return Err(raft::Error::Store(

@@ -127,7 +127,7 @@ impl Runtime {
             seed,
             log_keep_entries: parts.log_keep_entries,
         };
-        let replica = Replica::new(config, Arc::clone(&log), &applied, &logger)?;
+        let replica = Replica::new(config, Arc::clone(&log), &applied, &parts.logger)?;
         transport.members(&applied.membership);
         handle.publish(replica.status());
 

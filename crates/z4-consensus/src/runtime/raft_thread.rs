@@ -82,8 +82,9 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
             }
             self.publish(&mut published, ticked);
             if let Some(stop_by) = stop_by {
-                let alone = !matches!(published.role, Role::Leader) || published.leader == 0;
-                if alone || Instant::now() >= stop_by {
+                let leads = matches!(published.role, Role::Leader) && published.leader != 0;
+                let has_heir = published.membership.voter_count() > 1;
+                if !(leads && has_heir) || Instant::now() >= stop_by {
                     break;
                 }
             }

@@ -1,493 +1,486 @@
-//! A small group of replicas that does nothing by itself: scripts say what is
-//! delivered, written, applied.
+//! Peers over memory: a log that counts its syncs, a machine that counts its
+//! commands, a transport of channels.
 
-pub mod counter;
-#[path = "../../../z4-sim/src/disk.rs"]
-#[allow(dead_code)]
-pub mod disk;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{mpsc, Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
-use std::sync::Arc;
+use protobuf::Message as _;
+use raft::eraftpb::{Entry, HardState, Message, MessageType};
+use z4_consensus::log::{LogError, LogStore, LogWrite, Position};
+use z4_consensus::machine::{Applied, Flusher, MachineError};
+use z4_consensus::metrics::Metrics;
+use z4_consensus::runtime::{prepare, Done, Parts, Proposal, Runtime, Sink};
+use z4_consensus::{
+    Change, Committed, Handle, Identity, Member, Membership, ProposeError, ReadError, StateMachine,
+    Status, Transport,
+};
 
-use counter::{Counter, CounterDisk};
-use disk::SimLog;
-use raft::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
-use z4_consensus::log::{LogStore, Position};
-use z4_consensus::machine::{Applied, Committed, StateMachine};
-use z4_consensus::proposals::{Asked, Envelope};
-use z4_consensus::replica::{Answer, Config, Input, Now, Persist, Work};
-use z4_consensus::{Change, Member, Membership, Replica};
-
-/// A peer, with the work that waits to be done for it.
-struct Peer {
-    log: Arc<SimLog>,
-    disk: CounterDisk,
-    run: Option<Running>,
+#[derive(Default)]
+struct LogInner {
+    hard_state: HardState,
+    cut: Position,
+    entries: Vec<Entry>,
+    syncs: u64,
 }
 
-struct Running {
-    replica: Replica<SimLog, String>,
-    machine: Counter,
-    writes: VecDeque<Persist>,
-    entries: VecDeque<Committed>,
-}
+#[derive(Default)]
+struct MemLog(Mutex<LogInner>);
 
-/// The group.
-pub struct Group {
-    peers: BTreeMap<u64, Peer>,
-    net: VecDeque<Message>,
-    clock_ms: u64,
-    out: String,
-}
-
-const START: Position = Position { index: 1, term: 1 };
-
-fn member(id: u64, voter: bool) -> Member {
-    Member {
-        peer_id: format!("peer{id}"),
-        address: format!("a:{id}"),
-        voter,
+impl LogStore for MemLog {
+    fn hard_state(&self) -> Result<HardState, LogError> {
+        Ok(self.0.lock().unwrap().hard_state.clone())
     }
-}
 
-impl Group {
-    /// `count` voters behind a log that begins at index 1, term 1.
-    pub fn new(count: u64) -> Self {
-        let mut group = Self {
-            peers: BTreeMap::new(),
-            net: VecDeque::new(),
-            clock_ms: 0,
-            out: String::new(),
-        };
-        let membership = Membership {
-            members: (1..=count).map(|id| (id, member(id, true))).collect(),
-            raft_id_next: count + 1,
-            ..Membership::default()
-        };
-        let hard_state = HardState {
-            term: 1,
-            commit: 1,
-            ..HardState::default()
-        };
-        for id in 1..=count {
-            let peer = group.newcomer(id);
-            let applied = Applied {
-                position: START,
-                membership: membership.clone(),
-            };
-            peer.disk.durable.lock().unwrap().0 = applied;
-            peer.log.reset(START, &hard_state).unwrap();
-            group.start(id);
+    fn cut(&self) -> Result<Position, LogError> {
+        Ok(self.0.lock().unwrap().cut)
+    }
+
+    fn last(&self) -> Result<Position, LogError> {
+        let log = self.0.lock().unwrap();
+        Ok(log.entries.last().map_or(log.cut, |e| Position {
+            index: e.index,
+            term: e.term,
+        }))
+    }
+
+    fn entries(&self, low: u64, high: u64, bytes_max: u64) -> Result<Vec<Entry>, LogError> {
+        let log = self.0.lock().unwrap();
+        let mut bytes = 0;
+        let mut run = Vec::new();
+        for index in low..high {
+            let at = index.checked_sub(log.cut.index + 1);
+            let entry = at.and_then(|at| log.entries.get(at as usize));
+            let entry = entry.ok_or_else(|| LogError(format!("no entry {index}")))?;
+            bytes += u64::from(entry.compute_size());
+            if bytes > bytes_max && !run.is_empty() {
+                break;
+            }
+            run.push(entry.clone());
         }
-        group
+        Ok(run)
     }
 
-    fn newcomer(&mut self, id: u64) -> &mut Peer {
-        self.peers.entry(id).or_insert_with(|| Peer {
-            log: Arc::new(SimLog::new()),
-            disk: CounterDisk::default(),
-            run: None,
+    fn term(&self, index: u64) -> Result<Option<u64>, LogError> {
+        let log = self.0.lock().unwrap();
+        if index == log.cut.index {
+            return Ok(Some(log.cut.term));
+        }
+        let at = index.checked_sub(log.cut.index + 1);
+        Ok(at
+            .and_then(|at| log.entries.get(at as usize))
+            .map(|e| e.term))
+    }
+
+    fn write(&self, write: &LogWrite) -> Result<(), LogError> {
+        let mut log = self.0.lock().unwrap();
+        if let Some(hard_state) = &write.hard_state {
+            log.hard_state = hard_state.clone();
+        }
+        if let Some(first) = write.entries.first() {
+            let keep = (first.index - log.cut.index - 1) as usize;
+            assert!(keep <= log.entries.len(), "a gap in the log");
+            log.entries.truncate(keep);
+            log.entries.extend(write.entries.iter().cloned());
+        }
+        if write.sync {
+            log.syncs += 1;
+            drop(log);
+            // A disk takes its time; that is what group commit lives on.
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        Ok(())
+    }
+
+    fn cut_through(&self, through: Position) -> Result<(), LogError> {
+        let mut log = self.0.lock().unwrap();
+        let gone = through.index.saturating_sub(log.cut.index) as usize;
+        log.entries.drain(..gone);
+        log.cut = through;
+        Ok(())
+    }
+
+    fn reset(&self, to: Position, hard_state: &HardState) -> Result<(), LogError> {
+        let mut log = self.0.lock().unwrap();
+        log.entries.clear();
+        log.cut = to;
+        log.hard_state = hard_state.clone();
+        Ok(())
+    }
+}
+
+/// Snapshots of all counters, shared as files on a network would be.
+type Snapshots = Arc<Mutex<BTreeMap<Position, (u64, Applied)>>>;
+
+struct Counter {
+    count: Arc<AtomicU64>,
+    installs: Arc<AtomicU64>,
+    applied: Applied,
+    durable: Arc<Mutex<(u64, Applied)>>,
+    latest: Arc<Mutex<(u64, Applied)>>,
+    snapshots: Snapshots,
+}
+
+impl StateMachine for Counter {
+    type Reply = u64;
+
+    fn applied(&self) -> &Applied {
+        &self.applied
+    }
+
+    fn apply(&mut self, run: Vec<Committed>) -> Result<Vec<Vec<u64>>, MachineError> {
+        let mut replies = Vec::new();
+        for entry in run {
+            assert_eq!(
+                entry.position.index,
+                self.applied.position.index + 1,
+                "a gap"
+            );
+            let count = |_| self.count.fetch_add(1, Ordering::SeqCst) + 1;
+            replies.push(entry.commands.iter().map(count).collect());
+            self.applied.position = entry.position;
+            if let Some(membership) = entry.membership {
+                self.applied.membership = membership;
+            }
+        }
+        let now = (self.count.load(Ordering::SeqCst), self.applied.clone());
+        *self.latest.lock().unwrap() = now;
+        Ok(replies)
+    }
+
+    fn flusher(&self) -> Flusher {
+        let (latest, durable) = (Arc::clone(&self.latest), Arc::clone(&self.durable));
+        Box::new(move || {
+            let now = latest.lock().unwrap().clone();
+            let position = now.1.position;
+            *durable.lock().unwrap() = now;
+            Ok(position)
         })
     }
 
-    fn start(&mut self, id: u64) {
-        let peer = self.newcomer(id);
-        let machine = Counter::open(&peer.disk);
-        let config = Config {
-            raft_id: id,
-            seed: 0,
-            log_keep_entries: 4,
-        };
-        let logger = slog::Logger::root(slog::Discard, slog::o!());
-        match Replica::new(config, Arc::clone(&peer.log), machine.applied(), &logger) {
-            Ok(replica) => {
-                peer.run = Some(Running {
-                    replica,
-                    machine,
-                    writes: VecDeque::new(),
-                    entries: VecDeque::new(),
-                });
-                self.works(id);
-            }
-            Err(reason) => self.say(format!("{id} does not start: {reason}")),
-        }
+    fn checkpoint(&mut self) -> Result<Applied, MachineError> {
+        let now = (self.count.load(Ordering::SeqCst), self.applied.clone());
+        self.snapshots
+            .lock()
+            .unwrap()
+            .insert(self.applied.position, now);
+        Ok(self.applied.clone())
     }
 
-    fn say(&mut self, line: String) {
-        let _ = writeln!(self.out, "{line}");
-    }
+    fn drop_snapshot(&mut self, _position: Position) {}
 
-    fn now(&self) -> Now {
-        Now {
-            wall_ns: self.clock_ms * 1_000_000,
-            monotonic_ns: self.clock_ms * 1_000_000,
-        }
+    fn install(&mut self, position: Position) -> Result<(), MachineError> {
+        let snapshot = self.snapshots.lock().unwrap().get(&position).cloned();
+        let snapshot = snapshot.ok_or_else(|| MachineError("no such snapshot".to_owned()))?;
+        self.count.store(snapshot.0, Ordering::SeqCst);
+        self.applied = snapshot.1.clone();
+        *self.latest.lock().unwrap() = snapshot.clone();
+        *self.durable.lock().unwrap() = snapshot;
+        self.installs.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
+}
 
-    fn step(&mut self, id: u64, input: Input<String>) {
-        let now = self.now();
-        let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {
-            return self.say(format!("{id} does not run"));
-        };
-        run.replica.step(input, now);
-        self.works(id);
-    }
+/// Handles of the peers that run, by raft id.
+type Net = Arc<Mutex<BTreeMap<u64, Handle<u64>>>>;
 
-    fn works(&mut self, id: u64) {
-        while let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) {
-            let work = run.replica.work();
-            for (from, refused) in run.replica.take_refused() {
-                self.say(format!("{id} refuses {from}: {refused}"));
-            }
-            match work {
-                Some(work) => self.work(id, work),
-                None => return,
-            }
-        }
-    }
+struct Wire {
+    from: u64,
+    net: Net,
+}
 
-    fn work(&mut self, id: u64, work: Work<String>) {
-        if let Some(reason) = &work.stop {
-            self.say(format!("{id} stops: {reason}"));
-        }
-        for message in work.send {
-            self.say(format!("{id} sends {}", describe(&message)));
-            self.net.push_back(message);
-        }
-        for answer in work.answers {
-            self.say(match answer {
-                Answer::Propose(token, error) => format!("{id} answers {token}: {error}"),
-                Answer::Admin(token, Ok(())) => format!("{id} answers {token}: done"),
-                Answer::Admin(token, Err(error)) => format!("{id} answers {token}: {error}"),
-                Answer::Read(token, Ok(index)) => format!("{id} answers {token}: read at {index}"),
-                Answer::Read(token, Err(error)) => format!("{id} answers {token}: {error}"),
-            });
-        }
-        if let Some(members) = &work.members {
-            self.say(format!("{id} has members {}", describe_members(members)));
-        }
-        if let Some((position, hard_state)) = work.install {
-            self.say(format!("{id} installs {}", at(position)));
-            let now = self.now();
-            let peer = self.peers.get_mut(&id).unwrap();
-            let run = peer.run.as_mut().unwrap();
-            run.machine.install(position).unwrap();
-            peer.log.reset(position, &hard_state).unwrap();
-            let applied = run.machine.applied().clone();
-            run.replica.step(Input::Installed(applied), now);
-        }
-        if let Some(persist) = work.persist {
-            self.say(format!("{id} writes {}", describe_write(&persist)));
-            self.running(id).writes.push_back(persist);
-        }
-        if let Some(through) = work.cut {
-            self.say(format!("{id} cuts its log at {}", at(through)));
-            self.peers[&id].log.cut_through(through).unwrap();
-        }
-        for waiting in work.waiting {
-            let tokens: Vec<_> = waiting.tokens.iter().map(|(t, _)| t.as_str()).collect();
-            let (position, tokens) = (at(waiting.position), tokens.join(" "));
-            self.say(format!("{id} appends {position} for {tokens}"));
-        }
-        for entry in work.apply {
-            self.say(format!("{id} commits {}", describe_committed(&entry)));
-            self.running(id).entries.push_back(entry);
-        }
-        if work.checkpoint {
-            let applied = self.running(id).machine.checkpoint().unwrap();
-            self.say(format!("{id} makes a snapshot at {}", at(applied.position)));
-            let now = self.now();
-            let run = self.running(id);
-            run.replica.step(Input::Checkpointed(applied), now);
-        }
-        for position in work.drop_snapshots {
-            self.say(format!("{id} drops the snapshot at {}", at(position)));
-            self.running(id).machine.drop_snapshot(position);
-        }
-    }
-
-    fn running(&mut self, id: u64) -> &mut Running {
-        let peer = self.peers.get_mut(&id).expect("a peer of the script");
-        peer.run.as_mut().expect("a peer that runs")
-    }
-
-    /// Runs one line of a script; gives what happened.
-    pub fn run(&mut self, line: &str) -> String {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let id = |at: usize| words[at].parse::<u64>().expect("a raft id");
-        match words[0] {
-            "tick" => {
-                for _ in 0..words.get(2).map_or(1, |w| w.parse().expect("a count")) {
-                    self.clock_ms += 50;
-                    self.step(id(1), Input::Tick);
-                }
-            }
-            "campaign" => {
-                // Ticks until it asks for votes.
-                for _ in 0..40 {
-                    if self.running(id(1)).replica.status().role
-                        != z4_consensus::status::Role::Follower
-                    {
-                        break;
-                    }
-                    self.clock_ms += 50;
-                    self.step(id(1), Input::Tick);
-                }
-            }
-            "propose" => {
-                let asked = Asked {
-                    command: words[2].as_bytes().to_vec(),
-                    units: 0,
-                    token: words[2].to_owned(),
-                };
-                self.step(id(1), Input::Propose(vec![asked]));
-            }
-            "read" => {
-                let deadline_ns = self.now().monotonic_ns + 1_000_000_000;
-                let token = words[2].to_owned();
-                self.step(id(1), Input::Read { deadline_ns, token });
-            }
-            "add" | "promote" | "remove" => {
-                let raft_id = id(2);
-                let change = match words[0] {
-                    "add" => Change::AddLearner {
-                        raft_id,
-                        peer_id: format!("peer{raft_id}"),
-                        address: format!("a:{raft_id}"),
-                    },
-                    "promote" => Change::Promote { raft_id },
-                    _ => Change::Remove { raft_id },
-                };
-                self.step(id(1), Input::Change(change, line.to_owned()));
-            }
-            "transfer" => self.step(id(1), Input::Transfer(id(2), line.to_owned())),
-            "start" => self.start(id(1)),
-            "crash" => {
-                let peer = self.peers.get_mut(&id(1)).expect("a peer");
-                peer.run = None;
-                peer.log.crash(0);
-            }
-            "flush" => {
-                let position = self.running(id(1)).machine.flusher()().unwrap();
-                self.step(id(1), Input::Flushed(position));
-            }
-            "persist" => self.persist(id(1)),
-            "apply" => self.apply(id(1)),
-            "deliver" => self.deliver(&words[1..]),
-            "drop" => {
-                let lost = self.take(&words[1..]);
-                self.say(format!("{} lost", lost.len()));
-            }
-            "settle" => self.settle(),
-            "elect" => {
-                self.run(&format!("campaign {}", words[1]));
-                self.settle();
-                self.out.clear();
-                self.say(format!("{} leads", words[1]));
-            }
-            "load" => {
-                let count: u64 = words[2].parse().expect("a count");
-                for number in 0..count {
-                    self.run(&format!("propose {} {number}", words[1]));
-                    self.settle();
-                }
-                self.out.clear();
-            }
-            "status" => self.status(),
-            verb => panic!("no verb {verb}"),
-        }
-        std::mem::take(&mut self.out)
-    }
-
-    /// All writes of a peer reach its disk.
-    fn persist(&mut self, id: u64) {
-        let log = Arc::clone(&self.peers[&id].log);
-        let mut last = None;
-        for persist in self.running(id).writes.drain(..) {
-            log.write(&persist.write).unwrap();
-            last = Some(persist.number);
-        }
-        log.sync();
-        if let Some(number) = last {
-            self.step(id, Input::Persisted { number });
-        }
-    }
-
-    /// A peer applies all that is committed.
-    fn apply(&mut self, id: u64) {
-        let run = self.running(id);
-        let entries: Vec<_> = run.entries.drain(..).collect();
-        let Some(last) = entries.last().map(|e| e.position.index) else {
-            return;
-        };
-        run.machine.apply(entries).unwrap();
-        self.step(id, Input::Applied { index: last });
-    }
-
-    /// Takes messages off the net: all, those to one peer, or from one to
-    /// another (`1->2`).
-    fn take(&mut self, words: &[&str]) -> Vec<Message> {
-        let wanted = |m: &Message| match words.first() {
-            None => true,
-            Some(way) => match way.split_once("->") {
-                Some((from, to)) => m.from.to_string() == from && m.to.to_string() == to,
-                None => m.to.to_string() == **way,
-            },
-        };
-        let (taken, left) = std::mem::take(&mut self.net)
-            .into_iter()
-            .partition::<Vec<_>, _>(wanted);
-        self.net = left.into();
-        taken
-    }
-
-    fn deliver(&mut self, words: &[&str]) {
-        for message in self.take(words) {
-            let (from, to) = (message.from, message.to);
-            if self.peers.get(&to).is_none_or(|p| p.run.is_none()) {
-                self.say(format!("{to} does not run"));
-                continue;
-            }
-            if message.get_msg_type() == MessageType::MsgSnapshot {
-                let made = self.peers[&from].disk.snapshots.lock().unwrap().clone();
-                *self.peers[&to].disk.incoming.lock().unwrap() = made;
-                self.step(to, Input::Snapshot { from, message });
-                self.step(from, Input::SnapshotSent { to, ok: true });
-            } else {
-                self.step(to, Input::Message { from, message });
-            }
-        }
-    }
-
-    /// Delivers, writes and applies until nothing more happens.
-    fn settle(&mut self) {
-        for _ in 0..100 {
-            self.deliver(&[]);
-            let ids: Vec<u64> = self.peers.keys().copied().collect();
-            let mut busy = false;
-            for id in ids {
-                if self.peers[&id].run.is_some() {
-                    busy |= !self.running(id).writes.is_empty();
-                    self.persist(id);
-                    busy |= !self.running(id).entries.is_empty();
-                    self.apply(id);
-                }
-            }
-            if !busy && self.net.is_empty() {
-                return;
-            }
-        }
-        self.say("it does not settle".into());
-    }
-
-    fn status(&mut self) {
-        let mut lines = Vec::new();
-        for (id, peer) in &self.peers {
-            let Some(run) = &peer.run else {
-                lines.push(format!("{id} does not run"));
-                continue;
+impl Transport for Wire {
+    fn send(&mut self, messages: Vec<Message>) {
+        for message in messages {
+            let to = message.to;
+            let target = self.net.lock().unwrap().get(&to).cloned();
+            let is_snapshot = message.get_msg_type() == MessageType::MsgSnapshot;
+            let sent = match target {
+                Some(peer) if is_snapshot => peer.snapshot_received(self.from, message),
+                Some(peer) => peer.message(self.from, message),
+                None => false,
             };
-            let status = run.replica.status();
-            lines.push(format!(
-                "{id} {:?} term {} leader {} last {} commit {} applied {} has [{}]",
-                status.role,
-                status.term,
-                status.leader,
-                status.last_index,
-                status.commit_index,
-                status.applied_index,
-                shown(&run.machine.value.text)
-            ));
-        }
-        for line in lines {
-            self.say(line);
+            if is_snapshot {
+                let me = self.net.lock().unwrap().get(&self.from).cloned();
+                if let Some(me) = me {
+                    me.snapshot_sent(to, sent);
+                }
+            }
         }
     }
+
+    fn members(&mut self, _membership: &Membership) {}
 }
 
-/// The commands that a counter has seen; of many, the last.
-fn shown(text: &[String]) -> String {
-    match text {
-        [] | [_] | [_, _] | [_, _, _] => text.join(" "),
-        [.., last] => format!("{} commands, {last} the last", text.len()),
+struct Peer {
+    identity: Identity,
+    log: Arc<MemLog>,
+    durable: Arc<Mutex<(u64, Applied)>>,
+    count: Arc<AtomicU64>,
+    installs: Arc<AtomicU64>,
+    runtime: Option<Runtime>,
+}
+
+/// Peers in one process.
+pub struct Cluster {
+    net: Net,
+    peers: BTreeMap<u64, Peer>,
+    snapshots: Snapshots,
+    logger: slog::Logger,
+}
+
+const CLUSTER_ID: [u8; 16] = [3; 16];
+const WAIT: Duration = Duration::from_secs(20);
+
+fn wall_ns() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_nanos() as u64
+}
+
+fn identity(raft_id: u64) -> Identity {
+    Identity {
+        cluster_id: CLUSTER_ID,
+        raft_id,
+        peer_id: format!("peer{raft_id}"),
     }
 }
 
-fn at(position: Position) -> String {
-    format!("{}/{}", position.index, position.term)
-}
+impl Cluster {
+    pub fn bootstrap() -> Self {
+        let mut cluster = Self {
+            net: Net::default(),
+            peers: BTreeMap::new(),
+            snapshots: Snapshots::default(),
+            logger: slog::Logger::root(slog::Discard, slog::o!()),
+        };
+        let first = Position { index: 1, term: 1 };
+        let log = MemLog::default();
+        let mut hard_state = HardState::default();
+        (hard_state.term, hard_state.commit) = (1, 1);
+        log.reset(first, &hard_state).unwrap();
+        let membership = Membership::bootstrap(&identity(1), "peer1:1");
+        cluster.insert(
+            1,
+            log,
+            Applied {
+                position: first,
+                membership,
+            },
+        );
+        cluster.wait(1, |status| status.leader_ready);
+        cluster
+    }
 
-fn describe(message: &Message) -> String {
-    let kind = format!("{:?}", message.get_msg_type());
-    let mut text = format!("{}->{} {}", message.from, message.to, &kind[3..]);
-    let _ = write!(text, " term {}", message.term);
-    let shown = [("index", message.index), ("commit", message.commit)];
-    for (name, value) in shown.into_iter().filter(|(_, value)| *value > 0) {
-        let _ = write!(text, " {name} {value}");
+    fn insert(&mut self, raft_id: u64, log: MemLog, applied: Applied) {
+        let peer = Peer {
+            identity: identity(raft_id),
+            log: Arc::new(log),
+            durable: Arc::new(Mutex::new((0, applied))),
+            count: Arc::default(),
+            installs: Arc::default(),
+            runtime: None,
+        };
+        self.peers.insert(raft_id, peer);
+        self.restart(raft_id);
     }
-    if message.reject {
-        text += " reject";
-    }
-    let metadata = message.get_snapshot().get_metadata();
-    if metadata.index > 0 {
-        let _ = write!(text, " snapshot {}/{}", metadata.index, metadata.term);
-    }
-    let read = matches!(
-        message.get_msg_type(),
-        MessageType::MsgReadIndex | MessageType::MsgReadIndexResp
-    );
-    if !read && !message.entries.is_empty() {
-        let entries: Vec<_> = message.entries.iter().map(describe_entry).collect();
-        let _ = write!(text, " [{}]", entries.join(", "));
-    }
-    text
-}
 
-fn describe_entry(entry: &Entry) -> String {
-    let what = match entry.get_entry_type() {
-        EntryType::EntryNormal if entry.data.is_empty() => "empty".to_owned(),
-        EntryType::EntryNormal => {
-            let commands = Envelope::decode(&entry.data).expect("an envelope").commands;
-            let commands = commands
-                .iter()
-                .map(|c| String::from_utf8_lossy(c).into_owned());
-            commands.collect::<Vec<_>>().join(" ")
+    pub fn restart(&mut self, raft_id: u64) {
+        let peer = self.peers.get_mut(&raft_id).unwrap();
+        let durable = peer.durable.lock().unwrap().clone();
+        peer.count.store(durable.0, Ordering::SeqCst);
+        // What a start does with a commit index that was not yet on disk.
+        {
+            let mut log = peer.log.0.lock().unwrap();
+            log.hard_state.commit = log.hard_state.commit.max(durable.1.position.index);
         }
-        _ => "members".to_owned(),
-    };
-    format!("{}/{} {what}", entry.index, entry.term)
+        let machine = Counter {
+            count: Arc::clone(&peer.count),
+            installs: Arc::clone(&peer.installs),
+            applied: durable.1.clone(),
+            latest: Arc::new(Mutex::new(durable)),
+            durable: Arc::clone(&peer.durable),
+            snapshots: Arc::clone(&self.snapshots),
+        };
+        let (handle, pending) = prepare();
+        let parts = Parts {
+            identity: peer.identity.clone(),
+            log: Arc::clone(&peer.log),
+            machine,
+            transport: Wire {
+                from: raft_id,
+                net: Arc::clone(&self.net),
+            },
+            clock: wall_ns,
+            seed: raft_id,
+            log_keep_entries: 20,
+            metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
+            logger: self.logger.clone(),
+            on_removed: Box::new(|| {}),
+        };
+        peer.runtime = Some(Runtime::start(parts, pending, &handle).unwrap());
+        self.net.lock().unwrap().insert(raft_id, handle);
+    }
+
+    pub fn add(&mut self, raft_id: u64) {
+        self.insert(raft_id, MemLog::default(), Applied::default());
+        let change = Change::AddLearner {
+            raft_id,
+            peer_id: format!("peer{raft_id}"),
+            address: format!("peer{raft_id}:1"),
+        };
+        self.change(1, change).expect("added");
+        let is_voter = |status: &Status| {
+            status
+                .membership
+                .members
+                .get(&raft_id)
+                .is_some_and(|m: &Member| m.voter)
+        };
+        self.wait(raft_id, is_voter);
+        self.wait(1, is_voter);
+    }
+
+    /// Stops a peer as if it had died: nobody hears of it, and its state falls
+    /// back to what was flushed.
+    pub fn crash(&mut self, raft_id: u64) {
+        let handle = self.net.lock().unwrap().remove(&raft_id).unwrap();
+        let peer = self.peers.get_mut(&raft_id).unwrap();
+        let before = peer.durable.lock().unwrap().clone();
+        handle.stop();
+        peer.runtime.take().unwrap().join();
+        *peer.durable.lock().unwrap() = before;
+    }
+
+    pub fn stop(&mut self, raft_id: u64) {
+        let handle = self.handle(raft_id);
+        handle.stop();
+        self.peers
+            .get_mut(&raft_id)
+            .unwrap()
+            .runtime
+            .take()
+            .unwrap()
+            .join();
+        self.net.lock().unwrap().remove(&raft_id);
+    }
+
+    pub fn handle(&self, raft_id: u64) -> Handle<u64> {
+        self.net
+            .lock()
+            .unwrap()
+            .get(&raft_id)
+            .cloned()
+            .expect("a running peer")
+    }
+
+    pub fn propose_with(
+        &self,
+        raft_id: u64,
+        command: &[u8],
+        tx: mpsc::Sender<Result<Done<u64>, ProposeError>>,
+    ) {
+        self.handle(raft_id).propose(Proposal {
+            command: command.to_vec(),
+            units: 0,
+            accepted: None,
+            sink: Sink::new(move |result| drop(tx.send(result))),
+        });
+    }
+
+    pub fn propose(&self, raft_id: u64, command: &[u8]) -> Result<Done<u64>, ProposeError> {
+        let (tx, rx) = mpsc::channel();
+        self.propose_with(raft_id, command, tx);
+        rx.recv_timeout(WAIT).expect("an answer")
+    }
+
+    pub fn change(&self, raft_id: u64, change: Change) -> Result<(), ProposeError> {
+        let until = Instant::now() + WAIT;
+        loop {
+            let (tx, rx) = mpsc::channel();
+            let sink = Sink::new(move |result| drop(tx.send(result)));
+            self.handle(raft_id).change(change.clone(), sink);
+            match rx.recv_timeout(WAIT).expect("an answer") {
+                Err(ProposeError::Busy { .. }) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                result => return result,
+            }
+        }
+    }
+
+    pub fn transfer(&self, from: u64, to: u64) -> Result<(), ProposeError> {
+        let (tx, rx) = mpsc::channel();
+        let sink = Sink::new(move |result| drop(tx.send(result)));
+        self.handle(from).transfer_leader(to, sink);
+        rx.recv_timeout(WAIT).expect("an answer")
+    }
+
+    pub fn tell_removed(&self, raft_id: u64) {
+        self.handle(raft_id).was_removed();
+    }
+
+    pub fn read(&self, raft_id: u64) -> Result<u64, ReadError> {
+        let (tx, rx) = mpsc::channel();
+        self.handle(raft_id)
+            .read_index(Duration::from_secs(2), move |result| drop(tx.send(result)));
+        rx.recv_timeout(WAIT).expect("an answer")
+    }
+
+    pub fn wait(&self, raft_id: u64, until: impl Fn(&Status) -> bool) {
+        let deadline = Instant::now() + WAIT;
+        while !until(&self.handle(raft_id).status()) {
+            let status = self.handle(raft_id).status();
+            assert!(
+                Instant::now() < deadline,
+                "peer {raft_id} stays at {status:?}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn wait_for_leader(&self, among: &[u64]) -> u64 {
+        let deadline = Instant::now() + WAIT;
+        loop {
+            let ready = |id: &&u64| self.handle(**id).status().leader_ready;
+            if let Some(leader) = among.iter().find(ready) {
+                return *leader;
+            }
+            assert!(Instant::now() < deadline, "no leader among {among:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn count(&self, raft_id: u64) -> u64 {
+        self.peers[&raft_id].count.load(Ordering::SeqCst)
+    }
+
+    pub fn installs(&self, raft_id: u64) -> u64 {
+        self.peers[&raft_id].installs.load(Ordering::SeqCst)
+    }
+
+    pub fn cut(&self, raft_id: u64) -> u64 {
+        self.peers[&raft_id].log.0.lock().unwrap().cut.index
+    }
+
+    pub fn syncs(&self, raft_id: u64) -> u64 {
+        self.peers[&raft_id].log.0.lock().unwrap().syncs
+    }
 }
 
-fn describe_write(persist: &Persist) -> String {
-    let entries: Vec<_> = persist.write.entries.iter().map(describe_entry).collect();
-    let mut text = format!("[{}]", entries.join(", "));
-    if let Some(hard_state) = &persist.write.hard_state {
-        let (term, vote, commit) = (hard_state.term, hard_state.vote, hard_state.commit);
-        let _ = write!(text, " term {term} vote {vote} commit {commit}");
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let handles: Vec<_> = self.net.lock().unwrap().values().cloned().collect();
+        self.net.lock().unwrap().clear();
+        for handle in handles {
+            handle.stop();
+        }
+        for peer in self.peers.values_mut() {
+            if let Some(runtime) = peer.runtime.take() {
+                runtime.join();
+            }
+        }
     }
-    if !persist.write.sync {
-        text += " without sync";
-    }
-    text
-}
-
-fn describe_committed(entry: &Committed) -> String {
-    let commands = entry.commands.iter().map(|c| String::from_utf8_lossy(c));
-    let mut text = at(entry.position);
-    for command in commands {
-        let _ = write!(text, " {command}");
-    }
-    if let Some(membership) = &entry.membership {
-        let _ = write!(text, " members {}", describe_members(membership));
-    }
-    text
-}
-
-fn describe_members(membership: &Membership) -> String {
-    let ids = membership.members.iter().map(|(id, member)| {
-        let kind = if member.voter { "" } else { "?" };
-        format!("{id}{kind}")
-    });
-    format!("({})", ids.collect::<Vec<_>>().join(" "))
 }

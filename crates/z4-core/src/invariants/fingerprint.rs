@@ -35,13 +35,13 @@ impl Fingerprint {
                     counts.bytes,
                 ]);
                 for head in &row.queues {
-                    self.numbers(&[head.count, head.cursor.0]);
+                    self.numbers(&[head.count, head.consumed_ns, head.cursor.0]);
                     self.id(head.cursor.1);
                 }
             }
             Row::Body(body) => self.body(body),
             Row::Status(status) => self.status(status),
-            Row::Due { touched } => self.numbers(&[5, u64::from(*touched)]),
+            Row::Due { touched, bytes } => self.numbers(&[5, u64::from(*touched), *bytes]),
             Row::Lease => self.numbers(&[6]),
             Row::Request(row) => {
                 self.numbers(&[7, row.tasks.len() as u64, row.expires_at_ns]);
@@ -120,16 +120,22 @@ impl Fingerprint {
 
     fn status(&mut self, status: &TaskStatus) {
         let (deliveries, failures) = (status.deliveries, status.failures);
-        self.numbers(&[4, u64::from(deliveries), u64::from(failures)]);
+        self.numbers(&[
+            4,
+            u64::from(deliveries),
+            u64::from(failures),
+            status.first_due_at_ns,
+            u64::from(status.priority.get()),
+            status.bytes,
+        ]);
         match &status.phase {
             Phase::Waiting { due_at_ns } => self.numbers(&[1, *due_at_ns]),
             Phase::Leased {
                 consumer,
                 token,
                 deadline_ns,
-                due_at_ns,
             } => {
-                self.numbers(&[2, token.0, *deadline_ns, *due_at_ns]);
+                self.numbers(&[2, token.0, *deadline_ns]);
                 self.text(consumer);
             }
         }

@@ -74,10 +74,12 @@ impl<S: State> Machine<S> {
         let row = self.namespaces.edit(namespace)?;
         row.counts.created += 1;
         row.counts.pending += 1;
-        row.counts.bytes += body.bytes();
+        let bytes = body.bytes();
+        row.counts.bytes += bytes;
         row.queues[usize::from(rank(body.priority))].insert(due_at_ns, id);
         let due = RowKey::due(namespace, body.priority, due_at_ns, id);
-        self.state.put(due, Row::Due { touched: false });
+        let touched = false;
+        self.state.put(due, Row::Due { touched, bytes });
         self.state.put(RowKey::Body(namespace, id), Row::Body(body));
         entry.note_due(namespace, due_at_ns);
         Ok(CreatedTask { id, deliver_at })

@@ -63,7 +63,6 @@ impl<S: State> Machine<S> {
             consumer,
             token: held,
             deadline_ns,
-            due_at_ns,
         } = std::mem::replace(&mut status.phase, due_then)
         else {
             return Ok(None);
@@ -74,14 +73,14 @@ impl<S: State> Machine<S> {
         }
         self.drop_lease(deadline_ns, namespace, id);
         match how {
-            How::Ack => self.finish(namespace, id)?,
-            How::Release => self.put_back(entry, namespace, id, due_at_ns, status)?,
+            How::Ack => self.finish(namespace, id, status.bytes)?,
+            How::Release => self.put_back(entry, namespace, id, status)?,
         }
         Ok(Some(consumer))
     }
 
-    fn finish(&mut self, namespace: NamespaceId, id: TaskId) -> Result<(), StateError> {
-        let bytes = self.body(namespace, id)?.bytes();
+    /// The body goes unread: it may be large, and on disk.
+    fn finish(&mut self, namespace: NamespaceId, id: TaskId, bytes: u64) -> Result<(), StateError> {
         let counts = &mut self.namespaces.edit(namespace)?.counts;
         counts.leased -= 1;
         counts.done += 1;

@@ -5,7 +5,7 @@ use super::{Entry, Machine};
 use crate::command::Outcome;
 use crate::limits;
 use crate::state::{State, StateError};
-use crate::task::Phase;
+use crate::task::{Phase, TaskStatus};
 
 impl<S: State> Machine<S> {
     pub(super) fn expire(&mut self, entry: &mut Entry<'_>) -> Result<Outcome, StateError> {
@@ -17,20 +17,15 @@ impl<S: State> Machine<S> {
             .copied()
             .collect();
         for (deadline_ns, namespace, id) in &over {
-            let leased = self.status(*namespace, *id)?.and_then(|status| {
-                let Phase::Leased { due_at_ns, .. } = status.phase else {
-                    return None;
-                };
-                Some((status, due_at_ns))
-            });
-            let Some((mut status, due_at_ns)) = leased else {
+            let leased = |status: &TaskStatus| matches!(status.phase, Phase::Leased { .. });
+            let Some(mut status) = self.status(*namespace, *id)?.filter(leased) else {
                 return Err(StateError(format!(
                     "task {id} has a lease but is not leased"
                 )));
             };
             self.drop_lease(*deadline_ns, *namespace, *id);
             status.failures = status.failures.saturating_add(1);
-            self.put_back(entry, *namespace, *id, due_at_ns, status)?;
+            self.put_back(entry, *namespace, *id, status)?;
         }
         Ok(Outcome::Expired {
             count: over.len() as u32,

@@ -4,7 +4,7 @@
 use super::{Entry, Event, Machine};
 use crate::command::{Grant, LeaseTasks, Outcome, Taker};
 use crate::limits;
-use crate::state::{Row, RowKey, State, StateError};
+use crate::state::{rank, Row, RowKey, State, StateError};
 use crate::task::{LeaseToken, Namespace, NamespaceId, Phase, Priority, TaskId, TaskStatus};
 
 const MS_NS: u64 = 1_000_000;
@@ -13,7 +13,9 @@ const MS_NS: u64 = 1_000_000;
 struct Popped {
     due_at_ns: u64,
     id: TaskId,
+    priority: Priority,
     touched: bool,
+    bytes: u64,
 }
 
 impl<S: State> Machine<S> {
@@ -59,14 +61,14 @@ impl<S: State> Machine<S> {
                 ));
             };
             let token = LeaseToken(entry.index);
-            let attempt = self.mark_leased(namespace, &task, consumer, token, deadline_ns)?;
+            let status = self.mark_leased(namespace, &task, consumer, token, deadline_ns)?;
             grants.push(Grant {
                 consumer: consumer.to_owned(),
                 id: task.id,
                 token,
                 deadline_ns,
-                due_at_ns: task.due_at_ns,
-                attempt,
+                due_at_ns: status.first_due_at_ns,
+                attempt: status.deliveries,
             });
         }
         if !grants.is_empty() {
@@ -92,7 +94,8 @@ impl<S: State> Machine<S> {
             return Ok((popped, false));
         };
         let namespace = row.id;
-        for rank in 0..Priority::COUNT as u8 {
+        for priority in Priority::highest_first() {
+            let rank = rank(priority);
             let Some(row) = self.namespaces.get(name) else {
                 break;
             };
@@ -118,10 +121,15 @@ impl<S: State> Machine<S> {
                     left = Some((due_at_ns, id));
                     return false;
                 }
+                let Row::Due { touched, bytes } = row else {
+                    return true;
+                };
                 popped.push(Popped {
                     due_at_ns,
                     id,
-                    touched: row == Row::Due { touched: true },
+                    priority,
+                    touched,
+                    bytes,
                 });
                 true
             })?;
@@ -133,8 +141,8 @@ impl<S: State> Machine<S> {
         Ok((popped, false))
     }
 
-    /// Deletes popped rows of one queue and moves its cursor up to the first row
-    /// that stays.
+    /// Deletes popped rows of one queue, notes how far it is consumed, and moves
+    /// its cursor up to the first row that stays.
     fn take_out(
         &mut self,
         namespace: NamespaceId,
@@ -155,6 +163,9 @@ impl<S: State> Machine<S> {
             .count
             .checked_sub(popped.len() as u64)
             .ok_or_else(|| StateError("a due queue holds more rows than it counts".into()))?;
+        if let Some(last) = popped.last() {
+            head.consumed_ns = last.due_at_ns;
+        }
         if let Some(place) = left {
             head.cursor = place;
         } else if head.count != 0 {
@@ -165,7 +176,7 @@ impl<S: State> Machine<S> {
         Ok(())
     }
 
-    /// Writes the lease and status rows of a task. Returns which delivery it is.
+    /// Writes the lease and status rows of a task. Returns its status.
     fn mark_leased(
         &mut self,
         namespace: NamespaceId,
@@ -173,27 +184,33 @@ impl<S: State> Machine<S> {
         consumer: &str,
         token: LeaseToken,
         deadline_ns: u64,
-    ) -> Result<u32, StateError> {
-        let (deliveries, failures) = if task.touched {
-            self.status(namespace, task.id)?
-                .map(|status| (status.deliveries, status.failures))
-                .ok_or_else(|| StateError(format!("task {} lost its status", task.id)))?
+    ) -> Result<TaskStatus, StateError> {
+        let phase = Phase::Leased {
+            consumer: consumer.to_owned(),
+            token,
+            deadline_ns,
+        };
+        let status = if task.touched {
+            let status = self
+                .status(namespace, task.id)?
+                .ok_or_else(|| StateError(format!("task {} lost its status", task.id)))?;
+            TaskStatus {
+                phase,
+                deliveries: status.deliveries.saturating_add(1),
+                ..status
+            }
         } else {
-            (0, 0)
+            TaskStatus {
+                phase,
+                deliveries: 1,
+                failures: 0,
+                first_due_at_ns: task.due_at_ns,
+                priority: task.priority,
+                bytes: task.bytes,
+            }
         };
-        let attempt = deliveries.saturating_add(1);
-        let status = TaskStatus {
-            phase: Phase::Leased {
-                consumer: consumer.to_owned(),
-                token,
-                deadline_ns,
-                due_at_ns: task.due_at_ns,
-            },
-            deliveries: attempt,
-            failures,
-        };
-        self.state
-            .put(RowKey::Status(namespace, task.id), Row::Status(status));
+        let row = Row::Status(status.clone());
+        self.state.put(RowKey::Status(namespace, task.id), row);
         let key = RowKey::Lease {
             deadline_ns,
             namespace,
@@ -201,7 +218,7 @@ impl<S: State> Machine<S> {
         };
         self.state.put(key, Row::Lease);
         self.deadlines.insert((deadline_ns, namespace, task.id));
-        Ok(attempt)
+        Ok(status)
     }
 }
 

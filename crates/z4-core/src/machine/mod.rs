@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::namespaces::Namespaces;
 use crate::command::{Command, Grant, Outcome, Taker};
 use crate::state::{MetaRow, NamespaceRow, Row, RowKey, State, StateError};
-use crate::task::{Namespace, NamespaceId, Phase, TaskBody, TaskId, TaskStatus};
+use crate::task::{Namespace, NamespaceId, Phase, TaskId, TaskStatus};
 
 /// What the shell around the machine should know after an entry: hints for
 /// dispatch and the grants for the consumers' streams. Never decides anything.
@@ -229,13 +229,6 @@ impl<S: State> Machine<S> {
         self.state
     }
 
-    fn body(&self, namespace: NamespaceId, id: TaskId) -> Result<TaskBody, StateError> {
-        match self.state.get(&RowKey::Body(namespace, id))? {
-            Some(Row::Body(body)) => Ok(body),
-            _ => Err(StateError(format!("task {id} has a place but no body"))),
-        }
-    }
-
     fn status(&self, namespace: NamespaceId, id: TaskId) -> Result<Option<TaskStatus>, StateError> {
         match self.state.get(&RowKey::Status(namespace, id))? {
             Some(Row::Status(status)) => Ok(Some(status)),
@@ -246,22 +239,29 @@ impl<S: State> Machine<S> {
         }
     }
 
-    /// Puts a leased task back into the due index, at the time it was due.
+    /// Puts a leased task back into the due index: at the head of its queue, but
+    /// above what was consumed there (see [`QueueHead::consumed_ns`]). That is no
+    /// earlier than it was first due, for it was consumed itself, and not in the
+    /// future.
+    ///
+    /// [`QueueHead::consumed_ns`]: crate::state::QueueHead::consumed_ns
     fn put_back(
         &mut self,
         entry: &mut Entry<'_>,
         namespace: NamespaceId,
         id: TaskId,
-        due_at_ns: u64,
         status: TaskStatus,
     ) -> Result<(), StateError> {
-        let priority = self.body(namespace, id)?.priority;
+        let (priority, bytes) = (status.priority, status.bytes);
         let row = self.namespaces.edit(namespace)?;
         row.counts.leased -= 1;
         row.counts.pending += 1;
-        row.queues[usize::from(crate::state::rank(priority))].insert(due_at_ns, id);
+        let head = &mut row.queues[usize::from(crate::state::rank(priority))];
+        let due_at_ns = head.consumed_ns;
+        head.insert(due_at_ns, id);
         let key = RowKey::due(namespace, priority, due_at_ns, id);
-        self.state.put(key, Row::Due { touched: true });
+        let touched = true;
+        self.state.put(key, Row::Due { touched, bytes });
         let status = TaskStatus {
             phase: Phase::Waiting { due_at_ns },
             ..status

@@ -86,7 +86,7 @@ fn scans_are_in_key_order(state: &mut impl State) {
 
 fn scans_include_from_and_exclude_to(state: &mut impl State) {
     for n in 0..5 {
-        state.put(due(1, 4, n, 0), Row::Due { touched: false });
+        state.put(due(1, 4, n, 0), due_row(false));
     }
     let range = |from, to| keys(state, &due(1, 4, from, 0), &due(1, 4, to, 0));
     assert_eq!(range(1, 3), vec![due(1, 4, 1, 0), due(1, 4, 2, 0)]);
@@ -99,7 +99,7 @@ fn scans_include_from_and_exclude_to(state: &mut impl State) {
 }
 
 fn empty_and_reversed_ranges_visit_nothing(state: &mut impl State) {
-    state.put(due(1, 4, 5, 0), Row::Due { touched: false });
+    state.put(due(1, 4, 5, 0), due_row(false));
     for (from, to) in [(5, 5), (9, 1), (0, 5), (6, 9)] {
         let found = keys(state, &due(1, 4, from, 0), &due(1, 4, to, 0));
         assert_eq!(found, vec![], "{from} to {to}");
@@ -110,7 +110,7 @@ fn empty_and_reversed_ranges_visit_nothing(state: &mut impl State) {
 
 fn scans_stop_when_told(state: &mut impl State) {
     for n in 0..10 {
-        state.put(due(1, 4, n, 0), Row::Due { touched: false });
+        state.put(due(1, 4, n, 0), due_row(false));
     }
     let mut seen = 0;
     let mut visit = |_, _| {
@@ -123,7 +123,7 @@ fn scans_stop_when_told(state: &mut impl State) {
 
 fn scans_do_not_see_what_was_deleted(state: &mut impl State) {
     for n in 0..10 {
-        state.put(due(1, 4, n, 0), Row::Due { touched: false });
+        state.put(due(1, 4, n, 0), due_row(false));
     }
     for n in (0..10).filter(|n| n % 3 != 0) {
         state.delete(&due(1, 4, n, 0));
@@ -139,10 +139,10 @@ fn scans_do_not_see_what_was_deleted(state: &mut impl State) {
 
 fn what_was_deleted_can_come_back(state: &mut impl State) {
     let key = due(1, 4, 1, 0);
-    state.put(key.clone(), Row::Due { touched: false });
+    state.put(key.clone(), due_row(false));
     state.delete(&key);
-    state.put(key.clone(), Row::Due { touched: true });
-    let row = Row::Due { touched: true };
+    state.put(key.clone(), due_row(true));
+    let row = due_row(true);
     assert_eq!(state.get(&key).unwrap(), Some(row.clone()));
     assert_eq!(all(state), vec![(key, row)]);
 }
@@ -176,7 +176,7 @@ fn extreme_numbers_keep_their_order(state: &mut impl State) {
         for namespace in [0, 1, 255, 256, u32::MAX] {
             let id = TaskId::from_bytes([0xff; 16]);
             let namespace = NamespaceId(namespace);
-            state.put(due(namespace.0, 9, at_ns, 7), Row::Due { touched: false });
+            state.put(due(namespace.0, 9, at_ns, 7), due_row(false));
             let lease = RowKey::Lease {
                 deadline_ns: at_ns,
                 namespace,
@@ -206,7 +206,7 @@ fn many_rows(state: &mut impl State) {
     // A step that is prime to the count visits every place, out of order.
     for n in 0..COUNT {
         let at = n * 1_999 % COUNT;
-        state.put(due(1, 4, at, at), Row::Due { touched: false });
+        state.put(due(1, 4, at, at), due_row(false));
     }
     for at in 0..COUNT / 2 {
         state.delete(&due(1, 4, at, at));
@@ -251,16 +251,21 @@ fn one_of_each() -> Vec<(RowKey, Row)> {
         phase: Phase::Waiting { due_at_ns: 5 },
         deliveries: 1,
         failures: 1,
+        first_due_at_ns: 3,
+        priority: Priority::default(),
+        bytes: 2,
     };
     let leased = TaskStatus {
         phase: Phase::Leased {
             consumer: "~1.2.3".into(),
             token: LeaseToken(4),
             deadline_ns: 6,
-            due_at_ns: 5,
         },
         deliveries: 2,
         failures: 1,
+        first_due_at_ns: 3,
+        priority: Priority::default(),
+        bytes: 2,
     };
     let lease = RowKey::Lease {
         deadline_ns: 6,
@@ -285,8 +290,8 @@ fn one_of_each() -> Vec<(RowKey, Row)> {
             Row::Status(waiting),
         ),
         (RowKey::Status(space, id), Row::Status(leased)),
-        (due(7, 0, 5, 1), Row::Due { touched: true }),
-        (due(7, 4, 5, 2), Row::Due { touched: false }),
+        (due(7, 0, 5, 1), due_row(true)),
+        (due(7, 4, 5, 2), due_row(false)),
         (lease, Row::Lease),
         (request_key(7, "r"), request(9)),
         (expiry, Row::RequestExpiry),
@@ -295,6 +300,10 @@ fn one_of_each() -> Vec<(RowKey, Row)> {
 
 fn name_key(name: &str) -> RowKey {
     RowKey::Namespace(Namespace::new(name).unwrap())
+}
+
+fn due_row(touched: bool) -> Row {
+    Row::Due { touched, bytes: 2 }
 }
 
 fn due(namespace: u32, rank: u8, due_at_ns: u64, index: u64) -> RowKey {
@@ -325,6 +334,7 @@ fn namespace(n: u32) -> Row {
     let head = |rank: usize| QueueHead {
         count: rank as u64,
         cursor: (rank as u64 * 10, TaskId::new(rank as u64, 1, 1)),
+        consumed_ns: rank as u64 * 9,
     };
     Row::Namespace(NamespaceRow {
         id: NamespaceId(n),

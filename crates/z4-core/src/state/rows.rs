@@ -137,6 +137,8 @@ pub enum Row {
     Due {
         /// Whether the task has a status row; saves a read for each fresh task.
         touched: bool,
+        /// Bytes of payload and metadata; saves a read of the body.
+        bytes: u64,
     },
     /// Of [`RowKey::Lease`].
     Lease,
@@ -211,8 +213,14 @@ pub struct NamespaceCounts {
 pub struct QueueHead {
     /// Rows in the queue.
     pub count: u64,
-    /// No live row is below this (due time, id).
+    /// No live row is below this (due time, id). Lowered by a row that is put
+    /// below it, raised to the first row that stays when rows are taken out.
     pub cursor: (u64, TaskId),
+    /// The latest due time of all rows that were ever taken out; no live row is
+    /// below it. A task that comes back is put here: in front of those that are
+    /// due later, and above what was consumed, so that the cursor is not lowered
+    /// to where the tombstones are (but for those of this very time).
+    pub consumed_ns: u64,
 }
 
 /// What a request id was used for.

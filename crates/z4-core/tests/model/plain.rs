@@ -24,6 +24,7 @@ struct Task {
     space: Namespace,
     id: TaskId,
     priority: u8,
+    first_due_at_ns: u64,
     due_at_ns: u64,
     bytes: u64,
     lease: Option<Lease>,
@@ -41,6 +42,9 @@ struct Request {
 #[derive(Default)]
 pub struct Plain {
     now_ns: u64,
+    /// The due time of the task last leased, for each priority: where a task that
+    /// comes back stands in line.
+    line_at_ns: BTreeMap<(Namespace, u8), u64>,
     tasks: Vec<Task>,
     requests: Vec<Request>,
     created: BTreeMap<Namespace, u64>,
@@ -109,6 +113,7 @@ impl Plain {
                 space: create.namespace.clone(),
                 id,
                 priority: task.priority.get(),
+                first_due_at_ns: due_at_ns,
                 due_at_ns,
                 bytes: (task.payload.len() + labels.sum::<usize>()) as u64,
                 lease: None,
@@ -160,12 +165,14 @@ impl Plain {
             let token = LeaseToken(index);
             let deadline_ns = now_ns + lease_ms * MS_NS;
             task.deliveries += 1;
+            let queue = (task.space.clone(), task.priority);
+            self.line_at_ns.insert(queue, task.due_at_ns);
             grants.push(Grant {
                 consumer: consumer.clone(),
                 id: task.id,
                 token,
                 deadline_ns,
-                due_at_ns: task.due_at_ns,
+                due_at_ns: task.first_due_at_ns,
                 attempt: task.deliveries,
             });
             task.lease = Some(Lease {
@@ -197,7 +204,7 @@ impl Plain {
                     self.tasks.remove(place);
                     *self.done.entry(refs.namespace.clone()).or_default() += 1;
                 }
-                Some(place) => self.tasks[place].lease = None,
+                Some(place) => give_back(&mut self.tasks[place], &self.line_at_ns),
                 None => {}
             }
         }
@@ -209,7 +216,7 @@ impl Plain {
         let over = |task: &&mut Task| matches!(&task.lease, Some(l) if l.deadline_ns <= now_ns);
         let mut count = 0;
         for task in self.tasks.iter_mut().filter(over) {
-            task.lease = None;
+            give_back(task, &self.line_at_ns);
             count += 1;
         }
         Outcome::Expired { count }
@@ -253,4 +260,11 @@ impl Plain {
         };
         self.tasks.iter().filter_map(lease).collect()
     }
+}
+
+fn give_back(task: &mut Task, line_at_ns: &BTreeMap<(Namespace, u8), u64>) {
+    task.lease = None;
+    // What was leased was due, and nothing due later was leased before it.
+    task.due_at_ns = line_at_ns[&(task.space.clone(), task.priority)];
+    assert!(task.due_at_ns >= task.first_due_at_ns);
 }

@@ -175,6 +175,17 @@ fn wrong_rows_are_named() {
         ..Default::default()
     };
     assert_row(&status, &token_only, "StatusRow");
+    let leased_and_waiting = log::StatusRow {
+        consumer: "c".into(),
+        due_at_ns: 1,
+        ..Default::default()
+    };
+    assert_row(&status, &leased_and_waiting, "StatusRow");
+    let priority = log::StatusRow {
+        priority: 10,
+        ..Default::default()
+    };
+    assert_row(&status, &priority, "StatusRow.priority");
     let priority = log::BodyRow {
         priority: 10,
         ..Default::default()

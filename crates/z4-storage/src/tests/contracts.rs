@@ -188,8 +188,20 @@ fn scans_merge_what_is_pending_into_what_is_committed() {
         let n = rng.gen_range(0..40);
         if rng.gen_bool(0.6) {
             let touched = rng.gen();
-            real.put(key(n), Row::Due { touched });
-            model.put(key(n), Row::Due { touched });
+            real.put(
+                key(n),
+                Row::Due {
+                    touched,
+                    bytes: u64::from(n),
+                },
+            );
+            model.put(
+                key(n),
+                Row::Due {
+                    touched,
+                    bytes: u64::from(n),
+                },
+            );
         } else {
             real.delete(&key(n));
             model.delete(&key(n));

@@ -289,7 +289,10 @@ fn flush(root: &Path) {
 }
 
 fn logged(index: u64) -> Committed {
-    committed(index, &[create(1), lease(u32::from(index % 3 == 0))])
+    committed(
+        index,
+        &[create(1), lease(u32::from(index.is_multiple_of(3)))],
+    )
 }
 
 fn append_command(log: &impl LogStore, index: u64) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::*;
+use crate::bound::BoundFile;
 
 /// A peer with a log of 200 entries, closed.
 fn peer() -> TempDir {
@@ -45,6 +46,8 @@ fn a_flipped_bit_in_the_log_is_refused() {
     std::fs::write(&wal, &bytes).unwrap();
     let reason = refused(dir.path());
     assert!(reason.contains("add it anew"), "{reason}");
+    // RocksDB itself refused: the lower bound, which would too, lags.
+    assert!(reason.contains("checksum"), "{reason}");
     // Mended files do not undo the quarantine: the peer may have been judged by
     // what it was.
     bytes[middle] ^= 1;
@@ -99,6 +102,24 @@ fn an_older_copy_of_the_log_is_refused() {
     std::fs::rename(&copy, &log).unwrap();
     let reason = refused(dir.path());
     assert!(reason.contains("vote"), "{reason}");
+}
+
+#[test]
+fn a_log_without_an_entry_that_the_bound_promises_is_refused() {
+    for (promised, held) in [(at(150, 2), true), (at(150, 9), false), (at(201, 3), false)] {
+        let dir = peer();
+        let store = open(dir.path()).unwrap();
+        let hard_state = store.log().hard_state().unwrap();
+        drop(store);
+        let mut bound = BoundFile::read(&dir.path().join("peer")).unwrap().unwrap();
+        bound.raise(&hard_state, promised).unwrap();
+        if held {
+            drop(open(dir.path()).unwrap());
+        } else {
+            let reason = refused(dir.path());
+            assert!(reason.contains("lost entries"), "{reason}");
+        }
+    }
 }
 
 #[test]

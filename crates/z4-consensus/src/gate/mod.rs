@@ -203,3 +203,6 @@ impl Gate<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! `lateness`: tasks at random times, each measured when it comes.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use futures::StreamExt;
+use z4_e2e::request::instant;
+use z4_e2e::{create, peer, Client, Edit};
+use z4_proto::generated::collection::StreamTasksRequest;
+
+use crate::place::Place;
+use crate::random::Random;
+use crate::report::Report;
+use crate::stats::Times;
+use crate::stream;
+
+/// Creates in flight while the tasks are made.
+const WINDOW: usize = 512;
+
+/// What to measure.
+pub struct Plan {
+    /// How many tasks.
+    pub tasks: usize,
+    /// Over how long their times are spread.
+    pub over: Duration,
+    /// How long before the first of them the creates start.
+    pub lead: Duration,
+    /// How many streams read them, over the peers in turn.
+    pub streams: usize,
+    /// Seed of the times.
+    pub seed: u64,
+    /// How long after the last due time a task is waited for.
+    pub grace: Duration,
+}
+
+/// A task as it came: its number and time, and when it came.
+type Came = (usize, SystemTime, SystemTime);
+
+/// Creates the tasks, reads them, and compares.
+///
+/// # Errors
+/// When no peer leads, or the creates were not all acknowledged before the
+/// first was due: the figures would not be what they seem.
+pub fn run(place: &Place, plan: &Plan) -> Result<Report, String> {
+    let namespace = format!("lateness-{:x}", plan.seed);
+    let leader = place.leader()?;
+    let seen = Arc::new(Seen::default());
+    let readers = place.clients(1);
+    for n in 0..plan.streams.max(1) {
+        read(&readers[n % readers.len()], &namespace, &seen);
+    }
+    let mut random = Random::new(plan.seed);
+    let first_due = SystemTime::now() + plan.lead;
+    let due: Vec<SystemTime> = (0..plan.tasks)
+        .map(|_| first_due + random.below(plan.over))
+        .collect();
+    let requests: Vec<_> = due
+        .iter()
+        .enumerate()
+        .map(|(n, at)| create(&namespace, (n as u64).to_be_bytes().to_vec()).at(*at))
+        .collect();
+    let writer: Vec<Client> = place
+        .clients(1)
+        .into_iter()
+        .filter(|c| c.address == leader)
+        .collect();
+    let mut requests = Some(requests.into_iter());
+    let made = stream::run_with(&writer, WINDOW, || requests.take().into_iter().flatten());
+    if made.latency.len() != plan.tasks {
+        let acked = made.latency.len();
+        return Err(format!(
+            "{acked} of {} creates acknowledged: {:?}",
+            plan.tasks, made.refused
+        ));
+    }
+    let spare = first_due.duration_since(SystemTime::now()).map_err(|_| {
+        format!(
+            "creates took {:?}, beyond the first due time: give a longer --lead-seconds",
+            made.length
+        )
+    })?;
+    let cpu = (place.cpu_time(), peer::cpu_time(std::process::id()));
+    let start = Instant::now();
+    wait(&seen, plan.tasks, spare + plan.over + plan.grace);
+    let took = start.elapsed();
+    let mut report = Report::default();
+    report.add("tasks", plan.tasks).add("seed", plan.seed);
+    report.add_rounded("create_rate_per_s", made.rate());
+    let came = seen.came.lock().unwrap_or_else(PoisonError::into_inner);
+    compare(&due, &came, &mut report);
+    drop(came);
+    let errors = seen.errors.lock().unwrap_or_else(PoisonError::into_inner);
+    report.add("streams_that_ended", errors.len());
+    let own = peer::cpu_time(std::process::id()) - cpu.1;
+    report.add_rounded(
+        "client_cpu_percent",
+        100.0 * own.as_secs_f64() / took.as_secs_f64(),
+    );
+    if let (Some(before), Some(after)) = (cpu.0, place.cpu_time()) {
+        let us = (after - before).as_secs_f64() * 1e6 / plan.tasks.max(1) as f64;
+        report.add_rounded("cpu_us_per_delivered_task_all_peers", us);
+    }
+    Ok(report)
+}
+
+#[derive(Default)]
+struct Seen {
+    came: Mutex<Vec<Came>>,
+    count: AtomicUsize,
+    errors: Mutex<Vec<String>>,
+}
+
+/// Reads on the completion queue's own thread: no hand-over between threads is
+/// measured.
+fn read(client: &Client, namespace: &str, seen: &Arc<Seen>) {
+    let mut request = StreamTasksRequest::new();
+    request.set_namespace(namespace.to_owned());
+    let (peer, seen) = (client.clone(), Arc::clone(seen));
+    client.collection.spawn(async move {
+        let fail = |error: String| {
+            let mut errors = seen.errors.lock().unwrap_or_else(PoisonError::into_inner);
+            errors.push(error);
+        };
+        let mut stream = match peer.collection.get_task_stream(&request) {
+            Ok(stream) => stream,
+            Err(error) => return fail(error.to_string()),
+        };
+        while let Some(task) = stream.next().await {
+            let at = SystemTime::now();
+            let task = match task {
+                Ok(task) => task,
+                Err(error) => return fail(error.to_string()),
+            };
+            let number = task.get_payload().try_into().map(u64::from_be_bytes);
+            let came = (
+                number.unwrap_or(u64::MAX) as usize,
+                instant(task.get_deliver_at()),
+                at,
+            );
+            let mut all = seen.came.lock().unwrap_or_else(PoisonError::into_inner);
+            all.push(came);
+            drop(all);
+            seen.count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+}
+
+fn wait(seen: &Seen, tasks: usize, limit: Duration) {
+    let end = Instant::now() + limit;
+    while seen.count.load(Ordering::Relaxed) < tasks && Instant::now() < end {
+        thread::sleep(Duration::from_millis(20));
+    }
+    // A task that comes twice comes soon after.
+    thread::sleep(Duration::from_millis(500));
+}
+
+fn compare(due: &[SystemTime], came: &[Came], report: &mut Report) {
+    let mut times = vec![0_u32; due.len()];
+    let (mut early, mut foreign) = (0, 0);
+    let mut late = Times::default();
+    for (number, deliver_at, at) in came {
+        // A task under another time than was asked is not that task.
+        if due.get(*number) != Some(deliver_at) {
+            foreign += 1;
+            continue;
+        }
+        times[*number] += 1;
+        match at.duration_since(*deliver_at) {
+            Ok(lateness) => late.push(lateness),
+            Err(_) => early += 1,
+        }
+    }
+    report.add("early", early);
+    report.add("missing", times.iter().filter(|n| **n == 0).count());
+    report.add("twice", times.iter().filter(|n| **n > 1).count());
+    report.add("foreign", foreign);
+    late.report("lateness", report);
+}

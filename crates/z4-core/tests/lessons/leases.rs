@@ -1,0 +1,103 @@
+//! Leases: tokens, deadlines, and how they are dealt.
+
+use super::*;
+
+#[test]
+fn a_late_ack_with_an_old_token_changes_nothing() {
+    let mut store = Store::new();
+    store.create("a", Due::Now);
+    let first = store.lease("a", 1).remove(0);
+    store.now_ns = first.deadline_ns;
+    store.apply(Command::ExpireLeases);
+    let second = store.lease("a", 1).remove(0);
+    assert_eq!((second.id, second.attempt), (first.id, 2));
+    let (_, status) = find_task(store.machine.state(), &space("a"), first.id)
+        .unwrap()
+        .unwrap();
+    assert_eq!(status.unwrap().failures, 1);
+    assert!(second.token > first.token);
+    assert!(!store.ack("a", &first), "the old token");
+    assert!(store.exists("a", first.id));
+    assert!(store.ack("a", &second), "the new token");
+    assert!(!store.exists("a", first.id));
+    assert!(!store.ack("a", &second), "an ack is final");
+}
+
+#[test]
+fn an_ack_at_the_deadline_is_refused_without_a_pulse_too() {
+    let mut store = Store::new();
+    store.create("a", Due::Now);
+    let grant = store.lease("a", 1).remove(0);
+    store.now_ns = grant.deadline_ns;
+    assert!(!store.ack("a", &grant));
+    store.now_ns = START_NS;
+    assert!(!store.ack("a", &grant), "a clock set back revives no lease");
+    assert_eq!(store.lease("a", 1), vec![], "leased until the pulse");
+    store.apply(Command::ExpireLeases);
+    assert_eq!(store.lease("a", 1)[0].id, grant.id);
+}
+
+#[test]
+fn a_lease_counts_from_its_grant_not_from_the_creation() {
+    let mut store = Store::new();
+    store.create("a", Due::Now);
+    store.now_ns += 3_600 * SECOND_NS;
+    let grant = store.lease("a", 1).remove(0);
+    let lease_ns = limits::LEASE_MS_DEFAULT * 1_000_000;
+    assert_eq!(grant.deadline_ns, store.now_ns + lease_ns);
+    assert_eq!(
+        store.apply(Command::ExpireLeases),
+        Outcome::Expired { count: 0 }
+    );
+    assert!(store.ack("a", &grant));
+}
+
+#[test]
+fn a_released_task_comes_again_without_a_failure() {
+    let mut store = Store::new();
+    let made = store.create("a", Due::Now);
+    let grant = store.lease("a", 1).remove(0);
+    let release = Command::ReleaseTasks(refs("a", &[&grant, &grant]));
+    assert_eq!(store.apply(release), Outcome::Ended(vec![true, false]));
+    let (_, status) = find_task(store.machine.state(), &space("a"), made.id)
+        .unwrap()
+        .unwrap();
+    let status = status.unwrap();
+    assert_eq!((status.deliveries, status.failures), (1, 0));
+    let again = store.lease("a", 1).remove(0);
+    assert_eq!((again.id, again.attempt), (made.id, 2));
+    assert_eq!(again.due_at_ns, grant.due_at_ns);
+}
+
+#[test]
+fn tasks_are_dealt_one_each_in_turn() {
+    let mut store = Store::new();
+    store.apply(create("a", "", vec![task(Due::Now); 7]));
+    let ask = lease("a", &[("c", 1), ("d", 3), ("e", 2)]);
+    let Outcome::Leased { grants, more } = store.apply(ask) else {
+        panic!("refused");
+    };
+    let order: Vec<_> = grants.iter().map(|grant| grant.consumer.as_str()).collect();
+    assert_eq!(order, ["c", "d", "e", "d", "e", "d"]);
+    assert!(more, "one is left");
+    let Outcome::Leased { more, .. } = store.apply(lease("a", &[("c", 1)])) else {
+        panic!("refused");
+    };
+    assert!(!more, "none is left");
+}
+
+#[test]
+fn one_command_hands_out_no_more_than_its_limit() {
+    let mut store = Store::new();
+    let count = limits::LEASE_COUNT_MAX + 1;
+    store.apply(create("a", "", vec![task(Due::Now); count]));
+    let Outcome::Leased { grants, more } = store.apply(lease("a", &[("c", u32::MAX)])) else {
+        panic!("refused");
+    };
+    assert_eq!((grants.len(), more), (limits::LEASE_COUNT_MAX, true));
+    store.now_ns = grants[0].deadline_ns;
+    store.apply(lease("a", &[("c", u32::MAX)]));
+    let expired = store.apply(Command::ExpireLeases);
+    let full = limits::EXPIRE_COUNT_MAX as u32;
+    assert_eq!(expired, Outcome::Expired { count: full });
+}

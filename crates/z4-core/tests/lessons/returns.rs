@@ -1,0 +1,212 @@
+//! A task that comes back stands at the head of the line, and never below what
+//! was consumed: a scan from there would cross all its tombstones.
+
+use super::*;
+use z4_core::state::{find_namespace, QueueHead, State, StateError};
+use z4_core::task::Phase;
+
+const COUNT: usize = 50;
+/// Rank of the default priority.
+const RANK: usize = 4;
+
+/// How a task comes back.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Release,
+    Expiry,
+}
+
+/// What is left in the queue when it does.
+#[derive(Clone, Copy, Debug)]
+enum Rest {
+    Nothing,
+    Due,
+    Future,
+}
+
+impl Store {
+    fn head(&self) -> QueueHead {
+        let row = find_namespace(self.machine.state(), &space("a")).unwrap();
+        row.unwrap().queues[RANK].clone()
+    }
+
+    fn place(&self, id: TaskId) -> u64 {
+        let found = find_task(self.machine.state(), &space("a"), id).unwrap();
+        match found.unwrap().1.unwrap().phase {
+            Phase::Waiting { due_at_ns } => due_at_ns,
+            leased => panic!("{leased:?}"),
+        }
+    }
+
+    /// Consumes `COUNT` tasks, the first of which goes back later.
+    fn consume(&mut self, rest: Rest) -> Grant {
+        for _ in 0..COUNT {
+            self.create("a", Due::Now);
+            self.now_ns += 1;
+        }
+        match rest {
+            Rest::Nothing => {}
+            Rest::Due => drop(self.create("a", Due::Now)),
+            Rest::Future => drop(self.create("a", Due::AfterSeconds(3_600))),
+        }
+        let first = self.lease("a", 1).remove(0);
+        let others = self.lease("a", COUNT as u32 - 1);
+        for grant in &others {
+            assert!(self.ack("a", grant));
+        }
+        first
+    }
+
+    fn give_back(&mut self, grant: &Grant, way: Way) {
+        let outcome = match way {
+            Way::Release => self.apply(Command::ReleaseTasks(refs("a", &[grant]))),
+            Way::Expiry => {
+                self.now_ns = grant.deadline_ns;
+                self.apply(Command::ExpireLeases)
+            }
+        };
+        let (released, expired) = (Outcome::Ended(vec![true]), Outcome::Expired { count: 1 });
+        assert!(outcome == released || outcome == expired, "{outcome:?}");
+    }
+}
+
+#[test]
+fn what_comes_back_is_next_and_not_below_what_was_consumed() {
+    for rest in [Rest::Nothing, Rest::Due, Rest::Future] {
+        for way in [Way::Release, Way::Expiry] {
+            let mut store = Store::new();
+            let first = store.consume(rest);
+            let before = store.head();
+            let last_ns = START_NS + COUNT as u64 - 1;
+            assert_eq!(before.consumed_ns, last_ns, "{rest:?}");
+            store.give_back(&first, way);
+            let (place_ns, head) = (store.place(first.id), store.head());
+            assert_eq!(place_ns, last_ns, "{rest:?}, {way:?}");
+            assert_eq!(head.cursor, (place_ns, first.id));
+            // A task created since is behind it.
+            store.create("a", Due::Now);
+            let again = store.lease("a", 1).remove(0);
+            assert_eq!((again.id, again.attempt), (first.id, 2));
+            assert_eq!(again.due_at_ns, first.due_at_ns, "first due");
+            // What it left behind is not crossed again either.
+            assert_eq!(store.head().consumed_ns, last_ns);
+            assert!(store.head().cursor.0 >= last_ns);
+        }
+    }
+}
+
+/// The cursor stands at the future task: to go there would be to wait for it.
+#[test]
+fn what_comes_back_does_not_wait_for_a_future_task() {
+    let mut store = Store::new();
+    let first = store.consume(Rest::Future);
+    assert!(store.head().cursor.0 > store.now_ns);
+    store.give_back(&first, Way::Release);
+    assert!(store.place(first.id) <= store.now_ns);
+    assert_eq!(store.lease("a", 9).len(), 1);
+}
+
+#[test]
+fn a_queue_at_another_priority_does_not_move_the_place() {
+    let mut store = Store::new();
+    store.create("a", Due::Now);
+    let grant = store.lease("a", 1).remove(0);
+    store.now_ns += SECOND_NS;
+    let urgent = NewTask {
+        priority: Priority::new(9).unwrap(),
+        ..NewTask::default()
+    };
+    store.apply(create("a", "", vec![urgent]));
+    assert_eq!(store.lease("a", 1).len(), 1);
+    store.give_back(&grant, Way::Release);
+    assert_eq!(store.place(grant.id), grant.due_at_ns);
+}
+
+/// A drained queue forgets nothing: a create in the very time of what was
+/// consumed is found, and so is one that comes back after it.
+#[test]
+fn a_drained_queue_finds_what_comes_at_the_same_time() {
+    let mut store = Store::new();
+    let first = store.consume(Rest::Nothing);
+    store.now_ns = START_NS;
+    let made = store.create("a", Due::Now);
+    store.give_back(&first, Way::Release);
+    let ids: Vec<_> = store.lease("a", 9).iter().map(|grant| grant.id).collect();
+    assert_eq!(ids, [first.id, made.id]);
+}
+
+/// Bodies are large and may be on disk: a machine whose bodies cannot be read
+/// leases, gives back, expires and acks.
+#[test]
+fn no_body_is_read_after_the_create() {
+    let mut machine = Machine::open(Bodiless(MemState::new())).unwrap();
+    let mut index = 0;
+    let mut apply = |command| {
+        index += 1;
+        let outcomes = machine.apply_entry(
+            index,
+            START_NS + index * SECOND_NS,
+            vec![command],
+            &mut Vec::new(),
+        );
+        outcomes.unwrap().remove(0)
+    };
+    let large = NewTask {
+        payload: vec![7; 1_000],
+        ..NewTask::default()
+    };
+    apply(create("a", "", vec![large]));
+    let mut lease = |lease_ms, then: &dyn Fn(LeaseRefs) -> Command| {
+        let ask = LeaseTasks {
+            namespace: space("a"),
+            takers: vec![Taker {
+                consumer: "c".into(),
+                room: 1,
+            }],
+            lease_ms,
+        };
+        let Outcome::Leased { grants, .. } = apply(Command::LeaseTasks(ask)) else {
+            panic!("refused");
+        };
+        apply(then(refs("a", &[&grants[0]])))
+    };
+    let ended = Outcome::Ended(vec![true]);
+    assert_eq!(lease(60_000, &Command::ReleaseTasks), ended);
+    let expired = lease(1, &|_| Command::ExpireLeases);
+    assert_eq!(expired, Outcome::Expired { count: 1 });
+    assert_eq!(lease(60_000, &Command::AckTasks), ended);
+    let (_, row) = machine.namespaces().next().unwrap();
+    assert_eq!((row.counts.bytes, row.counts.done), (0, 1));
+    check(&machine.state().0).unwrap();
+}
+
+/// A store that fails to read a body.
+struct Bodiless(MemState);
+
+impl View for Bodiless {
+    fn get(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
+        if matches!(key, RowKey::Body(..)) {
+            return Err(StateError(format!("{key:?} was read")));
+        }
+        self.0.get(key)
+    }
+
+    fn scan(
+        &self,
+        from: &RowKey,
+        to: &RowKey,
+        visit: &mut dyn FnMut(RowKey, Row) -> bool,
+    ) -> Result<(), StateError> {
+        self.0.scan(from, to, visit)
+    }
+}
+
+impl State for Bodiless {
+    fn put(&mut self, key: RowKey, row: Row) {
+        self.0.put(key, row);
+    }
+
+    fn delete(&mut self, key: &RowKey) {
+        self.0.delete(key);
+    }
+}

@@ -1,0 +1,154 @@
+//! What the delivery thread does while its peer leads.
+
+use std::collections::{BTreeSet, HashMap};
+
+use z4_consensus::runtime::{Done, Proposal, Sink};
+use z4_consensus::{Handle, ProposeError};
+use z4_core::command::Command;
+use z4_core::dispatch::{ConsumerReport, Dispatcher};
+use z4_core::state::StateError;
+use z4_core::{Outcome, View};
+use z4_proto::encode_command;
+
+use super::inbox::{Control, Delivery};
+use crate::limits;
+
+/// The dispatcher, and who reports which consumers to it.
+#[derive(Default)]
+pub(super) struct Leading {
+    pub(super) dispatcher: Dispatcher,
+    /// Consumers of other peers, by the stream that reported them last.
+    links: HashMap<u64, BTreeSet<String>>,
+    link_of: HashMap<String, u64>,
+}
+
+impl Leading {
+    pub(super) fn become_leader(&mut self, now_ns: u64) {
+        self.forget_remote();
+        self.dispatcher.become_leader(now_ns);
+    }
+
+    pub(super) fn step_down(&mut self) {
+        self.forget_remote();
+        self.dispatcher.step_down();
+    }
+
+    fn forget_remote(&mut self) {
+        self.links.clear();
+        self.link_of.clear();
+    }
+
+    pub(super) fn remote(&mut self, link: u64, report: ConsumerReport) {
+        let known = self.link_of.get(&report.consumer).copied();
+        if known.is_none() && self.link_of.len() >= limits::REMOTE_CONSUMER_COUNT_MAX {
+            return;
+        }
+        if known != Some(link) {
+            self.unlink(&report.consumer);
+            self.link_of.insert(report.consumer.clone(), link);
+            let names = self.links.entry(link).or_default();
+            names.insert(report.consumer.clone());
+        }
+        self.dispatcher.consumer_report(report);
+    }
+
+    pub(super) fn remote_gone(&mut self, consumer: &str) {
+        // Only what came from another peer may be taken away by one.
+        if self.unlink(consumer) {
+            self.dispatcher.consumer_gone(consumer);
+        }
+    }
+
+    /// A stream of reports ended: its consumers report anew, or are gone.
+    pub(super) fn remote_lost(&mut self, link: u64) {
+        for consumer in self.links.remove(&link).unwrap_or_default() {
+            self.link_of.remove(&consumer);
+            self.dispatcher.consumer_gone(&consumer);
+        }
+    }
+
+    fn unlink(&mut self, consumer: &str) -> bool {
+        let Some(link) = self.link_of.remove(consumer) else {
+            return false;
+        };
+        if let Some(names) = self.links.get_mut(&link) {
+            names.remove(consumer);
+            if names.is_empty() {
+                self.links.remove(&link);
+            }
+        }
+        true
+    }
+
+    /// Proposes what is due; gives the machine time of the next look.
+    pub(super) fn poll(
+        &mut self,
+        now_ns: u64,
+        view: &impl View,
+        handle: &Handle<Outcome>,
+        delivery: &Delivery,
+    ) -> Result<Option<u64>, StateError> {
+        let polled = self.dispatcher.poll(now_ns, view)?;
+        for command in polled.commands {
+            propose(command, handle, delivery);
+        }
+        Ok(polled.wake_at_ns)
+    }
+}
+
+fn propose(command: Command, handle: &Handle<Outcome>, delivery: &Delivery) {
+    let encoded = encode_command(&command);
+    let delivery = delivery.clone();
+    let sink = Sink::new(move |result: Result<Done<Outcome>, ProposeError>| {
+        let failed = !matches!(
+            result.map(|done| done.reply),
+            Ok(Outcome::Leased { .. } | Outcome::Expired { .. })
+        );
+        match command {
+            // A lease that was granted comes back as an event.
+            Command::LeaseTasks(lease) if failed => delivery.send(Control::LeaseFailed {
+                namespace: lease.namespace,
+                takers: lease.takers,
+            }),
+            Command::ExpireLeases if !failed => delivery.send(Control::ExpireDone),
+            _ => {}
+        }
+    });
+    handle.propose(Proposal {
+        command: encoded,
+        units: 0,
+        accepted: None,
+        sink,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use z4_core::Namespace;
+
+    fn report(consumer: &str) -> ConsumerReport {
+        ConsumerReport {
+            consumer: consumer.into(),
+            namespace: Namespace::new("n").unwrap(),
+            received_total: 0,
+            allowed_total: 1,
+            lease_ms: 0,
+        }
+    }
+
+    #[test]
+    fn the_end_of_an_old_stream_leaves_who_came_over_a_new_one() {
+        let mut leading = Leading::default();
+        leading.become_leader(1);
+        leading.remote(1, report("a"));
+        leading.remote(1, report("b"));
+        leading.remote(2, report("a"));
+        leading.remote_lost(1);
+        assert_eq!(leading.link_of.keys().collect::<Vec<_>>(), ["a"]);
+        leading.remote_gone("a");
+        leading.remote_gone("nobody");
+        assert!(leading.link_of.is_empty() && leading.links.is_empty());
+    }
+}

@@ -1,0 +1,30 @@
+//! From due to delivered: the shell around the pure dispatcher, and the streams
+//! that consumers read.
+//!
+//! Every stream is a consumer with a name of its own, unique in the cluster.
+//! Leases are granted by the log; the peer that has the stream sees the grant in
+//! its own apply, reads the body from its own state, writes it, and then
+//! acknowledges it through the leader. Only the leader's dispatcher proposes
+//! leases; other peers report their consumers to it.
+
+mod inbox;
+mod leading;
+mod local;
+mod settle;
+mod stream;
+mod thread;
+
+pub use inbox::{Applied, Delivery};
+pub(crate) use stream::run as run_stream;
+pub(crate) use thread::start;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The clock of this machine, in nanoseconds since the epoch. Never decides
+/// about a task: the log's stamps do.
+pub(crate) fn wall_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    })
+}

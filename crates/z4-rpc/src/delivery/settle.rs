@@ -1,0 +1,85 @@
+//! Ends leases through the leader, wherever it is: acknowledged when written,
+//! released when not.
+
+use std::time::Duration;
+
+use futures::Future;
+use z4_core::command::{Command, Grant, LeaseRefs};
+use z4_core::{Namespace, View};
+use z4_proto::encode_command;
+
+use super::wall_ns;
+use crate::errors::Error;
+use crate::limits;
+use crate::node::Node;
+use crate::propose::{Request, Until};
+
+/// Wait between two tries.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Gives leases back; returns at once.
+pub(super) fn release<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    namespace: Namespace,
+    grants: Vec<Grant>,
+) {
+    for batch in grants.chunks(limits::ACK_BATCH_MAX) {
+        let refs = refs(&namespace, batch);
+        let releasing = end(node.clone(), Command::ReleaseTasks(refs), last(batch));
+        node.network().spawn(releasing);
+    }
+}
+
+/// Acknowledges what was written; ready when that is applied, or when the
+/// leases have ended.
+pub(super) fn ack<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    namespace: &Namespace,
+    grants: &[Grant],
+) -> impl Future<Output = ()> + Send + 'static {
+    let refs = refs(namespace, grants);
+    end(node.clone(), Command::AckTasks(refs), last(grants))
+}
+
+fn refs(namespace: &Namespace, grants: &[Grant]) -> LeaseRefs {
+    LeaseRefs {
+        namespace: namespace.clone(),
+        leases: grants.iter().map(|g| (g.id, g.token)).collect(),
+    }
+}
+
+fn last(grants: &[Grant]) -> u64 {
+    let deadlines = grants.iter().map(|grant| grant.deadline_ns);
+    deadlines.max().unwrap_or(0)
+}
+
+async fn end<V: View + Clone + Send + Sync + 'static>(
+    node: Node<V>,
+    command: Command,
+    until_ns: u64,
+) {
+    let request = Request {
+        command: encode_command(&command),
+        units: 0,
+        // A lease that has ended is not ended again.
+        idempotent: true,
+        until: Until::Applied,
+    };
+    loop {
+        match node.propose(request.clone(), limits::UNARY_TIMEOUT).await {
+            Ok(_) => return,
+            Err(Error::Unavailable(_) | Error::Unknown { .. } | Error::Busy { .. }) => {}
+            Err(Error::Remote { .. }) => {}
+            Err(error) => {
+                slog::warn!(node.network().logger(), "leases could not be ended";
+                    "reason" => %error);
+                return;
+            }
+        }
+        // After their deadline leases end by themselves.
+        if wall_ns() >= until_ns {
+            return;
+        }
+        node.timer().sleep(RETRY).await;
+    }
+}

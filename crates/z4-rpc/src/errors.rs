@@ -1,0 +1,294 @@
+//! What goes wrong here, and the one table to gRPC status.
+//!
+//! | situation | status |
+//! |---|---|
+//! | no leader, no quorum, not in a cluster, shutting down | UNAVAILABLE |
+//! | the outcome is unknown | with a request id UNAVAILABLE, else UNKNOWN |
+//! | bad field, oversize, bad time | INVALID_ARGUMENT |
+//! | no such task, namespace, peer | NOT_FOUND |
+//! | request id with other content, name or address taken | ALREADY_EXISTS |
+//! | the state forbids it | FAILED_PRECONDITION |
+//! | a queue or a store is full | RESOURCE_EXHAUSTED, with a retry delay |
+
+use grpcio::{RpcStatus, RpcStatusCode};
+use protobuf::CodedOutputStream;
+use z4_consensus::{ProposeError, ReadError};
+use z4_core::{Code, Refusal};
+use z4_proto::generated::peer::ForwardError;
+
+/// Why a request was not (certainly) done.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Error {
+    /// Definitely not done, and why.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// Nothing was done, because something is missing; safe to retry.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It may have been done, or may yet be.
+    #[error("{}", unknown_text(*.idempotent))]
+    Unknown {
+        /// The request has a request id: repeating it is safe.
+        idempotent: bool,
+    },
+    /// A queue is full; nothing was done.
+    #[error("{what} is full; retry in {retry_after_ms} ms")]
+    Busy {
+        /// Which.
+        what: String,
+        /// How long to wait at least.
+        retry_after_ms: u64,
+    },
+    /// The state of the cluster forbids it; nothing was done.
+    #[error("{0}")]
+    Precondition(String),
+    /// What another peer answered.
+    #[error("{message}")]
+    Remote {
+        /// gRPC status code.
+        code: i32,
+        /// For a person.
+        message: String,
+        /// How long to wait at least; 0 when it does not matter.
+        retry_after_ms: u64,
+    },
+    /// A broken invariant or a failed store.
+    #[error("{0}")]
+    Internal(String),
+}
+
+fn unknown_text(idempotent: bool) -> &'static str {
+    if idempotent {
+        "leadership was lost and the outcome is unknown; retry with the same request_id"
+    } else {
+        "leadership was lost and the outcome is unknown; a retry may make a second task \
+         (with a request_id it cannot)"
+    }
+}
+
+impl Error {
+    /// A field is wrong: `field` as the client knows it, `rule` as "must …".
+    pub fn invalid(field: &str, rule: impl std::fmt::Display) -> Self {
+        Self::Refused(Refusal::invalid(field, rule))
+    }
+
+    /// No such thing.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::Refused(Refusal::new(Code::NotFound, message))
+    }
+
+    /// The name is taken.
+    pub fn exists(message: impl Into<String>) -> Self {
+        Self::Refused(Refusal::new(Code::AlreadyExists, message))
+    }
+
+    /// The gRPC status code.
+    #[must_use]
+    pub fn code(&self) -> RpcStatusCode {
+        match self {
+            Self::Refused(refusal) => match refusal.code {
+                Code::Invalid => RpcStatusCode::INVALID_ARGUMENT,
+                Code::NotFound => RpcStatusCode::NOT_FOUND,
+                Code::AlreadyExists => RpcStatusCode::ALREADY_EXISTS,
+                Code::Precondition => RpcStatusCode::FAILED_PRECONDITION,
+                Code::Exhausted => RpcStatusCode::RESOURCE_EXHAUSTED,
+            },
+            Self::Unavailable(_) | Self::Unknown { idempotent: true } => RpcStatusCode::UNAVAILABLE,
+            Self::Unknown { idempotent: false } => RpcStatusCode::UNKNOWN,
+            Self::Busy { .. } => RpcStatusCode::RESOURCE_EXHAUSTED,
+            Self::Precondition(_) => RpcStatusCode::FAILED_PRECONDITION,
+            Self::Remote { code, .. } => RpcStatusCode::from(*code),
+            Self::Internal(_) => RpcStatusCode::INTERNAL,
+        }
+    }
+
+    /// How long to wait before a retry, in milliseconds, when a wait helps.
+    #[must_use]
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::Busy { retry_after_ms, .. } => Some(*retry_after_ms),
+            Self::Remote { retry_after_ms, .. } if *retry_after_ms > 0 => Some(*retry_after_ms),
+            Self::Refused(refusal) if refusal.code == Code::Exhausted => Some(1_000),
+            _ => None,
+        }
+    }
+
+    /// The gRPC status, with `google.rpc.RetryInfo` in its details when a wait
+    /// helps.
+    #[must_use]
+    pub fn status(&self) -> RpcStatus {
+        // A NUL or line break has no place in a status line.
+        let message: String = self
+            .to_string()
+            .chars()
+            .filter(|c| !c.is_control())
+            .collect();
+        match self.retry_after_ms() {
+            None => RpcStatus::with_message(self.code(), message),
+            Some(delay_ms) => match retry_details(self.code(), &message, delay_ms) {
+                Some(details) => RpcStatus::with_details(self.code(), message, details),
+                None => RpcStatus::with_message(self.code(), message),
+            },
+        }
+    }
+
+    /// The error of a proposal. `idempotent`: it carries a request id.
+    #[must_use]
+    pub fn of_proposal(error: ProposeError, idempotent: bool) -> Self {
+        match error {
+            ProposeError::NotLeader
+            | ProposeError::Superseded
+            | ProposeError::NotJoined
+            | ProposeError::Removed
+            | ProposeError::Stopping => Self::Unavailable(error.to_string()),
+            ProposeError::Busy {
+                what,
+                retry_after_ms,
+            } => Self::Busy {
+                what: what.to_owned(),
+                retry_after_ms,
+            },
+            ProposeError::Unknown => Self::Unknown { idempotent },
+            ProposeError::TooLarge { .. } => {
+                Self::invalid("message", format!("is too large: {error}"))
+            }
+            ProposeError::Rejected(reason) => Self::Precondition(reason),
+        }
+    }
+
+    /// The form between peers. `not_leader`, `unknown`: as the leader's side
+    /// knows them.
+    #[must_use]
+    pub fn to_forward(&self, not_leader: bool) -> ForwardError {
+        let mut error = ForwardError::default();
+        error.set_status(i32::from(self.code()).unsigned_abs());
+        error.set_message(self.to_string());
+        error.set_not_leader(not_leader);
+        error.set_unknown(matches!(self, Self::Unknown { .. }));
+        error.set_retry_after_ms(self.retry_after_ms().unwrap_or(0));
+        error
+    }
+
+    /// Reads the form between peers.
+    #[must_use]
+    pub fn of_forward(error: &ForwardError, idempotent: bool) -> Self {
+        if error.get_unknown() {
+            return Self::Unknown { idempotent };
+        }
+        Self::Remote {
+            code: i32::try_from(error.get_status()).unwrap_or(2),
+            message: error.get_message().to_owned(),
+            retry_after_ms: error.get_retry_after_ms(),
+        }
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Busy => Self::Busy {
+                what: "the queue of reads".into(),
+                retry_after_ms: 100,
+            },
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// `google.rpc.Status` with one `google.rpc.RetryInfo`, written by hand: four
+/// small messages do not pay for two more proto files.
+fn retry_details(code: RpcStatusCode, message: &str, delay_ms: u64) -> Option<Vec<u8>> {
+    let write = |fill: &dyn Fn(&mut CodedOutputStream<'_>) -> protobuf::ProtobufResult<()>| {
+        let mut bytes = Vec::new();
+        let mut out = CodedOutputStream::vec(&mut bytes);
+        fill(&mut out).ok()?;
+        out.flush().ok()?;
+        drop(out);
+        Some(bytes)
+    };
+    let duration = write(&|out| {
+        out.write_int64(1, (delay_ms / 1_000) as i64)?;
+        out.write_int32(2, (delay_ms % 1_000) as i32 * 1_000_000)
+    })?;
+    let info = write(&|out| out.write_bytes(1, &duration))?;
+    let any = write(&|out| {
+        out.write_string(1, "type.googleapis.com/google.rpc.RetryInfo")?;
+        out.write_bytes(2, &info)
+    })?;
+    write(&|out| {
+        out.write_int32(1, i32::from(code))?;
+        out.write_string(2, message)?;
+        out.write_bytes(3, &any)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_as_drawn() {
+        use RpcStatusCode as S;
+        let refused = |code| Error::Refused(Refusal::new(code, "m"));
+        let proposal = |error| Error::of_proposal(error, false);
+        let busy = ProposeError::Busy {
+            what: "q",
+            retry_after_ms: 70,
+        };
+        let large = ProposeError::TooLarge { bytes: 2, limit: 1 };
+        let table = [
+            (refused(Code::Invalid), S::INVALID_ARGUMENT),
+            (refused(Code::NotFound), S::NOT_FOUND),
+            (refused(Code::AlreadyExists), S::ALREADY_EXISTS),
+            (refused(Code::Precondition), S::FAILED_PRECONDITION),
+            (refused(Code::Exhausted), S::RESOURCE_EXHAUSTED),
+            (proposal(ProposeError::NotLeader), S::UNAVAILABLE),
+            (proposal(ProposeError::Superseded), S::UNAVAILABLE),
+            (proposal(ProposeError::NotJoined), S::UNAVAILABLE),
+            (proposal(ProposeError::Removed), S::UNAVAILABLE),
+            (proposal(ProposeError::Stopping), S::UNAVAILABLE),
+            (proposal(ProposeError::Unknown), S::UNKNOWN),
+            (
+                Error::of_proposal(ProposeError::Unknown, true),
+                S::UNAVAILABLE,
+            ),
+            (proposal(busy), S::RESOURCE_EXHAUSTED),
+            (proposal(large), S::INVALID_ARGUMENT),
+            (
+                proposal(ProposeError::Rejected("r".into())),
+                S::FAILED_PRECONDITION,
+            ),
+            (ReadError::NoLeader { waited_ms: 5 }.into(), S::UNAVAILABLE),
+            (ReadError::Busy.into(), S::RESOURCE_EXHAUSTED),
+            (ReadError::NotJoined.into(), S::UNAVAILABLE),
+            (Error::Internal("x".into()), S::INTERNAL),
+        ];
+        for (error, code) in table {
+            assert_eq!(error.code(), code, "{error:?}");
+            assert!(!error.status().message().is_empty(), "{error:?}");
+            let carries_delay = !error.status().details().is_empty();
+            assert_eq!(carries_delay, code == S::RESOURCE_EXHAUSTED, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn errors_pass_between_peers() {
+        let busy = Error::Busy {
+            what: "inbox".into(),
+            retry_after_ms: 70,
+        };
+        let back = Error::of_forward(&busy.to_forward(false), false);
+        assert_eq!(back.code(), busy.code());
+        assert_eq!(back.retry_after_ms(), Some(70));
+        assert_eq!(back.to_string(), busy.to_string());
+        let unknown = Error::Unknown { idempotent: false }.to_forward(false);
+        let back = Error::of_forward(&unknown, true);
+        assert_eq!(back, Error::Unknown { idempotent: true });
+    }
+
+    #[test]
+    fn a_status_line_has_no_control_characters() {
+        let status = Error::Unavailable("a\0b\nc".into()).status();
+        assert_eq!(status.message(), "abc");
+    }
+}

@@ -1,0 +1,273 @@
+//! The leader's side of forwarding: does what followers ask, here or not at all.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::stream::FuturesUnordered;
+use futures::{Sink, SinkExt, Stream, StreamExt};
+use grpcio::{DuplexSink, RequestStream, WriteFlags};
+use protobuf::Message;
+use z4_consensus::runtime::{Accepted, Done, Proposal, Sink as Answer};
+use z4_consensus::ProposeError;
+use z4_core::{Namespace, Outcome, View};
+use z4_proto::generated::peer::{
+    self, ForwardProposal, ForwardReply, ForwardReply_oneof_answer as Reply, ForwardRequest,
+    ForwardRequest_oneof_ask as Ask,
+};
+use z4_proto::{decode_command, encode_outcome};
+
+use crate::errors::Error;
+use crate::limits;
+use crate::node::Node;
+use crate::outbox::Outbox;
+use crate::peer::opening;
+
+type AdminWork = Pin<Box<dyn std::future::Future<Output = ForwardReply> + Send>>;
+
+struct Served<V> {
+    node: Node<V>,
+    /// Tells this stream from an earlier one of the same peer.
+    link: u64,
+    replies: Arc<Outbox<ForwardReply>>,
+    in_work: Arc<AtomicUsize>,
+    admin: FuturesUnordered<AdminWork>,
+}
+
+/// Serves one follower until its stream ends.
+pub(crate) async fn serve<V: View + Clone + Send + Sync + 'static>(
+    node: Node<V>,
+    mut requests: RequestStream<ForwardRequest>,
+    mut sink: DuplexSink<ForwardReply>,
+) {
+    let first = requests.next().await;
+    let opened = match first {
+        Some(Ok(request)) if request.has_opening() => opening::check(&node, request.get_opening()),
+        _ => Err(opening::missing()),
+    };
+    if let Err(status) = opened {
+        // The other side has gone when this fails.
+        let _ = sink.fail(status).await;
+        return;
+    }
+    sink.enhance_batch(true);
+    let replies = Arc::new(Outbox::new(usize::MAX, usize::MAX));
+    // Bounded by what is in work.
+    let _ = replies.push(done(0), 0);
+    let mut served = Served {
+        link: node.delivery().link_next(),
+        node,
+        replies,
+        in_work: Arc::default(),
+        admin: FuturesUnordered::new(),
+    };
+    let ended = poll_fn(|cx| served.poll(&mut requests, &mut sink, cx)).await;
+    served.node.delivery().remote_lost(served.link);
+    if ended.is_ok() {
+        let _ = sink.close().await;
+    }
+}
+
+impl<V: View + Clone + Send + Sync + 'static> Served<V> {
+    fn poll(
+        &mut self,
+        requests: &mut RequestStream<ForwardRequest>,
+        sink: &mut DuplexSink<ForwardReply>,
+        cx: &mut Context<'_>,
+    ) -> Poll<grpcio::Result<()>> {
+        let (mut requests, mut sink) = (Pin::new(requests), Pin::new(sink));
+        self.replies.register(cx.waker());
+        while self.in_work.load(Ordering::Acquire) < limits::FORWARD_SERVED_MAX {
+            match requests.as_mut().poll_next(cx)? {
+                Poll::Ready(Some(request)) => self.request(request),
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending => break,
+            }
+        }
+        while let Poll::Ready(Some(reply)) = self.admin.poll_next_unpin(cx) {
+            reply_with(&self.replies, &self.in_work, reply);
+        }
+        while sink.as_mut().poll_ready(cx)?.is_ready() {
+            let Some(reply) = self.replies.pop() else {
+                let _ = sink.as_mut().poll_flush(cx)?;
+                break;
+            };
+            sink.as_mut().start_send((reply, WriteFlags::default()))?;
+        }
+        Poll::Pending
+    }
+
+    fn request(&mut self, request: ForwardRequest) {
+        let id = request.get_id();
+        self.in_work.fetch_add(1, Ordering::AcqRel);
+        let node = self.node.clone();
+        match request.ask {
+            Some(Ask::proposal(proposal)) => self.propose(id, proposal),
+            Some(Ask::consumer(report)) => self.report(id, report),
+            Some(Ask::consumer_gone(consumer)) => {
+                node.delivery().remote_gone(consumer);
+                self.reply(done(id));
+            }
+            Some(Ask::add_member(ask)) => self.admin.push(Box::pin(async move {
+                let added = node
+                    .add_member_here(ask.get_peer_id(), ask.get_address())
+                    .await;
+                result(id, added)
+            })),
+            Some(Ask::remove_member(ask)) => self.admin.push(Box::pin(async move {
+                result(id, node.remove_member_here(ask.get_peer_id()).await)
+            })),
+            Some(Ask::transfer_leader(ask)) => self.admin.push(Box::pin(async move {
+                result(id, node.transfer_here(ask.get_peer_id()).await)
+            })),
+            Some(Ask::cluster_view(_)) => self.reply(self.view(id)),
+            Some(Ask::opening(_)) | None => {
+                let error = Error::invalid("ask", "must be one that this version knows");
+                self.reply(failed(id, &error, false));
+            }
+        }
+    }
+
+    fn reply(&self, reply: ForwardReply) {
+        reply_with(&self.replies, &self.in_work, reply);
+    }
+
+    fn propose(&self, id: u64, proposal: ForwardProposal) {
+        // The log must hold only what every replica can decode.
+        let units = match decode_command(proposal.get_command()) {
+            Ok(command) => command.units(),
+            Err(error) => {
+                let error = Error::invalid("command", format!("must decode: {error}"));
+                return self.reply(failed(id, &error, false));
+            }
+        };
+        let (replies, in_work) = (Arc::clone(&self.replies), Arc::clone(&self.in_work));
+        // Of the two answers of an accepted proposal, the first is sent.
+        let answered = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let accepted = proposal.get_answer_when_accepted().then(|| {
+            let (replies, in_work) = (Arc::clone(&replies), Arc::clone(&in_work));
+            let answered = Arc::clone(&answered);
+            Box::new(move |accepted: Accepted| {
+                if !answered.swap(true, Ordering::AcqRel) {
+                    reply_with(&replies, &in_work, of_accepted(id, accepted));
+                }
+            }) as Box<dyn FnOnce(Accepted) + Send>
+        });
+        let sink = Answer::new(move |result: Result<Done<Outcome>, ProposeError>| {
+            if answered.swap(true, Ordering::AcqRel) {
+                return;
+            }
+            let reply = match result {
+                Ok(done) => answer(id, Reply::outcome(encode_outcome(&done.reply))),
+                Err(error) => proposal_failed(id, error),
+            };
+            reply_with(&replies, &in_work, reply);
+        });
+        self.node.handle().propose(Proposal {
+            command: proposal.command,
+            units,
+            accepted,
+            sink,
+        });
+    }
+
+    fn report(&self, id: u64, report: peer::ConsumerReport) {
+        let status = self.node.handle().status();
+        if status.leader != status.raft_id || !status.leader_ready {
+            return self.reply(proposal_failed(id, ProposeError::NotLeader));
+        }
+        let fits = (1..=z4_core::limits::CONSUMER_LEN_MAX).contains(&report.get_consumer().len());
+        let namespace = match Namespace::new(report.get_namespace()) {
+            Ok(namespace) if fits => namespace,
+            Ok(_) => {
+                let error = Error::invalid("consumer", "is too long or empty");
+                return self.reply(failed(id, &error, false));
+            }
+            Err(refusal) => return self.reply(failed(id, &refusal.into(), false)),
+        };
+        let report = z4_core::dispatch::ConsumerReport {
+            consumer: report.get_consumer().to_owned(),
+            namespace,
+            received_total: report.get_received_total(),
+            allowed_total: report.get_allowed_total(),
+            lease_ms: report.get_lease_ms(),
+        };
+        if self.node.delivery().remote_report(self.link, report) {
+            return self.reply(done(id));
+        }
+        let error = Error::Busy {
+            what: "the queue of deliveries".into(),
+            retry_after_ms: 100,
+        };
+        self.reply(failed(id, &error, false));
+    }
+
+    fn view(&self, id: u64) -> ForwardReply {
+        let status = self.node.handle().status();
+        if status.leader != status.raft_id {
+            return proposal_failed(id, ProposeError::NotLeader);
+        }
+        let mut view = peer::ClusterViewReply::default();
+        for (raft_id, progress) in &status.progress {
+            let mut member = peer::MemberView::default();
+            member.set_raft_id(*raft_id);
+            member.set_match_index(progress.match_index);
+            member.set_alive(progress.alive);
+            view.mut_members().push(member);
+        }
+        answer(id, Reply::view(view))
+    }
+}
+
+fn reply_with(replies: &Outbox<ForwardReply>, in_work: &AtomicUsize, reply: ForwardReply) {
+    let bytes = reply.compute_size() as usize;
+    in_work.fetch_sub(1, Ordering::AcqRel);
+    // Fails only when the stream has ended.
+    let _ = replies.push(reply, bytes);
+}
+
+fn answer(id: u64, answer: Reply) -> ForwardReply {
+    let mut reply = ForwardReply::default();
+    reply.set_id(id);
+    reply.answer = Some(answer);
+    reply
+}
+
+fn done(id: u64) -> ForwardReply {
+    answer(id, Reply::done(true))
+}
+
+fn failed(id: u64, error: &Error, not_leader: bool) -> ForwardReply {
+    answer(id, Reply::error(error.to_forward(not_leader)))
+}
+
+/// Whether nothing was done, so that the follower may try again elsewhere, is
+/// part of the answer.
+fn proposal_failed(id: u64, error: ProposeError) -> ForwardReply {
+    let again = matches!(
+        error,
+        ProposeError::NotLeader
+            | ProposeError::Superseded
+            | ProposeError::Stopping
+            | ProposeError::Removed
+            | ProposeError::NotJoined
+    );
+    failed(id, &Error::of_proposal(error, false), again)
+}
+
+fn of_accepted(id: u64, accepted: Accepted) -> ForwardReply {
+    let mut message = peer::Accepted::default();
+    message.set_index(accepted.position.index);
+    message.set_stamp_ns(accepted.stamp_ns);
+    message.set_unit_first(accepted.unit_first);
+    answer(id, Reply::accepted(message))
+}
+
+fn result(id: u64, result: Result<(), crate::admin::AdminError>) -> ForwardReply {
+    match result {
+        Ok(()) => done(id),
+        Err(error) => failed(id, &error.error, error.not_leader),
+    }
+}

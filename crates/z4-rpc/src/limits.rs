@@ -1,0 +1,121 @@
+//! Every bound of services, streams and peer connections, in one place. Limits
+//! of requests stand in `z4_core::limits`, those of threads in
+//! `z4_consensus::limits`.
+
+use std::time::Duration;
+
+/// Version of the protocol between peers. Peers of another version refuse each
+/// other.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Largest message on the service port, in bytes.
+pub const MESSAGE_LEN_MAX: usize = 8 << 20;
+/// Largest message between peers, in bytes: a command at its limit and its
+/// frame.
+pub const PEER_MESSAGE_LEN_MAX: usize = 16 << 20;
+/// Concurrent calls of one connection.
+pub const CALLS_PER_CONNECTION_MAX: i32 = 4_096;
+/// Completion queue threads of the service port.
+pub const SERVICE_THREADS: usize = 2;
+/// Completion queue threads of the peer port and of the connections to peers.
+pub const PEER_THREADS: usize = 1;
+/// Threads that read the task state for GetTask and for deliveries.
+pub const READER_THREADS: usize = 2;
+/// Reads that wait for a reader thread; above it: RESOURCE_EXHAUSTED.
+pub const READER_QUEUE_LEN_MAX: usize = 16_384;
+
+/// Requests in flight on one create stream; then it is not read on.
+pub const CREATE_STREAM_COUNT_MAX: usize = 1_024;
+/// Bytes of requests in flight on one create stream; then it is not read on.
+pub const CREATE_STREAM_BYTES_MAX: usize = 16 << 20;
+/// A call without a nearer deadline of its own ends after this time.
+pub const UNARY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request waits for a leader at most, while nothing was done.
+pub const LEADER_WAIT: Duration = Duration::from_millis(3_500);
+/// How often a waiting request looks for a leader.
+pub const LEADER_POLL: Duration = Duration::from_millis(5);
+/// A peer that was not the leader when asked is asked again after this time.
+pub const LEADER_RETRY: Duration = Duration::from_millis(40);
+
+/// Streams of consumers at one peer; above it: RESOURCE_EXHAUSTED.
+pub const CONSUMER_STREAM_COUNT_MAX: usize = 10_000;
+/// Consumers of other peers that the leader keeps in mind.
+pub const REMOTE_CONSUMER_COUNT_MAX: usize = 200_000;
+/// Tasks leased to one stream and not yet written to it.
+pub const STREAM_WINDOW: u64 = 256;
+/// Tasks of one stream that are written and whose acknowledgement is not yet
+/// applied; then no more are written.
+pub const STREAM_UNACKED_MAX: usize = 4_096;
+/// Length of the leases of streams, in milliseconds.
+pub const STREAM_LEASE_MS: u64 = 10_000;
+/// Tasks of one acknowledgement.
+pub const ACK_BATCH_MAX: usize = 1_024;
+/// A written task waits this long for others to be acknowledged with.
+pub const ACK_DELAY: Duration = Duration::from_millis(5);
+/// Bodies read ahead for one stream.
+pub const STREAM_READ_BATCH: usize = 64;
+/// Bytes of bodies read ahead for one stream; one above it goes alone.
+pub const STREAM_READ_BYTES_MAX: usize = 4 << 20;
+/// Events that wait for the delivery thread; then apply waits.
+pub const DELIVERY_QUEUE_LEN_MAX: usize = 4_096;
+/// The delivery thread looks at leadership at least this often.
+pub const DELIVERY_TICK: Duration = Duration::from_millis(20);
+/// A report of a consumer that did not reach the leader is repeated after this.
+pub const REPORT_RETRY: Duration = Duration::from_millis(100);
+
+/// Small tasks are written to a stream together up to this size, in bytes.
+pub const STREAM_WRITE_GROUP_BYTES: usize = 16 << 10;
+
+/// Raft messages that wait for one peer; above it they are dropped.
+pub const PEER_QUEUE_LEN_MAX: usize = 4_096;
+/// Bytes of raft messages that wait for one peer; above it they are dropped.
+pub const PEER_QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Raft messages of one batch.
+pub const RAFT_BATCH_LEN_MAX: usize = 1_024;
+/// A batch is closed when it reaches this size, in bytes.
+pub const RAFT_BATCH_BYTES: usize = 2 << 20;
+/// Shortest wait before a peer is connected to again.
+pub const RECONNECT_MIN: Duration = Duration::from_millis(100);
+/// Longest wait before a peer is connected to again.
+pub const RECONNECT_MAX: Duration = Duration::from_secs(1);
+/// A peer is reported unreachable at most this often.
+pub const UNREACHABLE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Requests that wait for, or are at, one leader; above it: RESOURCE_EXHAUSTED.
+pub const FORWARD_COUNT_MAX: usize = 32_768;
+/// Their bytes.
+pub const FORWARD_BYTES_MAX: usize = 64 << 20;
+/// Requests of one follower in work at a leader; then its stream is not read on.
+pub const FORWARD_SERVED_MAX: usize = 16_384;
+/// A leader answers the opening of a forward stream within this time.
+pub const FORWARD_OPEN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Size of the pieces of a snapshot, in bytes.
+pub const SNAPSHOT_CHUNK_LEN: usize = 256 << 10;
+/// Files of one snapshot.
+pub const SNAPSHOT_FILE_COUNT_MAX: usize = 100_000;
+/// Longest name of a file of a snapshot, in bytes.
+pub const SNAPSHOT_NAME_LEN_MAX: usize = 255;
+/// Largest snapshot, in bytes.
+pub const SNAPSHOT_BYTES_MAX: u64 = 1 << 44;
+/// A transfer in which nothing moves for so long is given up.
+pub const SNAPSHOT_STALL: Duration = Duration::from_secs(20);
+
+/// A newcomer answers a probe within this time.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// AddClusterMember waits this long for the newcomer to catch up.
+pub const PROMOTION_WAIT: Duration = Duration::from_secs(30);
+/// A change of members or of the leader is tried for so long.
+pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(40);
+/// The leader answers with its view of the members within this time.
+pub const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
+/// Longest peer id, in bytes.
+pub const PEER_ID_LEN_MAX: usize = 128;
+/// Longest address, in bytes.
+pub const ADDRESS_LEN_MAX: usize = 261;
+/// Health watchers learn of a change within this time.
+pub const HEALTH_POLL: Duration = Duration::from_millis(200);
+/// An idle connection is probed this often.
+pub const KEEPALIVE_TIME: Duration = Duration::from_secs(10);
+/// A connection whose probe is not answered in this time is closed.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);

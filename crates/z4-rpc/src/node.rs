@@ -1,0 +1,112 @@
+//! A peer, as its services share it.
+
+use std::sync::Arc;
+
+use z4_consensus::Handle;
+use z4_core::{Outcome, View};
+
+use crate::delivery::Delivery;
+use crate::forward::Forwarder;
+use crate::leader::LeaderWatch;
+use crate::network::Network;
+use crate::readers::Readers;
+use crate::timer::Timer;
+
+/// What the services of a peer share. Cheap to clone.
+pub struct Node<V> {
+    inner: Arc<Inner<V>>,
+}
+
+struct Inner<V> {
+    handle: Handle<Outcome>,
+    view: V,
+    network: Network,
+    forwarder: Forwarder,
+    leader_watch: LeaderWatch,
+    readers: Readers,
+    delivery: Delivery,
+}
+
+impl<V> Clone for Node<V> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<V: View + Clone + Send + Sync + 'static> Node<V> {
+    /// Starts the threads of reads and of deliveries. `view` reads the applied
+    /// task state.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(handle: Handle<Outcome>, view: V, network: Network) -> std::io::Result<Self> {
+        let forwarder = Forwarder::new(network.clone());
+        let (delivery, inbox) = Delivery::new();
+        let node = Self {
+            inner: Arc::new(Inner {
+                leader_watch: LeaderWatch::new(handle.clone(), network.clone()),
+                readers: Readers::start()?,
+                handle,
+                view,
+                network,
+                forwarder,
+                delivery,
+            }),
+        };
+        crate::delivery::start(node.clone(), inbox)?;
+        Ok(node)
+    }
+
+    /// The peer itself.
+    #[must_use]
+    pub fn handle(&self) -> &Handle<Outcome> {
+        &self.inner.handle
+    }
+
+    /// Connections to other peers, and who this peer is.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.inner.network
+    }
+
+    /// Where the state machine's events go.
+    #[must_use]
+    pub fn delivery(&self) -> &Delivery {
+        &self.inner.delivery
+    }
+
+    /// Ends consumer streams and connections to leaders; to be called when the
+    /// service port takes no more calls and before the peer is stopped, so that
+    /// unwritten tasks are given back.
+    pub fn drain(&self) {
+        self.inner.delivery.stop_streams();
+    }
+
+    /// Closes what is left, when the peer has stopped.
+    pub fn stop(&self) {
+        self.inner.delivery.stop();
+        self.inner.forwarder.close();
+    }
+
+    pub(crate) fn view(&self) -> &V {
+        &self.inner.view
+    }
+
+    pub(crate) fn timer(&self) -> &Timer {
+        self.inner.network.timer()
+    }
+
+    pub(crate) fn forwarder(&self) -> &Forwarder {
+        &self.inner.forwarder
+    }
+
+    pub(crate) fn leader_watch(&self) -> &LeaderWatch {
+        &self.inner.leader_watch
+    }
+
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.inner.readers
+    }
+}

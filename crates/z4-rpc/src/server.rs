@@ -1,0 +1,155 @@
+//! The two ports of a peer, and their end within a time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use grpcio::{ChannelBuilder, EnvBuilder, Environment, Server, ServerBuilder, ServerCredentials};
+use z4_core::View;
+use z4_proto::generated::{
+    admin_grpc, collection_grpc, health_grpc, peer_grpc, reflection_v1_grpc,
+    reflection_v1alpha_grpc,
+};
+
+use crate::admin::AdminService;
+use crate::collection::CollectionService;
+use crate::health::HealthService;
+use crate::limits;
+use crate::node::Node;
+use crate::peer::{PeerHooks, PeerService};
+use crate::reflection::ReflectionService;
+use crate::timer::Timer;
+
+/// The threads of the service port.
+#[must_use]
+pub fn service_env() -> Arc<Environment> {
+    env(limits::SERVICE_THREADS, "z4-grpc")
+}
+
+/// The threads of the peer port and of connections to peers: of their own, so
+/// that no crowd of clients delays a heartbeat.
+#[must_use]
+pub fn peer_env() -> Arc<Environment> {
+    env(limits::PEER_THREADS, "z4-peer")
+}
+
+fn env(threads: usize, name: &str) -> Arc<Environment> {
+    Arc::new(
+        EnvBuilder::new()
+            .cq_count(threads)
+            .name_prefix(name)
+            .build(),
+    )
+}
+
+/// A port that is being served.
+pub struct Port {
+    server: Server,
+    number: u16,
+    timer: Timer,
+}
+
+/// Serves clients at `address` (`host:port`; port 0 picks a free one).
+///
+/// # Errors
+/// For a person: the port is taken, or the address is not one of this machine.
+pub fn serve_clients<V: View + Clone + Send + Sync + 'static>(
+    env: Arc<Environment>,
+    address: &str,
+    node: &Node<V>,
+) -> Result<Port, String> {
+    let reflection = ReflectionService::new();
+    let builder = ServerBuilder::new(Arc::clone(&env))
+        .channel_args(channel_options(&env, limits::MESSAGE_LEN_MAX).build_args())
+        .register_service(collection_grpc::create_collection(CollectionService::new(
+            node.clone(),
+        )))
+        .register_service(admin_grpc::create_admin(AdminService::new(node.clone())))
+        .register_service(health_grpc::create_health(HealthService::new(node.clone())))
+        .register_service(reflection_v1_grpc::create_server_reflection(
+            reflection.clone(),
+        ))
+        .register_service(reflection_v1alpha_grpc::create_server_reflection(
+            reflection,
+        ));
+    listen(builder, address, node)
+}
+
+/// Serves other peers at `address` (`host:port`; port 0 picks a free one).
+///
+/// # Errors
+/// For a person: the port is taken, or the address is not one of this machine.
+pub fn serve_peers<V: View + Clone + Send + Sync + 'static>(
+    env: Arc<Environment>,
+    address: &str,
+    node: &Node<V>,
+    hooks: PeerHooks,
+) -> Result<Port, String> {
+    let builder = ServerBuilder::new(Arc::clone(&env))
+        .channel_args(channel_options(&env, limits::PEER_MESSAGE_LEN_MAX).build_args())
+        .register_service(peer_grpc::create_peer(PeerService::new(
+            node.clone(),
+            hooks,
+        )));
+    listen(builder, address, node)
+}
+
+fn channel_options(env: &Arc<Environment>, message_len_max: usize) -> ChannelBuilder {
+    ChannelBuilder::new(Arc::clone(env))
+        .max_receive_message_len(message_len_max as i32)
+        .max_send_message_len(message_len_max as i32)
+        .max_concurrent_stream(limits::CALLS_PER_CONNECTION_MAX)
+        .keepalive_time(limits::KEEPALIVE_TIME)
+        .keepalive_timeout(limits::KEEPALIVE_TIMEOUT)
+        .keepalive_permit_without_calls(true)
+        // Peers ping as often as this end does.
+        .http2_min_recv_ping_interval_without_data(limits::KEEPALIVE_TIMEOUT)
+        // Without it a second process would share a port that is taken.
+        .reuse_port(false)
+}
+
+fn listen<V: View + Clone + Send + Sync + 'static>(
+    builder: ServerBuilder,
+    address: &str,
+    node: &Node<V>,
+) -> Result<Port, String> {
+    let failed = |error: grpcio::Error| {
+        format!("cannot listen at {address}: {error}; is another process on this port?")
+    };
+    if address.contains('\0') {
+        return Err(format!("cannot listen at {address:?}: not an address"));
+    }
+    let mut server = builder.build().map_err(failed)?;
+    let credentials = ServerCredentials::insecure();
+    let number = server
+        .add_listening_port(address, credentials)
+        .map_err(failed)?;
+    server.start();
+    Ok(Port {
+        server,
+        number,
+        timer: node.timer().clone(),
+    })
+}
+
+impl Port {
+    /// The number of the port.
+    #[must_use]
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// Takes no more calls, waits for those in flight, and cancels what is not
+    /// done after `grace`. Blocks; not to be called from a thread of gRPC.
+    pub fn shutdown(mut self, grace: Duration) {
+        let started = Instant::now();
+        let mut done = self.server.shutdown();
+        if block_on(self.timer.within(grace, &mut done)).is_some() {
+            return;
+        }
+        self.server.cancel_all_calls();
+        // Cancelled calls end at once; a second bounds what should not happen.
+        let left = grace.saturating_sub(started.elapsed()) + Duration::from_secs(1);
+        let _ = block_on(self.timer.within(left, done));
+    }
+}

@@ -1,0 +1,218 @@
+//! The stream of raft messages to one peer.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use futures::future::{self, Either, FutureExt};
+use futures::SinkExt;
+use grpcio::{RpcStatusCode, WriteFlags};
+use protobuf::Message as _;
+use raft::eraftpb::{Message, MessageType};
+use z4_consensus::Handle;
+use z4_core::Outcome;
+use z4_proto::generated::peer::RaftBatch;
+use z4_proto::generated::peer_grpc::PeerClient;
+
+use crate::limits;
+use crate::network::Network;
+use crate::outbox::Outbox;
+use crate::peer::opening::REMOVED;
+
+/// Messages on their way to one peer.
+pub(super) struct Link {
+    to: u64,
+    address: String,
+    waiting: Outbox<Message>,
+    network: Network,
+    handle: Handle<Outcome>,
+    reported: Mutex<Option<Instant>>,
+}
+
+impl Link {
+    pub(super) fn open(
+        network: &Network,
+        handle: &Handle<Outcome>,
+        to: u64,
+        address: &str,
+    ) -> Arc<Self> {
+        let link = Arc::new(Self {
+            to,
+            address: address.to_owned(),
+            waiting: Outbox::new(limits::PEER_QUEUE_LEN_MAX, limits::PEER_QUEUE_BYTES_MAX),
+            network: network.clone(),
+            handle: handle.clone(),
+            reported: Mutex::default(),
+        });
+        let client = PeerClient::new(network.channel(address));
+        let (task, of_task) = (Arc::clone(&link), client.clone());
+        client.spawn(async move { task.run(of_task).await });
+        link
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(super) fn close(&self) {
+        self.waiting.close();
+    }
+
+    pub(super) fn send(&self, message: Message) {
+        let entries = message.get_entries().iter();
+        let bytes: usize = 64 + entries.map(|e| 32 + e.get_data().len()).sum::<usize>();
+        if self.waiting.push(message, bytes).is_err() {
+            self.count_dropped("queue_full", 1);
+            self.report_unreachable();
+        }
+    }
+
+    fn count_dropped(&self, reason: &str, count: usize) {
+        let dropped = &self.network.metrics().dropped;
+        dropped.with_label_values(&[reason]).inc_by(count as u64);
+    }
+
+    fn report_unreachable(&self) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_recent = |at: Instant| at.elapsed() < limits::UNREACHABLE_INTERVAL;
+        if !reported.is_some_and(is_recent) {
+            *reported = Some(Instant::now());
+            self.handle.unreachable(self.to);
+        }
+    }
+
+    /// Keeps a stream open until the link is closed.
+    async fn run(self: Arc<Self>, client: PeerClient) {
+        let mut wait = limits::RECONNECT_MIN;
+        while !self.waiting.is_closed() {
+            let since = Instant::now();
+            let why = self.carry(&client).await;
+            if self.waiting.is_closed() {
+                break;
+            }
+            slog::debug!(self.network.logger(), "raft stream ended";
+                "to" => self.to, "address" => &self.address, "reason" => &why);
+            // Old heartbeats and appends are worth less than new ones.
+            self.count_dropped("disconnected", self.waiting.clear().len());
+            self.report_unreachable();
+            // A stream that lived for a while broke for a reason of its own.
+            let lived = since.elapsed() > limits::RECONNECT_MAX;
+            wait = if lived {
+                limits::RECONNECT_MIN
+            } else {
+                next_wait(wait)
+            };
+            self.network.timer().sleep(wait).await;
+        }
+    }
+
+    /// Carries messages until the stream breaks; says why it did.
+    async fn carry(&self, client: &PeerClient) -> String {
+        let Some(opening) = self.network.opening(self.to) else {
+            return "this peer is in no cluster".into();
+        };
+        let (mut sender, mut receiver) = match client.raft() {
+            Ok(stream) => stream,
+            Err(error) => return error.to_string(),
+        };
+        let mut batch = RaftBatch::default();
+        batch.set_opening(opening);
+        loop {
+            let sending = sender.send((batch, WriteFlags::default()));
+            let sent = match future::select(Box::pin(sending), &mut receiver).await {
+                Either::Left((sent, _)) => sent,
+                Either::Right((done, _)) => return self.ended(done.err()),
+            };
+            if sent.is_err() {
+                // The reason is in the status, which comes at once then.
+                let status = self
+                    .network
+                    .timer()
+                    .within(limits::RECONNECT_MAX, &mut receiver);
+                return match status.await {
+                    Some(done) => self.ended(done.err()),
+                    None => "the stream broke".into(),
+                };
+            }
+            let waiting = Box::pin(self.next_batch());
+            batch = match future::select(waiting, &mut receiver).await {
+                Either::Left((Some(batch), _)) => batch,
+                Either::Left((None, _)) => {
+                    let _ = sender.close().now_or_never();
+                    return "the link was closed".into();
+                }
+                Either::Right((done, _)) => return self.ended(done.err()),
+            };
+        }
+    }
+
+    /// Waits for messages; `None` when the link is closed.
+    async fn next_batch(&self) -> Option<RaftBatch> {
+        let messages = poll_fn(|cx| {
+            self.waiting.register(cx.waker());
+            let messages = self
+                .waiting
+                .pop_batch(limits::RAFT_BATCH_LEN_MAX, limits::RAFT_BATCH_BYTES);
+            if messages.is_empty() && !self.waiting.is_closed() {
+                return Poll::Pending;
+            }
+            Poll::Ready(messages)
+        })
+        .await;
+        if messages.is_empty() {
+            return None;
+        }
+        let mut batch = RaftBatch::default();
+        for message in messages {
+            let kind = kind(message.get_msg_type());
+            match message.write_to_bytes() {
+                Ok(bytes) => {
+                    batch.mut_messages().push(bytes);
+                    self.network.metrics().sent.with_label_values(&[kind]).inc();
+                }
+                Err(_) => self.count_dropped("unserializable", 1),
+            }
+        }
+        Some(batch)
+    }
+
+    /// What the other side said at the end.
+    fn ended(&self, error: Option<grpcio::Error>) -> String {
+        let Some(error) = error else {
+            return "the other side ended the stream".into();
+        };
+        let status = match &error {
+            grpcio::Error::RpcFailure(status) => Some(status),
+            grpcio::Error::RpcFinished(status) => status.as_ref(),
+            _ => None,
+        };
+        if let Some(status) = status {
+            let refused = status.code() == RpcStatusCode::FAILED_PRECONDITION;
+            if refused && status.message().starts_with(REMOVED) {
+                self.handle.was_removed();
+            }
+        }
+        error.to_string()
+    }
+}
+
+fn next_wait(wait: Duration) -> Duration {
+    (wait * 2).min(limits::RECONNECT_MAX)
+}
+
+fn kind(kind: MessageType) -> &'static str {
+    match kind {
+        MessageType::MsgAppend => "append",
+        MessageType::MsgAppendResponse => "append_response",
+        MessageType::MsgHeartbeat => "heartbeat",
+        MessageType::MsgHeartbeatResponse => "heartbeat_response",
+        MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => "vote",
+        MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => {
+            "vote_response"
+        }
+        MessageType::MsgReadIndex | MessageType::MsgReadIndexResp => "read_index",
+        MessageType::MsgTimeoutNow => "timeout_now",
+        _ => "other",
+    }
+}

@@ -1,0 +1,194 @@
+//! Peers in one process: real ports, real gRPC, state in memory.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, dead_code, missing_docs)]
+
+mod log;
+mod log_lines;
+mod machine;
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use z4_consensus::log::Position;
+use z4_consensus::machine::Applied;
+use z4_consensus::runtime::{prepare, Parts, Pending, Runtime};
+use z4_consensus::{Handle, Identity, Membership};
+use z4_core::{Machine, Outcome};
+use z4_rpc::client::Client;
+use z4_rpc::server::{peer_env, serve_clients, serve_peers, service_env, Port};
+use z4_rpc::{GrpcTransport, Metrics, Network, NetworkParts, Node, PeerHooks, Timer};
+
+use self::log::MemLog;
+use self::machine::{MemMachine, SharedState, Snapshots};
+
+/// What the snapshots of a test stand for.
+pub type SnapshotsOfTest = Snapshots;
+
+pub const CLUSTER: [u8; 16] = [7; 16];
+
+pub struct Peer {
+    pub node: Node<SharedState>,
+    pub peer_address: String,
+    pub address: String,
+    pub starter: Arc<Starter>,
+    ports: Vec<Port>,
+    dir: tempfile::TempDir,
+}
+
+/// Starts the runtime, now or when the peer joins.
+pub struct Starter {
+    handle: Handle<Outcome>,
+    pending: Mutex<Option<Pending<Outcome>>>,
+    identity: Arc<OnceLock<Identity>>,
+    state: SharedState,
+    network: Network,
+    node: Node<SharedState>,
+    snapshots: Snapshots,
+    dir: std::path::PathBuf,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+fn wall_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    since.as_nanos() as u64
+}
+
+impl Starter {
+    fn start(&self, identity: Identity, log: MemLog, applied: Applied) -> Result<(), String> {
+        let pending = self.pending.lock().unwrap().take();
+        let Some(pending) = pending else {
+            return Err("this peer is in a cluster already".into());
+        };
+        let _ = self.identity.set(identity.clone());
+        let dir = self.dir.clone();
+        let transport = GrpcTransport::new(
+            self.network.clone(),
+            self.handle.clone(),
+            Arc::new(move |p: Position| dir.join(format!("{}-{}", p.index, p.term))),
+        );
+        let parts = Parts {
+            seed: identity.raft_id,
+            identity,
+            log: Arc::new(log),
+            machine: MemMachine {
+                machine: Machine::open(self.state.clone()).unwrap(),
+                applied,
+                delivery: self.node.delivery().clone(),
+                snapshots: Arc::clone(&self.snapshots),
+                dir: self.dir.clone(),
+            },
+            transport,
+            clock: wall_ns,
+            log_keep_entries: 10_000,
+            metrics: z4_consensus::metrics::Metrics::new(&prometheus::Registry::new()).unwrap(),
+            logger: log_lines::logger(self.network.peer_id()),
+            on_removed: Box::new(|| ()),
+        };
+        *self.runtime.lock().unwrap() = Some(Runtime::start(parts, pending, &self.handle)?);
+        Ok(())
+    }
+}
+
+impl Peer {
+    /// A peer that waits to be added.
+    pub fn waiting(peer_id: &str, snapshots: &Snapshots) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (handle, pending) = prepare();
+        let identity = Arc::new(OnceLock::new());
+        // The port has to be known before it is served: free a moment ago.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer_address = free.local_addr().unwrap().to_string();
+        drop(free);
+        let env = peer_env();
+        let network = Network::new(NetworkParts {
+            env: Arc::clone(&env),
+            timer: Timer::start().unwrap(),
+            identity: Arc::clone(&identity),
+            peer_id: peer_id.into(),
+            advertise_addr: peer_address.clone(),
+            metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
+            logger: log_lines::logger(peer_id),
+        });
+        let state = SharedState::default();
+        let node = Node::start(handle.clone(), state.clone(), network.clone()).unwrap();
+        let starter = Arc::new(Starter {
+            handle,
+            pending: Mutex::new(Some(pending)),
+            identity,
+            state,
+            network,
+            node: node.clone(),
+            snapshots: Arc::clone(snapshots),
+            dir: dir.path().to_owned(),
+            runtime: Mutex::default(),
+        });
+        let (joining, incoming) = (Arc::clone(&starter), dir.path().to_owned());
+        let hooks = PeerHooks {
+            join: Arc::new(move |identity| {
+                joining.start(identity, MemLog::default(), Applied::default())
+            }),
+            incoming_dir: Arc::new(move |p| incoming.join(format!("in-{}-{}", p.index, p.term))),
+        };
+        let peers = serve_peers(env, &peer_address, &node, hooks).unwrap();
+        let clients = serve_clients(service_env(), "127.0.0.1:0", &node).unwrap();
+        let address = format!("127.0.0.1:{}", clients.number());
+        Self {
+            node,
+            peer_address,
+            address,
+            starter,
+            ports: vec![clients, peers],
+            dir,
+        }
+    }
+
+    /// The first peer of a cluster, leading.
+    pub fn bootstrapped(peer_id: &str, snapshots: &Snapshots) -> Self {
+        let peer = Self::waiting(peer_id, snapshots);
+        let identity = Identity {
+            cluster_id: CLUSTER,
+            raft_id: 1,
+            peer_id: peer_id.into(),
+        };
+        let applied = Applied {
+            position: Position { index: 1, term: 1 },
+            membership: Membership::bootstrap(&identity, &peer.peer_address),
+        };
+        peer.starter
+            .start(identity, MemLog::bootstrapped(), applied)
+            .unwrap();
+        eventually("a leader", || peer.node.handle().status().leader_ready);
+        peer
+    }
+
+    /// Where its snapshots go.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(std::slice::from_ref(&self.address), Duration::from_secs(10)).unwrap()
+    }
+
+    pub fn stop(self) {
+        self.node.drain();
+        self.node.handle().stop();
+        for port in self.ports {
+            port.shutdown(Duration::from_millis(500));
+        }
+        if let Some(runtime) = self.starter.runtime.lock().unwrap().take() {
+            runtime.join();
+        }
+        self.node.stop();
+        drop(self.dir);
+    }
+}
+
+/// Waits for something that comes by itself, without a call to wait on.
+pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < Duration::from_secs(20), "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

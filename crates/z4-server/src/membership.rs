@@ -1,0 +1,123 @@
+//! Storage opened, and a cluster founded when that was asked for.
+
+use prometheus::Registry;
+use rand::RngCore;
+use slog::{info, o, warn, Logger};
+use z4_consensus::{Role, Status};
+use z4_storage::{Metrics, Store, StoreOptions};
+
+use crate::options::Options;
+
+/// Opens the peer's storage. With `Z4_BOOTSTRAP_CLUSTER` an empty peer becomes
+/// the first of a new cluster.
+///
+/// # Errors
+/// The reason and its remedy, for a person.
+pub(crate) fn open(
+    options: &Options,
+    registry: &Registry,
+    logger: &Logger,
+) -> Result<Store, String> {
+    let metrics = Metrics::new(registry).map_err(|e| e.to_string())?;
+    let mut store = Store::open(StoreOptions {
+        db_dir: options.db_data_dir.clone(),
+        peer_dir: options.peer_data_dir.clone(),
+        peer_id: options.peer_id.clone(),
+        logger: logger.new(o!("part" => "storage")),
+        metrics,
+    })
+    .map_err(|e| e.to_string())?;
+    if store.is_removed() {
+        return Err(format!(
+            "peer {} was removed from its cluster; erase {} and {}, start it again and add it anew (add-peer)",
+            options.peer_id,
+            options.db_data_dir.display(),
+            options.peer_data_dir.display()
+        ));
+    }
+    let identity = store.identity().map(|identity| identity.raft_id);
+    match (identity, options.bootstrap_cluster) {
+        (Some(raft_id), asked) => {
+            if asked {
+                warn!(logger, "already in a cluster, Z4_BOOTSTRAP_CLUSTER is ignored"; "raft_id" => raft_id);
+            }
+            warn_of_other_address(&store, raft_id, options, logger);
+        }
+        (None, true) => {
+            store
+                .bootstrap(new_cluster_id(), &options.peer_advertise_addr)
+                .map_err(|e| e.to_string())?;
+            info!(logger, "made a cluster of one");
+        }
+        (None, false) => info!(logger, "waiting to be added to a cluster";
+            "remedy" => "z4t add-peer, or Z4_BOOTSTRAP_CLUSTER=true for a new cluster"),
+    }
+    Ok(store)
+}
+
+/// The members keep the address that they were given when this peer was added.
+fn warn_of_other_address(store: &Store, raft_id: u64, options: &Options, logger: &Logger) {
+    let known = store.applied().membership.members.get(&raft_id);
+    if let Some(known) = known.filter(|known| known.address != options.peer_advertise_addr) {
+        warn!(logger, "the members know this peer under another address than Z4_PEER_ADVERTISE_ADDR";
+            "known_addr" => known.address.clone(),
+            "advertise_addr" => options.peer_advertise_addr.clone(),
+            "remedy" => "set it back, or remove this peer, erase its directories and add it anew");
+    }
+}
+
+fn new_cluster_id() -> [u8; 16] {
+    let mut id = [0; 16];
+    rand::thread_rng().fill_bytes(&mut id);
+    id
+}
+
+/// Whether a peer of this status can serve; if not, what it waits for.
+///
+/// # Errors
+/// The reason, for a person.
+pub(crate) fn ready(status: &Status) -> Result<(), String> {
+    match status.role {
+        Role::Waiting => {
+            Err("in no cluster: waits to be added (z4t add-peer)".to_owned())
+        }
+        Role::Removed => Err(
+            "removed from its cluster: erase its directories, start it again and add it anew (z4t add-peer)"
+                .to_owned(),
+        ),
+        _ if status.leader == 0 => Err(format!(
+            "knows no leader: waits for a quorum of its {} members",
+            status.membership.members.len()
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_member_that_knows_a_leader_is_ready() {
+        let status = |role, leader| Status {
+            role,
+            leader,
+            ..Status::default()
+        };
+        assert_eq!(ready(&status(Role::Follower, 1)), Ok(()));
+        assert_eq!(ready(&status(Role::Leader, 2)), Ok(()));
+        for (status, word) in [
+            (status(Role::Waiting, 0), "add-peer"),
+            (status(Role::Removed, 1), "erase"),
+            (status(Role::Candidate, 0), "quorum"),
+        ] {
+            let reason = ready(&status).err().unwrap_or_default();
+            assert!(reason.contains(word), "{status:?}: {reason}");
+        }
+    }
+
+    #[test]
+    fn cluster_ids_differ() {
+        assert_ne!(new_cluster_id(), new_cluster_id());
+    }
+}

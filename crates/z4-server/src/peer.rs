@@ -1,0 +1,244 @@
+//! The crates wired into a peer: storage under consensus under services.
+//!
+//! A peer that is in no cluster serves its ports all the same, to say so and to
+//! be added; its consensus starts when a leader gives it an identity.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use prometheus::Registry;
+use slog::{crit, info, o, Logger};
+use z4_consensus::log::Position;
+use z4_consensus::runtime::{prepare, Parts, Pending, Runtime};
+use z4_consensus::{Handle, Identity};
+use z4_core::Outcome;
+use z4_rpc::server::{self, Port};
+use z4_rpc::{Applied, GrpcTransport, Network, NetworkParts, Node, PeerHooks, Timer};
+use z4_storage::{EventSink, RocksView, Store, TaskMachine};
+
+use crate::options::Options;
+
+/// Calls in flight when the peer stops have so long.
+const CALL_GRACE: Duration = Duration::from_secs(3);
+/// Streams of other peers, which have no end of their own, have so long.
+const PEER_GRACE: Duration = Duration::from_millis(500);
+
+/// A peer that serves its ports.
+pub(crate) struct Peer {
+    node: Node<RocksView>,
+    starter: Arc<Starter>,
+    service_port: Port,
+    peer_port: Port,
+    logger: Logger,
+}
+
+impl Peer {
+    /// Starts a peer on opened storage.
+    ///
+    /// # Errors
+    /// The reason, for a person.
+    pub(crate) fn start(
+        options: &Options,
+        store: &Arc<Store>,
+        registry: &Registry,
+        logger: &Logger,
+    ) -> Result<Self, String> {
+        let (handle, pending) = prepare();
+        let peer_env = server::peer_env();
+        let identity = Arc::new(OnceLock::new());
+        let network = Network::new(NetworkParts {
+            env: Arc::clone(&peer_env),
+            timer: Timer::start().map_err(|e| e.to_string())?,
+            identity: Arc::clone(&identity),
+            peer_id: options.peer_id.clone(),
+            advertise_addr: options.peer_advertise_addr.clone(),
+            metrics: z4_rpc::Metrics::new(registry).map_err(|e| e.to_string())?,
+            logger: logger.new(o!("part" => "rpc")),
+        });
+        let node = Node::start(handle, store.view(), network).map_err(|e| e.to_string())?;
+        let starter = Arc::new(Starter {
+            store: Arc::clone(store),
+            db_dir: options.db_data_dir.clone().into(),
+            identity,
+            node: node.clone(),
+            metrics: z4_consensus::metrics::Metrics::new(registry).map_err(|e| e.to_string())?,
+            logger: logger.clone(),
+            phase: Mutex::new(Phase::Waiting(pending)),
+        });
+        if let Some(identity) = store.identity() {
+            starter.run(identity.clone())?;
+        }
+        let address = |port: u16| std::net::SocketAddr::new(options.bind_addr, port).to_string();
+        let hooks = starter.hooks();
+        let peer_port = server::serve_peers(peer_env, &address(options.peer_port), &node, hooks)
+            .map_err(|e| format!("{e} set Z4_PEER_PORT"))?;
+        let env = server::service_env();
+        let service_port = server::serve_clients(env, &address(options.service_port), &node)
+            .map_err(|e| format!("{e} set Z4_SERVICE_PORT"))?;
+        info!(logger, "serving"; "service_port" => service_port.number(),
+            "peer_port" => peer_port.number());
+        Ok(Self {
+            node,
+            starter,
+            service_port,
+            peer_port,
+            logger: logger.clone(),
+        })
+    }
+
+    /// The peer, to those who ask how it is.
+    pub(crate) fn handle(&self) -> &Handle<Outcome> {
+        self.node.handle()
+    }
+
+    /// Stops in the order in which nothing is lost: no more calls, streams give
+    /// back what they have not written, leadership is handed over, state is
+    /// flushed, and only then do other peers lose the connection.
+    pub(crate) fn stop(self) {
+        let service_port = self.service_port;
+        let calls = thread::spawn(move || service_port.shutdown(CALL_GRACE));
+        self.node.drain();
+        // A thread that panicked has ended the process.
+        let _ = calls.join();
+        info!(self.logger, "no more calls");
+        let phase = std::mem::replace(&mut *self.starter.phase(), Phase::Stopped);
+        if let Phase::Running(runtime) = phase {
+            self.node.handle().stop();
+            runtime.join();
+        }
+        info!(self.logger, "consensus stopped, state flushed");
+        self.node.stop();
+        self.peer_port.shutdown(PEER_GRACE);
+    }
+}
+
+/// Starts consensus, at once or when this peer is added.
+struct Starter {
+    store: Arc<Store>,
+    db_dir: Arc<Path>,
+    identity: Arc<OnceLock<Identity>>,
+    node: Node<RocksView>,
+    metrics: z4_consensus::metrics::Metrics,
+    logger: Logger,
+    phase: Mutex<Phase>,
+}
+
+/// How far a peer has come.
+enum Phase {
+    /// In no cluster.
+    Waiting(Pending<Outcome>),
+    /// A member.
+    Running(Runtime),
+    /// Stopping, or failed to start.
+    Stopped,
+}
+
+impl Starter {
+    fn phase(&self) -> std::sync::MutexGuard<'_, Phase> {
+        // A phase is replaced whole: a panic leaves it as it was.
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts consensus under an identity that is stored.
+    fn run(&self, identity: Identity) -> Result<(), String> {
+        let mut phase = self.phase();
+        let Phase::Waiting(pending) = std::mem::replace(&mut *phase, Phase::Stopped) else {
+            return Err("this peer is stopping or runs already".to_owned());
+        };
+        let raft_id = identity.raft_id;
+        // Services and transport introduce themselves by it.
+        let known = self.identity.get_or_init(|| identity.clone());
+        if *known != identity {
+            return Err(format!("this peer is raft id {} already", known.raft_id));
+        }
+        let delivery = self.node.delivery().clone();
+        let events: EventSink = Box::new(move |run| {
+            delivery.applied(Applied {
+                events: run.events,
+                stamp_ns: run.stamp_ns,
+                lease_deadline_next_ns: run.lease_deadline_next_ns,
+            });
+        });
+        let applied = self.store.applied().clone();
+        let machine = TaskMachine::open(self.store.state(), applied, events).map_err(|e| e.0)?;
+        let db_dir = Arc::clone(&self.db_dir);
+        let transport = GrpcTransport::new(
+            self.node.network().clone(),
+            self.node.handle().clone(),
+            Arc::new(move |position| z4_storage::snapshot_dir(&db_dir, position)),
+        );
+        let registrar = self.store.registrar();
+        let logger = self.logger.clone();
+        let parts = Parts {
+            identity,
+            log: self.store.log(),
+            machine,
+            transport,
+            clock: wall_clock_ns,
+            // Peers that start together must not campaign together.
+            seed: wall_clock_ns() ^ raft_id.rotate_left(32),
+            log_keep_entries: z4_consensus::limits::LOG_KEEP_ENTRIES,
+            metrics: self.metrics.clone(),
+            logger: self.logger.new(o!("part" => "consensus")),
+            on_removed: Box::new(move || {
+                if let Err(error) = registrar.mark_removed() {
+                    crit!(logger, "cannot note the removal of this peer"; "error" => %error);
+                    // What is on disk is unknown: only a restart can tell.
+                    std::process::abort();
+                }
+            }),
+        };
+        let runtime = Runtime::start(parts, pending, self.node.handle())?;
+        *phase = Phase::Running(runtime);
+        info!(self.logger, "consensus started"; "raft_id" => raft_id);
+        Ok(())
+    }
+
+    /// Takes the identity that a leader gives this peer, durably, and starts.
+    fn join(&self, identity: Identity) -> Result<(), String> {
+        match self.identity.get() {
+            Some(known) if *known == identity => return Ok(()),
+            Some(known) => {
+                return Err(format!(
+                    "this peer is raft id {} of a cluster already; erase its directories first",
+                    known.raft_id
+                ))
+            }
+            None => {}
+        }
+        self.store
+            .registrar()
+            .join(&identity)
+            .map_err(|e| e.to_string())?;
+        self.run(identity)
+    }
+
+    fn hooks(self: &Arc<Self>) -> PeerHooks {
+        let starter = Arc::clone(self);
+        let db_dir = Arc::clone(&self.db_dir);
+        let logger = self.logger.clone();
+        PeerHooks {
+            join: Arc::new(move |identity| starter.join(identity)),
+            incoming_dir: Arc::new(move |position: Position| {
+                let dir = z4_storage::incoming_dir(&db_dir, position);
+                if let Some(Err(error)) = dir.parent().map(std::fs::create_dir_all) {
+                    // Receiving fails next, by name, and is tried again.
+                    slog::error!(logger, "cannot make the directory of snapshots"; "error" => %error);
+                }
+                dir
+            }),
+        }
+    }
+}
+
+/// Nanoseconds since 1970. A clock before 1970 counts as 1970: stamps rise
+/// along the log whatever it says.
+fn wall_clock_ns() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+        })
+}

@@ -1,0 +1,203 @@
+//! `/metrics`, `/healthz` and `/readyz`: HTTP/1.1 for scrapers and probes.
+//!
+//! One request a connection, answered by one of a few threads, within a time and
+//! a size: whatever a scanner or a slow reader does costs this and no more.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{bounded, Receiver};
+use slog::{debug, Logger};
+
+/// Threads that answer.
+const WORKERS: usize = 3;
+/// Connections that wait for a thread; more are closed at once.
+const WAITING_MAX: usize = 32;
+/// A request's time, from first byte to last, and again the answer's.
+const REQUEST_TIME: Duration = Duration::from_secs(2);
+/// Longest request head, in bytes.
+const HEAD_LEN_MAX: usize = 8 << 10;
+/// Most header lines.
+const HEADERS_MAX: usize = 64;
+
+/// What the answers are made from. Called by several threads; must not block
+/// for long.
+pub(crate) struct Sources {
+    /// Whether this peer knows a leader; if not, what it waits for.
+    pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// All metrics in the text format.
+    pub metrics: Box<dyn Fn() -> Result<String, String> + Send + Sync>,
+}
+
+/// Starts answering on `address`; the port that was opened is returned. The
+/// threads live as long as the process: a stopping server tells that it is
+/// alive and not ready.
+///
+/// # Errors
+/// When the port cannot be opened or a thread not started.
+pub(crate) fn start(
+    address: SocketAddr,
+    sources: Sources,
+    logger: Logger,
+) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind(address)?;
+    let opened = listener.local_addr()?;
+    let (queue, waiting) = bounded::<TcpStream>(WAITING_MAX);
+    let sources = Arc::new(sources);
+    for number in 0..WORKERS {
+        let (waiting, sources) = (waiting.clone(), Arc::clone(&sources));
+        let logger = logger.clone();
+        let name = format!("status-{number}");
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || work(&waiting, &sources, &logger))?;
+    }
+    thread::Builder::new()
+        .name("status-accept".to_owned())
+        .spawn(move || loop {
+            match listener.accept() {
+                // When full, dropping it closes it.
+                Ok((connection, _)) => drop(queue.try_send(connection)),
+                // Out of descriptors, most likely: trying again at once would
+                // only burn a core.
+                Err(_) => thread::sleep(Duration::from_millis(100)),
+            }
+        })?;
+    Ok(opened)
+}
+
+fn work(waiting: &Receiver<TcpStream>, sources: &Sources, logger: &Logger) {
+    for mut connection in waiting {
+        if let Err(error) = serve(&mut connection, sources) {
+            debug!(logger, "status request not answered"; "error" => %error);
+        }
+    }
+}
+
+fn serve(connection: &mut TcpStream, sources: &Sources) -> io::Result<()> {
+    connection.set_write_timeout(Some(REQUEST_TIME))?;
+    let answer = match read_request(connection)? {
+        Some(request) => answer(&request, sources),
+        None => Answer::text(400, "not a request that is understood here\n"),
+    };
+    answer.write(connection)?;
+    // Say that this is all, and let the other side say so too: closing with
+    // unread bytes would reset the connection under the answer.
+    connection.shutdown(std::net::Shutdown::Write)?;
+    connection.set_read_timeout(Some(Duration::from_millis(100)))?;
+    let _ = connection.read(&mut [0; 512]);
+    Ok(())
+}
+
+struct Request {
+    method: String,
+    path: String,
+}
+
+/// Reads up to the end of the head; a body is not waited for. `None` for
+/// anything that is not HTTP, or too long.
+fn read_request(connection: &mut TcpStream) -> io::Result<Option<Request>> {
+    let deadline = Instant::now() + REQUEST_TIME;
+    let mut head = Vec::new();
+    let mut part = [0; 1_024];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        connection.set_read_timeout(Some(left))?;
+        let count = connection.read(&mut part)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        head.extend_from_slice(&part[..count]);
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(&head) {
+            Ok(httparse::Status::Complete(_)) => {
+                let (method, path) = (request.method.unwrap_or(""), request.path.unwrap_or(""));
+                return Ok(Some(Request {
+                    method: method.to_owned(),
+                    path: path.split('?').next().unwrap_or("").to_owned(),
+                }));
+            }
+            Ok(httparse::Status::Partial) if head.len() < HEAD_LEN_MAX => {}
+            _ => return Ok(None),
+        }
+    }
+}
+
+struct Answer {
+    code: u16,
+    kind: &'static str,
+    body: String,
+    head_only: bool,
+}
+
+impl Answer {
+    fn text(code: u16, body: impl Into<String>) -> Self {
+        Self {
+            code,
+            kind: "text/plain; charset=utf-8",
+            body: body.into(),
+            head_only: false,
+        }
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let reason = match self.code {
+            200 => "OK",
+            400 => "Bad Request",
+            404 => "Not Found",
+            405 => "Method Not Allowed",
+            500 => "Internal Server Error",
+            _ => "Service Unavailable",
+        };
+        let allow = if self.code == 405 {
+            "Allow: GET, HEAD\r\n"
+        } else {
+            ""
+        };
+        let mut bytes = format!(
+            "HTTP/1.1 {} {reason}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{allow}\
+             Cache-Control: no-store\r\nConnection: close\r\n\r\n",
+            self.code,
+            self.kind,
+            self.body.len()
+        )
+        .into_bytes();
+        if !self.head_only {
+            bytes.extend_from_slice(self.body.as_bytes());
+        }
+        out.write_all(&bytes)
+    }
+}
+
+fn answer(request: &Request, sources: &Sources) -> Answer {
+    let mut answer = match request.path.as_str() {
+        "/metrics" | "/healthz" | "/readyz" if !matches!(&*request.method, "GET" | "HEAD") => {
+            Answer::text(405, "only GET and HEAD\n")
+        }
+        "/metrics" => match (sources.metrics)() {
+            Ok(body) => Answer {
+                kind: "text/plain; version=0.0.4; charset=utf-8",
+                ..Answer::text(200, body)
+            },
+            Err(reason) => Answer::text(500, format!("{reason}\n")),
+        },
+        "/healthz" => Answer::text(200, "alive\n"),
+        "/readyz" => match (sources.ready)() {
+            Ok(()) => Answer::text(200, "ready\n"),
+            Err(reason) => Answer::text(503, format!("{reason}\n")),
+        },
+        _ => Answer::text(404, "/metrics, /healthz and /readyz are here\n"),
+    };
+    answer.head_only = request.method == "HEAD";
+    answer
+}
+
+#[cfg(test)]
+mod tests;

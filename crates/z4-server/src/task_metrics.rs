@@ -1,0 +1,145 @@
+//! Gauges of the task state, read when somebody asks for metrics.
+
+use std::collections::BTreeMap;
+
+use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+use z4_core::state::{Row, RowKey, StateError};
+use z4_core::View;
+
+/// Namespaces with a series of their own: the fullest. A cluster may have a
+/// hundred thousand, which no scraper wants.
+const SERIES_MAX: usize = 100;
+/// Label of all others together. No namespace can have this name.
+const OTHERS: &str = "(others)";
+
+/// Gauges of the task state of this peer.
+#[derive(Clone, Debug)]
+pub(crate) struct TaskMetrics {
+    pending: IntGaugeVec,
+    leased: IntGaugeVec,
+    namespaces: IntGauge,
+}
+
+impl TaskMetrics {
+    /// Registers the gauges.
+    ///
+    /// # Errors
+    /// When the registry has gauges of these names.
+    pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let per_namespace = |name: &str, help: &str| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &["namespace"])?;
+            registry.register(Box::new(gauges.clone()))?;
+            Ok::<_, prometheus::Error>(gauges)
+        };
+        let namespaces = IntGauge::new("z4_server_namespaces", "Namespaces of the cluster")?;
+        registry.register(Box::new(namespaces.clone()))?;
+        Ok(Self {
+            pending: per_namespace(
+                "z4_server_tasks_pending",
+                "Tasks that wait, as applied here; namespaces past the fullest 100 together",
+            )?,
+            leased: per_namespace(
+                "z4_server_tasks_leased",
+                "Tasks under live leases, as applied here; namespaces past the fullest 100 together",
+            )?,
+            namespaces,
+        })
+    }
+
+    /// Reads the counters of all namespaces into the gauges.
+    ///
+    /// # Errors
+    /// [`StateError`] when the store fails.
+    pub(crate) fn sample(&self, view: &impl View) -> Result<(), StateError> {
+        let mut rows = Vec::new();
+        let (from, to) = RowKey::namespaces();
+        view.scan(&from, &to, &mut |key, row| {
+            if let (RowKey::Namespace(name), Row::Namespace(row)) = (key, row) {
+                rows.push((row.counts.pending, row.counts.leased, name));
+            }
+            true
+        })?;
+        self.namespaces.set(number(rows.len() as u64));
+        // Fullest first; by name among equals, so that series do not flicker.
+        rows.sort_by(|a, b| (b.0 + b.1).cmp(&(a.0 + a.1)).then_with(|| a.2.cmp(&b.2)));
+        let mut series = BTreeMap::new();
+        for (place, (pending, leased, name)) in rows.iter().enumerate() {
+            let label = if place < SERIES_MAX {
+                name.as_str()
+            } else {
+                OTHERS
+            };
+            let sums: &mut (u64, u64) = series.entry(label).or_default();
+            sums.0 += pending;
+            sums.1 += leased;
+        }
+        self.pending.reset();
+        self.leased.reset();
+        for (label, (pending, leased)) in series {
+            self.pending
+                .with_label_values(&[label])
+                .set(number(pending));
+            self.leased.with_label_values(&[label]).set(number(leased));
+        }
+        Ok(())
+    }
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use prometheus::TextEncoder;
+    use z4_core::state::{NamespaceConfig, NamespaceCounts, NamespaceRow};
+    use z4_core::{MemState, Namespace, NamespaceId, State};
+
+    use super::*;
+
+    fn namespace(state: &mut MemState, number: u32, pending: u64) {
+        let name = Namespace::new(&format!("ns{number:03}")).unwrap();
+        let counts = NamespaceCounts {
+            created: pending,
+            pending,
+            ..NamespaceCounts::default()
+        };
+        let row = NamespaceRow {
+            id: NamespaceId(number),
+            config: NamespaceConfig::default(),
+            counts,
+            queues: std::array::from_fn(|_| Default::default()),
+        };
+        state.put(RowKey::Namespace(name), Row::Namespace(row));
+    }
+
+    #[test]
+    fn the_fullest_have_a_series_and_nothing_is_left_out() {
+        let registry = Registry::new();
+        let metrics = TaskMetrics::new(&registry).unwrap();
+        let mut state = MemState::default();
+        (1..=103).for_each(|n| namespace(&mut state, n, u64::from(n)));
+        metrics.sample(&state).unwrap();
+        let text = TextEncoder::new()
+            .encode_to_string(&registry.gather())
+            .unwrap();
+        assert!(text.contains("z4_server_namespaces 103\n"), "{text}");
+        assert!(
+            text.contains("z4_server_tasks_pending{namespace=\"ns103\"} 103\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("z4_server_tasks_pending{namespace=\"(others)\"} 6\n"),
+            "{text}"
+        );
+        assert!(!text.contains("ns003"), "{text}");
+        // Another peer's state: what is gone must not linger.
+        metrics.sample(&MemState::default()).unwrap();
+        let text = TextEncoder::new()
+            .encode_to_string(&registry.gather())
+            .unwrap();
+        assert!(!text.contains("ns103"), "{text}");
+    }
+}

@@ -1,0 +1,24 @@
+//! Black-box tests of z4 on real binaries: one idea per file. `make e2e` builds
+//! the binaries and runs them all; `cargo test -p z4-e2e walk` runs one file.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod all_killed;
+mod bad_bytes;
+mod bad_fields;
+mod bad_peers;
+mod deliver;
+mod failover;
+mod forward;
+mod get;
+mod health;
+mod metrics;
+mod quorum;
+mod remove;
+mod request_id;
+mod restart;
+mod share;
+mod snapshot;
+mod streams;
+mod waiting;
+mod walk;
