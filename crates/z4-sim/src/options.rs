@@ -30,11 +30,11 @@ impl Options {
         Self {
             seed,
             peers: [3, 3, 5, 3, 1, 3][(seed % 6) as usize],
-            members_change: seed % 2 == 0,
+            members_change: seed.is_multiple_of(2),
             chaos: true,
             work_ms: 8_000,
             settle_ms: 30_000,
-            log_keep_entries: if seed % 3 == 0 { 1_000 } else { 50 },
+            log_keep_entries: if seed.is_multiple_of(3) { 1_000 } else { 50 },
             bug: None,
         }
     }

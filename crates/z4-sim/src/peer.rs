@@ -144,7 +144,7 @@ impl Peer {
     ) -> Result<(), String> {
         self.boot += 1;
         let (store, applied) = self.state.open();
-        reconcile(&*self.log, applied.position)?;
+        reconcile(&self.log, applied.position)?;
         let told = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&told);
         let machine = TaskMachine::open(

@@ -11,7 +11,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use z4_sim::{run, Options, Report};
 
 /// Seeds that run when none are asked for.
-const SEEDS: std::ops::Range<u64> = 0..30;
+const SEEDS: std::ops::Range<u64> = 0..24;
 
 fn seeds() -> Vec<u64> {
     let read = |text: &str| text.parse::<u64>().expect("a seed is a number");
@@ -29,19 +29,39 @@ fn seeds() -> Vec<u64> {
 
 fn simulate(options: &Options) -> Result<Report, String> {
     let seed = options.seed;
-    catch_unwind(AssertUnwindSafe(|| run(options)))
+    let result = catch_unwind(AssertUnwindSafe(|| run(options)));
+    if let Ok(Ok(report)) = &result {
+        println!("seed {seed}: {report:?}");
+    }
+    result
         .unwrap_or_else(|_| Err(format!("seed {seed}: panic\n  replay: SEED={seed} TRACE=1 cargo test -p z4-sim seeds -- --nocapture")))
 }
 
+/// How many seeds run side by side.
+const WORKERS: usize = 2;
+
 #[test]
 fn seeds_keep_the_promises() {
-    let mut failures = Vec::new();
-    for seed in seeds() {
-        match simulate(&Options::of_seed(seed)) {
-            Ok(report) => println!("seed {seed}: {report:?}"),
-            Err(failure) => failures.push(failure),
-        }
-    }
+    let seeds = seeds();
+    let work = |first: usize| {
+        let mine = seeds.iter().skip(first).step_by(WORKERS);
+        let results = mine.map(|seed| simulate(&Options::of_seed(*seed)));
+        results.filter_map(Result::err).collect::<Vec<_>>()
+    };
+    let failures: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|w| {
+                scope.spawn({
+                    let work = &work;
+                    move || work(w)
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().expect("a worker"))
+            .collect()
+    });
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
