@@ -58,6 +58,8 @@ struct Outstanding {
     number: u64,
     /// First entry of the write, if it has entries.
     first_index: Option<u64>,
+    /// The term that it makes durable.
+    term: u64,
     writes: bool,
     /// Votes and acknowledgements that promise what the write makes true.
     messages: Vec<Message>,
@@ -79,6 +81,8 @@ pub struct Replica<L: LogStore, P> {
     campaigns: u64,
     removed: bool,
     outstanding: VecDeque<Outstanding>,
+    /// The term of the hard state on stable storage.
+    durable_term: u64,
     /// Number of the Ready whose snapshot is being installed.
     installing: Option<u64>,
     /// Installed, but not yet told to raft-rs: applied up to here.
@@ -169,6 +173,7 @@ impl<L: LogStore, P> Replica<L, P> {
             campaigns: 0,
             removed: applied.membership.removed.contains(&config.raft_id),
             outstanding: VecDeque::new(),
+            durable_term: hard_state.term,
             installing: None,
             installed_index: None,
             carried: None,
@@ -373,7 +378,11 @@ impl<L: LogStore, P> Replica<L, P> {
 
     fn applied(&mut self, index: u64) {
         self.applied_index = self.applied_index.max(index);
-        self.raw.advance_apply_to(self.applied_index);
+        // A notice from before a snapshot: raft-rs takes that for applied only
+        // once what came with it is durable.
+        if self.installed_index.is_none() {
+            self.raw.advance_apply_to(self.applied_index);
+        }
         self.finish_changes();
     }
 

@@ -104,12 +104,14 @@ impl<P> Reads<P> {
         }
     }
 
-    /// The context of a new try for all that waits, if one is due.
-    fn next_try(&mut self) -> Option<Vec<u8>> {
+    /// The context of a new try for all that waits, if one is due. It begins at
+    /// the wall clock, so that no life of this peer repeats those of an earlier
+    /// one: the leader may still hold, or the network deliver, an answer to that.
+    fn next_try(&mut self, wall_ns: u64) -> Option<Vec<u8>> {
         if self.waiting.is_empty() || self.tries.len() >= TRIES_MAX {
             return None;
         }
-        self.context_next += 1;
+        self.context_next = wall_ns.max(self.context_next + 1);
         let reads = std::mem::take(&mut self.waiting);
         let context = self.context_next;
         self.tries.push_back(Try {
@@ -180,7 +182,7 @@ impl<L: LogStore, P> Replica<L, P> {
             };
         if askable {
             self.reads.now_ns = self.now.monotonic_ns;
-            while let Some(context) = self.reads.next_try() {
+            while let Some(context) = self.reads.next_try(self.now.wall_ns) {
                 self.raw.read_index(context);
             }
         }

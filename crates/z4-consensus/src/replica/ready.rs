@@ -8,7 +8,7 @@
 //!   durable.
 //! - A snapshot is installed before anything else of its Ready.
 
-use raft::eraftpb::{Entry, EntryType};
+use raft::eraftpb::{Entry, EntryType, Message};
 use raft::StateRole;
 
 use super::{Outstanding, Persist, Replica, Work};
@@ -52,8 +52,16 @@ impl<L: LogStore, P> Replica<L, P> {
         for read in ready.take_read_states() {
             self.reads.confirmed(&read.request_ctx, read.index);
         }
-        self.work.send.extend(ready.take_messages());
-        self.note_snapshots_sent();
+        let mut messages = ready.take_messages();
+        self.note_snapshots(&messages);
+        // A single voter elects itself on the spot. Until its term is durable a
+        // crash would make it lead the same term twice, with other entries.
+        let held = if self.durable_term < self.raw.raft.term {
+            std::mem::take(&mut messages)
+        } else {
+            Vec::new()
+        };
+        self.work.send.extend(messages);
 
         let snapshot = ready.snapshot().get_metadata();
         let install = (snapshot.index > 0).then_some(Position {
@@ -76,7 +84,8 @@ impl<L: LogStore, P> Replica<L, P> {
             self.note_entry(entry);
         }
         self.raw.mut_store().append(&entries);
-        let messages = ready.take_persisted_messages();
+        let mut messages = held;
+        messages.extend(ready.take_persisted_messages());
         let committed = ready.take_committed_entries();
         self.persist(
             number,
@@ -100,7 +109,7 @@ impl<L: LogStore, P> Replica<L, P> {
         hard_state: Option<raft::eraftpb::HardState>,
         must_sync: bool,
         entries: Vec<Entry>,
-        messages: Vec<raft::eraftpb::Message>,
+        messages: Vec<Message>,
     ) {
         if hard_state.is_some() {
             self.carried = hard_state;
@@ -111,6 +120,7 @@ impl<L: LogStore, P> Replica<L, P> {
         self.outstanding.push_back(Outstanding {
             number,
             first_index,
+            term: self.raw.raft.term,
             writes,
             messages,
         });
@@ -161,6 +171,7 @@ impl<L: LogStore, P> Replica<L, P> {
             }
             if let Some(done) = self.outstanding.pop_front() {
                 durable = Some(done.number);
+                self.durable_term = self.durable_term.max(done.term);
                 self.work.send.extend(done.messages);
             }
         }
@@ -217,8 +228,8 @@ impl<L: LogStore, P> Replica<L, P> {
 
     /// A snapshot message names the position whose files must be kept until it
     /// has arrived.
-    fn note_snapshots_sent(&mut self) {
-        for message in &self.work.send {
+    fn note_snapshots(&mut self, messages: &[Message]) {
+        for message in messages {
             let snapshot = message.get_snapshot().get_metadata();
             if message.get_msg_type() == raft::eraftpb::MessageType::MsgSnapshot
                 && snapshot.index > 0

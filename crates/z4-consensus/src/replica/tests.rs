@@ -1,1 +1,236 @@
+//! What scripts cannot show.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::{Arc, Mutex};
+
+use raft::eraftpb::{Entry, HardState, MessageType};
+
+use super::*;
+use crate::log::{LogError, LogWrite};
+use crate::membership::{Identity, Member};
+
+/// A log in memory, synced at once.
+#[derive(Default)]
+struct TestLog(Mutex<(HardState, Position, Vec<Entry>)>);
+
+impl LogStore for TestLog {
+    fn hard_state(&self) -> Result<HardState, LogError> {
+        Ok(self.0.lock().unwrap().0.clone())
+    }
+    fn cut(&self) -> Result<Position, LogError> {
+        Ok(self.0.lock().unwrap().1)
+    }
+    fn last(&self) -> Result<Position, LogError> {
+        let log = self.0.lock().unwrap();
+        let last = log.2.last();
+        Ok(last.map_or(log.1, |e| Position {
+            index: e.index,
+            term: e.term,
+        }))
+    }
+    fn entries(&self, low: u64, high: u64, _: u64) -> Result<Vec<Entry>, LogError> {
+        let log = self.0.lock().unwrap();
+        let range = low..high;
+        let found = log.2.iter().filter(|e| range.contains(&e.index));
+        Ok(found.cloned().collect())
+    }
+    fn term(&self, index: u64) -> Result<Option<u64>, LogError> {
+        let log = self.0.lock().unwrap();
+        if index == log.1.index {
+            return Ok(Some(log.1.term));
+        }
+        Ok(log.2.iter().find(|e| e.index == index).map(|e| e.term))
+    }
+    fn write(&self, write: &LogWrite) -> Result<(), LogError> {
+        let mut log = self.0.lock().unwrap();
+        if let Some(first) = write.entries.first() {
+            log.2.retain(|e| e.index < first.index);
+        }
+        log.2.extend(write.entries.clone());
+        if let Some(hard_state) = &write.hard_state {
+            log.0 = hard_state.clone();
+        }
+        Ok(())
+    }
+    fn cut_through(&self, through: Position) -> Result<(), LogError> {
+        let mut log = self.0.lock().unwrap();
+        log.2.retain(|e| e.index > through.index);
+        log.1 = through;
+        Ok(())
+    }
+    fn reset(&self, to: Position, hard_state: &HardState) -> Result<(), LogError> {
+        *self.0.lock().unwrap() = (hard_state.clone(), to, Vec::new());
+        Ok(())
+    }
+}
+
+const START: Position = Position { index: 1, term: 1 };
+
+/// A replica of the first member of a group with these voters and learners.
+fn replica(voters: &[u64], learners: &[u64]) -> (Arc<TestLog>, Replica<TestLog, u32>) {
+    let log = Arc::new(TestLog::default());
+    let hard_state = HardState {
+        term: 1,
+        commit: 1,
+        ..HardState::default()
+    };
+    log.reset(START, &hard_state).unwrap();
+    let started = start(&log, voters, learners, 7);
+    (log, started)
+}
+
+fn start(log: &Arc<TestLog>, voters: &[u64], learners: &[u64], seed: u64) -> Replica<TestLog, u32> {
+    let identity = Identity {
+        cluster_id: [1; 16],
+        raft_id: 1,
+        peer_id: "peer1".into(),
+    };
+    let mut membership = Membership::bootstrap(&identity, "a:1");
+    for (ids, voter) in [(voters, true), (learners, false)] {
+        for id in ids {
+            let member = Member {
+                peer_id: format!("peer{id}"),
+                address: format!("a:{id}"),
+                voter,
+            };
+            membership.members.insert(*id, member);
+            membership.raft_id_next = membership.raft_id_next.max(id + 1);
+        }
+    }
+    let applied = Applied {
+        position: START,
+        membership,
+    };
+    let config = Config {
+        raft_id: 1,
+        seed,
+        log_keep_entries: 100,
+    };
+    let logger = slog::Logger::root(slog::Discard, slog::o!());
+    Replica::new(config, Arc::clone(log), &applied, &logger).unwrap()
+}
+
+fn all_work(replica: &mut Replica<TestLog, u32>) -> Vec<Work<u32>> {
+    std::iter::from_fn(|| replica.work()).collect()
+}
+
+/// A single voter leads without asking anybody, so its first messages would
+/// otherwise leave before its term is durable; after a crash it would lead the
+/// same term again, with other entries in the same places.
+#[test]
+fn a_single_voter_sends_nothing_before_its_term_is_durable() {
+    let (_, mut replica) = replica(&[1], &[2]);
+    let works = all_work(&mut replica);
+    assert_eq!(replica.status().role, Role::Leader);
+    assert!(works.iter().all(|w| w.send.is_empty()), "{works:?}");
+    let persist = works.into_iter().find_map(|w| w.persist).unwrap();
+    assert_eq!(persist.write.hard_state.unwrap().term, 2);
+
+    let number = persist.number;
+    replica.step(Input::Persisted { number }, Now::default());
+    let works = all_work(&mut replica);
+    let mut sent = works.iter().flat_map(|w| &w.send);
+    assert!(sent.any(|m| m.get_msg_type() == MessageType::MsgAppend));
+}
+
+/// The context of a read must not be that of a read of an earlier life: the
+/// leader may hold, or the network deliver, an answer to that one.
+#[test]
+fn reads_after_a_restart_have_new_contexts() {
+    let context = |seconds: u64| {
+        let (_, mut replica) = replica(&[1, 2, 3], &[]);
+        let now = Now {
+            wall_ns: seconds * 1_000_000_000,
+            monotonic_ns: 0,
+        };
+        let mut heartbeat = Message::default();
+        heartbeat.set_msg_type(MessageType::MsgHeartbeat);
+        (heartbeat.from, heartbeat.to, heartbeat.term) = (2, 1, 2);
+        let message = Input::Message {
+            from: 2,
+            message: heartbeat,
+        };
+        replica.step(message, now);
+        let read = Input::Read {
+            deadline_ns: u64::MAX,
+            token: 1,
+        };
+        replica.step(read, now);
+        // What promises nothing may have to wait for what does.
+        let mut works = all_work(&mut replica);
+        let number = works
+            .iter()
+            .find_map(|w| w.persist.as_ref())
+            .unwrap()
+            .number;
+        replica.step(Input::Persisted { number }, now);
+        works.extend(all_work(&mut replica));
+        let mut sent = works.into_iter().flat_map(|w| w.send);
+        let ask = sent.find(|m| m.get_msg_type() == MessageType::MsgReadIndex);
+        ask.unwrap().entries[0].data.to_vec()
+    };
+    assert_ne!(context(10), context(20));
+}
+
+/// A snapshot and entries behind it may come in one Ready. What was applied
+/// before is reported late; raft-rs panics if it is told of the snapshot before
+/// those entries are durable.
+#[test]
+fn a_late_notice_of_applied_entries_does_not_overtake_a_snapshot() {
+    let (log, mut replica) = replica(&[1, 2, 3], &[]);
+    let now = Now::default();
+    let mut snapshot = Message::default();
+    snapshot.set_msg_type(MessageType::MsgSnapshot);
+    (snapshot.from, snapshot.to, snapshot.term) = (2, 1, 3);
+    let mut applied = Applied {
+        position: Position { index: 50, term: 2 },
+        membership: replica.status().membership,
+    };
+    applied.membership.raft_id_next = 9;
+    let metadata = snapshot.mut_snapshot().mut_metadata();
+    (metadata.index, metadata.term) = (50, 2);
+    metadata.set_conf_state(applied.membership.conf_state());
+    let mut append = Message::default();
+    append.set_msg_type(MessageType::MsgAppend);
+    (append.from, append.to, append.term) = (2, 1, 3);
+    (append.index, append.log_term) = (50, 2);
+    let entry = Entry {
+        index: 51,
+        term: 3,
+        ..Entry::default()
+    };
+    append.set_entries(vec![entry].into());
+    replica.step(
+        Input::Snapshot {
+            from: 2,
+            message: snapshot,
+        },
+        now,
+    );
+    replica.step(
+        Input::Message {
+            from: 2,
+            message: append,
+        },
+        now,
+    );
+    let mut number = 0;
+    while let Some(work) = replica.work() {
+        if let Some((position, hard_state)) = work.install {
+            log.reset(position, &hard_state).unwrap();
+            replica.step(Input::Installed(applied.clone()), now);
+            // Sent by the apply thread before it installed.
+            replica.step(Input::Applied { index: 1 }, now);
+        }
+        if let Some(persist) = work.persist {
+            log.write(&persist.write).unwrap();
+            number = persist.number;
+        }
+    }
+    assert!(number > 0, "entries come with the snapshot");
+    replica.step(Input::Persisted { number }, now);
+    all_work(&mut replica);
+    assert_eq!(replica.status().applied_index, 50);
+    assert_eq!(replica.status().last_index, 51);
+}

@@ -1,0 +1,73 @@
+//! Promise 3: one live lease per task, and an ack is final.
+
+use std::collections::BTreeMap;
+
+use z4_core::command::{Grant, LeaseRefs};
+use z4_core::task::LeaseToken;
+use z4_core::TaskId;
+
+#[derive(Default)]
+pub(crate) struct Leases {
+    /// Token and deadline.
+    live: BTreeMap<TaskId, (LeaseToken, u64)>,
+    /// Index of the ack.
+    ended: BTreeMap<TaskId, u64>,
+    granted: u64,
+}
+
+impl Leases {
+    pub(crate) fn granted(&self) -> u64 {
+        self.granted
+    }
+
+    pub(crate) fn ended(&self) -> u64 {
+        self.ended.len() as u64
+    }
+
+    /// Index at which a task was acked.
+    pub(crate) fn ended_at(&self, id: TaskId) -> Option<u64> {
+        self.ended.get(&id).copied()
+    }
+
+    /// A task was leased at this machine time.
+    pub(crate) fn granted_one(&mut self, grant: &Grant, now_ns: u64) -> Result<(), String> {
+        let id = grant.id;
+        self.granted += 1;
+        if self.ended.contains_key(&id) {
+            return Err(format!("promise 3: task {id} was leased after its ack"));
+        }
+        let lease = (grant.token, grant.deadline_ns);
+        match self.live.insert(id, lease) {
+            Some((token, deadline_ns)) if deadline_ns > now_ns => Err(format!(
+                "promise 3: task {id} was leased again while lease {token:?} lived"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// An ack was applied.
+    pub(crate) fn acked(
+        &mut self,
+        refs: &LeaseRefs,
+        ended: &[bool],
+        index: u64,
+    ) -> Result<(), String> {
+        for ((id, token), _) in refs.leases.iter().zip(ended).filter(|(_, ended)| **ended) {
+            let live = self.live.remove(id).map(|(live, _)| live);
+            if live != Some(*token) {
+                return Err(format!(
+                    "promise 3: an ack with {token:?} ended lease {live:?} of task {id}"
+                ));
+            }
+            self.ended.insert(*id, index);
+        }
+        Ok(())
+    }
+
+    /// Leases were given back.
+    pub(crate) fn released(&mut self, refs: &LeaseRefs, ended: &[bool]) {
+        for ((id, _), _) in refs.leases.iter().zip(ended).filter(|(_, ended)| **ended) {
+            self.live.remove(id);
+        }
+    }
+}

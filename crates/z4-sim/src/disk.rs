@@ -1,0 +1,223 @@
+//! The simulated disk of a raft log: memory that knows what is synced.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use protobuf::Message as _;
+use raft::eraftpb::{Entry, HardState};
+use z4_consensus::log::{LogError, LogStore, LogWrite, Position};
+
+/// What a log holds at one moment.
+#[derive(Clone, Debug, Default)]
+struct Image {
+    hard_state: HardState,
+    cut: Position,
+    entries: BTreeMap<u64, Entry>,
+}
+
+/// One step of the disk, in the order of its write-ahead log.
+#[derive(Clone, Debug)]
+enum Step {
+    Write(Vec<Entry>, Option<HardState>),
+    Cut(Position),
+}
+
+#[derive(Debug, Default)]
+struct Disk {
+    /// As a running process sees it.
+    seen: Image,
+    /// As a power loss leaves it.
+    synced: Image,
+    /// Between the two, oldest first.
+    unsynced: Vec<Step>,
+}
+
+/// A [`LogStore`] in memory. What was not synced is lost by
+/// [`crash`](Self::crash).
+#[derive(Debug, Default)]
+pub struct SimLog(Mutex<Disk>);
+
+impl Image {
+    fn last(&self) -> Position {
+        let last = self.entries.last_key_value();
+        last.map_or(self.cut, |(index, entry)| Position {
+            index: *index,
+            term: entry.term,
+        })
+    }
+
+    fn term(&self, index: u64) -> Option<u64> {
+        if index == self.cut.index {
+            return Some(self.cut.term);
+        }
+        self.entries.get(&index).map(|entry| entry.term)
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Write(entries, hard_state) => {
+                if let Some(first) = entries.first() {
+                    self.entries.split_off(&first.index);
+                }
+                let added = entries.iter().map(|entry| (entry.index, entry.clone()));
+                self.entries.extend(added);
+                if let Some(hard_state) = hard_state {
+                    self.hard_state = hard_state.clone();
+                }
+            }
+            Step::Cut(through) if through.index > self.cut.index => {
+                self.entries = self.entries.split_off(&(through.index + 1));
+                self.cut = *through;
+            }
+            Step::Cut(_) => {}
+        }
+    }
+}
+
+impl Disk {
+    fn step(&mut self, step: Step) {
+        self.seen.take(&step);
+        self.unsynced.push(step);
+    }
+
+    fn sync(&mut self) {
+        for step in std::mem::take(&mut self.unsynced) {
+            self.synced.take(&step);
+        }
+    }
+}
+
+impl SimLog {
+    /// An empty log.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings all that was written to stable storage.
+    pub fn sync(&self) {
+        self.disk().sync();
+    }
+
+    /// How many steps are not on stable storage.
+    #[must_use]
+    pub fn unsynced(&self) -> usize {
+        self.disk().unsynced.len()
+    }
+
+    /// Power loss: of the steps that were not synced, the first `kept` survive.
+    pub fn crash(&self, kept: usize) {
+        let mut disk = self.disk();
+        disk.unsynced.truncate(kept);
+        disk.sync();
+        disk.seen = disk.synced.clone();
+    }
+
+    /// A disk that lies: forgets the last `count` entries, synced or not.
+    pub fn forget(&self, count: u64) {
+        let mut disk = self.disk();
+        let from = disk.synced.last().index.saturating_sub(count) + 1;
+        disk.synced.entries.split_off(&from);
+        let last = disk.synced.last().index;
+        let commit = disk.synced.hard_state.commit;
+        disk.synced.hard_state.commit = commit.min(last);
+        disk.unsynced.clear();
+        disk.seen = disk.synced.clone();
+    }
+
+    /// The hard state on stable storage.
+    #[must_use]
+    pub fn synced_hard_state(&self) -> HardState {
+        self.disk().synced.hard_state.clone()
+    }
+
+    /// Whether the entry at `index` is on stable storage, or was cut away.
+    #[must_use]
+    pub fn is_synced(&self, index: u64) -> bool {
+        let disk = self.disk();
+        index <= disk.synced.cut.index || disk.synced.entries.contains_key(&index)
+    }
+}
+
+impl LogStore for SimLog {
+    fn hard_state(&self) -> Result<HardState, LogError> {
+        Ok(self.disk().seen.hard_state.clone())
+    }
+
+    fn cut(&self) -> Result<Position, LogError> {
+        Ok(self.disk().seen.cut)
+    }
+
+    fn last(&self) -> Result<Position, LogError> {
+        Ok(self.disk().seen.last())
+    }
+
+    fn entries(&self, low: u64, high: u64, bytes_max: u64) -> Result<Vec<Entry>, LogError> {
+        let disk = self.disk();
+        let mut found: Vec<Entry> = Vec::new();
+        let mut bytes = 0;
+        for index in low..high {
+            let Some(entry) = disk.seen.entries.get(&index) else {
+                return Err(LogError(format!("entry {index} is missing")));
+            };
+            bytes += u64::from(entry.compute_size());
+            if !found.is_empty() && bytes > bytes_max {
+                break;
+            }
+            found.push(entry.clone());
+        }
+        Ok(found)
+    }
+
+    fn term(&self, index: u64) -> Result<Option<u64>, LogError> {
+        Ok(self.disk().seen.term(index))
+    }
+
+    fn write(&self, write: &LogWrite) -> Result<(), LogError> {
+        let mut disk = self.disk();
+        if let Some(first) = write.entries.first() {
+            let run = (first.index..).zip(&write.entries);
+            let gap = first.index > disk.seen.last().index + 1
+                || first.index <= disk.seen.cut.index
+                || run.into_iter().any(|(index, entry)| entry.index != index);
+            if gap {
+                return Err(LogError(format!("entry {} leaves a gap", first.index)));
+            }
+        }
+        disk.step(Step::Write(write.entries.clone(), write.hard_state.clone()));
+        if write.sync {
+            disk.sync();
+        }
+        Ok(())
+    }
+
+    fn cut_through(&self, through: Position) -> Result<(), LogError> {
+        let mut disk = self.disk();
+        if through.index > disk.seen.cut.index
+            && disk.seen.term(through.index) != Some(through.term)
+        {
+            let index = through.index;
+            return Err(LogError(format!(
+                "the log has no entry {index} to be cut at"
+            )));
+        }
+        disk.step(Step::Cut(through));
+        Ok(())
+    }
+
+    fn reset(&self, to: Position, hard_state: &HardState) -> Result<(), LogError> {
+        let mut disk = self.disk();
+        disk.unsynced.clear();
+        disk.synced = Image {
+            hard_state: hard_state.clone(),
+            cut: to,
+            entries: BTreeMap::new(),
+        };
+        disk.seen = disk.synced.clone();
+        Ok(())
+    }
+}

@@ -1,0 +1,225 @@
+//! One simulated peer: what outlives a crash, and what runs.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use raft::eraftpb::HardState;
+use z4_consensus::log::{LogStore, LogWrite, Position};
+use z4_consensus::machine::{Applied, Committed, StateMachine as _};
+use z4_consensus::replica::{Config, Input, Persist, Waiting};
+use z4_consensus::Replica;
+use z4_core::dispatch::Dispatcher;
+use z4_core::task::LeaseToken;
+use z4_core::{Namespace, TaskId};
+use z4_storage::{AppliedEvents, MemDisk, MemStore, TaskMachine};
+
+use crate::disk::SimLog;
+
+/// A peer's raft id and how often it was started: what was meant for an earlier
+/// life of a peer does not reach a later one.
+pub(crate) type Life = (u64, u64);
+
+/// Who asked the replica for what.
+#[derive(Clone, Debug)]
+pub(crate) enum Token {
+    Create {
+        client: usize,
+        attempt: u64,
+    },
+    Read {
+        client: usize,
+        attempt: u64,
+    },
+    Lease {
+        namespace: Namespace,
+        takers: Vec<z4_core::command::Taker>,
+    },
+    Pulse,
+    Ack {
+        life: Life,
+        tasks: Vec<(TaskId, LeaseToken)>,
+    },
+    Admin,
+}
+
+/// What waits for the simulated log thread.
+#[derive(Debug)]
+pub(crate) enum LogJob {
+    Persist(Persist),
+    Cut(Position),
+}
+
+/// What waits for the simulated apply thread.
+#[derive(Debug)]
+pub(crate) enum ApplyJob {
+    Callers(Vec<Waiting<Token>>),
+    Apply(Vec<Committed>),
+    Checkpoint,
+    Drop(Vec<Position>),
+}
+
+/// A consumer that this peer serves.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    pub(crate) name: String,
+    pub(crate) namespace: Namespace,
+    pub(crate) received: u64,
+    /// Held and not yet known to be ended.
+    pub(crate) held: Vec<(TaskId, LeaseToken, u64)>,
+}
+
+/// The running half of a peer.
+pub(crate) struct Running {
+    pub(crate) replica: Replica<SimLog, Token>,
+    pub(crate) machine: TaskMachine<MemStore>,
+    pub(crate) told: Arc<Mutex<Vec<AppliedEvents>>>,
+    pub(crate) inbox: VecDeque<Input<Token>>,
+    pub(crate) round_planned: bool,
+    pub(crate) log_jobs: VecDeque<LogJob>,
+    /// Number of the group that is being written, and of its last persist.
+    pub(crate) writing: Option<(u64, u64)>,
+    pub(crate) group: u64,
+    pub(crate) apply_jobs: VecDeque<ApplyJob>,
+    pub(crate) apply_planned: bool,
+    pub(crate) waiting: VecDeque<Waiting<Token>>,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) leading: bool,
+    /// True time of the dispatcher's next look.
+    pub(crate) wake_ns: Option<u64>,
+    pub(crate) consumers: Vec<Consumer>,
+}
+
+/// A peer.
+pub(crate) struct Peer {
+    pub(crate) raft_id: u64,
+    pub(crate) log: Arc<SimLog>,
+    pub(crate) state: MemDisk,
+    pub(crate) boot: u64,
+    pub(crate) run: Option<Running>,
+    /// Its wall clock minus the true time.
+    pub(crate) skew_ns: i64,
+    pub(crate) paused_until_ns: u64,
+    /// Was removed and knows it.
+    pub(crate) gone: bool,
+}
+
+impl Peer {
+    /// A peer with empty disks.
+    pub(crate) fn new(raft_id: u64) -> Self {
+        Self {
+            raft_id,
+            log: Arc::new(SimLog::new()),
+            state: MemDisk::default(),
+            boot: 0,
+            run: None,
+            skew_ns: 0,
+            paused_until_ns: 0,
+            gone: false,
+        }
+    }
+
+    pub(crate) fn life(&self) -> Life {
+        (self.raft_id, self.boot)
+    }
+
+    /// A founding member: state and log begin behind the same entry.
+    pub(crate) fn found(&self, applied: &Applied) -> Result<(), String> {
+        self.state.bootstrap(applied.clone());
+        let hard_state = HardState {
+            term: applied.position.term,
+            commit: applied.position.index,
+            ..HardState::default()
+        };
+        self.log
+            .reset(applied.position, &hard_state)
+            .map_err(|e| e.0)
+    }
+
+    /// Starts from what is on the disks.
+    pub(crate) fn start(
+        &mut self,
+        seed: u64,
+        log_keep_entries: u64,
+        namespaces: &[Namespace],
+    ) -> Result<(), String> {
+        self.boot += 1;
+        let (store, applied) = self.state.open();
+        reconcile(&self.log, applied.position)?;
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&told);
+        let machine = TaskMachine::open(
+            store,
+            applied,
+            Box::new(move |events| {
+                if let Ok(mut told) = sink.lock() {
+                    told.push(events);
+                }
+            }),
+        )
+        .map_err(|e| e.0)?;
+        let config = Config {
+            raft_id: self.raft_id,
+            seed,
+            log_keep_entries,
+        };
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let replica = Replica::new(config, Arc::clone(&self.log), machine.applied(), &logger)?;
+        let consumers = namespaces.iter().map(|namespace| Consumer {
+            name: format!("~{}.{}.{namespace}", self.raft_id, self.boot),
+            namespace: namespace.clone(),
+            received: 0,
+            held: Vec::new(),
+        });
+        self.run = Some(Running {
+            replica,
+            machine,
+            told,
+            inbox: VecDeque::new(),
+            round_planned: false,
+            log_jobs: VecDeque::new(),
+            writing: None,
+            group: 0,
+            apply_jobs: VecDeque::new(),
+            apply_planned: false,
+            waiting: VecDeque::new(),
+            dispatcher: Dispatcher::new(),
+            leading: false,
+            wake_ns: None,
+            consumers: consumers.collect(),
+        });
+        Ok(())
+    }
+
+    /// Power loss: of the unsynced steps of the log `kept` survive; of the
+    /// state, what was flushed.
+    pub(crate) fn crash(&mut self, kept: usize) {
+        self.run = None;
+        self.log.crash(kept);
+    }
+}
+
+/// Brings log and state to where raft can go on, by the rules of a production
+/// start: a state ahead of the commit index raises it; a state that the log
+/// does not have is a snapshot whose installation was cut short.
+fn reconcile(log: &SimLog, applied: Position) -> Result<(), String> {
+    let failed = |e: z4_consensus::log::LogError| e.0;
+    let mut hard_state = log.hard_state().map_err(failed)?;
+    let has = log.term(applied.index).map_err(failed)? == Some(applied.term);
+    if has && hard_state.commit >= applied.index {
+        return Ok(());
+    }
+    if hard_state.term < applied.term {
+        hard_state.term = applied.term;
+        hard_state.vote = 0;
+    }
+    hard_state.commit = hard_state.commit.max(applied.index);
+    if has {
+        let write = LogWrite {
+            entries: Vec::new(),
+            hard_state: Some(hard_state),
+            sync: true,
+        };
+        return log.write(&write).map_err(failed);
+    }
+    log.reset(applied, &hard_state).map_err(failed)
+}

@@ -1,0 +1,423 @@
+//! The cluster on virtual time: one queue of events, one seed.
+
+use std::collections::BTreeMap;
+
+use raft::eraftpb::Message;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use z4_consensus::log::Position;
+use z4_consensus::machine::Applied;
+use z4_consensus::replica::{Input, Now};
+use z4_consensus::{Member, Membership};
+use z4_core::dispatch::ConsumerReport;
+use z4_core::Namespace;
+
+use crate::check::Checks;
+use crate::clients::{Client, Reply};
+use crate::net::Net;
+use crate::options::{Bug, Options};
+use crate::peer::{Life, Peer, Token};
+use crate::trace::Trace;
+
+pub(crate) const MS: u64 = 1_000_000;
+/// True time at the start of each run, nanoseconds since the Unix epoch.
+const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
+
+/// What happens at a moment.
+pub(crate) enum Event {
+    Tick(Life),
+    Round(Life),
+    LogDone(Life, u64),
+    Apply(Life),
+    Flush(Life),
+    Dispatch(Life),
+    Consume(Life),
+    Deliver {
+        from: u64,
+        to: u64,
+        message: Message,
+    },
+    Snapshot {
+        from: Life,
+        to: u64,
+        message: Message,
+    },
+    SnapshotSent {
+        from: Life,
+        to: u64,
+        ok: bool,
+    },
+    Propose {
+        to: u64,
+        command: Vec<u8>,
+        units: u32,
+        token: Token,
+    },
+    Report {
+        to: u64,
+        report: ConsumerReport,
+    },
+    ToldRemoved(u64),
+    Client(usize),
+    Timeout {
+        client: usize,
+        attempt: u64,
+    },
+    Reply {
+        client: usize,
+        attempt: u64,
+        reply: Reply,
+    },
+    Acked {
+        life: Life,
+        reply: Option<Vec<z4_core::TaskId>>,
+    },
+    Fault,
+    Restart(u64),
+    Heal,
+    Admin,
+    Settled,
+}
+
+/// How a run went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// Fingerprint of all that happened.
+    pub trace: u64,
+    /// Entries committed.
+    pub entries: u64,
+    /// Creates acknowledged.
+    pub acked: u64,
+    /// Deliveries.
+    pub leases: u64,
+    /// Reads answered.
+    pub reads: u64,
+    /// Crashes.
+    pub crashes: u64,
+    /// Snapshots installed.
+    pub installs: u64,
+    /// Changes of members that were committed.
+    pub changes: u64,
+    /// Leaders elected.
+    pub leaders: u64,
+    /// From the end of the faults until all was settled, in milliseconds.
+    pub settled_ms: u64,
+}
+
+pub(crate) struct World {
+    pub(crate) options: Options,
+    pub(crate) now_ns: u64,
+    order: u64,
+    queue: BTreeMap<(u64, u64), Event>,
+    pub(crate) rng: StdRng,
+    pub(crate) net: Net,
+    pub(crate) peers: BTreeMap<u64, Peer>,
+    pub(crate) namespaces: Vec<Namespace>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) attempts: u64,
+    pub(crate) requests: u64,
+    pub(crate) checks: Checks,
+    pub(crate) trace: Trace,
+    /// Clients make no new requests, nothing fails any more.
+    pub(crate) healed_at_ns: Option<u64>,
+    pub(crate) admin: crate::admin::Admin,
+    pub(crate) report: Report,
+    pub(crate) failure: Option<String>,
+}
+
+/// Simulates a cluster.
+///
+/// # Errors
+/// What was broken, when, and how to see it again.
+pub fn run(options: &Options) -> Result<Report, String> {
+    let seed = options.seed;
+    let mut world = World::new(options.clone())?;
+    let result = world.run();
+    result.map_err(|what| {
+        let at_ms = world.now_ns / MS;
+        format!("seed {seed}, at {at_ms} ms: {what}\n  replay: SEED={seed} TRACE=1 cargo test -p z4-sim seeds -- --nocapture")
+    })
+}
+
+impl World {
+    fn new(options: Options) -> Result<Self, String> {
+        let names = ["alpha", "beta"];
+        let namespaces: Result<Vec<_>, _> = names.iter().map(|n| Namespace::new(n)).collect();
+        let mut world = Self {
+            rng: StdRng::seed_from_u64(options.seed),
+            now_ns: 0,
+            order: 0,
+            queue: BTreeMap::new(),
+            net: Net::default(),
+            peers: BTreeMap::new(),
+            namespaces: namespaces.map_err(|e| e.to_string())?,
+            clients: (0..6).map(|_| Client::default()).collect(),
+            attempts: 0,
+            requests: 0,
+            checks: Checks::new(2),
+            trace: Trace::new(),
+            healed_at_ns: None,
+            admin: crate::admin::Admin::default(),
+            report: Report {
+                trace: 0,
+                entries: 0,
+                acked: 0,
+                leases: 0,
+                reads: 0,
+                crashes: 0,
+                installs: 0,
+                changes: 0,
+                leaders: 0,
+                settled_ms: 0,
+            },
+            failure: None,
+            options,
+        };
+        world.net.heal();
+        let ids = 1..=world.options.peers;
+        let members = ids.clone().map(|id| (id, member(id)));
+        let membership = Membership {
+            cluster_id: *b"simulated cluste",
+            members: members.collect(),
+            raft_id_next: world.options.peers + 1,
+            ..Membership::default()
+        };
+        let position = Position { index: 1, term: 1 };
+        for id in ids {
+            let peer = Peer::new(id);
+            peer.found(&Applied {
+                position,
+                membership: membership.clone(),
+            })?;
+            world.peers.insert(id, peer);
+            world.start(id);
+        }
+        for client in 0..world.clients.len() {
+            world.at(MS, Event::Client(client));
+        }
+        if world.options.chaos {
+            world.at(500 * MS, Event::Fault);
+        }
+        if world.options.members_change {
+            world.at(world.options.work_ms / 4 * MS, Event::Admin);
+        }
+        let end_ns = world.options.work_ms * MS;
+        world.at(end_ns, Event::Heal);
+        Ok(world)
+    }
+
+    /// Plans an event after a delay in nanoseconds.
+    pub(crate) fn at(&mut self, delay_ns: u64, event: Event) {
+        self.order += 1;
+        self.queue
+            .insert((self.now_ns + delay_ns, self.order), event);
+    }
+
+    /// Plans an event at a random moment between two delays in milliseconds.
+    pub(crate) fn within(&mut self, from_ms: u64, to_ms: u64, event: Event) {
+        let delay_ns = self.rng.gen_range(from_ms * MS..to_ms * MS);
+        self.at(delay_ns, event);
+    }
+
+    pub(crate) fn fail(&mut self, what: impl Into<String>) {
+        if self.failure.is_none() {
+            self.failure = Some(what.into());
+        }
+    }
+
+    pub(crate) fn bug(&self, bug: Bug) -> bool {
+        self.options.bug == Some(bug)
+    }
+
+    /// The true wall clock.
+    pub(crate) fn wall_ns(&self) -> u64 {
+        EPOCH_NS + self.now_ns
+    }
+
+    /// The clocks of a peer.
+    pub(crate) fn clocks(&self, id: u64) -> Now {
+        let skew_ns = self.peers.get(&id).map_or(0, |p| p.skew_ns);
+        Now {
+            wall_ns: self.wall_ns().saturating_add_signed(skew_ns),
+            monotonic_ns: self.now_ns,
+        }
+    }
+
+    /// Peers that run, in order.
+    pub(crate) fn up(&self) -> Vec<u64> {
+        let up = self.peers.values().filter(|p| p.run.is_some());
+        up.map(|p| p.raft_id).collect()
+    }
+
+    /// The leader that this peer would send clients to.
+    pub(crate) fn leader_known_to(&self, id: u64) -> Option<u64> {
+        let run = self.peers.get(&id)?.run.as_ref()?;
+        Some(run.replica.status().leader).filter(|leader| *leader != 0)
+    }
+
+    pub(crate) fn start(&mut self, id: u64) {
+        let seed = self.rng.gen();
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if peer.run.is_some() || peer.gone {
+            return;
+        }
+        let keep = self.options.log_keep_entries;
+        if let Err(reason) = peer.start(seed, keep, &self.namespaces) {
+            return self.fail(format!("peer {id} does not start: {reason}"));
+        }
+        let life = peer.life();
+        self.trace.note(self.now_ns, format_args!("start {life:?}"));
+        self.within(0, 50, Event::Tick(life));
+        self.within(50, 500, Event::Flush(life));
+        self.within(10, 100, Event::Consume(life));
+        self.plan_round(id);
+    }
+
+    /// Power loss at a peer.
+    pub(crate) fn crash(&mut self, id: u64) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if peer.run.is_none() {
+            return;
+        }
+        let kept = self.rng.gen_range(0..=peer.log.unsynced());
+        peer.crash(kept);
+        self.trace.note(
+            self.now_ns,
+            format_args!("crash {id}, {kept} unsynced kept"),
+        );
+        if self.options.bug == Some(Bug::DiskLosesSynced) {
+            peer.log.forget(self.rng.gen_range(5..40));
+        }
+        self.report.crashes += 1;
+    }
+
+    pub(crate) fn input(&mut self, id: u64, input: Input<Token>) {
+        if let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) {
+            run.inbox.push_back(input);
+            self.plan_round(id);
+        }
+    }
+
+    /// The raft thread wakes a little later, so that inputs come in batches.
+    pub(crate) fn plan_round(&mut self, id: u64) {
+        let delay_ns = self.rng.gen_range(1_000..300_000);
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let life = peer.life();
+        if let Some(run) = peer.run.as_mut().filter(|run| !run.round_planned) {
+            run.round_planned = true;
+            self.at(delay_ns, Event::Round(life));
+        }
+    }
+
+    fn run(&mut self) -> Result<Report, String> {
+        loop {
+            if let Some(what) = self.failure.take() {
+                return Err(what);
+            }
+            let Some(((at_ns, _), event)) = self.queue.pop_first() else {
+                return Err("nothing happens any more".into());
+            };
+            self.now_ns = at_ns;
+            if let Event::Settled = event {
+                if let Some(report) = self.settled()? {
+                    return Ok(report);
+                }
+                continue;
+            }
+            self.happen(event);
+        }
+    }
+
+    /// Whether the event's peer is the one it was meant for, and awake; an
+    /// event for a peer that sleeps is put off.
+    fn awake(&mut self, life: Life) -> Option<u64> {
+        let peer = self.peers.get(&life.0)?;
+        (peer.life() == life && peer.run.is_some()).then_some(life.0)
+    }
+
+    fn happen(&mut self, event: Event) {
+        let life = match &event {
+            Event::Tick(life) | Event::Round(life) | Event::LogDone(life, _) => Some(*life),
+            Event::Apply(life) | Event::Flush(life) | Event::Dispatch(life) => Some(*life),
+            Event::Consume(life) => Some(*life),
+            _ => None,
+        };
+        if let Some(life) = life {
+            if self.awake(life).is_none() {
+                return;
+            }
+            let until_ns = self.peers.get(&life.0).map_or(0, |p| p.paused_until_ns);
+            if until_ns > self.now_ns {
+                return self.at(until_ns - self.now_ns, event);
+            }
+        }
+        match event {
+            Event::Tick((id, _)) => self.tick(id),
+            Event::Round((id, _)) => self.round(id),
+            Event::LogDone((id, _), group) => self.log_done(id, group),
+            Event::Apply((id, _)) => self.apply(id),
+            Event::Flush((id, _)) => self.flush(id),
+            Event::Dispatch((id, _)) => self.dispatch(id),
+            Event::Consume((id, _)) => self.consume(id),
+            Event::Deliver { from, to, message } => self.deliver(from, to, message),
+            Event::Snapshot { from, to, message } => self.deliver_snapshot(from, to, message),
+            Event::SnapshotSent { from, to, ok } => {
+                if self.awake(from).is_some() {
+                    self.input(from.0, Input::SnapshotSent { to, ok });
+                }
+            }
+            Event::Propose {
+                to,
+                command,
+                units,
+                token,
+            } => {
+                let asked = z4_consensus::proposals::Asked {
+                    command,
+                    units,
+                    token,
+                };
+                self.input(to, Input::Propose(vec![asked]));
+            }
+            Event::Report { to, report } => self.consumer_reported(to, report),
+            Event::ToldRemoved(id) => self.input(id, Input::WasRemoved),
+            Event::Client(client) => self.client_next(client),
+            Event::Timeout { client, attempt } => self.client_timeout(client, attempt),
+            Event::Reply {
+                client,
+                attempt,
+                reply,
+            } => self.client_reply(client, attempt, reply),
+            Event::Acked { life, reply } => self.acked(life, reply),
+            Event::Fault => self.fault(),
+            Event::Restart(id) => self.start(id),
+            Event::Heal => self.heal(),
+            Event::Admin => self.administer(),
+            Event::Settled => {}
+        }
+    }
+
+    fn tick(&mut self, id: u64) {
+        self.input(id, Input::Tick);
+        if let Some(life) = self.peers.get(&id).map(Peer::life) {
+            // No two peers tick alike.
+            let length_ns = 50 * MS + id * 10_000;
+            self.at(length_ns, Event::Tick(life));
+        }
+    }
+}
+
+/// A founding voter.
+fn member(id: u64) -> Member {
+    Member {
+        peer_id: format!("peer{id}"),
+        address: format!("sim:{id}"),
+        voter: true,
+    }
+}
