@@ -76,6 +76,8 @@ pub const RAFT_BATCH_LEN_MAX: usize = 1_024;
 pub const RAFT_BATCH_BYTES: usize = 2 << 20;
 /// Largest raft message, in bytes: one entry at its limit and room to spare.
 pub const RAFT_MESSAGE_LEN_MAX: usize = PEER_MESSAGE_LEN_MAX - (4 << 20);
+/// A raft stream with nothing to say says so this often.
+pub const IDLE_BATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// Shortest wait before a peer is connected to again.
 pub const RECONNECT_MIN: Duration = Duration::from_millis(100);
 /// Longest wait before a peer is connected to again.

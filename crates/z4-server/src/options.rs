@@ -215,6 +215,7 @@ mod tests {
             service_port: 6355,
             peer_port: 6356,
             metrics_port: 2112,
+            log_keep_entries: 10_000,
             debug_logging_enabled: false,
         };
         assert_eq!(options, expected);

@@ -112,6 +112,7 @@ impl<L: LogStore, P> Replica<L, P> {
                 .apply_conf_change(&conf)
                 .map_err(|e| e.to_string())?;
             self.work.members = Some(self.membership.clone());
+            self.members_committed = true;
         }
         let result = result.map_err(|e| ProposeError::Rejected(e.to_string()));
         self.resolve_change(position, result);

@@ -92,6 +92,8 @@ pub struct Replica<L: LogStore, P> {
     carried: Option<HardState>,
     /// It has waited for a tick: write it on its own.
     carried_long: bool,
+    /// A change of members was committed: the commit index is synced at once.
+    members_committed: bool,
     reads: Reads<P>,
     changes: Changes<P>,
     /// Snapshots on their way, by receiver.
@@ -178,6 +180,7 @@ impl<L: LogStore, P> Replica<L, P> {
             installed_index: None,
             carried: None,
             carried_long: false,
+            members_committed: false,
             reads: Reads::new(config.raft_id),
             changes: Changes::default(),
             sending: Vec::new(),

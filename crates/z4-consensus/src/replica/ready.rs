@@ -135,17 +135,29 @@ impl<L: LogStore, P> Replica<L, P> {
         }
     }
 
-    /// Writes a commit index that found no write to ride on for a tick. It needs
-    /// no sync: what was committed stays so.
+    /// Writes a commit index that found no write to ride on: after a tick,
+    /// without a sync, for what was committed stays so; at once and with a sync
+    /// when the members changed. A voter that lost its only companion and then
+    /// its commit index would wait for that one's vote for ever.
     fn write_carried(&mut self) {
         let long = std::mem::take(&mut self.carried_long);
-        if long && self.outstanding.is_empty() && self.work.persist.is_none() {
-            if let Some(hard_state) = self.carried.take() {
+        let sync = std::mem::take(&mut self.members_committed);
+        if sync {
+            self.carried = Some(self.raw.raft.hard_state());
+        } else if !long || !self.outstanding.is_empty() {
+            return;
+        }
+        let Some(hard_state) = self.carried.take() else {
+            return;
+        };
+        match &mut self.work.persist {
+            Some(persist) => persist.write.hard_state = Some(hard_state),
+            None => {
                 let hard_state = Some(hard_state);
                 let write = LogWrite {
                     entries: Vec::new(),
                     hard_state,
-                    sync: false,
+                    sync,
                 };
                 self.work.persist = Some(Persist { number: 0, write });
             }

@@ -135,7 +135,12 @@ impl Link {
                     None => "the stream broke".into(),
                 };
             }
-            let waiting = Box::pin(self.next_batch());
+            // An empty batch now and then: a peer that was removed while it had
+            // nothing to say learns of it by the answer.
+            let timer = self.network.timer();
+            let waiting = timer.within(limits::IDLE_BATCH_INTERVAL, Box::pin(self.next_batch()));
+            let waiting =
+                Box::pin(waiting.map(|got| got.unwrap_or_else(|| Some(RaftBatch::default()))));
             batch = match future::select(waiting, &mut receiver).await {
                 Either::Left((Some(batch), _)) => batch,
                 Either::Left((None, _)) => {
