@@ -16,7 +16,7 @@ pub const PEER_MESSAGE_LEN_MAX: usize = 16 << 20;
 /// Concurrent calls of one connection.
 pub const CALLS_PER_CONNECTION_MAX: i32 = 4_096;
 /// Completion queue threads of the service port.
-pub const SERVICE_THREADS: usize = 2;
+pub const SERVICE_THREADS: usize = 1;
 /// Completion queue threads of the peer port and of the connections to peers.
 pub const PEER_THREADS: usize = 1;
 /// Threads that read the task state for GetTask and for deliveries.
@@ -51,7 +51,7 @@ pub const STREAM_LEASE_MS: u64 = 10_000;
 /// Tasks of one acknowledgement.
 pub const ACK_BATCH_MAX: usize = 1_024;
 /// A written task waits this long for others to be acknowledged with.
-pub const ACK_DELAY: Duration = Duration::from_millis(5);
+pub const ACK_DELAY: Duration = Duration::from_millis(50);
 /// Bodies read ahead for one stream.
 pub const STREAM_READ_BATCH: usize = 64;
 /// Bytes of bodies read ahead for one stream; one above it goes alone.

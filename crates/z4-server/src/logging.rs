@@ -37,12 +37,14 @@ fn root(
     } else {
         slog::Level::Info
     };
-    let (queue, guard) = Async::new(LevelFilter::new(drain, level).fuse())
+    let (queue, guard) = Async::new(drain)
         .chan_size(QUEUE_LEN)
         .overflow_strategy(OverflowStrategy::DropAndReport)
         .thread_name("log-writer".to_owned())
         .build_with_guard();
-    let logger = Logger::root(queue.fuse(), o!("peer" => peer_id.to_owned()));
+    // Before the queue: a line that is not wanted must not wake the writer.
+    let wanted = LevelFilter::new(queue, level);
+    let logger = Logger::root(wanted.fuse(), o!("peer" => peer_id.to_owned()));
     (logger, guard)
 }
 
