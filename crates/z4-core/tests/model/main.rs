@@ -160,7 +160,7 @@ impl Walk {
         }
         twin.apply_entry(self.index, self.stamp_ns, commands, &mut Vec::new())
             .unwrap();
-        if self.index % 16 == 0 {
+        if self.index.is_multiple_of(16) {
             let hash = |machine: &Machine<MemState>| state_hash(machine.state()).unwrap();
             assert_eq!(hash(&twin), hash(&self.machine), "{at}");
         }
