@@ -6,7 +6,7 @@
 //!                          ▲────notices────┘──▶ flush (state to disk)
 //! ```
 //!
-//! The raft thread owns the [`Replica`](crate::Replica) and the transport; it
+//! The raft thread owns the [`Replica`] and the transport; it
 //! never waits for a disk except to read old entries for a follower that lags,
 //! and while a snapshot is switched in. The log thread takes all writes that
 //! wait and makes them one, with one sync. The apply thread takes all entries
