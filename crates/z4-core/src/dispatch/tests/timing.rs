@@ -50,23 +50,23 @@ fn a_task_due_during_a_flight_does_not_wait_for_it() {
     leader.report("c", "a", 0, 100);
     let start_ns = leader.now_ns;
     for n in 0..6 {
-        let at = WallTime::from_ns(start_ns + n * MS);
+        let at = WallTime::from_ns(start_ns + n * COALESCE_NS);
         leader.create("a", 1, Due::At(at));
     }
     let mut flying = Vec::new();
     for n in 0..6 {
-        leader.now_ns = start_ns + n * MS;
+        leader.now_ns = start_ns + n * COALESCE_NS;
         flying.extend(leader.poll());
     }
     assert_eq!(
         flying.len(),
         IN_FLIGHT_MAX,
-        "each millisecond one, to the limit"
+        "one in each span, to the limit"
     );
     assert!(flying.iter().map(room).sum::<u32>() <= 100, "within credit");
     let granted = |lease| leader.grant(lease).into_values().sum::<u64>();
     let got: u64 = flying.into_iter().map(granted).sum();
-    let rest: u64 = leader.run_for(10 * MS).into_values().sum();
+    let rest: u64 = leader.run_for(10 * COALESCE_NS).into_values().sum();
     assert_eq!(got + rest, 6);
 }
 
