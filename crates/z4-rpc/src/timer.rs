@@ -26,6 +26,8 @@ struct Shared {
 struct Due {
     wakers: BTreeMap<(Instant, u64), Waker>,
     seq: u64,
+    /// When the thread wakes by itself; `None`: not before it is told.
+    wakes_at: Option<Instant>,
     stopped: bool,
 }
 
@@ -49,6 +51,7 @@ impl Shared {
         while !due.stopped {
             let now = Instant::now();
             let next = due.wakers.first_key_value().map(|((at, _), _)| *at);
+            due.wakes_at = next;
             due = match next {
                 Some(at) if at <= now => {
                     let later = due.wakers.split_off(&(now, u64::MAX));
@@ -145,9 +148,11 @@ impl Future for Sleep {
         };
         self.key = Some(key);
         due.wakers.insert(key, cx.waker().clone());
-        let is_first = due.wakers.first_key_value().map(|(key, _)| *key) == Some(key);
+        // A time-out that is dropped again and again must not wake the thread
+        // each time: it wakes by itself before this one is due.
+        let is_sooner = due.wakes_at.is_none_or(|at| key.0 < at);
         drop(due);
-        if is_first {
+        if is_sooner {
             shared.changed.notify_one();
         }
         Poll::Pending
