@@ -50,8 +50,9 @@ pub const STREAM_UNACKED_MAX: usize = 4_096;
 pub const STREAM_LEASE_MS: u64 = 10_000;
 /// Tasks of one acknowledgement.
 pub const ACK_BATCH_MAX: usize = 1_024;
-/// A written task waits this long for others to be acknowledged with.
-pub const ACK_DELAY: Duration = Duration::from_millis(100);
+/// A written task waits this long for others to be acknowledged with. Longer
+/// waits cost fewer entries, but their bursts hold up the leases behind them.
+pub const ACK_DELAY: Duration = Duration::from_millis(25);
 /// Bodies read ahead for one stream.
 pub const STREAM_READ_BATCH: usize = 64;
 /// Bytes of bodies read ahead for one stream; one above it goes alone.
