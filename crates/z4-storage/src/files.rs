@@ -69,7 +69,7 @@ pub(crate) fn unseal(sealed: &[u8]) -> Option<&[u8]> {
 
 /// The sole use of a directory, until it is dropped or the process ends.
 #[derive(Debug)]
-pub(crate) struct DirLock(#[allow(dead_code)] File);
+pub(crate) struct DirLock(File);
 
 impl DirLock {
     /// Takes the lock.
@@ -86,6 +86,15 @@ impl DirLock {
             }),
             Err(TryLockError::Error(e)) => Err(StorageError::io("lock", &path)(e)),
         }
+    }
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is being started at
+        // this moment has a copy of it until it runs its own program, and the
+        // lock would live as long. If it cannot be released, closing will do.
+        let _ = self.0.unlock();
     }
 }
 
@@ -107,4 +116,21 @@ pub(crate) fn check_format(dir: &Path, known: &'static str) -> Result<(), Storag
         found: String::from_utf8_lossy(&found).trim().to_owned(),
         known,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_with_its_holder_though_a_copy_of_the_file_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = DirLock::take(dir.path()).unwrap();
+        // What a process that is just being started holds.
+        let _copy = lock.0.try_clone().unwrap();
+        assert!(DirLock::take(dir.path()).is_err());
+        drop(lock);
+        assert!(DirLock::take(dir.path()).is_ok());
+    }
 }
