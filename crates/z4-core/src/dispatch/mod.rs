@@ -39,7 +39,7 @@ use crate::task::Namespace;
 pub const IN_FLIGHT_MAX: usize = 4;
 /// Least time between two lease commands of one namespace, in nanoseconds:
 /// tasks that fall due together travel together.
-pub const COALESCE_NS: u64 = 4_000_000;
+pub const COALESCE_NS: u64 = 3_000_000;
 /// How long a namespace rests after a proposal failed, in nanoseconds.
 pub const RETRY_NS: u64 = 10_000_000;
 /// After so long without an answer a command in flight counts as lost, in
