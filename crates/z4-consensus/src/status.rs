@@ -27,7 +27,7 @@ pub enum Role {
 pub struct Progress {
     /// Highest index known to be there.
     pub match_index: u64,
-    /// Heard of within an election time-out.
+    /// Heard of within two election time-outs.
     pub alive: bool,
 }
 

@@ -36,6 +36,9 @@ pub const LEADER_WAIT: Duration = Duration::from_millis(3_500);
 pub const LEADER_POLL: Duration = Duration::from_millis(5);
 /// A peer that was not the leader when asked is asked again after this time.
 pub const LEADER_RETRY: Duration = Duration::from_millis(40);
+/// A new leader waits this long to hear of enough members before it refuses to
+/// remove one: several heartbeats.
+pub const LIVENESS_WAIT: Duration = Duration::from_millis(500);
 
 /// Streams of consumers at one peer; above it: RESOURCE_EXHAUSTED.
 pub const CONSUMER_STREAM_COUNT_MAX: usize = 10_000;

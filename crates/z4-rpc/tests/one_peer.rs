@@ -103,7 +103,8 @@ fn a_stream_answers_in_order_and_outlives_a_bad_request() {
             }
             sender.send((request, WriteFlags::default())).await.unwrap();
         }
-        sender.close().await.unwrap();
+        // An error when the peer was quicker and the call is over.
+        let _ = sender.close().await;
     };
     let receiving = async {
         let mut answers = Vec::new();

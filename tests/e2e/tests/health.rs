@@ -28,7 +28,9 @@ fn reflect(address: &str, request: ServerReflectionRequest) -> ServerReflectionR
     futures::executor::block_on(async {
         sender.send((request, WriteFlags::default())).await.unwrap();
         let answer = receiver.next().await.expect("an answer").expect("no error");
-        sender.close().await.unwrap();
+        // When the peer is quick, the call is over before this ends, and grpcio
+        // takes that for an error.
+        let _ = sender.close().await;
         answer
     })
 }

@@ -111,6 +111,7 @@ impl<L: LogStore, P> Replica<L, P> {
             self.raw
                 .apply_conf_change(&conf)
                 .map_err(|e| e.to_string())?;
+            self.heard.keep(&self.membership);
             self.work.members = Some(self.membership.clone());
             self.members_committed = true;
         }
@@ -181,13 +182,11 @@ impl<L: LogStore, P> Replica<L, P> {
     }
 
     fn most_caught_up(&self) -> Option<u64> {
-        let others = self.raw.raft.prs().iter().filter(|(id, progress)| {
-            **id != self.config.raft_id
-                && progress.recent_active
-                && self.membership.members.get(id).is_some_and(|m| m.voter)
+        let others = self.raw.raft.prs().iter().filter(|(id, _)| {
+            **id != self.config.raft_id && self.membership.members.get(id).is_some_and(|m| m.voter)
         });
         others
-            .max_by_key(|(_, progress)| progress.matched)
+            .max_by_key(|(id, progress)| (self.alive(**id), progress.matched))
             .map(|(id, _)| *id)
     }
 
@@ -221,7 +220,7 @@ impl<L: LogStore, P> Replica<L, P> {
                 && self.raw.raft.prs().get(**id).is_some_and(|progress| {
                     // In a short log everything is close to the end: one that
                     // has taken nothing in yet has not caught up.
-                    progress.recent_active
+                    self.alive(**id)
                         && progress.state == raft::ProgressState::Replicate
                         && progress.matched + limits::PROMOTE_LAG_MAX >= last_index
                 })

@@ -15,6 +15,7 @@
 //! 10.2.1).
 
 mod changes;
+mod heard;
 mod input;
 mod log_view;
 mod proposing;
@@ -39,6 +40,7 @@ use crate::machine::Applied;
 use crate::membership::Membership;
 use crate::status::{Glance, Progress, Role, Status};
 use changes::Changes;
+use heard::Heard;
 use log_view::LogView;
 use reads::Reads;
 
@@ -95,6 +97,7 @@ pub struct Replica<L: LogStore, P> {
     /// A change of members was committed: the commit index is synced at once.
     members_committed: bool,
     reads: Reads<P>,
+    heard: Heard,
     changes: Changes<P>,
     /// Snapshots on their way, by receiver.
     sending: Vec<(u64, Position)>,
@@ -182,6 +185,7 @@ impl<L: LogStore, P> Replica<L, P> {
             carried_long: false,
             members_committed: false,
             reads: Reads::new(config.raft_id),
+            heard: Heard::default(),
             changes: Changes::default(),
             sending: Vec::new(),
             snapshots: Vec::new(),
@@ -240,12 +244,11 @@ impl<L: LogStore, P> Replica<L, P> {
         let mut progress = std::collections::BTreeMap::new();
         if role == Role::Leader {
             for (id, member) in raft.prs().iter() {
-                let alive = member.recent_active || *id == self.config.raft_id;
                 progress.insert(
                     *id,
                     Progress {
                         match_index: member.matched,
-                        alive,
+                        alive: self.alive(*id),
                     },
                 );
             }
@@ -313,6 +316,11 @@ impl<L: LogStore, P> Replica<L, P> {
                 .is_some_and(|from| self.applied_index >= from)
     }
 
+    /// This peer, and members heard of lately.
+    fn alive(&self, raft_id: u64) -> bool {
+        raft_id == self.config.raft_id || self.heard.alive(raft_id, self.now.monotonic_ns)
+    }
+
     fn leads(&self) -> bool {
         !self.removed && self.raw.raft.state == StateRole::Leader
     }
@@ -365,6 +373,9 @@ impl<L: LogStore, P> Replica<L, P> {
                 self.refused.push((from, refused));
             }
             return;
+        }
+        if self.membership.members.contains_key(&from) {
+            self.heard.note(from, self.now.monotonic_ns);
         }
         let before = self.raw.raft.state;
         // What raft-rs does not like it drops; nothing is to be done about it.

@@ -234,3 +234,63 @@ fn a_late_notice_of_applied_entries_does_not_overtake_a_snapshot() {
     assert_eq!(replica.status().applied_index, 50);
     assert_eq!(replica.status().last_index, 51);
 }
+
+/// raft-rs forgets who was active once in every election time-out; a member
+/// that answers heartbeats must not look dead because of it.
+#[test]
+fn a_member_that_answers_is_alive_through_every_check_of_the_quorum() {
+    let (log, mut replica) = replica(&[1, 2, 3], &[]);
+    let tick_ns = limits::TICK.as_nanos() as u64;
+    let mut at = Now::default();
+    let answer = |replica: &mut Replica<TestLog, u32>, at: Now| {
+        // Peer 2 votes, acknowledges and answers heartbeats; peer 3 is silent.
+        while let Some(work) = replica.work() {
+            if let Some(persist) = &work.persist {
+                log.write(&persist.write).unwrap();
+                replica.step(
+                    Input::Persisted {
+                        number: persist.number,
+                    },
+                    at,
+                );
+            }
+            for sent in work.send.iter().filter(|m| m.to == 2) {
+                let mut reply = Message::default();
+                let kind = match sent.get_msg_type() {
+                    MessageType::MsgRequestPreVote => MessageType::MsgRequestPreVoteResponse,
+                    MessageType::MsgRequestVote => MessageType::MsgRequestVoteResponse,
+                    MessageType::MsgAppend => MessageType::MsgAppendResponse,
+                    MessageType::MsgHeartbeat => MessageType::MsgHeartbeatResponse,
+                    other => panic!("{other:?}"),
+                };
+                reply.set_msg_type(kind);
+                (reply.from, reply.to, reply.term) = (2, 1, sent.term);
+                reply.index = sent.index + sent.entries.len() as u64;
+                replica.step(
+                    Input::Message {
+                        from: 2,
+                        message: reply,
+                    },
+                    at,
+                );
+            }
+        }
+    };
+    let mut led = 0;
+    for _ in 0..20 * limits::ELECTION_TICKS {
+        at.monotonic_ns += tick_ns;
+        replica.step(Input::Tick, at);
+        // Between the reset, which is a matter of ticks, and the next answer.
+        let status = replica.status();
+        if status.role == Role::Leader {
+            led += 1;
+            let alive = |id| status.progress[&id].alive;
+            assert_eq!((alive(1), alive(2), alive(3)), (true, true, false));
+        }
+        answer(&mut replica, at);
+    }
+    assert!(led > 10 * limits::ELECTION_TICKS, "it leads: {led}");
+    at.monotonic_ns += 3 * limits::ELECTION_TICKS as u64 * tick_ns;
+    replica.step(Input::Unreachable(3), at);
+    assert!(!replica.status().progress[&2].alive, "silent for too long");
+}

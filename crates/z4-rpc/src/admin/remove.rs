@@ -1,19 +1,32 @@
 //! RemoveClusterMember, at the leader.
 
+use std::time::Instant;
+
 use z4_consensus::{Change, Status};
 use z4_core::View;
 
 use super::change::unknown_member;
 use super::AdminError;
 use crate::errors::Error;
+use crate::limits;
 use crate::node::Node;
 
 impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     /// Removes a member. When it is this peer, leadership goes first, and the
     /// answer is that this peer does not lead: the new leader removes it.
     pub(crate) async fn remove_member_here(&self, peer_id: &str) -> Result<(), AdminError> {
-        let status = self.leading()?;
-        let raft_id = check(&status, peer_id)?;
+        let asked = Instant::now();
+        let (status, raft_id) = loop {
+            let status = self.leading()?;
+            match check(&status, peer_id) {
+                Ok(raft_id) => break (status, raft_id),
+                // A new leader has yet to hear of those that did not elect it.
+                Err(Error::Precondition(_)) if asked.elapsed() < limits::LIVENESS_WAIT => {
+                    self.timer().sleep(limits::LEADER_RETRY).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
         if raft_id != status.raft_id {
             return self.change(Change::Remove { raft_id }).await;
         }
