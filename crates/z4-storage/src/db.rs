@@ -5,7 +5,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, ErrorKind, Options, DB,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, ErrorKind,
+    Options, DB,
 };
 
 use crate::error::StorageError;
@@ -18,6 +19,8 @@ pub const WRITE_BUFFER_BYTES: usize = 32 << 20;
 pub const WRITE_BUFFER_COUNT_MAX: i32 = 3;
 /// Files that one database keeps open.
 pub const OPEN_FILES_MAX: i32 = 512;
+/// A part of an index or filter, in bytes.
+const METADATA_BLOCK_BYTES: usize = 8 << 10;
 /// One file of RocksDB's own information log, in bytes; this many are kept.
 const INFO_LOG_BYTES_MAX: usize = 4 << 20;
 const INFO_LOG_COUNT_MAX: usize = 4;
@@ -50,6 +53,13 @@ fn options(kind: Kind, cache: &Cache) -> Options {
     if kind == Kind::State {
         table.set_bloom_filter(10.0, false);
         table.set_block_size(8 << 10);
+        // In parts. A filter of millions of small rows is one block of several
+        // MB, more than a shard of the cache holds: it would be read anew, and
+        // its checksum computed, for every look into the file.
+        table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        table.set_partition_filters(true);
+        table.set_metadata_block_size(METADATA_BLOCK_BYTES);
+        table.set_pin_top_level_index_and_filter(true);
     } else {
         table.set_block_size(32 << 10);
     }
