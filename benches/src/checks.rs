@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::fake::{start, Faults};
 use crate::place::Place;
 use crate::report::Report;
-use crate::{lateness, soak, stream, unary};
+use crate::{lateness, producer, soak, stream, unary};
 
 fn lateness_of(faults: Faults) -> serde_json::Value {
     let (_server, address) = start(faults);
@@ -92,6 +92,25 @@ fn streams_and_callers_count_every_answer() {
         tally.latency.len() > 20 && tally.refused.is_empty(),
         "{tally:?}"
     );
+}
+
+#[test]
+fn the_producer_of_the_client_hears_every_answer() {
+    let (_server, address) = start(Faults {
+        refused: Some(10),
+        ..Faults::default()
+    });
+    for window in [1, 1_024] {
+        let length = Duration::from_millis(300);
+        let tally = producer::run(std::slice::from_ref(&address), window, length, 10);
+        assert!(tally.latency.len() > 20, "window {window}: {tally:?}");
+        let refused = tally.refused.get("InvalidArgument").copied();
+        assert_eq!(
+            refused,
+            (window == 1).then_some(1),
+            "window {window}: {tally:?}"
+        );
+    }
 }
 
 #[test]

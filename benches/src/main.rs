@@ -2,13 +2,16 @@
 
 #[cfg(test)]
 mod checks;
+mod cycle;
 #[cfg(test)]
 mod fake;
 mod faults;
 mod figures;
 mod first_create;
 mod lateness;
+mod life;
 mod place;
+mod producer;
 mod random;
 mod report;
 mod soak;
@@ -35,6 +38,7 @@ arg_enum! {
     enum Mode {
         Unary,
         Stream,
+        Producer,
     }
 }
 
@@ -66,14 +70,14 @@ enum Command {
         #[structopt(
             long,
             default_value = "unary",
-            possible_values = &["unary", "stream"],
+            possible_values = &["unary", "stream", "producer"],
             case_insensitive = true
         )]
         mode: Mode,
         /// Callers with one create in flight each (unary).
         #[structopt(long, default_value = "64")]
         callers: usize,
-        /// Creates in flight on each stream (stream).
+        /// Creates in flight on each stream (stream, producer).
         #[structopt(long, default_value = "1024")]
         window: usize,
         #[structopt(long, default_value = "10")]
@@ -134,6 +138,37 @@ enum Command {
         #[structopt(long)]
         seed: Option<u64>,
     },
+    /// The whole life of tasks under faults on three peers of its own: consumers
+    /// that crash, stall, nack, extend, drain; the leader killed over and over;
+    /// audited.
+    Life {
+        #[structopt(long, default_value = "120")]
+        seconds: f64,
+        #[structopt(long, default_value = "5")]
+        kill_every_seconds: f64,
+        #[structopt(long, default_value = "32")]
+        consumers: usize,
+        #[structopt(long)]
+        seed: Option<u64>,
+    },
+    /// Whole lives of tasks: create, deliver, ack, while so many due tasks wait.
+    Cycle {
+        /// Due tasks that wait, one rate for each.
+        #[structopt(long, use_delimiter = true, default_value = "1000,1000000")]
+        backlog: Vec<usize>,
+        #[structopt(long, default_value = "15")]
+        seconds: f64,
+        /// Consumers that create too, at the peers in turn.
+        #[structopt(long, default_value = "6")]
+        workers: usize,
+        /// Tasks that each holds at most.
+        #[structopt(long, default_value = "256")]
+        in_flight: u32,
+        #[structopt(long, default_value = "100")]
+        payload_bytes: usize,
+        #[structopt(long, use_delimiter = true)]
+        target: Vec<String>,
+    },
     /// Rates of 1 caller, many callers and a stream, their ratios, and
     /// lateness, on three peers of its own.
     Figures {
@@ -186,6 +221,10 @@ fn run(command: Command, report: &mut Report) -> Result<(), String> {
             let tally = match mode {
                 Mode::Unary => unary::run(&clients, callers, length, payload_bytes),
                 Mode::Stream => stream::run(&clients, window.max(1), length, payload_bytes),
+                Mode::Producer => {
+                    let addresses: Vec<_> = clients.iter().map(|c| c.address.clone()).collect();
+                    producer::run(&addresses, window.max(1), length, payload_bytes)
+                }
             };
             let spent = before
                 .zip(place.cpu_time())
@@ -240,6 +279,33 @@ fn run(command: Command, report: &mut Report) -> Result<(), String> {
             seed: given,
         } => {
             return faults::run(Fault::All, rounds, seed(given), report);
+        }
+        Command::Life {
+            seconds,
+            kill_every_seconds,
+            consumers,
+            seed: given,
+        } => {
+            let (length, kill_every) = (length(seconds)?, length(kill_every_seconds)?);
+            let plan = life::plan(length, kill_every, consumers, seed(given));
+            return life::run(&plan, report);
+        }
+        Command::Cycle {
+            backlog,
+            seconds,
+            workers,
+            in_flight,
+            payload_bytes,
+            target,
+        } => {
+            let plan = cycle::Plan {
+                backlogs: backlog,
+                length: length(seconds)?,
+                workers: workers.max(1),
+                in_flight,
+                payload_bytes,
+            };
+            *report = cycle::run(&Place::open(&target), &plan)?;
         }
         Command::Figures {
             seconds,

@@ -2,7 +2,10 @@
 //! caller learns at once, and again when it is applied, so that nothing that
 //! came another way breaks the machine. The answer depends on the command only.
 
-use crate::command::{Command, CreateTasks, Due, LeaseRefs, LeaseTasks, NewTask};
+use crate::command::{
+    Command, CreateTasks, Due, Extend, ExtendLeases, LeaseRefs, LeaseTasks, Nack, NackTasks,
+    NamespacePatch, NewTask,
+};
 use crate::error::Refusal;
 use crate::limits;
 
@@ -17,7 +20,16 @@ impl Command {
             Self::CreateTasks(create) => create.check(),
             Self::LeaseTasks(lease) => lease.check(),
             Self::AckTasks(refs) | Self::ReleaseTasks(refs) => refs.check(),
-            Self::ExpireLeases => Ok(()),
+            Self::NackTasks(nacks) => nacks.check(),
+            Self::ExtendLeases(extends) => extends.check(),
+            Self::CancelTasks(refs) | Self::PurgeTasks(refs) => changes(refs.ids.len()),
+            Self::RescheduleTasks(change) => {
+                changes(change.ids.len())?;
+                change.due.check()
+            }
+            Self::RedriveTasks(redrive) => changes(redrive.ids.len()),
+            Self::SetNamespace(set) => set.patch.check(),
+            Self::DeleteNamespace(_) | Self::Pulse | Self::Mark { .. } => Ok(()),
         }
     }
 }
@@ -58,6 +70,13 @@ impl NewTask {
             let rule = "must be sorted by key, with no key twice";
             return Err(Refusal::invalid("metadata", rule));
         }
+        within(
+            "max_attempts",
+            self.max_attempts.into(),
+            0,
+            limits::ATTEMPTS_MAX.into(),
+        )?;
+        within("ttl", self.ttl_ms, 0, limits::TTL_MS_MAX)?;
         self.due.check()
     }
 }
@@ -91,6 +110,7 @@ impl LeaseTasks {
     /// [`Refusal`] with code `Invalid` that names the field and the limit.
     pub fn check(&self) -> Result<(), Refusal> {
         counted("takers", self.takers.len(), limits::LEASE_TAKERS_MAX)?;
+        lease_ms(self.lease_ms)?;
         for taker in &self.takers {
             if taker.consumer.is_empty() {
                 return Err(Refusal::invalid("consumer", "must not be empty"));
@@ -112,6 +132,90 @@ impl LeaseRefs {
     pub fn check(&self) -> Result<(), Refusal> {
         counted("leases", self.leases.len(), limits::ACK_COUNT_MAX)
     }
+}
+
+impl NackTasks {
+    /// Checks every field against its limit.
+    ///
+    /// # Errors
+    /// [`Refusal`] with code `Invalid` that names the field and the limit.
+    pub fn check(&self) -> Result<(), Refusal> {
+        counted("nacks", self.nacks.len(), limits::ACK_COUNT_MAX)?;
+        self.nacks.iter().try_for_each(Nack::check)
+    }
+}
+
+impl Nack {
+    /// Checks every field against its limit.
+    ///
+    /// # Errors
+    /// [`Refusal`] with code `Invalid` that names the field and the limit.
+    pub fn check(&self) -> Result<(), Refusal> {
+        at_most("error", self.error.len(), limits::ERROR_LEN_MAX)?;
+        within("delay", self.delay_ms.unwrap_or(0), 0, limits::DELAY_MS_MAX)
+    }
+}
+
+impl ExtendLeases {
+    /// Checks every field against its limit.
+    ///
+    /// # Errors
+    /// [`Refusal`] with code `Invalid` that names the field and the limit.
+    pub fn check(&self) -> Result<(), Refusal> {
+        counted("extends", self.extends.len(), limits::ACK_COUNT_MAX)?;
+        let each = |extend: &Extend| lease_ms(extend.lease_ms);
+        self.extends.iter().try_for_each(each)
+    }
+}
+
+impl NamespacePatch {
+    /// Checks every field against its limit.
+    ///
+    /// # Errors
+    /// [`Refusal`] with code `Invalid` that names the field and the limit.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let check = |field, value: Option<u64>, least, most| {
+            value.map_or(Ok(()), |value| within(field, value, least, most))
+        };
+        let (lease_min, lease_max) = (limits::LEASE_MS_MIN, limits::LEASE_MS_MAX);
+        let attempts = self.max_attempts.map(u64::from);
+        let (rate, burst) = (
+            self.rate_per_s.map(u64::from),
+            self.rate_burst.map(u64::from),
+        );
+        check("lease", self.lease_ms, lease_min, lease_max)?;
+        check("dedupe_window", self.dedupe_ms, 0, limits::DEDUPE_MS_MAX)?;
+        check("max_attempts", attempts, 0, limits::ATTEMPTS_MAX.into())?;
+        check("backoff_min", self.backoff_min_ms, 0, limits::DELAY_MS_MAX)?;
+        check("backoff_max", self.backoff_max_ms, 0, limits::DELAY_MS_MAX)?;
+        check("rate_per_s", rate, 0, limits::RATE_PER_S_MAX.into())?;
+        check("rate_burst", burst, 0, limits::RATE_BURST_MAX.into())?;
+        check("dead_keep", self.dead_keep_ms, 0, limits::DEAD_KEEP_MS_MAX)
+    }
+}
+
+/// The length of a lease; 0 is the namespace's setting.
+fn lease_ms(ms: u64) -> Result<(), Refusal> {
+    match ms {
+        0 => Ok(()),
+        ms => within("lease", ms, limits::LEASE_MS_MIN, limits::LEASE_MS_MAX),
+    }
+}
+
+fn changes(count: usize) -> Result<(), Refusal> {
+    counted("task_ids", count, limits::CHANGE_COUNT_MAX)
+}
+
+/// A number between limits; spans are in milliseconds, as the message says when
+/// one is out of its bounds.
+fn within(field: &str, value: u64, least: u64, most: u64) -> Result<(), Refusal> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(Refusal::invalid(
+        field,
+        format!("is {value}; it must be {least} to {most} (spans in milliseconds)"),
+    ))
 }
 
 fn at_most(field: &str, len: usize, max: usize) -> Result<(), Refusal> {

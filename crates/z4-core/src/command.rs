@@ -5,7 +5,8 @@
 //! only clock.
 
 use crate::error::Refusal;
-use crate::task::{LeaseToken, Namespace, Priority, TaskId, WallTime};
+use crate::state::NamespaceConfig;
+use crate::task::{DeathReason, LeaseToken, Namespace, Priority, TaskId, WallTime};
 
 /// One command of the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,8 +20,32 @@ pub enum Command {
     /// Gives leases back without a failure: their holders never had the tasks
     /// in hand (stream ended, consumer drains). The tasks are due again at once.
     ReleaseTasks(LeaseRefs),
-    /// The pulse: ends leases whose deadline is at or before the entry's stamp.
-    ExpireLeases,
+    /// Gives leases back with a failure: the tasks come again later, or are dead
+    /// letters.
+    NackTasks(NackTasks),
+    /// Moves the deadlines of leases.
+    ExtendLeases(ExtendLeases),
+    /// Removes tasks that wait.
+    CancelTasks(TaskRefs),
+    /// Gives tasks that wait another due time.
+    RescheduleTasks(RescheduleTasks),
+    /// Dead letters wait again.
+    RedriveTasks(RedriveTasks),
+    /// Removes dead letters.
+    PurgeTasks(TaskRefs),
+    /// Changes the settings of a namespace, which appears if it is new.
+    SetNamespace(SetNamespace),
+    /// Begins to remove a namespace with all its tasks; pulses go on with it.
+    DeleteNamespace(Namespace),
+    /// The pulse: ends leases whose deadline is at or before the entry's stamp,
+    /// buries tasks that are too old, forgets dead letters, and takes a step of
+    /// each deletion of a namespace.
+    Pulse,
+    /// Changes nothing: a place in the log at which states are compared.
+    Mark {
+        /// Chosen by who asks, to know the answer by.
+        id: u64,
+    },
 }
 
 impl Command {
@@ -56,6 +81,19 @@ pub struct NewTask {
     pub due: Due,
     /// Order among due tasks.
     pub priority: Priority,
+    /// Failures that send it to the dead letters; 0 for the namespace's setting.
+    pub max_attempts: u32,
+    /// How long after its due time it may wait, in milliseconds; 0: for ever.
+    pub ttl_ms: u64,
+}
+
+impl NewTask {
+    /// Bytes of payload and metadata.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let labels = self.metadata.iter().map(|(k, v)| k.len() + v.len());
+        (self.payload.len() + labels.sum::<usize>()) as u64
+    }
 }
 
 /// When to deliver a new task.
@@ -102,6 +140,125 @@ pub struct LeaseRefs {
     pub leases: Vec<(TaskId, LeaseToken)>,
 }
 
+/// Leases that failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NackTasks {
+    /// Whose tasks.
+    pub namespace: Namespace,
+    /// Which, 1 to [`ACK_COUNT_MAX`](crate::limits::ACK_COUNT_MAX).
+    pub nacks: Vec<Nack>,
+}
+
+/// A lease that failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Nack {
+    /// The task.
+    pub id: TaskId,
+    /// Proof of holding it.
+    pub token: LeaseToken,
+    /// When it comes again, in milliseconds from the entry's stamp; `None`: after
+    /// the namespace's backoff.
+    pub delay_ms: Option<u64>,
+    /// What went wrong, at most [`ERROR_LEN_MAX`](crate::limits::ERROR_LEN_MAX)
+    /// bytes.
+    pub error: String,
+    /// No try will ever succeed: it is a dead letter at once.
+    pub permanent: bool,
+}
+
+/// Leases that are to last longer, or shorter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExtendLeases {
+    /// Whose tasks.
+    pub namespace: Namespace,
+    /// Which, 1 to [`ACK_COUNT_MAX`](crate::limits::ACK_COUNT_MAX).
+    pub extends: Vec<Extend>,
+}
+
+/// A lease that is to last so long from now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Extend {
+    /// The task.
+    pub id: TaskId,
+    /// Proof of holding it.
+    pub token: LeaseToken,
+    /// How long from the entry's stamp, in milliseconds; 0 for the namespace's
+    /// setting.
+    pub lease_ms: u64,
+}
+
+/// Tasks named by id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TaskRefs {
+    /// Whose tasks.
+    pub namespace: Namespace,
+    /// Which, 1 to [`CHANGE_COUNT_MAX`](crate::limits::CHANGE_COUNT_MAX).
+    pub ids: Vec<TaskId>,
+}
+
+/// Another due time for tasks that wait.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RescheduleTasks {
+    /// Whose tasks.
+    pub namespace: Namespace,
+    /// Which, 1 to [`CHANGE_COUNT_MAX`](crate::limits::CHANGE_COUNT_MAX).
+    pub ids: Vec<TaskId>,
+    /// When to deliver.
+    pub due: Due,
+}
+
+/// Dead letters that are to be tried again, at once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RedriveTasks {
+    /// Whose tasks.
+    pub namespace: Namespace,
+    /// Which, 1 to [`CHANGE_COUNT_MAX`](crate::limits::CHANGE_COUNT_MAX).
+    pub ids: Vec<TaskId>,
+    /// Failures stay counted: a task that used up its attempts has one more.
+    /// Else they are forgotten.
+    pub keep_attempts: bool,
+}
+
+/// New settings for a namespace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SetNamespace {
+    /// Which.
+    pub namespace: Namespace,
+    /// What changes.
+    pub patch: NamespacePatch,
+}
+
+/// What changes of the settings of a namespace; `None` stays as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NamespacePatch {
+    /// See [`NamespaceConfig`].
+    pub lease_ms: Option<u64>,
+    /// See [`NamespaceConfig`].
+    pub dedupe_ms: Option<u64>,
+    /// See [`NamespaceConfig`].
+    pub max_attempts: Option<u32>,
+    /// See [`NamespaceConfig`].
+    pub backoff_min_ms: Option<u64>,
+    /// See [`NamespaceConfig`].
+    pub backoff_max_ms: Option<u64>,
+    /// See [`NamespaceConfig`].
+    pub pending_max: Option<u64>,
+    /// See [`NamespaceConfig`].
+    pub bytes_max: Option<u64>,
+    /// See [`NamespaceConfig`].
+    pub leased_max: Option<u64>,
+    /// See [`NamespaceConfig`].
+    pub rate_per_s: Option<u32>,
+    /// See [`NamespaceConfig`].
+    pub rate_burst: Option<u32>,
+    /// See [`NamespaceConfig`].
+    pub dead_keep_ms: Option<u64>,
+    /// See [`NamespaceConfig`].
+    pub dead_keep_count: Option<u64>,
+    /// Stops deliveries, or lets them go on.
+    pub paused: Option<bool>,
+}
+
 /// What a command did. Every replica computes the same one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
@@ -116,13 +273,44 @@ pub enum Outcome {
         /// ended: ask again.
         more: bool,
     },
-    /// For each lease of the command, in order: whether it was live, with this
-    /// token, and so was ended. `false` changed nothing.
-    Ended(Vec<bool>),
-    /// So many leases expired.
-    Expired {
+    /// Of an ack, nack or release.
+    Ended {
+        /// Machine time of the entry, in nanoseconds.
+        stamp_ns: u64,
+        /// For each lease of the command, in order: what became of the task, or
+        /// why the lease was not there to be ended, and nothing changed.
+        results: Vec<Result<Ended, LeaseLost>>,
+    },
+    /// Of an extend.
+    Extended {
+        /// Machine time of the entry, in nanoseconds.
+        stamp_ns: u64,
+        /// For each lease of the command, in order: its new deadline, in machine
+        /// nanoseconds, or why there is none, and nothing changed.
+        results: Vec<Result<u64, LeaseLost>>,
+    },
+    /// Of a cancel, reschedule, redrive or purge: for each task of the command,
+    /// in order, that it was done, or why not.
+    Changed(Vec<Result<(), Unchanged>>),
+    /// The namespace has these settings.
+    NamespaceSet {
+        /// All of them.
+        config: NamespaceConfig,
+        /// Since when deliveries are stopped, in machine nanoseconds.
+        paused_at_ns: Option<u64>,
+    },
+    /// The namespace takes nothing any more, and is being removed.
+    NamespaceDeleting,
+    /// So many leases, old tasks, dead letters and tasks of namespaces in
+    /// deletion were dealt with.
+    Pulsed {
         /// How many.
         count: u32,
+    },
+    /// The mark was applied.
+    Marked {
+        /// As the command had it.
+        id: u64,
     },
     /// Definitely not done, and why.
     Refused(Refusal),
@@ -152,6 +340,69 @@ pub struct Grant {
     /// for every delivery of it, so lateness counts from what was asked, leases
     /// that came to nothing included.
     pub due_at_ns: u64,
-    /// Which delivery of the task this is, from 1.
+    /// Which try this is, from 1: one more than the task's failures.
     pub attempt: u32,
+    /// Which delivery of the task this is, from 1; releases count here.
+    pub deliveries: u32,
+    /// The task's bytes of payload and metadata.
+    pub bytes: u64,
+}
+
+/// What became of a task whose lease was ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Ended {
+    /// Acknowledged, and gone.
+    Done,
+    /// Given back: due again at this machine time, in nanoseconds.
+    Waiting {
+        /// When.
+        due_at_ns: u64,
+    },
+    /// A dead letter, for this reason.
+    Dead(DeathReason),
+}
+
+/// Why a lease was not there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum LeaseLost {
+    /// It had expired, and nobody holds the task.
+    Expired = 1,
+    /// Another lease of the task is live.
+    Taken = 2,
+    /// There is no such task: it never was, or is done, cancelled or purged.
+    Gone = 3,
+    /// The task is a dead letter.
+    Dead = 4,
+}
+
+impl LeaseLost {
+    /// All reasons.
+    pub const ALL: [Self; 4] = [Self::Expired, Self::Taken, Self::Gone, Self::Dead];
+
+    /// The reason of a number, as sent.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| *reason as u8 == number)
+    }
+}
+
+/// Why a task was not changed.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Unchanged {
+    /// There is no such task: it never was, or is done, cancelled or purged.
+    Gone,
+    /// A consumer holds it.
+    Leased {
+        /// Who.
+        consumer: String,
+        /// Until when, in machine nanoseconds.
+        deadline_ns: u64,
+    },
+    /// It is a dead letter.
+    Dead,
+    /// It waits, and is no dead letter.
+    Waiting,
+    /// The namespace's limit on pending tasks is reached.
+    Full,
 }

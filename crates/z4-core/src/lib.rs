@@ -14,6 +14,7 @@
 //! | [`state`] | rows, the [`View`] and [`State`] traits, [`MemState`] |
 //! | [`machine`] | apply: one command family per file |
 //! | [`dispatch`] | who gets due tasks and when to wake, as pure decisions |
+//! | [`inspect`] | what people ask of tasks and namespaces |
 //! | [`invariants`] | what must hold at every index, as code |
 //! | [`limits`] | every limit of a request, in one place |
 //! | [`error`] | refusals, with stable codes |
@@ -22,11 +23,14 @@ mod check;
 pub mod command;
 pub mod dispatch;
 pub mod error;
+pub mod inspect;
 pub mod invariants;
 pub mod limits;
 pub mod machine;
 pub mod state;
 pub mod task;
+#[doc(hidden)]
+pub mod walk;
 
 pub use command::{Command, Outcome};
 pub use error::{Code, Refusal};

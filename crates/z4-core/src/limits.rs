@@ -26,10 +26,37 @@ pub const CREATE_COUNT_MAX: usize = 10_000;
 pub const LEASE_COUNT_MAX: usize = 1_024;
 /// Most consumers that one lease command names.
 pub const LEASE_TAKERS_MAX: usize = 256;
-/// Most tasks of one ack or release command.
+/// Most tasks of one ack, nack, extend or release command.
 pub const ACK_COUNT_MAX: usize = 4_096;
-/// Most leases that one pulse ends; the machine asks for the next at once.
-pub const EXPIRE_COUNT_MAX: usize = 1_024;
+/// Most tasks of one cancel, reschedule, redrive or purge command.
+pub const CHANGE_COUNT_MAX: usize = 1_024;
+/// Most leases and timers that one pulse ends, and most tasks of a namespace in
+/// deletion that it removes; the machine asks for the next pulse at once.
+pub const PULSE_COUNT_MAX: usize = 1_024;
+/// Most dead letters that one burial removes because of `dead_keep_count`.
+pub const DEAD_TRIM_MAX: usize = 16;
+/// Longest error that a nack leaves with a task, in bytes; longer ones are cut.
+pub const ERROR_LEN_MAX: usize = 1_024;
+/// Highest `max_attempts` of a task.
+pub const ATTEMPTS_MAX: u32 = 1_000_000;
+/// Longest time that a task may wait beyond its due time, in milliseconds (100
+/// years).
+pub const TTL_MS_MAX: u64 = 100 * 366 * 24 * 3_600_000;
+/// Shortest lease, in milliseconds.
+pub const LEASE_MS_MIN: u64 = 10;
+/// Longest lease, in milliseconds (a day); longer work extends its lease.
+pub const LEASE_MS_MAX: u64 = 24 * 3_600_000;
+/// Longest delay of a nack or backoff, in milliseconds (100 years).
+pub const DELAY_MS_MAX: u64 = TTL_MS_MAX;
+/// Longest dedupe window, in milliseconds (30 days).
+pub const DEDUPE_MS_MAX: u64 = 30 * 24 * 3_600_000;
+/// Longest time that dead letters are kept when a limit is set, in milliseconds
+/// (100 years).
+pub const DEAD_KEEP_MS_MAX: u64 = TTL_MS_MAX;
+/// Highest rate of deliveries that can be set, per second.
+pub const RATE_PER_S_MAX: u32 = 1_000_000;
+/// Largest burst of deliveries that can be set.
+pub const RATE_BURST_MAX: u32 = 1_000_000;
 /// Most outdated request ids that one entry forgets on the way.
 pub const FORGET_COUNT_MAX: usize = 64;
 /// How long a lease lasts unless the namespace says otherwise, in milliseconds.
@@ -37,6 +64,14 @@ pub const LEASE_MS_DEFAULT: u64 = 30_000;
 /// How long a request id is remembered unless the namespace says otherwise, in
 /// milliseconds.
 pub const DEDUPE_MS_DEFAULT: u64 = 600_000;
+/// First backoff after a failure unless the namespace says otherwise, in
+/// milliseconds.
+pub const BACKOFF_MIN_MS_DEFAULT: u64 = 1_000;
+/// Longest backoff after a failure unless the namespace says otherwise, in
+/// milliseconds.
+pub const BACKOFF_MAX_MS_DEFAULT: u64 = 600_000;
+/// How far apart the marks of a namespace's rates stand, in milliseconds.
+pub const RATE_MARK_MS: u64 = 10_000;
 /// Most namespaces of a cluster. Each holds its counters and cursors in memory
 /// (about 600 bytes).
 pub const NAMESPACE_COUNT_MAX: usize = 100_000;

@@ -235,6 +235,11 @@ pub struct TaskBody {
     pub created_at_ns: u64,
     /// Delivery order among due tasks.
     pub priority: Priority,
+    /// Failures that send it to the dead letters; 0 for the namespace's setting.
+    pub max_attempts: u32,
+    /// How long after its due time it may wait, in milliseconds; then it is a
+    /// dead letter. 0: for ever.
+    pub ttl_ms: u64,
 }
 
 impl TaskBody {
@@ -255,27 +260,58 @@ pub struct LeaseToken(pub u64);
 /// row: it waits at its body's due time with zero attempts.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct TaskStatus {
-    /// Waiting or leased.
+    /// Waiting, leased or dead.
     pub phase: Phase,
     /// How often it was leased.
     pub deliveries: u32,
-    /// How many of those ended in an expiry (or, later, a nack).
+    /// How many of those failed: ended in a nack or an expiry. Releases do not
+    /// count.
     pub failures: u32,
-    /// When the task was first due, in machine nanoseconds; the body's
-    /// `due_at_ns`. Copied here with the next two, so that to lease the task and
-    /// to end its lease takes no read of a body that may be large.
+    /// When the task was first due, in machine nanoseconds: the body's
+    /// `due_at_ns`, or the time it was moved to since. The time to live counts
+    /// from here.
     pub first_due_at_ns: u64,
-    /// The body's priority.
+    /// The body's priority. Copied here with the next three, so that to lease
+    /// the task and to end its lease takes no read of a body that may be large.
     pub priority: Priority,
     /// The body's bytes of payload and metadata.
     pub bytes: u64,
+    /// The body's `max_attempts`.
+    pub max_attempts: u32,
+    /// The body's `ttl_ms`.
+    pub ttl_ms: u64,
+    /// What the last nack said, or that a lease expired; empty: no failure yet.
+    pub last_error: String,
 }
 
-/// The two places of a live task.
+impl TaskStatus {
+    /// Which try a consumer is at, or will be: one more than the failures.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.failures.saturating_add(1)
+    }
+
+    /// When the task is too old to be delivered, in machine nanoseconds; `None`:
+    /// never.
+    #[must_use]
+    pub fn expires_at_ns(&self) -> Option<u64> {
+        expires_at_ns(self.first_due_at_ns, self.ttl_ms)
+    }
+}
+
+/// When a task that is due at `due_at_ns` is too old, in machine nanoseconds;
+/// `None`, that is with a `ttl_ms` of 0, never.
+#[must_use]
+pub fn expires_at_ns(due_at_ns: u64, ttl_ms: u64) -> Option<u64> {
+    (ttl_ms > 0).then(|| due_at_ns.saturating_add(ttl_ms.saturating_mul(1_000_000)))
+}
+
+/// Where a task can be.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Phase {
-    /// In the due index at this time: for a task that came back, the time of
-    /// its new place, which is not below the one when it was first due.
+    /// In the due index at this time. A task that comes back at once takes a new
+    /// place, which is not below the one when it was first due; one that comes
+    /// back later, its time.
     Waiting {
         /// Machine time in nanoseconds.
         due_at_ns: u64,
@@ -289,6 +325,38 @@ pub enum Phase {
         /// Machine time at which the lease ends.
         deadline_ns: u64,
     },
+    /// A dead letter; in the index of the dead at this time.
+    Dead {
+        /// Machine time of the burial, in nanoseconds.
+        at_ns: u64,
+        /// Why.
+        reason: DeathReason,
+        /// When it is forgotten, in machine nanoseconds; 0: when somebody does.
+        forget_at_ns: u64,
+    },
+}
+
+/// Why a task is a dead letter.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum DeathReason {
+    /// It failed as often as it may.
+    Attempts = 1,
+    /// It waited longer than its time to live.
+    Ttl = 2,
+    /// A consumer said that no try will ever succeed.
+    Permanent = 3,
+}
+
+impl DeathReason {
+    /// All reasons.
+    pub const ALL: [Self; 3] = [Self::Attempts, Self::Ttl, Self::Permanent];
+
+    /// The reason of a number, as stored and sent.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| *reason as u8 == number)
+    }
 }
 
 #[cfg(test)]

@@ -2,18 +2,27 @@
 //! the fingerprint of a state is what it was.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use z4_core::command::{CreateTasks, Due, LeaseTasks, NewTask, Taker};
-use z4_core::invariants::{check, state_hash};
+use z4_core::command::{
+    CreateTasks, Due, LeaseTasks, NamespacePatch, NewTask, SetNamespace, Taker,
+};
+use z4_core::invariants::{self, state_hash, VIOLATIONS_MAX};
 use z4_core::state::{Row, RowKey};
-use z4_core::task::Priority;
-use z4_core::{Command, Machine, MemState, Namespace, State, View};
+use z4_core::task::{LeaseToken, Phase, Priority, TaskStatus};
+use z4_core::{Command, Machine, MemState, Namespace, State, TaskId, View};
 
-/// A store with a fresh, a leased and a returned task, and a request id.
+fn check(state: &MemState) -> Result<(), Vec<String>> {
+    invariants::check(state).unwrap().verdict()
+}
+
+/// A store with a fresh, a leased and a returned task, a dead letter, a time to
+/// live, and a request id.
 fn store() -> MemState {
     let mut machine = Machine::open(MemState::new()).unwrap();
     let namespace = Namespace::new("a").unwrap();
-    let create = |request_id: &str, due| {
+    let create = |request_id: &str, due, max_attempts| {
         let task = NewTask {
+            max_attempts,
+            ttl_ms: 3_600_000,
             metadata: vec![("k".into(), "v".into())],
             payload: vec![1, 2, 3],
             due,
@@ -36,14 +45,21 @@ fn store() -> MemState {
             lease_ms,
         })
     };
+    let keep = Command::SetNamespace(SetNamespace {
+        namespace: namespace.clone(),
+        patch: NamespacePatch {
+            dead_keep_ms: Some(60_000),
+            ..NamespacePatch::default()
+        },
+    });
     let second_ns = 1_000_000_000;
     let entries = [
-        vec![create("", Due::Now), lease(1)],
-        vec![Command::ExpireLeases],
-        vec![create("r", Due::Now), lease(60_000)],
-        vec![create("", Due::AfterSeconds(60))],
-        vec![create("", Due::Now), lease(1)],
-        vec![Command::ExpireLeases],
+        vec![create("", Due::Now, 0), lease(10)],
+        vec![Command::Pulse, keep],
+        vec![create("r", Due::Now, 0), lease(60_000)],
+        vec![create("", Due::AfterSeconds(60), 0)],
+        vec![create("", Due::Now, 1), lease(10), lease(10)],
+        vec![Command::Pulse],
     ];
     for (n, commands) in (1..).zip(entries) {
         machine
@@ -78,7 +94,8 @@ fn a_lost_row_is_found_out() {
                 .to_owned()
         })
         .collect();
-    assert_eq!(kinds.len(), 8, "a row of every kind: {kinds:?}");
+    assert_eq!(kinds.len(), 10, "a row of every kind: {kinds:?}");
+    assert_eq!(invariants::check(&whole).unwrap().rows, rows.len() as u64);
     for (key, _) in rows {
         let mut broken = whole.clone();
         broken.delete(&key);
@@ -96,6 +113,8 @@ fn a_row_at_another_place_is_found_out() {
             RowKey::Due { due_at_ns, .. } => *due_at_ns += 1,
             RowKey::Lease { deadline_ns, .. } => *deadline_ns += 1,
             RowKey::RequestExpiry { expires_at_ns, .. } => *expires_at_ns += 1,
+            RowKey::Dead { at_ns, .. } | RowKey::Timer { at_ns, .. } => *at_ns += 1,
+            RowKey::Request { request_id, .. } => request_id.push('x'),
             RowKey::Body(namespace, _) | RowKey::Status(namespace, _) => namespace.0 += 1,
             _ => continue,
         }
@@ -116,7 +135,7 @@ fn wrong_counts_and_cursors_are_found_out() {
     let Some(Row::Namespace(row)) = whole.get(&key).unwrap() else {
         panic!("no namespace");
     };
-    let mut wrong = vec![row.clone(); 7];
+    let mut wrong = vec![row.clone(); 16];
     wrong[0].counts.created += 1;
     wrong[1].counts.pending += 1;
     wrong[2].counts.leased += 1;
@@ -124,10 +143,36 @@ fn wrong_counts_and_cursors_are_found_out() {
     wrong[4].queues[4].count += 1;
     wrong[5].queues[4].cursor.0 = u64::MAX;
     wrong[6].queues[4].consumed_ns = u64::MAX;
+    wrong[7].counts.dead += 1;
+    wrong[8].counts.done += 1;
+    wrong[9].counts.cancelled += 1;
+    wrong[10].counts.purged += 1;
+    wrong[11].counts.failures = wrong[11].counts.deliveries + 1;
+    wrong[12].dead_from.0 = u64::MAX;
+    wrong[13].deleting = Some(TaskId::from_bytes([0xff; 16]));
+    wrong[14].id.0 += 1;
+    wrong[15].queues[3].count += 1;
     for row in wrong {
         let mut broken = whole.clone();
         broken.put(key.clone(), Row::Namespace(row.clone()));
         assert!(check(&broken).is_err(), "{row:?}");
+    }
+    let mut twin = whole.clone();
+    let other = RowKey::Namespace(Namespace::new("b").unwrap());
+    twin.put(other, Row::Namespace(row));
+    assert!(check(&twin).is_err(), "two namespaces of one number");
+    let Some(Row::Meta(meta)) = whole.get(&RowKey::Meta).unwrap() else {
+        panic!("no meta row");
+    };
+    let mut wrong = vec![meta; 4];
+    wrong[0].forget_from_ns = u64::MAX;
+    wrong[1].timer_from_ns = u64::MAX;
+    wrong[2].namespace_next = 0;
+    wrong[3].stamp_ns = 0;
+    for meta in wrong {
+        let mut broken = whole.clone();
+        broken.put(RowKey::Meta, Row::Meta(meta.clone()));
+        assert!(check(&broken).is_err(), "{meta:?}");
     }
 }
 
@@ -137,23 +182,35 @@ fn a_copy_that_differs_from_the_body_is_found_out() {
     let mut seen = 0;
     for (key, row) in rows(&whole) {
         let wrong = match row {
-            Row::Due { touched, bytes } => vec![
-                Row::Due {
-                    touched,
-                    bytes: bytes + 1,
+            Row::Due {
+                touched,
+                bytes,
+                max_attempts,
+                ttl_ms,
+            } => [
+                (1, 0, 0, false),
+                (0, 1, 0, false),
+                (0, 0, 1, false),
+                (0, 0, 0, true),
+            ]
+            .map(|(more_bytes, more_attempts, more_ms, other)| Row::Due {
+                touched: touched != other,
+                bytes: bytes + more_bytes,
+                max_attempts: max_attempts + more_attempts,
+                ttl_ms: ttl_ms + more_ms,
+            })
+            .into(),
+            Row::Lease { consumer, token } => vec![
+                Row::Lease {
+                    consumer: "d".into(),
+                    token,
                 },
-                Row::Due {
-                    touched: !touched,
-                    bytes,
+                Row::Lease {
+                    consumer,
+                    token: LeaseToken(token.0 + 1),
                 },
             ],
-            Row::Status(status) => {
-                let mut wrong = vec![status; 3];
-                wrong[0].bytes += 1;
-                wrong[1].first_due_at_ns -= 1;
-                wrong[2].priority = Priority::new(9).unwrap();
-                wrong.into_iter().map(Row::Status).collect()
-            }
+            Row::Status(status) => wrong_statuses(&status),
             _ => continue,
         };
         for row in wrong {
@@ -164,7 +221,43 @@ fn a_copy_that_differs_from_the_body_is_found_out() {
             seen += 1;
         }
     }
-    assert!(seen >= 10, "only {seen}");
+    assert!(seen >= 30, "only {seen}");
+}
+
+/// Every field but those that nothing else tells of.
+fn wrong_statuses(status: &TaskStatus) -> Vec<Row> {
+    let mut wrong = vec![status.clone(); 8];
+    wrong[0].bytes += 1;
+    wrong[1].first_due_at_ns = 1;
+    wrong[2].priority = Priority::new(9).unwrap();
+    wrong[3].max_attempts += 1;
+    wrong[4].ttl_ms += 1;
+    wrong[5].failures = status.deliveries + 1;
+    wrong[6].first_due_at_ns += 1;
+    match &mut wrong[7].phase {
+        Phase::Waiting { due_at_ns } => *due_at_ns += 1,
+        Phase::Leased { deadline_ns, .. } => *deadline_ns += 1,
+        Phase::Dead { forget_at_ns, .. } => *forget_at_ns += 1,
+    }
+    if matches!(status.phase, Phase::Dead { .. }) {
+        // Nothing counts the age of a dead letter any more.
+        wrong.remove(6);
+    }
+    wrong.into_iter().map(Row::Status).collect()
+}
+
+#[test]
+fn a_report_is_bounded() {
+    let mut state = store();
+    for n in 0..10 * VIOLATIONS_MAX as u64 {
+        let id = TaskId::new(n, n, 0);
+        state.put(RowKey::dead(z4_core::NamespaceId(9), n, id), Row::Dead);
+    }
+    let report = invariants::check(&state).unwrap();
+    assert_eq!(report.violations.len(), VIOLATIONS_MAX);
+    assert_eq!(report.violations_more, 9 * VIOLATIONS_MAX as u64);
+    let broken = report.verdict().unwrap_err();
+    assert!(broken.last().unwrap().contains("900 more"));
 }
 
 /// Replicas of different versions compare fingerprints: this one was taken once
@@ -172,5 +265,5 @@ fn a_copy_that_differs_from_the_body_is_found_out() {
 #[test]
 fn a_fingerprint_is_the_same_in_every_version() {
     let hash = state_hash(&store()).unwrap();
-    assert_eq!(format!("{hash:032x}"), "970608ec588f95211afbe9d3be933fe8");
+    assert_eq!(format!("{hash:032x}"), "279bdf89a2e678fc1b342e7482da60b3");
 }

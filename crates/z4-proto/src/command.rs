@@ -4,6 +4,10 @@ use protobuf::RepeatedField;
 use z4_core::command::{Command, CreateTasks, Due, LeaseRefs, LeaseTasks, NewTask, Taker};
 use z4_core::task::{LeaseToken, Priority};
 
+mod leases;
+mod settings;
+mod tasks;
+
 use crate::error::DecodeError;
 use crate::generated::log;
 use crate::parts;
@@ -18,7 +22,22 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         Command::LeaseTasks(lease) => Kind::lease_tasks(to_lease(lease)),
         Command::AckTasks(refs) => Kind::ack_tasks(to_refs(refs)),
         Command::ReleaseTasks(refs) => Kind::release_tasks(to_refs(refs)),
-        Command::ExpireLeases => Kind::expire_leases(log::ExpireLeases::default()),
+        Command::NackTasks(nacks) => Kind::nack_tasks(leases::to_nacks(nacks)),
+        Command::ExtendLeases(extends) => Kind::extend_leases(leases::to_extends(extends)),
+        Command::CancelTasks(refs) => Kind::cancel_tasks(tasks::to_refs(refs)),
+        Command::RescheduleTasks(change) => Kind::reschedule_tasks(tasks::to_reschedule(change)),
+        Command::RedriveTasks(redrive) => Kind::redrive_tasks(tasks::to_redrive(redrive)),
+        Command::PurgeTasks(refs) => Kind::purge_tasks(tasks::to_refs(refs)),
+        Command::SetNamespace(set) => Kind::set_namespace(settings::to_set(set)),
+        Command::DeleteNamespace(namespace) => Kind::delete_namespace(log::DeleteNamespace {
+            namespace: namespace.as_str().to_owned(),
+            ..Default::default()
+        }),
+        Command::Pulse => Kind::pulse(log::Pulse::default()),
+        Command::Mark { id } => Kind::mark(log::Mark {
+            id: *id,
+            ..Default::default()
+        }),
     };
     parts::write(&log::Command {
         kind: Some(kind),
@@ -40,9 +59,26 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, DecodeError> {
         Some(Kind::lease_tasks(lease)) => Command::LeaseTasks(lease_tasks(lease)?),
         Some(Kind::ack_tasks(refs)) => Command::AckTasks(lease_refs(refs)?),
         Some(Kind::release_tasks(refs)) => Command::ReleaseTasks(lease_refs(refs)?),
-        Some(Kind::expire_leases(pulse)) => {
-            parts::known("ExpireLeases", &pulse.unknown_fields)?;
-            Command::ExpireLeases
+        Some(Kind::pulse(pulse)) => {
+            parts::known("Pulse", &pulse.unknown_fields)?;
+            Command::Pulse
+        }
+        Some(Kind::nack_tasks(nacks)) => Command::NackTasks(leases::nacks(nacks)?),
+        Some(Kind::extend_leases(extends)) => Command::ExtendLeases(leases::extends(extends)?),
+        Some(Kind::cancel_tasks(refs)) => Command::CancelTasks(tasks::refs(&refs)?),
+        Some(Kind::reschedule_tasks(change)) => {
+            Command::RescheduleTasks(tasks::reschedule(&change)?)
+        }
+        Some(Kind::redrive_tasks(redrive)) => Command::RedriveTasks(tasks::redrive(&redrive)?),
+        Some(Kind::purge_tasks(refs)) => Command::PurgeTasks(tasks::refs(&refs)?),
+        Some(Kind::set_namespace(set)) => Command::SetNamespace(settings::set(&set)?),
+        Some(Kind::delete_namespace(delete)) => {
+            parts::known("DeleteNamespace", &delete.unknown_fields)?;
+            Command::DeleteNamespace(parts::namespace(&delete.namespace)?)
+        }
+        Some(Kind::mark(mark)) => {
+            parts::known("Mark", &mark.unknown_fields)?;
+            Command::Mark { id: mark.id }
         }
         None => return Err(DecodeError::Kind { what: WHAT }),
     })
@@ -77,6 +113,8 @@ fn to_new_task(task: &NewTask) -> log::NewTask {
         metadata: parts::to_labels(&task.metadata),
         payload: task.payload.clone(),
         priority_plus_1: u32::from(task.priority.get()) + 1,
+        max_attempts: task.max_attempts,
+        ttl_ms: task.ttl_ms,
         due,
         ..Default::default()
     }
@@ -98,6 +136,8 @@ fn new_task(task: log::NewTask) -> Result<NewTask, DecodeError> {
         payload: task.payload,
         due,
         priority,
+        max_attempts: task.max_attempts,
+        ttl_ms: task.ttl_ms,
     })
 }
 

@@ -6,6 +6,8 @@ use z4_core::command::{CreatedTask, Grant, Outcome};
 use z4_core::task::LeaseToken;
 use z4_core::{Code, Refusal};
 
+mod ends;
+
 use crate::error::DecodeError;
 use crate::generated::log;
 use crate::parts;
@@ -25,11 +27,37 @@ pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
             more: *more,
             ..Default::default()
         }),
-        Outcome::Ended(ended) => Kind::ended(log::Ended {
-            ended: ended.clone(),
+        Outcome::Ended { stamp_ns, results } => Kind::ended(log::Ended {
+            stamp_ns: *stamp_ns,
+            results: results.iter().map(ends::to_ended).collect(),
             ..Default::default()
         }),
-        Outcome::Expired { count } => Kind::expired(log::Expired {
+        Outcome::Extended { stamp_ns, results } => Kind::extended(log::Extended {
+            stamp_ns: *stamp_ns,
+            results: results.iter().map(ends::to_extended).collect(),
+            ..Default::default()
+        }),
+        Outcome::Changed(results) => Kind::changed(log::Changed {
+            results: results.iter().map(ends::to_changed).collect(),
+            ..Default::default()
+        }),
+        Outcome::NamespaceSet {
+            config,
+            paused_at_ns,
+        } => {
+            let mut set = log::NamespaceSet {
+                paused_at_ns: paused_at_ns.unwrap_or(0),
+                ..Default::default()
+            };
+            set.set_config(parts::to_config(config));
+            Kind::namespace_set(set)
+        }
+        Outcome::NamespaceDeleting => Kind::namespace_deleting(log::NamespaceDeleting::default()),
+        Outcome::Marked { id } => Kind::marked(log::Marked {
+            id: *id,
+            ..Default::default()
+        }),
+        Outcome::Pulsed { count } => Kind::pulsed(log::Pulsed {
             count: *count,
             ..Default::default()
         }),
@@ -64,8 +92,31 @@ pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, DecodeError> {
                 more: leased.more,
             }
         }
-        Some(Kind::ended(ended)) => Outcome::Ended(ended.ended),
-        Some(Kind::expired(expired)) => Outcome::Expired {
+        Some(Kind::ended(ended)) => {
+            let results = ended.results.iter().map(ends::ended);
+            Outcome::Ended {
+                stamp_ns: ended.stamp_ns,
+                results: results.collect::<Result<_, _>>()?,
+            }
+        }
+        Some(Kind::extended(extended)) => {
+            let results = extended.results.iter().map(ends::extended);
+            Outcome::Extended {
+                stamp_ns: extended.stamp_ns,
+                results: results.collect::<Result<_, _>>()?,
+            }
+        }
+        Some(Kind::changed(changed)) => {
+            let results = changed.results.into_iter().map(ends::changed);
+            Outcome::Changed(results.collect::<Result<_, _>>()?)
+        }
+        Some(Kind::namespace_set(set)) => Outcome::NamespaceSet {
+            config: parts::config(set.get_config())?,
+            paused_at_ns: (set.paused_at_ns > 0).then_some(set.paused_at_ns),
+        },
+        Some(Kind::namespace_deleting(_)) => Outcome::NamespaceDeleting,
+        Some(Kind::marked(marked)) => Outcome::Marked { id: marked.id },
+        Some(Kind::pulsed(expired)) => Outcome::Pulsed {
             count: expired.count,
         },
         Some(Kind::refused(refused)) => Outcome::Refused(refusal(refused)?),
@@ -97,6 +148,8 @@ fn to_grant(grant: &Grant) -> log::Grant {
         deadline_ns: grant.deadline_ns,
         due_at_ns: grant.due_at_ns,
         attempt: grant.attempt,
+        deliveries: grant.deliveries,
+        bytes: grant.bytes,
         ..Default::default()
     }
 }
@@ -109,6 +162,8 @@ fn grant(grant: log::Grant) -> Result<Grant, DecodeError> {
         deadline_ns: grant.deadline_ns,
         due_at_ns: grant.due_at_ns,
         attempt: grant.attempt,
+        deliveries: grant.deliveries,
+        bytes: grant.bytes,
     })
 }
 

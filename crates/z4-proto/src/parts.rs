@@ -1,7 +1,8 @@
 //! The parts that several messages share.
 
 use protobuf::{Message, RepeatedField, UnknownFields};
-use z4_core::task::{Priority, WallTime};
+use z4_core::state::NamespaceConfig;
+use z4_core::task::{DeathReason, Priority, WallTime};
 use z4_core::{Namespace, TaskId};
 
 use crate::error::DecodeError;
@@ -89,4 +90,46 @@ pub(crate) fn labels(
         Ok((label.key, label.value))
     };
     labels.into_iter().map(label).collect()
+}
+
+pub(crate) fn to_config(config: &NamespaceConfig) -> log::NamespaceConfig {
+    log::NamespaceConfig {
+        lease_ms: config.lease_ms,
+        dedupe_ms: config.dedupe_ms,
+        max_attempts: config.max_attempts,
+        backoff_min_ms: config.backoff_min_ms,
+        backoff_max_ms: config.backoff_max_ms,
+        pending_max: config.pending_max,
+        bytes_max: config.bytes_max,
+        leased_max: config.leased_max,
+        rate_per_s: config.rate_per_s,
+        rate_burst: config.rate_burst,
+        dead_keep_ms: config.dead_keep_ms,
+        dead_keep_count: config.dead_keep_count,
+        ..Default::default()
+    }
+}
+
+pub(crate) fn config(config: &log::NamespaceConfig) -> Result<NamespaceConfig, DecodeError> {
+    known("NamespaceConfig", &config.unknown_fields)?;
+    Ok(NamespaceConfig {
+        lease_ms: config.lease_ms,
+        dedupe_ms: config.dedupe_ms,
+        max_attempts: config.max_attempts,
+        backoff_min_ms: config.backoff_min_ms,
+        backoff_max_ms: config.backoff_max_ms,
+        pending_max: config.pending_max,
+        bytes_max: config.bytes_max,
+        leased_max: config.leased_max,
+        rate_per_s: config.rate_per_s,
+        rate_burst: config.rate_burst,
+        dead_keep_ms: config.dead_keep_ms,
+        dead_keep_count: config.dead_keep_count,
+    })
+}
+
+pub(crate) fn death(what: &'static str, number: u32) -> Result<DeathReason, DecodeError> {
+    let reason = u8::try_from(number).ok().and_then(DeathReason::from_number);
+    let value = u64::from(number);
+    reason.ok_or(DecodeError::Range { what, value })
 }

@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use z4_core::command::{
-    Command, CreateTasks, CreatedTask, Due, Grant, LeaseRefs, LeaseTasks, NewTask, Outcome, Taker,
+    Command, CreateTasks, CreatedTask, Due, Ended, Extend, ExtendLeases, Grant, LeaseLost,
+    LeaseRefs, LeaseTasks, Nack, NackTasks, NamespacePatch, NewTask, Outcome, RedriveTasks,
+    RescheduleTasks, SetNamespace, Taker, TaskRefs, Unchanged,
 };
 use z4_core::state::{
-    MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RequestRow, Row, RowKey,
+    MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RateMark, RateWindow,
+    RequestRow, Row, RowKey,
 };
-use z4_core::task::{LeaseToken, Phase, Priority, TaskBody, TaskStatus, WallTime};
+use z4_core::task::{DeathReason, LeaseToken, Phase, Priority, TaskBody, TaskStatus, WallTime};
 use z4_core::{Code, Namespace, NamespaceId, Refusal, TaskId};
 
 use crate::{
@@ -32,10 +35,21 @@ fn commands() -> Vec<Command> {
         payload: vec![0, 255],
         due,
         priority: Priority::new(priority).unwrap(),
+        max_attempts: 0,
+        ttl_ms: 0,
+    };
+    let limited = NewTask {
+        max_attempts: 300,
+        ttl_ms: 301,
+        ..NewTask::default()
     };
     let refs = LeaseRefs {
         namespace: space(),
         leases: vec![(id(), LeaseToken(300)), (TaskId::default(), LeaseToken(0))],
+    };
+    let ids = TaskRefs {
+        namespace: space(),
+        ids: vec![id(), TaskId::default()],
     };
     let at = Due::At(WallTime {
         seconds: -1,
@@ -61,8 +75,107 @@ fn commands() -> Vec<Command> {
         }),
         Command::AckTasks(refs.clone()),
         Command::ReleaseTasks(refs),
-        Command::ExpireLeases,
+        Command::Pulse,
+        Command::CreateTasks(CreateTasks {
+            namespace: space(),
+            request_id: String::new(),
+            tasks: vec![limited],
+        }),
+        Command::NackTasks(NackTasks {
+            namespace: space(),
+            nacks: vec![
+                nack(None, false),
+                nack(Some(0), true),
+                nack(Some(300), false),
+            ],
+        }),
+        Command::ExtendLeases(ExtendLeases {
+            namespace: space(),
+            extends: vec![Extend {
+                id: id(),
+                token: LeaseToken(300),
+                lease_ms: 301,
+            }],
+        }),
+        Command::CancelTasks(ids.clone()),
+        Command::RescheduleTasks(RescheduleTasks {
+            namespace: space(),
+            ids: vec![id()],
+            due: at,
+        }),
+        Command::RescheduleTasks(RescheduleTasks {
+            namespace: space(),
+            ids: vec![id()],
+            due: Due::AfterSeconds(300),
+        }),
+        Command::RescheduleTasks(RescheduleTasks {
+            namespace: space(),
+            ids: vec![id()],
+            due: Due::Now,
+        }),
+        Command::RedriveTasks(RedriveTasks {
+            namespace: space(),
+            ids: vec![id()],
+            keep_attempts: true,
+        }),
+        Command::PurgeTasks(ids),
+        Command::SetNamespace(SetNamespace {
+            namespace: space(),
+            patch: patch(),
+        }),
+        Command::SetNamespace(SetNamespace {
+            namespace: space(),
+            patch: NamespacePatch::default(),
+        }),
+        Command::DeleteNamespace(space()),
+        Command::Mark { id: u64::MAX },
     ]
+}
+
+fn nack(delay_ms: Option<u64>, permanent: bool) -> Nack {
+    Nack {
+        id: id(),
+        token: LeaseToken(300),
+        delay_ms,
+        error: "e".into(),
+        permanent,
+    }
+}
+
+/// Every setting, each with a value of its own.
+fn patch() -> NamespacePatch {
+    NamespacePatch {
+        lease_ms: Some(1),
+        dedupe_ms: Some(2),
+        max_attempts: Some(3),
+        backoff_min_ms: Some(4),
+        backoff_max_ms: Some(5),
+        pending_max: Some(6),
+        bytes_max: Some(u64::MAX),
+        leased_max: Some(8),
+        rate_per_s: Some(9),
+        rate_burst: Some(u32::MAX),
+        dead_keep_ms: Some(0),
+        dead_keep_count: Some(12),
+        paused: Some(false),
+    }
+}
+
+fn config() -> NamespaceConfig {
+    NamespaceConfig {
+        lease_ms: 1,
+        dedupe_ms: 2,
+        max_attempts: 3,
+        backoff_min_ms: 4,
+        backoff_max_ms: 5,
+        pending_max: 6,
+        bytes_max: 7,
+        leased_max: 8,
+        rate_per_s: 9,
+        rate_burst: 10,
+        dead_keep_ms: 11,
+        dead_keep_count: 12,
+    }
 }
 
 fn outcomes() -> Vec<Outcome> {
@@ -80,15 +193,61 @@ fn outcomes() -> Vec<Outcome> {
         deadline_ns: 2,
         due_at_ns: 3,
         attempt: 4,
+        deliveries: 0,
+        bytes: 0,
     };
+    let again = Grant {
+        deliveries: 5,
+        bytes: 300,
+        ..grant.clone()
+    };
+    let mut ended = vec![Ok(Ended::Done), Ok(Ended::Waiting { due_at_ns: 300 })];
+    ended.extend(DeathReason::ALL.map(|reason| Ok(Ended::Dead(reason))));
+    ended.extend(LeaseLost::ALL.map(Err));
+    let mut extended = vec![Ok(300)];
+    extended.extend(LeaseLost::ALL.map(Err));
+    let leased = Unchanged::Leased {
+        consumer: "c".into(),
+        deadline_ns: 300,
+    };
+    let changed = vec![
+        Ok(()),
+        Err(Unchanged::Gone),
+        Err(leased),
+        Err(Unchanged::Dead),
+        Err(Unchanged::Waiting),
+        Err(Unchanged::Full),
+    ];
     let mut outcomes = vec![
         Outcome::Created(vec![created]),
         Outcome::Leased {
             grants: vec![grant],
             more: true,
         },
-        Outcome::Ended(vec![true, false, true]),
-        Outcome::Expired { count: 7 },
+        Outcome::Pulsed { count: 7 },
+        Outcome::Leased {
+            grants: vec![again],
+            more: false,
+        },
+        Outcome::Ended {
+            stamp_ns: 1,
+            results: ended,
+        },
+        Outcome::Extended {
+            stamp_ns: 1,
+            results: extended,
+        },
+        Outcome::Changed(changed),
+        Outcome::NamespaceSet {
+            config: config(),
+            paused_at_ns: Some(300),
+        },
+        Outcome::NamespaceSet {
+            config: NamespaceConfig::default(),
+            paused_at_ns: None,
+        },
+        Outcome::NamespaceDeleting,
+        Outcome::Marked { id: u64::MAX },
     ];
     let refused = |code| Outcome::Refused(Refusal::new(code, "no"));
     outcomes.extend(Code::ALL.map(refused));
@@ -110,6 +269,7 @@ fn rows() -> Vec<(RowKey, Row)> {
         config: NamespaceConfig {
             lease_ms: 1,
             dedupe_ms: 2,
+            ..NamespaceConfig::default()
         },
         counts: NamespaceCounts {
             created: 3,
@@ -118,8 +278,41 @@ fn rows() -> Vec<(RowKey, Row)> {
             done: 6,
             deliveries: 7,
             bytes: 8,
+            ..NamespaceCounts::default()
         },
         queues: std::array::from_fn(head),
+        ..NamespaceRow::new(space_id)
+    };
+    let mark = |n| RateMark {
+        at_ns: n,
+        created: n + 1,
+        deliveries: n + 2,
+        done: n + 3,
+    };
+    let full = NamespaceRow {
+        config: config(),
+        counts: NamespaceCounts {
+            dead: 9,
+            cancelled: 10,
+            purged: 11,
+            failures: 12,
+            ..namespace.counts.clone()
+        },
+        paused_at_ns: Some(300),
+        deleting: Some(id()),
+        dead_from: (301, id()),
+        rate_tat_ns: 302,
+        window: RateWindow {
+            before: mark(1),
+            last: mark(2),
+        },
+        lateness_mean_ns: 303,
+        leased_at_ns: 304,
+        ..namespace.clone()
+    };
+    let deleting = NamespaceRow {
+        deleting: Some(TaskId::default()),
+        ..NamespaceRow::new(space_id)
     };
     let body = TaskBody {
         metadata: vec![("k".into(), "v".into())],
@@ -131,16 +324,22 @@ fn rows() -> Vec<(RowKey, Row)> {
         due_at_ns: 7,
         created_at_ns: 8,
         priority: Priority::new(9).unwrap(),
+        max_attempts: 0,
+        ttl_ms: 0,
     };
-    let status = |phase| {
-        Row::Status(TaskStatus {
-            phase,
-            deliveries: 1,
-            failures: 2,
-            first_due_at_ns: 6,
-            priority: Priority::new(7).unwrap(),
-            bytes: 300,
-        })
+    let limited = TaskBody {
+        max_attempts: 300,
+        ttl_ms: 301,
+        ..TaskBody::default()
+    };
+    let failed = |phase| match status(phase) {
+        Row::Status(status) => Row::Status(TaskStatus {
+            max_attempts: 300,
+            ttl_ms: 301,
+            last_error: "e".into(),
+            ..status
+        }),
+        other => other,
     };
     let leased = Phase::Leased {
         consumer: "c".into(),
@@ -151,6 +350,11 @@ fn rows() -> Vec<(RowKey, Row)> {
         stamp_ns: 1,
         namespace_next: 2,
         forget_from_ns: 3,
+        timer_from_ns: 0,
+    };
+    let timed = MetaRow {
+        timer_from_ns: 4,
+        ..meta.clone()
     };
     let request = RequestRow {
         content_hash: 0x0102,
@@ -164,6 +368,18 @@ fn rows() -> Vec<(RowKey, Row)> {
     let due_row = |touched| Row::Due {
         touched,
         bytes: 300,
+        max_attempts: 0,
+        ttl_ms: 0,
+    };
+    let due_limited = Row::Due {
+        touched: true,
+        bytes: 300,
+        max_attempts: 301,
+        ttl_ms: 302,
+    };
+    let lease_row = |consumer: &str, token| Row::Lease {
+        consumer: consumer.into(),
+        token: LeaseToken(token),
     };
     let lease = RowKey::Lease {
         deadline_ns: 5,
@@ -189,11 +405,54 @@ fn rows() -> Vec<(RowKey, Row)> {
         ),
         (RowKey::Status(space_id, id()), status(leased)),
         (due.clone(), due_row(false)),
-        (due, due_row(true)),
-        (lease, Row::Lease),
+        (due.clone(), due_row(true)),
+        // As the first version wrote it.
+        (lease.clone(), lease_row("", 0)),
         (request_key, Row::Request(request)),
         (expiry, Row::RequestExpiry),
+        (RowKey::Meta, Row::Meta(timed)),
+        (RowKey::Namespace(space()), Row::Namespace(full)),
+        (RowKey::Namespace(space()), Row::Namespace(deleting)),
+        (RowKey::Body(space_id, id()), Row::Body(limited)),
+        (
+            RowKey::Status(space_id, id()),
+            failed(Phase::Waiting { due_at_ns: 3 }),
+        ),
+        (
+            RowKey::Status(space_id, id()),
+            failed(dead(DeathReason::Attempts, 300)),
+        ),
+        (
+            RowKey::Status(space_id, id()),
+            failed(dead(DeathReason::Permanent, 0)),
+        ),
+        (due, due_limited),
+        (lease, lease_row("c", 300)),
+        (RowKey::dead(space_id, 5, id()), Row::Dead),
+        (RowKey::timer(5, space_id, id()), Row::Timer),
     ]
+}
+
+fn status(phase: Phase) -> Row {
+    Row::Status(TaskStatus {
+        phase,
+        deliveries: 1,
+        failures: 2,
+        first_due_at_ns: 6,
+        priority: Priority::new(7).unwrap(),
+        bytes: 300,
+        max_attempts: 0,
+        ttl_ms: 0,
+        last_error: String::new(),
+    })
+}
+
+fn dead(reason: DeathReason, forget_at_ns: u64) -> Phase {
+    Phase::Dead {
+        at_ns: 5,
+        reason,
+        forget_at_ns,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -222,9 +481,13 @@ fn extreme_numbers_read_back() {
         stamp_ns: u64::MAX,
         namespace_next: u32::MAX,
         forget_from_ns: u64::MAX,
+        timer_from_ns: u64::MAX,
     });
     assert_eq!(decode_row(&RowKey::Meta, &encode_row(&meta)).unwrap(), meta);
-    let empty = Outcome::Ended(Vec::new());
+    let empty = Outcome::Ended {
+        stamp_ns: u64::MAX,
+        results: Vec::new(),
+    };
     assert_eq!(decode_outcome(&encode_outcome(&empty)).unwrap(), empty);
     for seconds in [i64::MIN, i64::MAX] {
         for nanos in [i32::MIN, i32::MAX] {

@@ -3,7 +3,7 @@
 //! | situation | status |
 //! |---|---|
 //! | no leader, no quorum, not in a cluster, shutting down | UNAVAILABLE |
-//! | the outcome is unknown | with a request id UNAVAILABLE, else UNKNOWN |
+//! | the outcome is unknown | when repeating it is safe and answers the same, as with a request id, UNAVAILABLE; else UNKNOWN |
 //! | bad field, oversize, bad time | INVALID_ARGUMENT |
 //! | no such task, namespace, peer | NOT_FOUND |
 //! | request id with other content, name or address taken | ALREADY_EXISTS |
@@ -31,6 +31,10 @@ pub enum Error {
         /// The request has a request id: repeating it is safe.
         idempotent: bool,
     },
+    /// A change may have been done, or may yet be; what to do is said. Repeating
+    /// it does no harm, but its answer may speak of what the first one did.
+    #[error("leadership was lost and the outcome is unknown; {0}")]
+    Uncertain(String),
     /// A queue is full; nothing was done.
     #[error("{what} is full; retry in {retry_after_ms} ms")]
     Busy {
@@ -59,7 +63,8 @@ pub enum Error {
 
 fn unknown_text(idempotent: bool) -> &'static str {
     if idempotent {
-        "leadership was lost and the outcome is unknown; retry with the same request_id"
+        "leadership was lost and the outcome is unknown; repeat the request as it was, with its \
+         request_id if it takes one"
     } else {
         "leadership was lost and the outcome is unknown; a retry may make a second task \
          (with a request_id it cannot)"
@@ -94,7 +99,7 @@ impl Error {
                 Code::Exhausted => RpcStatusCode::RESOURCE_EXHAUSTED,
             },
             Self::Unavailable(_) | Self::Unknown { idempotent: true } => RpcStatusCode::UNAVAILABLE,
-            Self::Unknown { idempotent: false } => RpcStatusCode::UNKNOWN,
+            Self::Unknown { idempotent: false } | Self::Uncertain(_) => RpcStatusCode::UNKNOWN,
             Self::Busy { .. } => RpcStatusCode::RESOURCE_EXHAUSTED,
             Self::Precondition(_) => RpcStatusCode::FAILED_PRECONDITION,
             Self::Remote { code, .. } => RpcStatusCode::from(*code),
@@ -164,7 +169,7 @@ impl Error {
         error.set_status(i32::from(self.code()).unsigned_abs());
         error.set_message(self.to_string());
         error.set_not_leader(not_leader);
-        error.set_unknown(matches!(self, Self::Unknown { .. }));
+        error.set_unknown(matches!(self, Self::Unknown { .. } | Self::Uncertain(_)));
         error.set_retry_after_ms(self.retry_after_ms().unwrap_or(0));
         error
     }
@@ -258,6 +263,7 @@ mod tests {
                 proposal(ProposeError::Rejected("r".into())),
                 S::FAILED_PRECONDITION,
             ),
+            (Error::Uncertain("look".into()), S::UNKNOWN),
             (ReadError::NoLeader { waited_ms: 5 }.into(), S::UNAVAILABLE),
             (ReadError::Busy.into(), S::RESOURCE_EXHAUSTED),
             (ReadError::NotJoined.into(), S::UNAVAILABLE),

@@ -12,15 +12,16 @@
 //! | [`network`] | connections to other peers |
 //! | [`health`], [`reflection`] | the standard services |
 //! | [`server`] | the two ports, and their end |
-//! | [`client`] | a small client for tools |
 //! | [`errors`] | the one table to gRPC status |
 //! | [`validate`] | from request to command |
 //! | [`limits`] | every bound of streams, queues and waits |
+//! | [`verdicts`] | what this peer found when it checked its state |
 //! | [`metrics`] | counters |
+//! | `reading` | linearizable reads |
+//! | `repeat` | proposals that are repeated until their outcome is known |
 //! | [`timer`] | one thread that wakes futures |
 
 pub mod admin;
-pub mod client;
 pub mod collection;
 mod convert;
 pub mod delivery;
@@ -36,11 +37,14 @@ mod outbox;
 pub mod peer;
 mod propose;
 mod readers;
+mod reading;
 pub mod reflection;
+mod repeat;
 pub mod server;
 pub mod timer;
 pub mod transport;
 pub mod validate;
+pub mod verdicts;
 
 pub use delivery::{Applied, Delivery};
 pub use errors::Error;
@@ -50,3 +54,4 @@ pub use node::Node;
 pub use peer::PeerHooks;
 pub use timer::Timer;
 pub use transport::GrpcTransport;
+pub use verdicts::{Verdict, Verdicts};

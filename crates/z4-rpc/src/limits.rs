@@ -30,6 +30,28 @@ pub const CREATE_STREAM_COUNT_MAX: usize = 1_024;
 pub const CREATE_STREAM_BYTES_MAX: usize = 16 << 20;
 /// A call without a nearer deadline of its own ends after this time.
 pub const UNARY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Tasks or namespaces of one page.
+pub const PAGE_COUNT_MAX: usize = 1_000;
+/// Those of a page whose size is not asked for.
+pub const PAGE_COUNT_DEFAULT: usize = 100;
+/// Rows that one page of a listing reads; then it ends, however few it holds.
+pub const LIST_ROW_COUNT_MAX: usize = 4_096;
+/// Bytes of bodies that one page of a listing reads and leaves out.
+pub const LIST_READ_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of bodies that one page of a listing holds; the task that reaches it is
+/// the last one.
+pub const LIST_BODY_BYTES_MAX: u64 = 4 << 20;
+/// A page ends at this size, in bytes as sent: one more task may come and it
+/// still is a message.
+pub const LIST_PAGE_BYTES: usize = 6 << 20;
+/// Longest page token, in bytes.
+pub const PAGE_TOKEN_LEN_MAX: usize = 512;
+/// Task ids of one redrive or purge.
+pub const DEAD_ID_COUNT_MAX: usize = 10_000;
+/// A redrive or purge begins nothing further after this time.
+pub const DEAD_WORK_TIME: Duration = Duration::from_secs(5);
+/// Due tasks before one that an explanation counts; beyond it estimates.
+pub const EXPLAIN_ROW_COUNT_MAX: u64 = 1_000;
 /// How long a request waits for a leader at most, while nothing was done.
 pub const LEADER_WAIT: Duration = Duration::from_millis(3_500);
 /// How often a waiting request looks for a leader.
@@ -46,6 +68,9 @@ pub const CONSUMER_STREAM_COUNT_MAX: usize = 10_000;
 pub const REMOTE_CONSUMER_COUNT_MAX: usize = 200_000;
 /// Tasks leased to one stream and not yet written to it.
 pub const STREAM_WINDOW: u64 = 256;
+/// Tasks that one consumer holds at its peer; what is granted beyond it, by a
+/// leader that does not keep to the credit, is given back.
+pub const STREAM_HELD_MAX: u64 = 2 * CONSUME_IN_FLIGHT_MAX as u64;
 /// Tasks of one stream that are written and whose acknowledgement is not yet
 /// applied; then no more are written.
 pub const STREAM_UNACKED_MAX: usize = 4_096;
@@ -66,6 +91,42 @@ pub const DELIVERY_QUEUE_LEN_MAX: usize = 4_096;
 pub const DELIVERY_TICK: Duration = Duration::from_millis(20);
 /// A report of a consumer that did not reach the leader is repeated after this.
 pub const REPORT_RETRY: Duration = Duration::from_millis(100);
+
+/// Longest consumer id of a client, in bytes.
+pub const CONSUMER_ID_LEN_MAX: usize = 128;
+/// Most tasks that a consumer may have in flight: delivered and not ended.
+pub const CONSUME_IN_FLIGHT_MAX: u32 = 10_000;
+/// How many they may be when it does not say.
+pub const CONSUME_IN_FLIGHT_DEFAULT: u32 = 100;
+/// Bytes of payload and metadata that a consumer may have in flight when it
+/// does not say.
+pub const CONSUME_BYTES_DEFAULT: u64 = 16 << 20;
+/// Requests of one Consume stream that are not answered yet; then it is not
+/// read on.
+pub const CONSUME_UNANSWERED_MAX: usize = 4_096;
+/// The first message of a Consume stream arrives within this time.
+pub const CONSUME_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an ack, nack, extend or release of a Consume stream waits for a
+/// leader; then the stream ends with UNAVAILABLE.
+pub const CONSUME_PATIENCE: Duration = Duration::from_secs(30);
+/// A Consume stream whose client sends no more is taken for closed, not for
+/// broken, after this time.
+pub const HALF_CLOSE_GRACE: Duration = Duration::from_millis(50);
+/// A lease counts as over at its peer, whatever was heard of it, so long after
+/// its deadline, in nanoseconds: the clock of the leader may be behind.
+pub const LEASE_OVERDUE_NS: u64 = 1_000_000_000;
+/// A stream waits so long, in nanoseconds, before it looks which of its leases
+/// were ended elsewhere.
+pub const LEASE_CHECK_DELAY_NS: u64 = 250_000_000;
+/// Longest wait of LeaseTasks.
+pub const LEASE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// LeaseTasks that waited takes what else comes within this time.
+pub const LEASE_GATHER: Duration = Duration::from_millis(10);
+/// Bytes of payload and metadata in the answer of LeaseTasks when the request
+/// does not say.
+pub const LEASE_BYTES_DEFAULT: u64 = 4 << 20;
+/// Largest answer of LeaseTasks, in bytes; one task above it goes alone.
+pub const LEASE_ANSWER_BYTES_MAX: usize = MESSAGE_LEN_MAX - (1 << 20);
 
 /// Small tasks are written to a stream together up to this size, in bytes.
 pub const STREAM_WRITE_GROUP_BYTES: usize = 16 << 10;
@@ -117,6 +178,9 @@ pub const PROMOTION_WAIT: Duration = Duration::from_secs(30);
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(40);
 /// The leader answers with its view of the members within this time.
 pub const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
+/// A member checks its whole state within this time: about 100,000 tasks a
+/// second.
+pub const VERIFY_TIMEOUT: Duration = Duration::from_secs(600);
 /// Longest peer id, in bytes.
 pub const PEER_ID_LEN_MAX: usize = 128;
 /// Longest address, in bytes.

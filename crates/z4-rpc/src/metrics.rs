@@ -27,8 +27,11 @@ pub struct Metrics {
     pub streams: IntGauge,
     /// Tasks created through this peer.
     pub created: IntCounter,
-    /// Tasks written to streams of this peer.
+    /// Tasks handed to consumers by this peer: written to streams, and in
+    /// answers.
     pub delivered: IntCounter,
+    /// Acks, nacks, extends and releases of consumers, by what came of them.
+    pub lease_results: IntCounterVec,
     /// Requests sent on to a leader.
     pub forwarded: IntCounter,
     /// Seconds between due time and writing to the stream.
@@ -124,7 +127,12 @@ impl Metrics {
             )?,
             delivered: counter(
                 "z4_rpc_tasks_delivered_total",
-                "Tasks written to streams of this peer.",
+                "Tasks handed to consumers by this peer.",
+            )?,
+            lease_results: counters(
+                "z4_rpc_lease_results_total",
+                "Acks, nacks, extends and releases of consumers by outcome.",
+                &["ask", "outcome"],
             )?,
             forwarded: counter("z4_rpc_forwarded_total", "Requests sent on to a leader.")?,
             lateness,

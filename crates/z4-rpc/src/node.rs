@@ -8,9 +8,11 @@ use z4_core::{Outcome, View};
 use crate::delivery::Delivery;
 use crate::forward::Forwarder;
 use crate::leader::LeaderWatch;
+use crate::limits;
 use crate::network::Network;
 use crate::readers::Readers;
 use crate::timer::Timer;
+use crate::verdicts::{Verdict, Verdicts};
 
 /// What the services of a peer share. Cheap to clone.
 pub struct Node<V> {
@@ -25,6 +27,7 @@ struct Inner<V> {
     leader_watch: LeaderWatch,
     readers: Readers,
     delivery: Delivery,
+    verdicts: Verdicts,
 }
 
 impl<V> Clone for Node<V> {
@@ -53,6 +56,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                 network,
                 forwarder,
                 delivery,
+                verdicts: Verdicts::default(),
             }),
         };
         crate::delivery::start(node.clone(), inbox)?;
@@ -75,6 +79,18 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     #[must_use]
     pub fn delivery(&self) -> &Delivery {
         &self.inner.delivery
+    }
+
+    /// Where the verdicts on the state of this peer go.
+    #[must_use]
+    pub fn verdicts(&self) -> &Verdicts {
+        &self.inner.verdicts
+    }
+
+    /// This peer's verdict on its state at a mark.
+    pub(crate) async fn verdict(&self, mark_id: u64) -> Result<Verdict, String> {
+        let (verdicts, limit) = (self.verdicts(), limits::VERIFY_TIMEOUT);
+        verdicts.wait(self.timer(), mark_id, limit).await
     }
 
     /// Ends consumer streams and connections to leaders; to be called when the

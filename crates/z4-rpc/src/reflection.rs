@@ -37,6 +37,7 @@ impl Index {
             reflection_v1::file_descriptor_proto(),
             reflection_v1alpha::file_descriptor_proto(),
             &timestamp_file(),
+            &duration_file(),
             &empty_file(),
         ] {
             index.add(file);
@@ -127,12 +128,19 @@ fn google_file(
     file
 }
 
+const SECONDS_AND_NANOS: [(&str, i32, FieldType); 2] = [
+    ("seconds", 1, FieldType::TYPE_INT64),
+    ("nanos", 2, FieldType::TYPE_INT32),
+];
+
 fn timestamp_file() -> FileDescriptorProto {
-    let fields = [
-        ("seconds", 1, FieldType::TYPE_INT64),
-        ("nanos", 2, FieldType::TYPE_INT32),
-    ];
-    google_file("google/protobuf/timestamp.proto", "Timestamp", &fields)
+    let name = "google/protobuf/timestamp.proto";
+    google_file(name, "Timestamp", &SECONDS_AND_NANOS)
+}
+
+fn duration_file() -> FileDescriptorProto {
+    let name = "google/protobuf/duration.proto";
+    google_file(name, "Duration", &SECONDS_AND_NANOS)
 }
 
 fn empty_file() -> FileDescriptorProto {

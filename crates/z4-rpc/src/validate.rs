@@ -1,5 +1,18 @@
 //! From request to command: every field against its limit.
 
+mod batch;
+mod change;
+mod dead;
+mod list;
+mod page;
+
+pub use self::batch::create_batch;
+pub(crate) use self::change::{reschedule_due, task_of};
+pub(crate) use self::dead::{purge, redrive, DeadAsk};
+pub(crate) use self::list::list;
+pub(crate) use self::page::{page_size, Token};
+
+use protobuf::well_known_types::Duration;
 use z4_core::command::{Command, CreateTasks, Due, NewTask};
 use z4_core::limits;
 use z4_core::task::{Priority, WallTime};
@@ -10,29 +23,57 @@ use z4_proto::generated::collection::{CreateTaskRequest, GetTaskRequest};
 ///
 /// # Errors
 /// [`Refusal`] with code `Invalid` that names the field and the limit.
-pub fn create(request: CreateTaskRequest) -> Result<Command, Refusal> {
-    let namespace = Namespace::new(request.get_namespace())?;
-    let due = due(&request)?;
-    let CreateTaskRequest {
-        request_id,
-        metadata,
-        payload,
-        ..
-    } = request;
-    let mut metadata: Vec<(String, String)> = metadata.into_iter().collect();
-    metadata.sort_unstable();
+pub fn create(mut request: CreateTaskRequest) -> Result<Command, Refusal> {
     let command = Command::CreateTasks(CreateTasks {
-        namespace,
-        request_id,
-        tasks: vec![NewTask {
-            metadata,
-            payload,
-            due,
-            priority: Priority::default(),
-        }],
+        namespace: Namespace::new(request.get_namespace())?,
+        request_id: request.take_request_id(),
+        tasks: vec![new_task(request)?],
     });
     command.check()?;
     Ok(command)
+}
+
+/// The task that a request describes.
+fn new_task(request: CreateTaskRequest) -> Result<NewTask, Refusal> {
+    let due = due(&request)?;
+    let priority = match request.priority.as_ref() {
+        None => Priority::default(),
+        // What is too large for a byte is too large for a priority.
+        Some(priority) => Priority::new(u8::try_from(priority.value).unwrap_or(u8::MAX))?,
+    };
+    let ttl_ms = match request.ttl.as_ref() {
+        None => 0,
+        Some(ttl) => span_ms("ttl", ttl, 1, limits::TTL_MS_MAX)?,
+    };
+    let mut metadata: Vec<(String, String)> = request.metadata.into_iter().collect();
+    metadata.sort_unstable();
+    Ok(NewTask {
+        metadata,
+        payload: request.payload,
+        due,
+        priority,
+        max_attempts: request.max_attempts,
+        ttl_ms,
+    })
+}
+
+/// A span in milliseconds, within limits; a part of a millisecond counts whole.
+///
+/// # Errors
+/// [`Refusal`] with code `Invalid` that names the field and the limits.
+pub fn span_ms(field: &str, span: &Duration, least: u64, most: u64) -> Result<u64, Refusal> {
+    let (seconds, nanos) = (i128::from(span.seconds), i128::from(span.nanos));
+    let ns = seconds * 1_000_000_000 + nanos;
+    let ms = ns.div_euclid(1_000_000) + i128::from(ns.rem_euclid(1_000_000) > 0);
+    match u64::try_from(ms) {
+        Ok(ms) if (least..=most).contains(&ms) && (0..1_000_000_000).contains(&span.nanos) => {
+            Ok(ms)
+        }
+        _ => Err(Refusal::invalid(
+            field,
+            format!("is {seconds} s {nanos} ns; it must be {least} ms to {most} ms"),
+        )),
+    }
 }
 
 fn due(request: &CreateTaskRequest) -> Result<Due, Refusal> {

@@ -7,13 +7,13 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use crate::support::client::{Client, ClientError};
 use futures::executor::block_on;
 use futures::StreamExt;
 use grpcio::RpcStatusCode;
 use support::{eventually, Peer, SnapshotsOfTest};
 use z4_proto::generated::admin::MemberRole as Role;
 use z4_proto::generated::collection::CreateTaskRequest;
-use z4_rpc::client::{Client, ClientError};
 
 fn request(payload: &str) -> CreateTaskRequest {
     let mut request = CreateTaskRequest::default();
@@ -65,7 +65,10 @@ fn three_peers_do_as_one() {
         assert_eq!(created.get_forwarded_to(), expected);
         let id = created.get_task().get_id();
         for client in &clients {
-            assert_eq!(&client.get("n", id).unwrap(), created.get_task());
+            let read = client.get("n", id).unwrap();
+            assert_eq!(read.get_payload(), created.get_task().get_payload());
+            let asked = created.get_task().get_deliver_at();
+            assert_eq!(read.get_deliver_at(), asked);
         }
     }
 

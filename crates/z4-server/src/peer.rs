@@ -160,11 +160,15 @@ impl Starter {
             delivery.applied(Applied {
                 events: run.events,
                 stamp_ns: run.stamp_ns,
-                lease_deadline_next_ns: run.lease_deadline_next_ns,
+                pulse_next_ns: run.pulse_next_ns,
             });
         });
         let applied = self.store.applied().clone();
         let machine = TaskMachine::open(self.store.state(), applied, events).map_err(|e| e.0)?;
+        let verdicts = self.node.verdicts().clone();
+        let machine = machine.with_verdicts(Arc::new(move |mark_id, found| {
+            verdicts.put(mark_id, found.map(of_storage));
+        }));
         let db_dir = Arc::clone(&self.db_dir);
         let transport = GrpcTransport::new(
             self.node.network().clone(),
@@ -232,6 +236,15 @@ impl Starter {
                 dir
             }),
         }
+    }
+}
+
+fn of_storage(verdict: z4_storage::Verdict) -> z4_rpc::Verdict {
+    z4_rpc::Verdict {
+        index: verdict.position.index,
+        state_hash: verdict.state_hash,
+        rows: verdict.rows,
+        violations: verdict.violations,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
-use z4_core::state::{Row, RowKey, StateError};
+use z4_core::state::{NamespaceCounts, Row, RowKey, StateError};
 use z4_core::View;
 
 /// Namespaces with a series of their own: the fullest. A cluster may have a
@@ -17,7 +17,30 @@ const OTHERS: &str = "(others)";
 pub(crate) struct TaskMetrics {
     pending: IntGaugeVec,
     leased: IntGaugeVec,
+    dead: IntGaugeVec,
     namespaces: IntGauge,
+}
+
+/// Counts of one series.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    pending: u64,
+    leased: u64,
+    dead: u64,
+}
+
+impl Sums {
+    fn of(counts: &NamespaceCounts) -> Self {
+        Self {
+            pending: counts.pending,
+            leased: counts.leased,
+            dead: counts.dead,
+        }
+    }
+
+    fn all(self) -> u64 {
+        self.pending + self.leased + self.dead
+    }
 }
 
 impl TaskMetrics {
@@ -42,6 +65,10 @@ impl TaskMetrics {
                 "z4_server_tasks_leased",
                 "Tasks under live leases, as applied here; namespaces past the fullest 100 together",
             )?,
+            dead: per_namespace(
+                "z4_server_tasks_dead",
+                "Dead letters, as applied here; namespaces past the fullest 100 together",
+            )?,
             namespaces,
         })
     }
@@ -55,31 +82,39 @@ impl TaskMetrics {
         let (from, to) = RowKey::namespaces();
         view.scan(&from, &to, &mut |key, row| {
             if let (RowKey::Namespace(name), Row::Namespace(row)) = (key, row) {
-                rows.push((row.counts.pending, row.counts.leased, name));
+                rows.push((Sums::of(&row.counts), name));
             }
             true
         })?;
         self.namespaces.set(number(rows.len() as u64));
         // Fullest first; by name among equals, so that series do not flicker.
-        rows.sort_by(|a, b| (b.0 + b.1).cmp(&(a.0 + a.1)).then_with(|| a.2.cmp(&b.2)));
+        rows.sort_by(|a, b| {
+            let fuller = b.0.all().cmp(&a.0.all());
+            fuller.then_with(|| a.1.cmp(&b.1))
+        });
         let mut series = BTreeMap::new();
-        for (place, (pending, leased, name)) in rows.iter().enumerate() {
+        for (place, (counts, name)) in rows.iter().enumerate() {
             let label = if place < SERIES_MAX {
                 name.as_str()
             } else {
                 OTHERS
             };
-            let sums: &mut (u64, u64) = series.entry(label).or_default();
-            sums.0 += pending;
-            sums.1 += leased;
+            let sums: &mut Sums = series.entry(label).or_default();
+            sums.pending += counts.pending;
+            sums.leased += counts.leased;
+            sums.dead += counts.dead;
         }
-        self.pending.reset();
-        self.leased.reset();
-        for (label, (pending, leased)) in series {
-            self.pending
-                .with_label_values(&[label])
-                .set(number(pending));
-            self.leased.with_label_values(&[label]).set(number(leased));
+        for gauges in [&self.pending, &self.leased, &self.dead] {
+            gauges.reset();
+        }
+        for (label, sums) in series {
+            for (gauges, count) in [
+                (&self.pending, sums.pending),
+                (&self.leased, sums.leased),
+                (&self.dead, sums.dead),
+            ] {
+                gauges.with_label_values(&[label]).set(number(count));
+            }
         }
         Ok(())
     }
@@ -94,23 +129,21 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use prometheus::TextEncoder;
-    use z4_core::state::{NamespaceConfig, NamespaceCounts, NamespaceRow};
+    use z4_core::state::NamespaceRow;
     use z4_core::{MemState, Namespace, NamespaceId, State};
 
     use super::*;
 
     fn namespace(state: &mut MemState, number: u32, pending: u64) {
         let name = Namespace::new(&format!("ns{number:03}")).unwrap();
-        let counts = NamespaceCounts {
-            created: pending,
+        let mut row = NamespaceRow::new(NamespaceId(number));
+        row.counts = NamespaceCounts {
+            created: 3 * pending,
             pending,
+            leased: pending / 2,
+            dead: pending - pending / 2,
+            cancelled: pending,
             ..NamespaceCounts::default()
-        };
-        let row = NamespaceRow {
-            id: NamespaceId(number),
-            config: NamespaceConfig::default(),
-            counts,
-            queues: std::array::from_fn(|_| Default::default()),
         };
         state.put(RowKey::Namespace(name), Row::Namespace(row));
     }
@@ -134,6 +167,13 @@ mod tests {
             text.contains("z4_server_tasks_pending{namespace=\"(others)\"} 6\n"),
             "{text}"
         );
+        for line in [
+            "z4_server_tasks_leased{namespace=\"ns103\"} 51\n",
+            "z4_server_tasks_dead{namespace=\"ns103\"} 52\n",
+            "z4_server_tasks_dead{namespace=\"(others)\"} 4\n",
+        ] {
+            assert!(text.contains(line), "{line} {text}");
+        }
         assert!(!text.contains("ns003"), "{text}");
         // Another peer's state: what is gone must not linger.
         metrics.sample(&MemState::default()).unwrap();

@@ -164,15 +164,17 @@ impl World {
                 self.reply(id, client, attempt, Reply::Failed);
                 self.fail(format!("a create was refused: {refusal}"));
             }
-            (Token::Ack { life, tasks }, Outcome::Ended(_)) => {
+            (Token::Ack { life, tasks }, Outcome::Ended { .. }) => {
                 let ids = tasks.into_iter().map(|(task, _)| task).collect();
                 self.reply_acked(id, life, Some(ids));
             }
-            (Token::Pulse, Outcome::Expired { .. }) => {
+            (Token::Pulse, Outcome::Pulsed { .. }) => {
                 if let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) {
-                    run.dispatcher.on_expire_done();
+                    run.dispatcher.on_pulse_done();
                 }
             }
+            // An extend, whose holder goes on as before: it learns nothing.
+            (Token::Ack { .. }, Outcome::Extended { .. }) => {}
             (_, Outcome::Refused(refusal)) => self.fail(format!("refused: {refusal}")),
             _ => {}
         }
@@ -268,7 +270,7 @@ fn spoil(bug: Option<Bug>, id: u64, mut entry: Committed) -> Committed {
                 create.request_id.clear();
                 Command::CreateTasks(create)
             }
-            (Bug::OnePeerSkipsAcks, Command::AckTasks(_)) if id == 2 => Command::ExpireLeases,
+            (Bug::OnePeerSkipsAcks, Command::AckTasks(_)) if id == 2 => Command::Pulse,
             (Bug::AcksOnlyRelease, Command::AckTasks(refs)) => Command::ReleaseTasks(refs),
             _ => continue,
         };

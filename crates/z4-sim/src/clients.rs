@@ -109,6 +109,8 @@ impl World {
             payload: vec![b'x'; self.rng.gen_range(0..64)],
             due,
             priority: Priority::default(),
+            max_attempts: 0,
+            ttl_ms: 0,
         };
         let namespace = self.namespaces[self.rng.gen_range(0..2usize)].clone();
         Op::Create(CreateTasks {

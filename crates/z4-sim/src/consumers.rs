@@ -3,10 +3,11 @@
 use rand::Rng;
 use z4_consensus::proposals::Asked;
 use z4_consensus::replica::Input;
-use z4_core::command::LeaseRefs;
+use z4_core::command::{Extend, ExtendLeases, LeaseRefs, Nack, NackTasks};
 use z4_core::dispatch::ConsumerReport;
 use z4_core::machine::Event as Happened;
-use z4_core::{Command, TaskId};
+use z4_core::task::LeaseToken;
+use z4_core::{Command, Namespace, TaskId};
 use z4_proto::command::encode_command;
 
 use crate::peer::{Life, Token};
@@ -32,8 +33,8 @@ impl World {
             let machine = run.machine.machine();
             run.dispatcher
                 .become_leader(wall_ns.max(machine.stamp_ns()));
-            let deadline_ns = machine.lease_deadline_next_ns();
-            run.dispatcher.set_lease_deadline(deadline_ns);
+            let deadline_ns = machine.pulse_next_ns();
+            run.dispatcher.set_pulse(deadline_ns);
             self.dispatch(id);
         } else {
             run.dispatcher.step_down();
@@ -61,8 +62,7 @@ impl World {
                     }
                 }
             }
-            run.dispatcher
-                .set_lease_deadline(applied.lease_deadline_next_ns);
+            run.dispatcher.set_pulse(applied.pulse_next_ns);
         }
     }
 
@@ -129,7 +129,7 @@ impl World {
         };
         let life = peer.life();
         let Some(run) = peer.run.as_mut() else { return };
-        let (mut acks, mut reports) = (Vec::new(), Vec::new());
+        let (mut ends, mut reports) = (Vec::new(), Vec::new());
         // Leases end by the machine's clock, which no wall clock need follow.
         let stamp_ns = run.machine.machine().stamp_ns();
         for consumer in &mut run.consumers {
@@ -148,14 +148,11 @@ impl World {
             });
             let tasks: Vec<_> = consumer.held.iter().map(|(t, k, _)| (*t, *k)).collect();
             if !tasks.is_empty() {
-                acks.push((consumer.namespace.clone(), tasks));
+                ends.push((consumer.namespace.clone(), tasks));
             }
         }
-        for (namespace, tasks) in acks {
-            let command = Command::AckTasks(LeaseRefs {
-                namespace,
-                leases: tasks.clone(),
-            });
+        for (namespace, tasks) in ends {
+            let (command, tasks) = self.verdict(lossy, namespace, tasks);
             let token = Token::Ack { life, tasks };
             self.forward(id, encode_command(&command), 0, token);
         }
@@ -176,6 +173,46 @@ impl World {
             self.dial(id);
         }
         self.within(20, 120, Event::Consume(life));
+    }
+
+    /// What a consumer says of the tasks it holds, and of which of them it says
+    /// that it is rid of them: mostly that they are done, and while there are
+    /// faults, now and then something else.
+    fn verdict(
+        &mut self,
+        lossy: bool,
+        namespace: Namespace,
+        leases: Vec<(TaskId, LeaseToken)>,
+    ) -> (Command, Vec<(TaskId, LeaseToken)>) {
+        let refs = LeaseRefs {
+            namespace: namespace.clone(),
+            leases: leases.clone(),
+        };
+        match self.rng.gen_range(0..if lossy { 10 } else { 1 }) {
+            7 => {
+                let nack = |(id, token): &(TaskId, LeaseToken)| Nack {
+                    id: *id,
+                    token: *token,
+                    delay_ms: [None, Some(0), Some(300)][self.rng.gen_range(0..3)],
+                    error: "tried".into(),
+                    permanent: false,
+                };
+                let nacks = leases.iter().map(nack).collect();
+                (Command::NackTasks(NackTasks { namespace, nacks }), leases)
+            }
+            8 => {
+                let extend = |(id, token): &(TaskId, LeaseToken)| Extend {
+                    id: *id,
+                    token: *token,
+                    lease_ms: 2 * LEASE_MS,
+                };
+                let extends = leases.iter().map(extend).collect();
+                let extends = ExtendLeases { namespace, extends };
+                (Command::ExtendLeases(extends), Vec::new())
+            }
+            9 => (Command::ReleaseTasks(refs), leases),
+            _ => (Command::AckTasks(refs), leases),
+        }
     }
 
     pub(crate) fn consumer_reported(&mut self, to: u64, report: ConsumerReport) {

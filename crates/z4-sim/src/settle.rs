@@ -95,7 +95,8 @@ impl World {
             let Some(run) = &peer.run else { continue };
             let state = run.machine.machine().state();
             self.checks.states.check(peer.raft_id, last, state)?;
-            invariants::check(state).map_err(|broken| broken.join("; "))?;
+            let report = invariants::check(state).map_err(|e| e.0)?;
+            report.verdict().map_err(|broken| broken.join("; "))?;
             let done = run.machine.machine().namespaces();
             let done: u64 = done.map(|(_, row)| row.counts.done).sum();
             let ended = self.checks.leases.ended();

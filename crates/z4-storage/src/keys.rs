@@ -18,6 +18,8 @@ const DUE: u8 = 5;
 const LEASE: u8 = 6;
 const REQUEST: u8 = 7;
 const REQUEST_EXPIRY: u8 = 8;
+const DEAD: u8 = 9;
+const TIMER: u8 = 10;
 const END: u8 = 0xff;
 
 /// The bytes of a key.
@@ -62,6 +64,26 @@ pub fn encode(key: &RowKey) -> Vec<u8> {
             out.extend_from_slice(&namespace.0.to_be_bytes());
             out.extend_from_slice(id.as_bytes());
         }
+        RowKey::Dead {
+            namespace,
+            at_ns,
+            id,
+        } => {
+            out.push(DEAD);
+            out.extend_from_slice(&namespace.0.to_be_bytes());
+            out.extend_from_slice(&at_ns.to_be_bytes());
+            out.extend_from_slice(id.as_bytes());
+        }
+        RowKey::Timer {
+            at_ns,
+            namespace,
+            id,
+        } => {
+            out.push(TIMER);
+            out.extend_from_slice(&at_ns.to_be_bytes());
+            out.extend_from_slice(&namespace.0.to_be_bytes());
+            out.extend_from_slice(id.as_bytes());
+        }
         RowKey::Request {
             namespace,
             request_id,
@@ -103,6 +125,16 @@ pub fn decode(bytes: &[u8]) -> Option<RowKey> {
         },
         LEASE => RowKey::Lease {
             deadline_ns: fields.number()?,
+            namespace: fields.namespace()?,
+            id: fields.id()?,
+        },
+        DEAD => RowKey::Dead {
+            namespace: fields.namespace()?,
+            at_ns: fields.number()?,
+            id: fields.id()?,
+        },
+        TIMER => RowKey::Timer {
+            at_ns: fields.number()?,
             namespace: fields.namespace()?,
             id: fields.id()?,
         },
@@ -187,7 +219,7 @@ mod tests {
     }
 
     fn key(rng: &mut StdRng) -> RowKey {
-        match rng.gen_range(0..9) {
+        match rng.gen_range(0..11) {
             0 => RowKey::Meta,
             1 => RowKey::Namespace(name(rng)),
             2 => RowKey::Body(namespace(rng), id(rng)),
@@ -212,6 +244,8 @@ mod tests {
                 namespace: namespace(rng),
                 request_id: text(rng),
             },
+            8 => RowKey::dead(namespace(rng), number(rng), id(rng)),
+            9 => RowKey::timer(number(rng), namespace(rng), id(rng)),
             _ => RowKey::End,
         }
     }
@@ -233,7 +267,7 @@ mod tests {
         for bytes in [
             &b""[..],
             &[OWN],
-            &[9],
+            &[11],
             &[BODY, 1, 2, 3],
             &[META, 0],
             &[NAMESPACE],

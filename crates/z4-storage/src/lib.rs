@@ -16,6 +16,7 @@
 //! | [`mem_store`] | the same store in memory, with a disk that survives crashes |
 //! | [`snapshot`] | checkpoints, installation, the live directory |
 //! | [`store`] | start, founding, joining |
+//! | [`verify`] | a check of the whole state, beside the work |
 //! | [`metrics`] | counters |
 
 pub mod db;
@@ -27,6 +28,7 @@ pub mod raft_log;
 pub mod snapshot;
 pub mod store;
 pub mod task_state;
+pub mod verify;
 
 mod bound;
 mod error;
@@ -46,3 +48,4 @@ pub use raft_log::RaftLog;
 pub use snapshot::{incoming_dir, snapshot_dir};
 pub use store::{Registrar, Store, StoreOptions};
 pub use task_state::{RocksState, RocksView};
+pub use verify::{Verdict, VerdictSink};

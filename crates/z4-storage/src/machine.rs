@@ -1,11 +1,15 @@
 //! The task machine behind consensus: commands in, outcomes and events out.
 
+use std::sync::Arc;
+
 use z4_consensus::log::Position;
 use z4_consensus::machine::{Applied, Committed, Flusher, MachineError, StateMachine};
 use z4_consensus::Membership;
 use z4_core::state::StateError;
-use z4_core::{Event, Machine, Outcome, State};
+use z4_core::{Command, Event, Machine, Outcome, State};
 use z4_proto::command::decode_command;
+
+use crate::verify::VerdictSink;
 
 /// A [`State`] that knows the place in the log it stands at: RocksDB
 /// ([`RocksState`](crate::RocksState)) and memory
@@ -27,6 +31,10 @@ pub trait TaskStore: State + Sized + Send + 'static {
 
     /// See [`StateMachine::flusher`].
     fn flusher(&self) -> Flusher;
+
+    /// Checks what is committed now, all of it and nothing later, while the
+    /// work goes on; the verdict goes to `sink`, from any thread.
+    fn verify(&mut self, position: Position, mark_id: u64, sink: VerdictSink);
 
     /// See [`StateMachine::checkpoint`]; `position` is that of the last commit.
     ///
@@ -54,7 +62,7 @@ pub struct AppliedEvents {
     /// Machine time after the run, in nanoseconds.
     pub stamp_ns: u64,
     /// The earliest deadline of a live lease, in machine nanoseconds.
-    pub lease_deadline_next_ns: Option<u64>,
+    pub pulse_next_ns: Option<u64>,
 }
 
 /// Where events go. Called by the apply thread: must not block.
@@ -65,6 +73,7 @@ pub struct TaskMachine<S> {
     machine: Machine<S>,
     applied: Applied,
     sink: EventSink,
+    verdicts: Option<VerdictSink>,
 }
 
 impl<S> std::fmt::Debug for TaskMachine<S> {
@@ -88,9 +97,18 @@ impl<S: TaskStore> TaskMachine<S> {
             machine,
             applied,
             sink,
+            verdicts: None,
         };
         opened.tell(Vec::new());
         Ok(opened)
+    }
+
+    /// Sends the verdicts on the state at marks there; without it marks do
+    /// nothing.
+    #[must_use]
+    pub fn with_verdicts(mut self, sink: VerdictSink) -> Self {
+        self.verdicts = Some(sink);
+        self
     }
 
     /// The machine inside, to be looked at.
@@ -99,12 +117,28 @@ impl<S: TaskStore> TaskMachine<S> {
         &self.machine
     }
 
+    fn commit(&mut self, members_changed: bool) -> Result<(), MachineError> {
+        let membership = members_changed.then_some(&self.applied.membership);
+        let state = self.machine.state_mut();
+        state.commit(self.applied.position, membership)
+    }
+
+    fn verify(&mut self, marks: &mut Vec<u64>) {
+        let position = self.applied.position;
+        for mark_id in marks.drain(..) {
+            if let Some(sink) = &self.verdicts {
+                let state = self.machine.state_mut();
+                state.verify(position, mark_id, Arc::clone(sink));
+            }
+        }
+    }
+
     fn tell(&mut self, events: Vec<Event>) {
         (self.sink)(AppliedEvents {
             events,
             position: self.applied.position,
             stamp_ns: self.machine.stamp_ns(),
-            lease_deadline_next_ns: self.machine.lease_deadline_next_ns(),
+            pulse_next_ns: self.machine.pulse_next_ns(),
         });
     }
 }
@@ -123,6 +157,7 @@ impl<S: TaskStore> StateMachine for TaskMachine<S> {
         let mut events = Vec::new();
         let mut replies = Vec::with_capacity(run.len());
         let mut members_changed = false;
+        let mut marks = Vec::new();
         for entry in run {
             let index = entry.position.index;
             if index <= self.applied.position.index {
@@ -138,8 +173,12 @@ impl<S: TaskStore> StateMachine for TaskMachine<S> {
                     .commands
                     .iter()
                     .map(|bytes| decode_command(bytes))
-                    .collect::<Result<_, _>>()
+                    .collect::<Result<Vec<_>, _>>()
                     .map_err(|e| MachineError(format!("a command of entry {index}: {e}")))?;
+                marks.extend(commands.iter().filter_map(|command| match command {
+                    Command::Mark { id } => Some(*id),
+                    _ => None,
+                }));
                 self.machine
                     .apply_entry(index, entry.stamp_ns, commands, &mut events)
                     .map_err(state_error)?
@@ -149,11 +188,13 @@ impl<S: TaskStore> StateMachine for TaskMachine<S> {
                 members_changed = true;
             }
             self.applied.position = entry.position;
+            if !marks.is_empty() {
+                // Every peer checks the state as of this very entry.
+                self.commit(std::mem::take(&mut members_changed))?;
+                self.verify(&mut marks);
+            }
         }
-        let membership = members_changed.then_some(&self.applied.membership);
-        self.machine
-            .state_mut()
-            .commit(self.applied.position, membership)?;
+        self.commit(members_changed)?;
         self.tell(events);
         Ok(replies)
     }

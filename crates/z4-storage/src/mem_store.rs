@@ -10,6 +10,7 @@ use z4_core::state::{Row, RowKey, StateError};
 use z4_core::{MemState, State, View};
 
 use crate::machine::TaskStore;
+use crate::verify::{verdict, VerdictSink};
 
 /// Snapshots by position. Clones are the same map.
 #[derive(Clone, Debug, Default)]
@@ -146,6 +147,10 @@ impl TaskStore for MemStore {
             *lock(&disk.durable) = cut;
             Ok(position)
         })
+    }
+
+    fn verify(&mut self, position: Position, mark_id: u64, sink: VerdictSink) {
+        sink(mark_id, verdict(&self.cut.rows, position));
     }
 
     fn checkpoint(&mut self, position: Position) -> Result<(), MachineError> {

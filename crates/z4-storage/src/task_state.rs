@@ -21,6 +21,7 @@ use crate::live::{Live, LiveDb};
 use crate::machine::TaskStore;
 use crate::raft_log::{decode_position, position_bytes};
 use crate::snapshot;
+use crate::verify::{self, Busy, VerdictSink};
 
 /// Key of the position of the last applied entry.
 const APPLIED: [u8; 2] = [keys::OWN, 1];
@@ -36,6 +37,7 @@ pub struct RocksState {
     db: Arc<LiveDb>,
     /// The batch in the making: `None` deletes.
     pending: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    verifying: Busy,
 }
 
 impl RocksState {
@@ -45,6 +47,7 @@ impl RocksState {
             live,
             db,
             pending: BTreeMap::new(),
+            verifying: Busy::default(),
         }
     }
 
@@ -179,6 +182,11 @@ impl TaskStore for RocksState {
         Box::new(move || live.flush())
     }
 
+    fn verify(&mut self, position: Position, mark_id: u64, sink: VerdictSink) {
+        let db = Arc::clone(&self.db);
+        verify::begin(&self.verifying, db, position, mark_id, sink);
+    }
+
     fn checkpoint(&mut self, position: Position) -> Result<(), MachineError> {
         snapshot::make(&self.live, &self.db, position).map_err(|e| MachineError(e.to_string()))
     }
@@ -258,7 +266,7 @@ fn range<'a>(db: &'a DB, from: &[u8], to: &[u8]) -> DBRawIterator<'a> {
     rows
 }
 
-fn visit_stored(
+pub(crate) fn visit_stored(
     stored: &DBRawIterator<'_>,
     visit: &mut dyn FnMut(RowKey, Row) -> bool,
 ) -> Result<bool, StateError> {
@@ -279,10 +287,10 @@ fn visit_row(
     Ok(visit(key, row))
 }
 
-fn row(key: &RowKey, value: &[u8]) -> Result<Row, StateError> {
+pub(crate) fn row(key: &RowKey, value: &[u8]) -> Result<Row, StateError> {
     decode_row(key, value).map_err(|e| StateError(format!("the row of {key:?}: {e}")))
 }
 
-fn failed(e: rocksdb::Error) -> StateError {
+pub(crate) fn failed(e: rocksdb::Error) -> StateError {
     StateError(format!("the task state failed: {e}"))
 }

@@ -16,6 +16,9 @@ const SHARED: [&str; 9] = [
     "--timeout",
 ];
 
+/// Commands that have commands of their own: flags go behind those.
+const FAMILIES: [&str; 2] = ["dead", "ns"];
+
 /// The arguments with `-id` as `--id`, and with flags that stand before the
 /// command moved behind it. Nothing behind `--` is touched.
 pub(crate) fn normalize(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
@@ -23,6 +26,7 @@ pub(crate) fn normalize(args: impl IntoIterator<Item = OsString>) -> Vec<OsStrin
     let mut head: Vec<OsString> = args.next().into_iter().collect();
     let mut moved = Vec::new();
     let mut tail = Vec::new();
+    let mut has_command = false;
     while let Some(arg) = args.next() {
         let text = arg.to_string_lossy();
         if SHARED.contains(&text.as_ref()) {
@@ -33,10 +37,17 @@ pub(crate) fn normalize(args: impl IntoIterator<Item = OsString>) -> Vec<OsStrin
         } else if text.starts_with('-') && text != "-" {
             // `--help`, `--version`, or a mistake for the library to name.
             head.push(arg);
+        } else if FAMILIES.contains(&text.as_ref()) && head.len() == 1 {
+            head.push(arg);
         } else {
+            has_command = true;
             head.push(arg);
             tail.extend(args.by_ref());
         }
+    }
+    // Without a command that is what is missing, whatever the flags are.
+    if !has_command {
+        return head;
     }
     let open = tail.iter().position(|arg| arg == "--");
     let open = open.unwrap_or(tail.len());
@@ -73,7 +84,7 @@ pub(crate) fn one_line(message: &str) -> String {
     let complaint = complaint.strip_prefix("error: ").unwrap_or(complaint);
     let words: Vec<_> = complaint.split_whitespace().collect();
     let words = words.join(" ");
-    if words.is_empty() || words.starts_with("z4t ") {
+    if words.is_empty() || words.starts_with("z4t ") || words.starts_with("z4t-") {
         return "give a command; see z4t --help".to_owned();
     }
     format!("{words}; see z4t --help")
@@ -117,6 +128,23 @@ mod tests {
             normal("z4t --target=a:1 -tb:1 -id=x remove-peer"),
             "z4t remove-peer --target=a:1 -tb:1 --id=x"
         );
+    }
+
+    #[test]
+    fn flags_before_a_command_of_a_family_move_behind_it() {
+        assert_eq!(
+            normal("z4t -t a:1 ns -o json set x --lease 5s"),
+            "z4t ns set -t a:1 -o json x --lease 5s"
+        );
+        assert_eq!(normal("z4t dead list dead"), "z4t dead list dead");
+        assert_eq!(normal("z4t -t a:1 list ns"), "z4t list -t a:1 ns");
+    }
+
+    #[test]
+    fn without_a_command_flags_do_not_hide_that_it_is_missing() {
+        assert_eq!(normal("z4t -t a:1"), "z4t");
+        assert_eq!(normal("z4t -t a:1 dead"), "z4t dead");
+        assert_eq!(normal("z4t -t a:1 --help"), "z4t --help");
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `argv` | the two liberties with flags that the argument library does not take |
 //! | `options` | commands and their flags |
-//! | `target` | finding a peer that answers |
 //! | `commands` | one file per family of commands |
 //! | `show` | output, for people and for programs |
 //! | `moment` | times in and out |
@@ -16,7 +15,6 @@ mod error;
 mod moment;
 mod options;
 mod show;
-mod target;
 
 use std::io::Write;
 use std::process::ExitCode;

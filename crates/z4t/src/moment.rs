@@ -1,56 +1,65 @@
-//! Times in and out: RFC 3339 with any offset, spans in whole seconds.
+//! Times in and out: RFC 3339 with any offset; spans as people write them.
 
-use protobuf::well_known_types::Timestamp;
+use std::time::{Duration, SystemTime};
+
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-/// A time as the wire has it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Moment {
-    seconds: i64,
-    nanos: i32,
-}
-
-impl From<Moment> for Timestamp {
-    fn from(moment: Moment) -> Self {
-        let mut timestamp = Self::default();
-        timestamp.set_seconds(moment.seconds);
-        timestamp.set_nanos(moment.nanos);
-        timestamp
-    }
-}
-
 /// Reads a time with its offset.
-pub(crate) fn parse(text: &str) -> Result<Moment, &'static str> {
-    let time = OffsetDateTime::parse(text, &Rfc3339)
-        .map_err(|_| "give a time like 2030-01-31T08:00:00Z or 2030-01-31T08:00:00+01:00")?;
-    let nanos = i32::try_from(time.nanosecond()).unwrap_or(0);
-    Ok(Moment {
-        seconds: time.unix_timestamp(),
-        nanos,
-    })
+pub(crate) fn parse(text: &str) -> Result<SystemTime, &'static str> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .map(SystemTime::from)
+        .map_err(|_| "give a time like 2030-01-31T08:00:00Z or 2030-01-31T08:00:00+01:00")
 }
 
 /// Writes a time in UTC. One that no calendar holds is written as its seconds.
-pub(crate) fn show(timestamp: &Timestamp) -> String {
-    let seconds = timestamp.get_seconds();
-    let nanos = time::Duration::nanoseconds(i64::from(timestamp.get_nanos()));
-    OffsetDateTime::from_unix_timestamp(seconds)
+pub(crate) fn show(time: SystemTime) -> String {
+    let (seconds, nanos) = match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => (i128::from(since.as_secs()), since.as_nanos() as i128),
+        Err(before) => {
+            let nanos = before.duration().as_nanos() as i128;
+            (-(nanos / 1_000_000_000), -nanos)
+        }
+    };
+    OffsetDateTime::from_unix_timestamp_nanos(nanos)
         .ok()
-        .and_then(|time| time.checked_add(nanos))
         .map(|time| time.to_offset(UtcOffset::UTC))
         .and_then(|time| time.format(&Rfc3339).ok())
         .unwrap_or_else(|| format!("{seconds} s after 1970"))
 }
 
-/// Reads a span. The wire counts whole seconds from the leader's clock.
-pub(crate) fn whole_seconds(text: &str) -> Result<i64, String> {
-    let span = humantime::parse_duration(text)
-        .map_err(|e| format!("{e}; give a span like 30s, 5m or 2days"))?;
+/// Reads a span.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|e| format!("{e}; give a span like 30s, 5m or 1h30m"))
+}
+
+/// Reads a span in whole seconds, which the leader's clock counts.
+pub(crate) fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let span = span(text)?;
     if span.subsec_nanos() > 0 {
         return Err("give whole seconds; for finer times use --at".to_owned());
     }
-    i64::try_from(span.as_secs()).map_err(|_| "give less than 100 years".to_owned())
+    match span.as_secs() > z4_core::limits::TTS_SECONDS_MAX.unsigned_abs() {
+        true => Err("give less than 100 years".to_owned()),
+        false => Ok(span),
+    }
+}
+
+/// Reads a span, or `forever` for none.
+pub(crate) fn span_or_forever(text: &str) -> Result<Option<Duration>, String> {
+    match text {
+        "forever" => Ok(None),
+        _ => span(text).map(Some).map_err(|e| format!("{e}, or forever")),
+    }
+}
+
+/// Writes a span as people do, to the millisecond (below one: exactly).
+pub(crate) fn show_span(span: Duration) -> String {
+    let shown = match span >= Duration::from_millis(1) {
+        true => Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
+        false => span,
+    };
+    humantime::format_duration(shown).to_string()
 }
 
 #[cfg(test)]
@@ -63,26 +72,46 @@ mod tests {
     fn offsets_count() {
         let utc = parse("2030-01-31T07:00:00Z").unwrap();
         assert_eq!(utc, parse("2030-01-31T08:00:00+01:00").unwrap());
-        assert_eq!(utc.seconds, 1_896_073_200);
-        assert_eq!(parse("2030-01-31T07:00:00.25Z").unwrap().nanos, 250_000_000);
+        let seconds = Duration::from_secs(1_896_073_200);
+        assert_eq!(utc, SystemTime::UNIX_EPOCH + seconds);
+        let later = parse("2030-01-31T07:00:00.25Z").unwrap();
+        assert_eq!(later, utc + Duration::from_millis(250));
         assert!(parse("2030-01-31 07:00").is_err());
     }
 
     #[test]
     fn what_is_shown_is_what_was_read() {
         for text in ["2030-01-31T07:00:00Z", "1969-12-31T23:59:59.5Z"] {
-            assert_eq!(show(&parse(text).unwrap().into()), text);
+            assert_eq!(show(parse(text).unwrap()), text);
         }
-        let mut far = Timestamp::default();
-        far.set_seconds(i64::MAX);
-        assert!(show(&far).contains("after 1970"));
+        let far = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 50);
+        assert!(show(far).contains("after 1970"));
     }
 
     #[test]
-    fn spans_are_whole_seconds() {
-        assert_eq!(whole_seconds("5m"), Ok(300));
-        assert_eq!(whole_seconds("1h 30m"), Ok(5_400));
+    fn spans_as_people_write_them() {
+        for (text, seconds) in [
+            ("30s", 30),
+            ("5m", 300),
+            ("1h30m", 5_400),
+            ("1h 30m", 5_400),
+        ] {
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(whole_seconds(text), Ok(Duration::from_secs(seconds)));
+        }
+        assert_eq!(span("250ms"), Ok(Duration::from_millis(250)));
         assert!(whole_seconds("1500ms").unwrap_err().contains("whole"));
-        assert!(whole_seconds("soon").is_err());
+        assert!(whole_seconds("200years").unwrap_err().contains("100 years"));
+        assert!(span("soon").unwrap_err().contains("1h30m"));
+        assert_eq!(span_or_forever("forever"), Ok(None));
+        assert_eq!(span_or_forever("1m"), Ok(Some(Duration::from_secs(60))));
+    }
+
+    #[test]
+    fn spans_are_shown_to_the_millisecond() {
+        assert_eq!(show_span(Duration::from_secs(5_400)), "1h 30m");
+        assert_eq!(show_span(Duration::from_nanos(1_500_999_999)), "1s 500ms");
+        assert_eq!(show_span(Duration::from_micros(250)), "250us");
+        assert_eq!(show_span(Duration::ZERO), "0s");
     }
 }

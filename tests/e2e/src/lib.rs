@@ -14,11 +14,13 @@ pub mod client;
 pub mod cluster;
 pub mod command;
 pub mod http;
+pub mod life;
 pub mod load;
 pub mod peer;
 pub mod ports;
 pub mod reader;
 pub mod request;
+pub mod tool;
 pub mod wait;
 
 pub use client::{Client, Created};
@@ -26,3 +28,4 @@ pub use cluster::Cluster;
 pub use peer::{Peer, PeerSpec};
 pub use reader::{Delivered, Reader};
 pub use request::{create, Edit};
+pub use tool::Tool;

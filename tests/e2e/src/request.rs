@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use protobuf::well_known_types::Timestamp;
-use z4_proto::generated::collection::CreateTaskRequest;
+use z4_proto::generated::collection::{CreateTaskRequest, Task, TaskState};
 
 /// A create of a task that is due at once.
 #[must_use]
@@ -68,4 +68,14 @@ impl Edit for CreateTaskRequest {
 pub fn instant(time: &Timestamp) -> SystemTime {
     let seconds = u64::try_from(time.get_seconds()).unwrap_or(0);
     UNIX_EPOCH + Duration::new(seconds, time.get_nanos() as u32)
+}
+
+/// A task without where it stands: what the answer to its create has.
+#[must_use]
+pub fn as_created(mut task: Task) -> Task {
+    task.set_state(TaskState::TASK_STATE_UNSPECIFIED);
+    task.set_attempt(0);
+    task.clear_created_at();
+    task.clear_due_at();
+    task
 }

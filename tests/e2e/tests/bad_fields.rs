@@ -1,15 +1,31 @@
 //! Every field of every request out of its range: refused by name, nothing
 //! changed.
+//!
+//! | file | what |
+//! |---|---|
+//! | here | creates, reads, streams, members |
+//! | `batches` | batches of creates and of leases, leases without a stream |
+//! | `changes` | changes of tasks, lists, dead letters |
+//! | `consume` | the opening of `Consume`, and bad messages within it |
+//! | `settings` | namespaces |
+
+mod batches;
+mod changes;
+mod consume;
+mod settings;
 
 use std::time::Duration;
 
 use futures::StreamExt;
 use grpcio::RpcStatusCode;
+use protobuf::well_known_types::{Duration as Span, Timestamp};
 use z4_e2e::client::{option, Refused};
+use z4_e2e::request::as_created;
 use z4_e2e::{create, Client, Cluster, Edit};
 use z4_proto::generated::admin::{CheckHealthRequest, TransferLeadershipRequest};
 use z4_proto::generated::collection::{CreateTaskRequest, GetTaskRequest, StreamTasksRequest};
 
+#[track_caller]
 fn names(refused: &Refused, field: &str, what: &str) {
     assert_eq!(
         refused.code,
@@ -22,11 +38,88 @@ fn names(refused: &Refused, field: &str, what: &str) {
     );
 }
 
+/// A row of a table: the field that is wrong, how, and what the peer said of it.
+type Row = (&'static str, &'static str, Result<(), Refused>);
+
+/// The answer to a call, for a table.
+fn said<T>(answer: grpcio::Result<T>) -> Result<(), Refused> {
+    answer.map(|_| ()).map_err(Refused::from)
+}
+
+/// Each is refused by the name of its field.
+#[track_caller]
+fn all_refused(method: &str, table: Vec<Row>) {
+    for (field, what, answer) in table {
+        let what = format!("{method}: {field} {what}");
+        let refused = answer.expect_err(&what);
+        names(&refused, field, &what);
+    }
+}
+
+fn span(seconds: i64, nanos: i32) -> Span {
+    let mut span = Span::new();
+    span.set_seconds(seconds);
+    span.set_nanos(nanos);
+    span
+}
+
+/// Spans that no field takes.
+fn bad_spans() -> [(&'static str, Span); 6] {
+    [
+        ("negative", span(-1, 0)),
+        ("just negative", span(0, -1)),
+        ("smallest", span(i64::MIN, i32::MIN)),
+        ("largest", span(i64::MAX, 999_999_999)),
+        ("nanos of a second", span(1, 1_000_000_000)),
+        ("more than 100 years", span(101 * 366 * 24 * 3_600, 0)),
+    ]
+}
+
+fn time(seconds: i64, nanos: i32) -> Timestamp {
+    let mut time = Timestamp::new();
+    time.set_seconds(seconds);
+    time.set_nanos(nanos);
+    time
+}
+
+/// Namespaces that nobody can have.
+fn bad_namespaces() -> [(&'static str, String); 5] {
+    [
+        ("empty", String::new()),
+        ("with a blank", "a b".to_owned()),
+        ("with a slash", "a/b".to_owned()),
+        ("not ASCII", "ä".to_owned()),
+        ("too long", "n".repeat(129)),
+    ]
+}
+
+/// Ids that no task has.
+const BAD_IDS: [(&str, &str); 5] = [
+    ("empty", ""),
+    ("short", "short"),
+    ("too high", "zzzzzzzzzzzzzzzzzzzzzzzzzz"),
+    ("too long", "000000000000000000000000000"),
+    ("not ASCII", "0000000000000000000000000ä"),
+];
+
+/// An id that a task could have.
+const GOOD_ID: &str = "00000000000000000000000001";
+
 fn bad_creates() -> Vec<(&'static str, &'static str, CreateTaskRequest)> {
     let good = || create("fields", "x");
     let large = "x".repeat(65 << 10);
     let many = (0..2_000).fold(good(), |r, n| r.label(n.to_string(), ""));
-    vec![
+    let with = |change: fn(&mut CreateTaskRequest)| {
+        let mut request = good();
+        change(&mut request);
+        request
+    };
+    let ttl = |span: Span| {
+        let mut request = good();
+        request.set_ttl(span);
+        request
+    };
+    let mut table = vec![
         ("namespace", "empty", create("", "x")),
         ("namespace", "with a blank", create("a b", "x")),
         ("namespace", "with a hash", create("a#b", "x")),
@@ -56,7 +149,35 @@ fn bad_creates() -> Vec<(&'static str, &'static str, CreateTaskRequest)> {
             good().at_wire(16_725_225_601, 0),
         ),
         ("deliver_at", "largest", good().at_wire(i64::MAX, 0)),
-    ]
+        (
+            "priority",
+            "too high",
+            with(|r| r.mut_priority().set_value(10)),
+        ),
+        (
+            "priority",
+            "beyond a byte",
+            with(|r| r.mut_priority().set_value(256)),
+        ),
+        (
+            "priority",
+            "largest",
+            with(|r| r.mut_priority().set_value(u32::MAX)),
+        ),
+        (
+            "max_attempts",
+            "too many",
+            with(|r| r.set_max_attempts(1_000_001)),
+        ),
+        (
+            "max_attempts",
+            "largest",
+            with(|r| r.set_max_attempts(u32::MAX)),
+        ),
+        ("ttl", "zero", ttl(span(0, 0))),
+    ];
+    table.extend(bad_spans().map(|(what, span)| ("ttl", what, ttl(span))));
+    table
 }
 
 #[test]
@@ -91,6 +212,14 @@ fn creates_are_refused_by_the_name_of_the_field_in_all_four_forms() {
     }
 }
 
+fn largest() -> CreateTaskRequest {
+    let mut request = create("limit", "x");
+    request.mut_priority().set_value(9);
+    request.set_max_attempts(1_000_000);
+    request.set_ttl(span(100 * 366 * 24 * 3_600, 0));
+    request
+}
+
 #[test]
 fn the_limits_themselves_are_allowed() {
     let cluster = Cluster::single();
@@ -116,6 +245,7 @@ fn the_limits_themselves_are_allowed() {
             "tts_seconds",
             create("limit", "x").in_seconds(100 * 366 * 24 * 3600),
         ),
+        ("priority, attempts and ttl", largest()),
     ] {
         let made = client
             .create(&request)
@@ -125,7 +255,8 @@ fn the_limits_themselves_are_allowed() {
             assert_eq!(made.get_deliver_at(), request.get_deliver_at(), "{what}");
         }
         let seen = client.get(request.get_namespace(), made.get_id());
-        assert_eq!(&seen.unwrap_or_else(|e| panic!("{what}: {e}")), made);
+        let seen = seen.unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!(&as_created(seen), made);
     }
 }
 

@@ -1,7 +1,9 @@
 //! GetTask sees every acknowledged create, on every peer.
 
 use grpcio::RpcStatusCode;
+use z4_e2e::request::as_created;
 use z4_e2e::{create, Cluster, Edit};
+use z4_proto::generated::collection::TaskState;
 
 #[test]
 fn every_peer_sees_an_acknowledged_create_at_once() {
@@ -15,7 +17,10 @@ fn every_peer_sees_an_acknowledged_create_at_once() {
         let made = made.get_task();
         for client in &clients {
             let seen = client.get("get", made.get_id()).expect("it is there");
-            assert_eq!(&seen, made);
+            assert_eq!(seen.get_state(), TaskState::TASK_STATE_SCHEDULED);
+            assert_eq!(seen.get_due_at(), made.get_deliver_at());
+            assert_eq!(seen.get_attempt(), 1);
+            assert_eq!(&as_created(seen), made);
         }
         assert_eq!(made.get_payload(), request.get_payload());
         assert_eq!(made.get_metadata(), request.get_metadata());

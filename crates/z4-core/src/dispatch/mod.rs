@@ -29,10 +29,10 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::pulse::Pulse;
-use self::queue::{InFlight, NextDue, Queue};
+use self::queue::{InFlight, NextDue, Queue, Shut};
 use crate::command::{Command, Taker};
-use crate::machine::Event;
-use crate::state::{due_next_after, StateError, View};
+use crate::machine::{gate, Event, Gate};
+use crate::state::{due_next_after, find_namespace, StateError, View};
 use crate::task::Namespace;
 
 /// Most lease commands of one namespace in flight.
@@ -59,6 +59,15 @@ pub struct ConsumerReport {
     pub allowed_total: u64,
     /// How long its leases last, in milliseconds; 0 for the namespace's setting.
     pub lease_ms: u64,
+}
+
+/// The consumers of a namespace, as the leader knows of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ConsumersView {
+    /// How many.
+    pub consumers: u64,
+    /// How many tasks they would take now.
+    pub room: u64,
 }
 
 /// What is to be done now, and when to ask again.
@@ -221,7 +230,9 @@ impl Dispatcher {
                 }
                 self.rearm(namespace);
             }
-            Event::Ended { .. } => {}
+            // A place under the limit on live leases may be free.
+            Event::Ended { namespace, .. } => self.reopen(namespace, Shut::UntilEvent),
+            Event::Namespace { namespace } => self.reopen(namespace, Shut::default()),
         }
     }
 
@@ -238,17 +249,33 @@ impl Dispatcher {
     }
 
     /// The earliest deadline of a live lease
-    /// ([`Machine::lease_deadline_next_ns`](crate::Machine::lease_deadline_next_ns)),
+    /// ([`Machine::pulse_next_ns`](crate::Machine::pulse_next_ns)),
     /// after each run of entries; to be called before
-    /// [`on_expire_done`](Self::on_expire_done).
-    pub fn set_lease_deadline(&mut self, deadline_ns: Option<u64>) {
+    /// [`on_pulse_done`](Self::on_pulse_done).
+    pub fn set_pulse(&mut self, deadline_ns: Option<u64>) {
         self.pulse.deadline_ns = deadline_ns;
     }
 
     /// The pulse that [`poll`](Self::poll) gave was applied. A pulse that was
     /// refused or lost is proposed again after a second.
-    pub fn on_expire_done(&mut self) {
+    pub fn on_pulse_done(&mut self) {
         self.pulse.forget_in_flight();
+    }
+
+    /// The consumers of a namespace, and the tasks that they would take now: for
+    /// people who ask why a task does not run.
+    #[must_use]
+    pub fn consumers(&self, namespace: &Namespace) -> ConsumersView {
+        let its = self
+            .consumers
+            .values()
+            .filter(|c| c.namespace == *namespace);
+        let mut view = ConsumersView::default();
+        for consumer in its {
+            view.consumers += 1;
+            view.room += consumer.allowed.saturating_sub(consumer.given);
+        }
+        view
     }
 
     /// Decides what to propose at machine time `now_ns`: the greater of the
@@ -264,7 +291,7 @@ impl Dispatcher {
             return Ok(Poll::default());
         }
         if self.pulse.beats(now_ns) {
-            commands.push(Command::ExpireLeases);
+            commands.push(Command::Pulse);
         }
         let mut due = Vec::new();
         while self.wakes.first().is_some_and(|(at, _)| *at <= now_ns) {
@@ -288,6 +315,16 @@ impl Dispatcher {
         })
     }
 
+    /// What held a namespace back may be over: whatever it was, or only this.
+    fn reopen(&mut self, namespace: &Namespace, only: Shut) {
+        if let Some(queue) = self.queues.get_mut(namespace) {
+            if only == Shut::No || queue.shut == only {
+                queue.shut = Shut::No;
+                self.rearm(namespace);
+            }
+        }
+    }
+
     fn propose(
         &mut self,
         namespace: &Namespace,
@@ -302,6 +339,18 @@ impl Dispatcher {
         }
         if !queue.may_propose(now_ns) {
             return Ok(None);
+        }
+        let row = find_namespace(view, namespace)?;
+        match row.map_or(Gate::Open { room: u64::MAX }, |row| gate(&row, now_ns)) {
+            Gate::Open { .. } => {}
+            Gate::RateUntil(at_ns) => {
+                queue.shut = Shut::Until(at_ns);
+                return Ok(None);
+            }
+            Gate::LeasedFull | Gate::Paused | Gate::Deleting => {
+                queue.shut = Shut::UntilEvent;
+                return Ok(None);
+            }
         }
         let Some(lease) = queue.deal(namespace, &mut self.consumers) else {
             return Ok(None);

@@ -34,6 +34,17 @@ impl NextDue {
     }
 }
 
+/// Whether the namespace lets nothing through, whoever has room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Shut {
+    #[default]
+    No,
+    /// Until this machine time, in nanoseconds.
+    Until(u64),
+    /// Until an event says that something has changed.
+    UntilEvent,
+}
+
 /// A lease command between proposal and apply.
 #[derive(Debug)]
 pub(super) struct InFlight {
@@ -60,6 +71,7 @@ pub(super) struct Queue {
     pub(super) in_flight: VecDeque<InFlight>,
     /// The time under which it stands among the dispatcher's wakes.
     pub(super) armed: Option<u64>,
+    pub(super) shut: Shut,
     /// No proposal before this machine time, in nanoseconds.
     not_before_ns: u64,
 }
@@ -86,7 +98,17 @@ impl Queue {
 
     pub(super) fn may_propose(&self, now_ns: u64) -> bool {
         let due = matches!(self.next_due, NextDue::At(at_ns) if at_ns <= now_ns);
-        due && self.in_flight.len() < IN_FLIGHT_MAX && self.not_before_ns <= now_ns
+        due && self.in_flight.len() < IN_FLIGHT_MAX
+            && self.open_at_ns().is_some_and(|at_ns| at_ns <= now_ns)
+    }
+
+    /// From when on a proposal may be made; `None`: not before an event.
+    fn open_at_ns(&self) -> Option<u64> {
+        match self.shut {
+            Shut::No => Some(self.not_before_ns),
+            Shut::Until(at_ns) => Some(at_ns.max(self.not_before_ns)),
+            Shut::UntilEvent => None,
+        }
     }
 
     /// When to look at this namespace, in machine nanoseconds.
@@ -95,11 +117,11 @@ impl Queue {
         let proposal = if self.ready.is_empty() || self.in_flight.len() >= IN_FLIGHT_MAX {
             None
         } else {
-            match self.next_due {
-                NextDue::Unknown => Some(self.not_before_ns),
-                NextDue::At(at_ns) => Some(at_ns.max(self.not_before_ns)),
+            self.open_at_ns().and_then(|open_ns| match self.next_due {
+                NextDue::Unknown => Some(open_ns),
+                NextDue::At(at_ns) => Some(at_ns.max(open_ns)),
                 NextDue::Never => None,
-            }
+            })
         };
         proposal.into_iter().chain(lost).min()
     }

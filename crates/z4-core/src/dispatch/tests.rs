@@ -7,6 +7,7 @@ use crate::task::WallTime;
 use crate::{invariants, Machine, MemState};
 
 mod credit;
+mod gate;
 mod timing;
 mod turns;
 
@@ -61,12 +62,13 @@ impl Leader {
         let outcomes = self
             .machine
             .apply_entry(self.index, stamp_ns, vec![command], &mut events);
-        invariants::check(self.machine.state()).unwrap();
+        let report = invariants::check(self.machine.state()).unwrap();
+        report.verdict().unwrap();
         for event in &events {
             self.dispatcher.on_event(event);
         }
-        let deadline_ns = self.machine.lease_deadline_next_ns();
-        self.dispatcher.set_lease_deadline(deadline_ns);
+        let deadline_ns = self.machine.pulse_next_ns();
+        self.dispatcher.set_pulse(deadline_ns);
         outcomes.unwrap().remove(0)
     }
 

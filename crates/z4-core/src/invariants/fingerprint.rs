@@ -5,7 +5,7 @@
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::command::CreatedTask;
-use crate::state::{Row, RowKey};
+use crate::state::{NamespaceConfig, NamespaceCounts, NamespaceRow, RateWindow, Row, RowKey};
 use crate::task::{Phase, TaskBody, TaskId, TaskStatus, WallTime};
 
 pub(super) struct Fingerprint(pub(super) Xxh3);
@@ -19,30 +19,26 @@ impl Fingerprint {
                 meta.stamp_ns,
                 u64::from(meta.namespace_next),
                 meta.forget_from_ns,
+                meta.timer_from_ns,
             ]),
-            Row::Namespace(row) => {
-                let counts = &row.counts;
-                self.numbers(&[
-                    2,
-                    u64::from(row.id.0),
-                    row.config.lease_ms,
-                    row.config.dedupe_ms,
-                    counts.created,
-                    counts.pending,
-                    counts.leased,
-                    counts.done,
-                    counts.deliveries,
-                    counts.bytes,
-                ]);
-                for head in &row.queues {
-                    self.numbers(&[head.count, head.consumed_ns, head.cursor.0]);
-                    self.id(head.cursor.1);
-                }
-            }
+            Row::Namespace(row) => self.namespace(row),
             Row::Body(body) => self.body(body),
             Row::Status(status) => self.status(status),
-            Row::Due { touched, bytes } => self.numbers(&[5, u64::from(*touched), *bytes]),
-            Row::Lease => self.numbers(&[6]),
+            Row::Due {
+                touched,
+                bytes,
+                max_attempts,
+                ttl_ms,
+            } => {
+                let max_attempts = u64::from(*max_attempts);
+                self.numbers(&[5, u64::from(*touched), *bytes, max_attempts, *ttl_ms]);
+            }
+            Row::Lease { consumer, token } => {
+                self.numbers(&[6, token.0]);
+                self.text(consumer);
+            }
+            Row::Dead => self.numbers(&[9]),
+            Row::Timer => self.numbers(&[10]),
             Row::Request(row) => {
                 self.numbers(&[7, row.tasks.len() as u64, row.expires_at_ns]);
                 self.0.update(&row.content_hash.to_le_bytes());
@@ -102,8 +98,117 @@ impl Fingerprint {
                 self.numbers(&[8, *expires_at_ns, u64::from(namespace.0)]);
                 self.text(request_id);
             }
-            RowKey::End => self.numbers(&[9]),
+            RowKey::Dead {
+                namespace,
+                at_ns,
+                id,
+            } => {
+                self.numbers(&[9, u64::from(namespace.0), *at_ns]);
+                self.id(*id);
+            }
+            RowKey::Timer {
+                at_ns,
+                namespace,
+                id,
+            } => {
+                self.numbers(&[10, *at_ns, u64::from(namespace.0)]);
+                self.id(*id);
+            }
+            RowKey::End => self.numbers(&[11]),
         }
+    }
+
+    fn namespace(&mut self, row: &NamespaceRow) {
+        // Whole patterns: a field that is added cannot be forgotten here.
+        let NamespaceRow {
+            id,
+            config,
+            counts,
+            queues,
+            paused_at_ns,
+            deleting,
+            dead_from,
+            rate_tat_ns,
+            window: RateWindow { before, last },
+            lateness_mean_ns,
+            leased_at_ns,
+        } = row;
+        self.numbers(&[2, u64::from(id.0)]);
+        self.config(config);
+        self.counts(counts);
+        for head in queues {
+            self.numbers(&[head.count, head.consumed_ns, head.cursor.0]);
+            self.id(head.cursor.1);
+        }
+        for number in [paused_at_ns.is_some().into(), paused_at_ns.unwrap_or(0)] {
+            self.numbers(&[number]);
+        }
+        self.numbers(&[deleting.is_some().into()]);
+        self.id(deleting.unwrap_or_default());
+        self.numbers(&[dead_from.0]);
+        self.id(dead_from.1);
+        for mark in [before, last] {
+            self.numbers(&[mark.at_ns, mark.created, mark.deliveries, mark.done]);
+        }
+        self.numbers(&[*rate_tat_ns, *lateness_mean_ns, *leased_at_ns]);
+    }
+
+    fn config(&mut self, config: &NamespaceConfig) {
+        let NamespaceConfig {
+            lease_ms,
+            dedupe_ms,
+            max_attempts,
+            backoff_min_ms,
+            backoff_max_ms,
+            pending_max,
+            bytes_max,
+            leased_max,
+            rate_per_s,
+            rate_burst,
+            dead_keep_ms,
+            dead_keep_count,
+        } = config;
+        self.numbers(&[
+            *lease_ms,
+            *dedupe_ms,
+            u64::from(*max_attempts),
+            *backoff_min_ms,
+            *backoff_max_ms,
+            *pending_max,
+            *bytes_max,
+            *leased_max,
+            u64::from(*rate_per_s),
+            u64::from(*rate_burst),
+            *dead_keep_ms,
+            *dead_keep_count,
+        ]);
+    }
+
+    fn counts(&mut self, counts: &NamespaceCounts) {
+        let NamespaceCounts {
+            created,
+            pending,
+            leased,
+            done,
+            dead,
+            cancelled,
+            purged,
+            deliveries,
+            failures,
+            bytes,
+        } = counts;
+        self.numbers(&[
+            *created,
+            *pending,
+            *leased,
+            *done,
+            *dead,
+            *cancelled,
+            *purged,
+            *deliveries,
+            *failures,
+            *bytes,
+        ]);
     }
 
     fn body(&mut self, body: &TaskBody) {
@@ -115,7 +220,9 @@ impl Fingerprint {
         self.bytes(&body.payload);
         self.wall_time(body.deliver_at);
         let priority = u64::from(body.priority.get());
+        let max_attempts = u64::from(body.max_attempts);
         self.numbers(&[body.due_at_ns, body.created_at_ns, priority]);
+        self.numbers(&[max_attempts, body.ttl_ms]);
     }
 
     fn status(&mut self, status: &TaskStatus) {
@@ -127,7 +234,10 @@ impl Fingerprint {
             status.first_due_at_ns,
             u64::from(status.priority.get()),
             status.bytes,
+            u64::from(status.max_attempts),
+            status.ttl_ms,
         ]);
+        self.text(&status.last_error);
         match &status.phase {
             Phase::Waiting { due_at_ns } => self.numbers(&[1, *due_at_ns]),
             Phase::Leased {
@@ -138,6 +248,11 @@ impl Fingerprint {
                 self.numbers(&[2, token.0, *deadline_ns]);
                 self.text(consumer);
             }
+            Phase::Dead {
+                at_ns,
+                reason,
+                forget_at_ns,
+            } => self.numbers(&[3, *at_ns, *reason as u64, *forget_at_ns]),
         }
     }
 

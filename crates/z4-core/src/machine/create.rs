@@ -6,7 +6,7 @@ use super::{Entry, Machine};
 use crate::command::{CreateTasks, CreatedTask, Due, NewTask, Outcome};
 use crate::error::{Code, Refusal};
 use crate::state::{rank, RequestRow, Row, RowKey, State, StateError};
-use crate::task::{NamespaceId, TaskBody, TaskId, WallTime};
+use crate::task::{expires_at_ns, NamespaceId, TaskBody, TaskId, WallTime};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MS_NS: u64 = 1_000_000;
@@ -28,6 +28,9 @@ impl<S: State> Machine<S> {
             }
         }
         if let Err(refusal) = self.namespaces.admit(&create.namespace) {
+            return Ok(Outcome::Refused(refusal));
+        }
+        if let Some(refusal) = self.full(&create) {
             return Ok(Outcome::Refused(refusal));
         }
         let namespace = self
@@ -52,17 +55,7 @@ impl<S: State> Machine<S> {
         task: NewTask,
     ) -> Result<CreatedTask, StateError> {
         let now_ns = entry.now_ns;
-        let (due_at_ns, deliver_at) = match task.due {
-            Due::Now => (now_ns, WallTime::from_ns(now_ns)),
-            // What is past is due now. It does not go in front of what waits
-            // already: a place below the cursor would make the next scan cross
-            // everything consumed since.
-            Due::At(at) => (at.as_ns().max(now_ns), at),
-            Due::AfterSeconds(seconds) => {
-                let at_ns = now_ns.saturating_add(seconds.saturating_mul(SECOND_NS));
-                (at_ns, WallTime::from_ns(at_ns))
-            }
-        };
+        let (due_at_ns, deliver_at) = due_at(task.due, now_ns);
         let body = TaskBody {
             metadata: task.metadata,
             payload: task.payload,
@@ -70,6 +63,8 @@ impl<S: State> Machine<S> {
             due_at_ns,
             created_at_ns: now_ns,
             priority: task.priority,
+            max_attempts: task.max_attempts,
+            ttl_ms: task.ttl_ms,
         };
         let row = self.namespaces.edit(namespace)?;
         row.counts.created += 1;
@@ -78,11 +73,41 @@ impl<S: State> Machine<S> {
         row.counts.bytes += bytes;
         row.queues[usize::from(rank(body.priority))].insert(due_at_ns, id);
         let due = RowKey::due(namespace, body.priority, due_at_ns, id);
-        let touched = false;
-        self.state.put(due, Row::Due { touched, bytes });
+        let due_row = Row::Due {
+            touched: false,
+            bytes,
+            max_attempts: body.max_attempts,
+            ttl_ms: body.ttl_ms,
+        };
+        self.state.put(due, due_row);
+        if let Some(at_ns) = expires_at_ns(due_at_ns, body.ttl_ms) {
+            self.set_timer(at_ns, namespace, id);
+        }
         self.state.put(RowKey::Body(namespace, id), Row::Body(body));
         entry.note_due(namespace, due_at_ns);
         Ok(CreatedTask { id, deliver_at })
+    }
+
+    /// Why a namespace cannot take these tasks, if it cannot.
+    fn full(&self, create: &CreateTasks) -> Option<Refusal> {
+        let row = self.namespaces.get(&create.namespace)?;
+        let (config, counts) = (&row.config, &row.counts);
+        let no_room = |what: &str, setting: &str, most: u64| {
+            let message = format!(
+                "namespace {} has not room for so many more {what}, its limit is {most}; wait until consumers catch up, or raise {setting}",
+                create.namespace
+            );
+            Some(Refusal::new(Code::Exhausted, message))
+        };
+        let pending = counts.pending.saturating_add(create.tasks.len() as u64);
+        if config.pending_max > 0 && pending > config.pending_max {
+            return no_room("pending tasks", "pending_max", config.pending_max);
+        }
+        let bytes: u64 = create.tasks.iter().map(NewTask::bytes).sum();
+        if config.bytes_max > 0 && counts.bytes.saturating_add(bytes) > config.bytes_max {
+            return no_room("bytes", "bytes_max", config.bytes_max);
+        }
+        None
     }
 
     /// The outcome of a command whose request id is remembered.
@@ -169,6 +194,22 @@ impl<S: State> Machine<S> {
     }
 }
 
+/// When a task is due in machine nanoseconds, and what `deliver_at` reads back
+/// as.
+pub(super) fn due_at(due: Due, now_ns: u64) -> (u64, WallTime) {
+    match due {
+        Due::Now => (now_ns, WallTime::from_ns(now_ns)),
+        // What is past is due now. It does not go in front of what waits
+        // already: a place below the cursor would make the next scan cross
+        // everything consumed since.
+        Due::At(at) => (at.as_ns().max(now_ns), at),
+        Due::AfterSeconds(seconds) => {
+            let at_ns = now_ns.saturating_add(seconds.saturating_mul(SECOND_NS));
+            (at_ns, WallTime::from_ns(at_ns))
+        }
+    }
+}
+
 /// Fingerprint of what a create asks for. Every part is preceded by its length
 /// or a tag, so that no two contents have one encoding. Rows keep it: the
 /// encoding must never change.
@@ -195,6 +236,8 @@ fn content_hash(tasks: &[NewTask]) -> u128 {
             }
         }
         hash.number(u64::from(task.priority.get()));
+        hash.number(u64::from(task.max_attempts));
+        hash.number(task.ttl_ms);
     }
     hash.0.digest128()
 }

@@ -1,15 +1,19 @@
-//! AckTasks and ReleaseTasks: holders end their leases. Only a live lease with
-//! the right token can be ended; anything else changes nothing.
+//! AckTasks, NackTasks, ReleaseTasks: holders end their leases. Only a live
+//! lease with the right token can be ended; anything else changes nothing and is
+//! told why.
 
 use std::collections::BTreeMap;
 
+use super::backoff::backoff_ms;
+use super::place::is_too_old;
 use super::{Entry, Event, Machine};
-use crate::command::{LeaseRefs, Outcome};
-use crate::state::{RowKey, State, StateError};
-use crate::task::{LeaseToken, NamespaceId, Phase, TaskId};
+use crate::command::{Ended, LeaseLost, LeaseRefs, Nack, NackTasks, Outcome};
+use crate::state::{rank, State, StateError};
+use crate::task::{DeathReason, LeaseToken, Namespace, NamespaceId, Phase, TaskId, TaskStatus};
+
+const MS_NS: u64 = 1_000_000;
 
 /// How a lease is ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
     /// The task is done and goes.
     Ack,
@@ -17,76 +21,228 @@ pub(super) enum How {
     Release,
 }
 
+/// A live lease, taken away from its task.
+pub(super) struct Held {
+    pub(super) consumer: String,
+    pub(super) deadline_ns: u64,
+    pub(super) status: TaskStatus,
+}
+
+/// Whose leases ended, and how many of each.
+#[derive(Default)]
+pub(super) struct Holders(BTreeMap<String, u32>);
+
+impl Holders {
+    pub(super) fn note(&mut self, consumer: String) {
+        *self.0.entry(consumer).or_default() += 1;
+    }
+
+    pub(super) fn tell(self, entry: &mut Entry<'_>, namespace: &Namespace) {
+        if !self.0.is_empty() {
+            entry.events.push(Event::Ended {
+                namespace: namespace.clone(),
+                consumers: self.0.into_iter().collect(),
+            });
+        }
+    }
+}
+
 impl<S: State> Machine<S> {
     pub(super) fn end(
         &mut self,
         entry: &mut Entry<'_>,
-        refs: LeaseRefs,
-        how: How,
+        refs: &LeaseRefs,
+        how: &How,
     ) -> Result<Outcome, StateError> {
-        let Some(row) = self.namespaces.get(&refs.namespace) else {
-            return Ok(Outcome::Ended(vec![false; refs.leases.len()]));
-        };
-        let namespace = row.id;
-        let mut ended = Vec::with_capacity(refs.leases.len());
-        let mut consumers: BTreeMap<String, u32> = BTreeMap::new();
-        for (id, token) in refs.leases {
-            let holder = self.end_one(entry, namespace, id, token, how)?;
-            ended.push(holder.is_some());
-            if let Some(holder) = holder {
-                *consumers.entry(holder).or_default() += 1;
-            }
-        }
-        if !consumers.is_empty() {
-            entry.events.push(Event::Ended {
-                namespace: refs.namespace,
-                consumers: consumers.into_iter().collect(),
-            });
-        }
-        Ok(Outcome::Ended(ended))
+        self.end_each(
+            entry,
+            &refs.namespace,
+            &refs.leases,
+            |lease| *lease,
+            |machine, entry, namespace, id, _, status| match how {
+                How::Ack => machine.finish(namespace, id, &status),
+                How::Release => machine.give_back(entry, namespace, id, status),
+            },
+        )
     }
 
-    /// Ends one lease if it is live. Returns who held it.
-    fn end_one(
+    pub(super) fn nack(
+        &mut self,
+        entry: &mut Entry<'_>,
+        nacks: &NackTasks,
+    ) -> Result<Outcome, StateError> {
+        self.end_each(
+            entry,
+            &nacks.namespace,
+            &nacks.nacks,
+            |nack| (nack.id, nack.token),
+            |machine, entry, namespace, id, nack: &Nack, status| {
+                let failure = Failure {
+                    delay_ms: nack.delay_ms,
+                    error: nack.error.clone(),
+                    permanent: nack.permanent,
+                };
+                machine.fail(entry, namespace, id, status, failure)
+            },
+        )
+    }
+
+    /// Takes each lease away, if it is live, and does `then` to its task.
+    fn end_each<T>(
+        &mut self,
+        entry: &mut Entry<'_>,
+        name: &Namespace,
+        all: &[T],
+        lease_of: impl Fn(&T) -> (TaskId, LeaseToken),
+        then: impl Fn(
+            &mut Self,
+            &mut Entry<'_>,
+            NamespaceId,
+            TaskId,
+            &T,
+            TaskStatus,
+        ) -> Result<Ended, StateError>,
+    ) -> Result<Outcome, StateError> {
+        let stamp_ns = entry.now_ns;
+        let Some(row) = self.namespaces.get(name) else {
+            let results = vec![Err(LeaseLost::Gone); all.len()];
+            return Ok(Outcome::Ended { stamp_ns, results });
+        };
+        let namespace = row.id;
+        let mut results = Vec::with_capacity(all.len());
+        let mut holders = Holders::default();
+        for one in all {
+            let (id, token) = lease_of(one);
+            results.push(match self.held(entry, namespace, id, token)? {
+                Ok(held) => {
+                    self.drop_lease(held.deadline_ns, namespace, id)?;
+                    holders.note(held.consumer);
+                    Ok(then(self, entry, namespace, id, one, held.status)?)
+                }
+                Err(lost) => Err(lost),
+            });
+        }
+        holders.tell(entry, name);
+        Ok(Outcome::Ended { stamp_ns, results })
+    }
+
+    /// The live lease of a task with this token, or why there is none. The
+    /// status comes back without its phase.
+    pub(super) fn held(
+        &self,
+        entry: &Entry<'_>,
+        namespace: NamespaceId,
+        id: TaskId,
+        token: LeaseToken,
+    ) -> Result<Result<Held, LeaseLost>, StateError> {
+        let Some(mut status) = self.standing(namespace, id)? else {
+            return Ok(Err(LeaseLost::Gone));
+        };
+        let none = Phase::Waiting { due_at_ns: 0 };
+        Ok(match std::mem::replace(&mut status.phase, none) {
+            // At its deadline a lease is over, whether or not a pulse came yet.
+            Phase::Leased { deadline_ns, .. } if deadline_ns <= entry.now_ns => {
+                Err(LeaseLost::Expired)
+            }
+            Phase::Leased { token: live, .. } if live != token => Err(LeaseLost::Taken),
+            Phase::Leased {
+                consumer,
+                deadline_ns,
+                ..
+            } => Ok(Held {
+                consumer,
+                deadline_ns,
+                status,
+            }),
+            Phase::Waiting { .. } => Err(LeaseLost::Expired),
+            Phase::Dead { .. } => Err(LeaseLost::Dead),
+        })
+    }
+
+    fn finish(
+        &mut self,
+        namespace: NamespaceId,
+        id: TaskId,
+        status: &TaskStatus,
+    ) -> Result<Ended, StateError> {
+        let counts = &mut self.namespaces.edit(namespace)?.counts;
+        counts.done += 1;
+        counts.bytes -= status.bytes;
+        self.remove(namespace, id, status);
+        Ok(Ended::Done)
+    }
+
+    /// Puts a task that was leased back into the due index, without a failure:
+    /// at the head of its queue, but above what was consumed there (see
+    /// [`QueueHead::consumed_ns`]). That is no earlier than it was first due, for
+    /// it was consumed itself, and not in the future.
+    ///
+    /// [`QueueHead::consumed_ns`]: crate::state::QueueHead::consumed_ns
+    fn give_back(
         &mut self,
         entry: &mut Entry<'_>,
         namespace: NamespaceId,
         id: TaskId,
-        token: LeaseToken,
-        how: How,
-    ) -> Result<Option<String>, StateError> {
-        let Some(mut status) = self.status(namespace, id)? else {
-            return Ok(None);
-        };
-        let due_then = Phase::Waiting { due_at_ns: 0 };
-        let Phase::Leased {
-            consumer,
-            token: held,
-            deadline_ns,
-        } = std::mem::replace(&mut status.phase, due_then)
-        else {
-            return Ok(None);
-        };
-        // At its deadline a lease is over, whether or not a pulse came yet.
-        if held != token || deadline_ns <= entry.now_ns {
-            return Ok(None);
+        status: TaskStatus,
+    ) -> Result<Ended, StateError> {
+        if is_too_old(status.first_due_at_ns, status.ttl_ms, entry.now_ns) {
+            self.bury(entry, namespace, id, status, DeathReason::Ttl)?;
+            return Ok(Ended::Dead(DeathReason::Ttl));
         }
-        self.drop_lease(deadline_ns, namespace, id);
-        match how {
-            How::Ack => self.finish(namespace, id, status.bytes)?,
-            How::Release => self.put_back(entry, namespace, id, status)?,
-        }
-        Ok(Some(consumer))
+        let row = self.namespaces.edit(namespace)?;
+        let due_at_ns = row.queues[usize::from(rank(status.priority))].consumed_ns;
+        self.wait(entry, namespace, id, status, due_at_ns)?;
+        Ok(Ended::Waiting { due_at_ns })
     }
 
-    /// The body goes unread: it may be large, and on disk.
-    fn finish(&mut self, namespace: NamespaceId, id: TaskId, bytes: u64) -> Result<(), StateError> {
-        let counts = &mut self.namespaces.edit(namespace)?.counts;
-        counts.leased -= 1;
-        counts.done += 1;
-        counts.bytes -= bytes;
-        self.state.delete(&RowKey::Body(namespace, id));
-        self.state.delete(&RowKey::Status(namespace, id));
-        Ok(())
+    /// Counts a failure of a task that was leased: it comes again after a while,
+    /// or is a dead letter.
+    pub(super) fn fail(
+        &mut self,
+        entry: &mut Entry<'_>,
+        namespace: NamespaceId,
+        id: TaskId,
+        mut status: TaskStatus,
+        failure: Failure,
+    ) -> Result<Ended, StateError> {
+        status.failures = status.failures.saturating_add(1);
+        status.last_error = failure.error;
+        let row = self.namespaces.edit(namespace)?;
+        row.counts.failures += 1;
+        let max_attempts = match status.max_attempts {
+            0 => row.config.max_attempts,
+            own => own,
+        };
+        let reason = if failure.permanent {
+            Some(DeathReason::Permanent)
+        } else if max_attempts > 0 && status.failures >= max_attempts {
+            Some(DeathReason::Attempts)
+        } else if is_too_old(status.first_due_at_ns, status.ttl_ms, entry.now_ns) {
+            Some(DeathReason::Ttl)
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            self.bury(entry, namespace, id, status, reason)?;
+            return Ok(Ended::Dead(reason));
+        }
+        let delay_ms = match failure.delay_ms {
+            Some(asked_ms) => asked_ms,
+            None => backoff_ms(&row.config, id, status.failures),
+        };
+        if delay_ms == 0 {
+            return self.give_back(entry, namespace, id, status);
+        }
+        let due_at_ns = entry.now_ns.saturating_add(delay_ms.saturating_mul(MS_NS));
+        self.wait(entry, namespace, id, status, due_at_ns)?;
+        Ok(Ended::Waiting { due_at_ns })
     }
+}
+
+/// What went wrong with a task.
+pub(super) struct Failure {
+    /// When it comes again; `None`: after the namespace's backoff.
+    pub(super) delay_ms: Option<u64>,
+    pub(super) error: String,
+    pub(super) permanent: bool,
 }

@@ -1,11 +1,15 @@
 //! LeaseTasks: due tasks go to consumers, in (priority, due time, id) order,
 //! dealt one each in turn.
 
+use super::gate::{gate, Gate, Rate};
+use super::place::is_too_old;
 use super::{Entry, Event, Machine};
 use crate::command::{Grant, LeaseTasks, Outcome, Taker};
 use crate::limits;
 use crate::state::{rank, Row, RowKey, State, StateError};
-use crate::task::{LeaseToken, Namespace, NamespaceId, Phase, Priority, TaskId, TaskStatus};
+use crate::task::{
+    DeathReason, LeaseToken, Namespace, NamespaceId, Phase, Priority, TaskId, TaskStatus,
+};
 
 const MS_NS: u64 = 1_000_000;
 
@@ -16,6 +20,8 @@ struct Popped {
     priority: Priority,
     touched: bool,
     bytes: u64,
+    max_attempts: u32,
+    ttl_ms: u64,
 }
 
 impl<S: State> Machine<S> {
@@ -40,43 +46,73 @@ impl<S: State> Machine<S> {
         entry: &Entry<'_>,
         lease: &LeaseTasks,
     ) -> Result<(Vec<Grant>, bool), StateError> {
-        let room: u64 = lease.takers.iter().map(|t| u64::from(t.room)).sum();
-        let room = room.min(limits::LEASE_COUNT_MAX as u64) as usize;
-        let (popped, more) = self.pop_due(&lease.namespace, entry.now_ns, room)?;
         let Some(row) = self.namespaces.get(&lease.namespace) else {
             return Ok((Vec::new(), false));
         };
+        let open = match gate(row, entry.now_ns) {
+            Gate::Open { room } => room,
+            // Whether something is due is not looked at: when the gate opens,
+            // somebody asks anew.
+            _ => return Ok((Vec::new(), true)),
+        };
         let namespace = row.id;
+        let rate = Rate::of(&row.config);
+        let room: u64 = lease.takers.iter().map(|t| u64::from(t.room)).sum();
+        let room = room.min(limits::LEASE_COUNT_MAX as u64).min(open) as usize;
         let lease_ms = match lease.lease_ms {
             0 => row.config.lease_ms,
             asked => asked,
         };
         let deadline_ns = entry.now_ns.saturating_add(lease_ms.saturating_mul(MS_NS));
+        let (popped, more) = self.pop_due(&lease.namespace, entry.now_ns, room)?;
         let mut deal = Deal::new(&lease.takers);
         let mut grants = Vec::with_capacity(popped.len());
+        let mut lateness = Vec::new();
         for task in popped {
+            let status = self.popped_status(namespace, &task)?;
+            if is_too_old(status.first_due_at_ns, status.ttl_ms, entry.now_ns) {
+                self.namespaces.edit(namespace)?.counts.pending -= 1;
+                self.bury(entry, namespace, task.id, status, DeathReason::Ttl)?;
+                continue;
+            }
             let Some(consumer) = deal.next() else {
                 return Err(StateError(
                     "more tasks were popped than there is room".into(),
                 ));
             };
             let token = LeaseToken(entry.index);
-            let status = self.mark_leased(namespace, &task, consumer, token, deadline_ns)?;
+            let status = self.mark_leased(namespace, &task, status, consumer, token, deadline_ns);
+            if status.deliveries == 1 {
+                lateness.push(entry.now_ns.saturating_sub(status.first_due_at_ns));
+            }
             grants.push(Grant {
                 consumer: consumer.to_owned(),
                 id: task.id,
                 token,
                 deadline_ns,
                 due_at_ns: status.first_due_at_ns,
-                attempt: status.deliveries,
+                attempt: status.attempt(),
+                deliveries: status.deliveries,
+                bytes: status.bytes,
             });
         }
         if !grants.is_empty() {
             let count = grants.len() as u64;
-            let counts = &mut self.namespaces.edit(namespace)?.counts;
-            counts.pending -= count;
-            counts.leased += count;
-            counts.deliveries += count;
+            let row = self.namespaces.edit(namespace)?;
+            row.counts.pending -= count;
+            row.counts.leased += count;
+            row.counts.deliveries += count;
+            row.leased_at_ns = entry.now_ns;
+            if let Some(rate) = rate {
+                row.rate_tat_ns = rate.after(row.rate_tat_ns, entry.now_ns, count);
+            }
+            for late_ns in lateness {
+                let mean_ns = row.lateness_mean_ns;
+                row.lateness_mean_ns = match mean_ns {
+                    0 => late_ns,
+                    _ => mean_ns - mean_ns / 64 + late_ns / 64,
+                };
+            }
         }
         Ok((grants, more))
     }
@@ -121,7 +157,13 @@ impl<S: State> Machine<S> {
                     left = Some((due_at_ns, id));
                     return false;
                 }
-                let Row::Due { touched, bytes } = row else {
+                let Row::Due {
+                    touched,
+                    bytes,
+                    max_attempts,
+                    ttl_ms,
+                } = row
+                else {
                     return true;
                 };
                 popped.push(Popped {
@@ -130,6 +172,8 @@ impl<S: State> Machine<S> {
                     priority,
                     touched,
                     bytes,
+                    max_attempts,
+                    ttl_ms,
                 });
                 true
             })?;
@@ -176,49 +220,52 @@ impl<S: State> Machine<S> {
         Ok(())
     }
 
+    /// Where a popped task stands.
+    fn popped_status(
+        &self,
+        namespace: NamespaceId,
+        task: &Popped,
+    ) -> Result<TaskStatus, StateError> {
+        if task.touched {
+            return self
+                .status(namespace, task.id)?
+                .ok_or_else(|| StateError(format!("task {} lost its status", task.id)));
+        }
+        Ok(TaskStatus {
+            phase: Phase::Waiting {
+                due_at_ns: task.due_at_ns,
+            },
+            deliveries: 0,
+            failures: 0,
+            first_due_at_ns: task.due_at_ns,
+            priority: task.priority,
+            bytes: task.bytes,
+            max_attempts: task.max_attempts,
+            ttl_ms: task.ttl_ms,
+            last_error: String::new(),
+        })
+    }
+
     /// Writes the lease and status rows of a task. Returns its status.
     fn mark_leased(
         &mut self,
         namespace: NamespaceId,
         task: &Popped,
+        mut status: TaskStatus,
         consumer: &str,
         token: LeaseToken,
         deadline_ns: u64,
-    ) -> Result<TaskStatus, StateError> {
-        let phase = Phase::Leased {
+    ) -> TaskStatus {
+        status.deliveries = status.deliveries.saturating_add(1);
+        status.phase = Phase::Leased {
             consumer: consumer.to_owned(),
             token,
             deadline_ns,
         };
-        let status = if task.touched {
-            let status = self
-                .status(namespace, task.id)?
-                .ok_or_else(|| StateError(format!("task {} lost its status", task.id)))?;
-            TaskStatus {
-                phase,
-                deliveries: status.deliveries.saturating_add(1),
-                ..status
-            }
-        } else {
-            TaskStatus {
-                phase,
-                deliveries: 1,
-                failures: 0,
-                first_due_at_ns: task.due_at_ns,
-                priority: task.priority,
-                bytes: task.bytes,
-            }
-        };
         let row = Row::Status(status.clone());
         self.state.put(RowKey::Status(namespace, task.id), row);
-        let key = RowKey::Lease {
-            deadline_ns,
-            namespace,
-            id: task.id,
-        };
-        self.state.put(key, Row::Lease);
-        self.deadlines.insert((deadline_ns, namespace, task.id));
-        Ok(status)
+        self.put_lease(deadline_ns, namespace, task.id, consumer.to_owned(), token);
+        status
     }
 }
 

@@ -4,8 +4,16 @@
 //! |---|---|
 //! | `create` | CreateTasks, and request ids |
 //! | `lease` | LeaseTasks |
-//! | `end` | AckTasks, ReleaseTasks |
-//! | `expire` | ExpireLeases |
+//! | `gate` | what a namespace lets through: pause and limits |
+//! | `end` | AckTasks, NackTasks, ReleaseTasks |
+//! | `extend` | ExtendLeases |
+//! | `backoff` | the wait after a failure |
+//! | `dead` | dead letters |
+//! | `change` | CancelTasks, RescheduleTasks, RedriveTasks, PurgeTasks |
+//! | `settings` | SetNamespace |
+//! | `pulse` | the pulse: leases and ages that end |
+//! | `delete` | DeleteNamespace |
+//! | `place` | the moves of a task between its places |
 //! | `forget` | outdated request ids, a few with each entry |
 //! | `namespaces` | rows of namespaces in memory |
 //!
@@ -14,19 +22,29 @@
 //! that was opened a moment ago writes the same rows as one that runs for
 //! months.
 
+mod backoff;
+mod change;
 mod create;
+mod dead;
+mod delete;
 mod end;
-mod expire;
+mod extend;
 mod forget;
+mod gate;
 mod lease;
 mod namespaces;
+mod place;
+mod pulse;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use self::gate::{gate, Gate};
 use self::namespaces::Namespaces;
+pub use self::place::untouched;
 use crate::command::{Command, Grant, Outcome, Taker};
 use crate::state::{MetaRow, NamespaceRow, Row, RowKey, State, StateError};
-use crate::task::{Namespace, NamespaceId, Phase, TaskId, TaskStatus};
+use crate::task::{Namespace, NamespaceId, TaskId};
 
 /// What the shell around the machine should know after an entry: hints for
 /// dispatch and the grants for the consumers' streams. Never decides anything.
@@ -55,12 +73,18 @@ pub enum Event {
         /// Due tasks were left.
         more: bool,
     },
-    /// Leases were ended by an ack or a release (not by expiry).
+    /// Leases were ended, in whatever way.
     Ended {
         /// Which namespace.
         namespace: Namespace,
         /// Whose leases, and how many of each, in the order of names.
         consumers: Vec<(String, u32)>,
+    },
+    /// The settings of a namespace changed, or it is gone: what was held back
+    /// may go on.
+    Namespace {
+        /// Which.
+        namespace: Namespace,
     },
 }
 
@@ -74,6 +98,8 @@ pub struct Machine<S> {
     deadlines: BTreeSet<(u64, NamespaceId, TaskId)>,
     /// No request id is outdated before this time, in machine nanoseconds.
     forget_next_ns: u64,
+    /// No timer fires before this time, in machine nanoseconds.
+    timer_next_ns: u64,
 }
 
 /// What the commands of one entry share.
@@ -124,12 +150,21 @@ impl<S: State> Machine<S> {
             }
             true
         })?;
+        let mut timer_next_ns = u64::MAX;
+        let (from, to) = RowKey::timers(meta.timer_from_ns);
+        state.scan(&from, &to, &mut |key, _| {
+            if let RowKey::Timer { at_ns, .. } = key {
+                timer_next_ns = at_ns;
+            }
+            false
+        })?;
         Ok(Self {
             state,
             meta,
             namespaces,
             deadlines,
             forget_next_ns: 0,
+            timer_next_ns,
         })
     }
 
@@ -167,7 +202,7 @@ impl<S: State> Machine<S> {
             entry.ordinal = ordinal_next;
         }
         self.forget_requests(entry.now_ns)?;
-        self.namespaces.flush(&mut self.state);
+        self.namespaces.flush(&mut self.state, entry.now_ns);
         self.state.put(RowKey::Meta, Row::Meta(self.meta.clone()));
         for (id, due_at_ns) in entry.due {
             if let Some(name) = self.namespaces.name(id) {
@@ -187,9 +222,18 @@ impl<S: State> Machine<S> {
         match command {
             Command::CreateTasks(create) => self.create(entry, create),
             Command::LeaseTasks(lease) => self.lease(entry, lease),
-            Command::AckTasks(refs) => self.end(entry, refs, end::How::Ack),
-            Command::ReleaseTasks(refs) => self.end(entry, refs, end::How::Release),
-            Command::ExpireLeases => self.expire(entry),
+            Command::AckTasks(refs) => self.end(entry, &refs, &end::How::Ack),
+            Command::ReleaseTasks(refs) => self.end(entry, &refs, &end::How::Release),
+            Command::NackTasks(nacks) => self.nack(entry, &nacks),
+            Command::ExtendLeases(extends) => self.extend(entry, &extends),
+            Command::CancelTasks(refs) => self.cancel(&refs),
+            Command::RescheduleTasks(change) => self.reschedule(entry, &change),
+            Command::RedriveTasks(redrive) => self.redrive(entry, &redrive),
+            Command::PurgeTasks(refs) => self.purge(&refs),
+            Command::SetNamespace(set) => self.set_namespace(entry, set),
+            Command::DeleteNamespace(name) => self.delete_namespace(&name),
+            Command::Pulse => self.pulse(entry),
+            Command::Mark { id } => Ok(Outcome::Marked { id }),
         }
     }
 
@@ -199,13 +243,17 @@ impl<S: State> Machine<S> {
         self.meta.stamp_ns
     }
 
-    /// The earliest deadline of a live lease, in machine nanoseconds: when the
-    /// machine needs a pulse.
+    /// When the machine needs a pulse, in machine nanoseconds: at the earliest
+    /// deadline of a live lease, when a task may be too old or a dead letter kept
+    /// for long enough, and at once while a namespace is being deleted.
     #[must_use]
-    pub fn lease_deadline_next_ns(&self) -> Option<u64> {
-        self.deadlines
-            .first()
-            .map(|(deadline_ns, _, _)| *deadline_ns)
+    pub fn pulse_next_ns(&self) -> Option<u64> {
+        if self.namespaces.first_deleting().is_some() {
+            return Some(self.meta.stamp_ns);
+        }
+        let deadline_ns = self.deadlines.first().map(|(at_ns, _, _)| *at_ns);
+        let timer_ns = (self.timer_next_ns < u64::MAX).then_some(self.timer_next_ns);
+        deadline_ns.into_iter().chain(timer_ns).min()
     }
 
     /// The namespaces, in the order of their names.
@@ -227,58 +275,5 @@ impl<S: State> Machine<S> {
     /// Gives the store back.
     pub fn into_state(self) -> S {
         self.state
-    }
-
-    fn status(&self, namespace: NamespaceId, id: TaskId) -> Result<Option<TaskStatus>, StateError> {
-        match self.state.get(&RowKey::Status(namespace, id))? {
-            Some(Row::Status(status)) => Ok(Some(status)),
-            Some(_) => Err(StateError(format!(
-                "the status of task {id} is of another kind"
-            ))),
-            None => Ok(None),
-        }
-    }
-
-    /// Puts a leased task back into the due index: at the head of its queue, but
-    /// above what was consumed there (see [`QueueHead::consumed_ns`]). That is no
-    /// earlier than it was first due, for it was consumed itself, and not in the
-    /// future.
-    ///
-    /// [`QueueHead::consumed_ns`]: crate::state::QueueHead::consumed_ns
-    fn put_back(
-        &mut self,
-        entry: &mut Entry<'_>,
-        namespace: NamespaceId,
-        id: TaskId,
-        status: TaskStatus,
-    ) -> Result<(), StateError> {
-        let (priority, bytes) = (status.priority, status.bytes);
-        let row = self.namespaces.edit(namespace)?;
-        row.counts.leased -= 1;
-        row.counts.pending += 1;
-        let head = &mut row.queues[usize::from(crate::state::rank(priority))];
-        let due_at_ns = head.consumed_ns;
-        head.insert(due_at_ns, id);
-        let key = RowKey::due(namespace, priority, due_at_ns, id);
-        let touched = true;
-        self.state.put(key, Row::Due { touched, bytes });
-        let status = TaskStatus {
-            phase: Phase::Waiting { due_at_ns },
-            ..status
-        };
-        self.state
-            .put(RowKey::Status(namespace, id), Row::Status(status));
-        entry.note_due(namespace, due_at_ns);
-        Ok(())
-    }
-
-    /// Takes the lease row of a task away, from the store and from memory.
-    fn drop_lease(&mut self, deadline_ns: u64, namespace: NamespaceId, id: TaskId) {
-        self.deadlines.remove(&(deadline_ns, namespace, id));
-        self.state.delete(&RowKey::Lease {
-            deadline_ns,
-            namespace,
-            id,
-        });
     }
 }

@@ -6,9 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Code, Refusal};
 use crate::limits;
-use crate::state::{
-    NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, Row, RowKey, State, StateError, View,
-};
+use crate::state::{NamespaceRow, QueueHead, RateMark, Row, RowKey, State, StateError, View};
 use crate::task::{Namespace, NamespaceId, TaskId};
 
 /// All namespaces, and which of them differ from the store.
@@ -17,6 +15,7 @@ pub(super) struct Namespaces {
     rows: BTreeMap<Namespace, NamespaceRow>,
     names: BTreeMap<NamespaceId, Namespace>,
     dirty: BTreeSet<NamespaceId>,
+    deleting: BTreeSet<NamespaceId>,
 }
 
 impl Namespaces {
@@ -27,6 +26,9 @@ impl Namespaces {
         view.scan(&from, &to, &mut |key, row| {
             if let (RowKey::Namespace(name), Row::Namespace(row)) = (key, row) {
                 all.names.insert(row.id, name.clone());
+                if row.deleting.is_some() {
+                    all.deleting.insert(row.id);
+                }
                 all.rows.insert(name, row);
             }
             true
@@ -60,10 +62,22 @@ impl Namespaces {
         Ok(row)
     }
 
-    /// Whether a namespace can be had: it exists, or there is room for it.
+    /// Whether a namespace can be had: it exists and is not being deleted, or
+    /// there is room for it.
     pub(super) fn admit(&self, name: &Namespace) -> Result<(), Refusal> {
-        if self.rows.contains_key(name) || self.rows.len() < limits::NAMESPACE_COUNT_MAX {
-            return Ok(());
+        match self.rows.get(name) {
+            Some(row) if row.deleting.is_none() => return Ok(()),
+            Some(row) => {
+                let left = row.counts.pending + row.counts.leased + row.counts.dead;
+                return Err(Refusal::new(
+                    Code::Precondition,
+                    format!(
+                        "namespace {name} is being deleted, {left} tasks are left; try again when it is gone"
+                    ),
+                ));
+            }
+            None if self.rows.len() < limits::NAMESPACE_COUNT_MAX => return Ok(()),
+            None => {}
         }
         Err(Refusal::new(
             Code::Exhausted,
@@ -81,27 +95,55 @@ impl Namespaces {
         }
         let id = NamespaceId(*next);
         *next += 1;
-        let row = NamespaceRow {
-            id,
-            config: NamespaceConfig::default(),
-            counts: NamespaceCounts::default(),
-            queues: Default::default(),
-        };
-        self.rows.insert(name.clone(), row);
+        self.rows.insert(name.clone(), NamespaceRow::new(id));
         self.names.insert(id, name.clone());
         self.dirty.insert(id);
         id
     }
 
-    /// Writes back what changed.
-    pub(super) fn flush(&mut self, state: &mut impl State) {
+    /// This one is being deleted from now on.
+    pub(super) fn note_deleting(&mut self, id: NamespaceId) {
+        self.deleting.insert(id);
+    }
+
+    /// The first that is being deleted.
+    pub(super) fn first_deleting(&self) -> Option<NamespaceId> {
+        self.deleting.first().copied()
+    }
+
+    /// Forgets a namespace. Returns its name.
+    pub(super) fn remove(&mut self, id: NamespaceId) -> Option<Namespace> {
+        self.deleting.remove(&id);
+        self.dirty.remove(&id);
+        let name = self.names.remove(&id)?;
+        self.rows.remove(&name);
+        Some(name)
+    }
+
+    /// Writes back what changed by machine time `now_ns`.
+    pub(super) fn flush(&mut self, state: &mut impl State, now_ns: u64) {
         for id in std::mem::take(&mut self.dirty) {
             if let Some(name) = self.names.get(&id) {
-                if let Some(row) = self.rows.get(name) {
+                if let Some(row) = self.rows.get_mut(name) {
+                    roll_window(row, now_ns);
                     state.put(RowKey::Namespace(name.clone()), Row::Namespace(row.clone()));
                 }
             }
         }
+    }
+}
+
+/// Sets a new mark of the namespace's counters when the last one is old enough.
+fn roll_window(row: &mut NamespaceRow, now_ns: u64) {
+    let age_ns = now_ns.saturating_sub(row.window.last.at_ns);
+    if age_ns >= limits::RATE_MARK_MS * 1_000_000 {
+        row.window.before = row.window.last;
+        row.window.last = RateMark {
+            at_ns: now_ns,
+            created: row.counts.created,
+            deliveries: row.counts.deliveries,
+            done: row.counts.done,
+        };
     }
 }
 

@@ -12,12 +12,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::{
-    MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RequestRow, Row, RowKey,
-    State, View,
+    MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RateMark, RateWindow,
+    RequestRow, Row, RowKey, State, View,
 };
 use crate::command::CreatedTask;
 use crate::task::{
-    LeaseToken, Namespace, NamespaceId, Phase, Priority, TaskBody, TaskId, TaskStatus, WallTime,
+    DeathReason, LeaseToken, Namespace, NamespaceId, Phase, Priority, TaskBody, TaskId, TaskStatus,
+    WallTime,
 };
 
 /// Runs the suite; `make` gives a fresh, empty store each time.
@@ -182,7 +183,9 @@ fn extreme_numbers_keep_their_order(state: &mut impl State) {
                 namespace,
                 id,
             };
-            state.put(lease, Row::Lease);
+            state.put(lease, lease_row());
+            state.put(RowKey::dead(namespace, at_ns, id), Row::Dead);
+            state.put(RowKey::timer(at_ns, namespace, id), Row::Timer);
             let expiry = RowKey::RequestExpiry {
                 expires_at_ns: at_ns,
                 namespace,
@@ -191,10 +194,16 @@ fn extreme_numbers_keep_their_order(state: &mut impl State) {
             state.put(expiry, Row::RequestExpiry);
         }
     }
-    assert_eq!(all(state).len(), numbers.len() * 5 * 3);
+    assert_eq!(all(state).len(), numbers.len() * 5 * 5);
     assert_sorted(state);
     let (from, to) = RowKey::leases();
     assert_eq!(keys(state, &from, &to).len(), numbers.len() * 5);
+    for namespace in [0, 255, u32::MAX] {
+        let (from, to) = RowKey::dead_letters(NamespaceId(namespace), (256, TaskId::default()));
+        assert_eq!(keys(state, &from, &to).len(), 4);
+    }
+    let (from, to) = RowKey::timers(256);
+    assert_eq!(keys(state, &from, &to).len(), 4 * 5);
     let (from, to) = RowKey::request_expiries(256);
     assert_eq!(keys(state, &from, &to).len(), 4 * 5);
     let (from, to) = (due(1, 9, 0, 0), RowKey::queue_end(NamespaceId(1), 9));
@@ -247,26 +256,29 @@ fn assert_sorted(view: &impl View) {
 fn one_of_each() -> Vec<(RowKey, Row)> {
     let id = TaskId::new(10, 20, 30);
     let space = NamespaceId(7);
-    let waiting = TaskStatus {
-        phase: Phase::Waiting { due_at_ns: 5 },
-        deliveries: 1,
-        failures: 1,
-        first_due_at_ns: 3,
-        priority: Priority::default(),
-        bytes: 2,
-    };
-    let leased = TaskStatus {
-        phase: Phase::Leased {
-            consumer: "~1.2.3".into(),
-            token: LeaseToken(4),
-            deadline_ns: 6,
-        },
+    let status = |phase| TaskStatus {
+        phase,
         deliveries: 2,
         failures: 1,
         first_due_at_ns: 3,
         priority: Priority::default(),
         bytes: 2,
+        max_attempts: 7,
+        ttl_ms: 8,
+        last_error: "é".into(),
     };
+    let waiting = status(Phase::Waiting { due_at_ns: 5 });
+    let leased = status(Phase::Leased {
+        consumer: "~1.2.3".into(),
+        token: LeaseToken(4),
+        deadline_ns: 6,
+    });
+    let dead = status(Phase::Dead {
+        at_ns: 10,
+        reason: DeathReason::Permanent,
+        forget_at_ns: 11,
+    });
+    let late = TaskId::new(11, 21, 31);
     let lease = RowKey::Lease {
         deadline_ns: 6,
         namespace: space,
@@ -290,11 +302,14 @@ fn one_of_each() -> Vec<(RowKey, Row)> {
             Row::Status(waiting),
         ),
         (RowKey::Status(space, id), Row::Status(leased)),
+        (RowKey::Status(space, late), Row::Status(dead)),
         (due(7, 0, 5, 1), due_row(true)),
         (due(7, 4, 5, 2), due_row(false)),
-        (lease, Row::Lease),
+        (lease, lease_row()),
         (request_key(7, "r"), request(9)),
         (expiry, Row::RequestExpiry),
+        (RowKey::dead(space, 10, late), Row::Dead),
+        (RowKey::timer(11, space, late), Row::Timer),
     ]
 }
 
@@ -303,7 +318,19 @@ fn name_key(name: &str) -> RowKey {
 }
 
 fn due_row(touched: bool) -> Row {
-    Row::Due { touched, bytes: 2 }
+    Row::Due {
+        touched,
+        bytes: 2,
+        max_attempts: 3,
+        ttl_ms: 4,
+    }
+}
+
+fn lease_row() -> Row {
+    Row::Lease {
+        consumer: "c".into(),
+        token: LeaseToken(u64::MAX),
+    }
 }
 
 fn due(namespace: u32, rank: u8, due_at_ns: u64, index: u64) -> RowKey {
@@ -327,6 +354,7 @@ fn meta(n: u32) -> Row {
         stamp_ns: u64::from(n) + 100,
         namespace_next: n,
         forget_from_ns: u64::from(n) + 200,
+        timer_from_ns: u64::from(n) + 300,
     })
 }
 
@@ -341,17 +369,50 @@ fn namespace(n: u32) -> Row {
         config: NamespaceConfig {
             lease_ms: 1,
             dedupe_ms: 2,
+            max_attempts: 3,
+            backoff_min_ms: 4,
+            backoff_max_ms: 5,
+            pending_max: 6,
+            bytes_max: 7,
+            leased_max: 8,
+            rate_per_s: 9,
+            rate_burst: 10,
+            dead_keep_ms: 11,
+            dead_keep_count: 12,
         },
         counts: NamespaceCounts {
             created: 10,
             pending: 3,
             leased: 4,
             done: 3,
+            dead: 5,
+            cancelled: 6,
+            purged: 7,
             deliveries: 8,
+            failures: 9,
             bytes: u64::MAX,
         },
         queues: std::array::from_fn(head),
+        paused_at_ns: n.is_multiple_of(2).then_some(u64::from(n) + 1),
+        deleting: n.is_multiple_of(3).then(|| TaskId::new(1, 2, 3)),
+        dead_from: (3, TaskId::new(4, 5, 6)),
+        rate_tat_ns: 13,
+        window: RateWindow {
+            before: mark(14),
+            last: mark(15),
+        },
+        lateness_mean_ns: 16,
+        leased_at_ns: 17,
     })
+}
+
+fn mark(n: u64) -> RateMark {
+    RateMark {
+        at_ns: n,
+        created: n + 1,
+        deliveries: n + 2,
+        done: n + 3,
+    }
 }
 
 fn body() -> TaskBody {
@@ -365,6 +426,8 @@ fn body() -> TaskBody {
         due_at_ns: 5,
         created_at_ns: 4,
         priority: Priority::default(),
+        max_attempts: 6,
+        ttl_ms: 7,
     }
 }
 

@@ -10,10 +10,10 @@ mod reads;
 mod rows;
 
 pub use mem::MemState;
-pub use reads::{due_next_after, find_namespace, find_task};
+pub use reads::{due_next_after, find_body, find_namespace, find_status, find_task, machine_ns};
 pub use rows::{
-    rank, MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RequestRow, Row,
-    RowKey,
+    rank, MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RateMark, RateWindow,
+    RequestRow, Row, RowKey,
 };
 
 /// The store failed or holds what cannot be. The process must end: what is on

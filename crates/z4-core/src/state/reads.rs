@@ -1,7 +1,7 @@
 //! Reads for those who hold a view but no machine.
 
 use super::{NamespaceRow, Row, RowKey, StateError, View};
-use crate::task::{Namespace, TaskBody, TaskId, TaskStatus};
+use crate::task::{Namespace, NamespaceId, TaskBody, TaskId, TaskStatus};
 
 /// The row of a namespace, or `None` when it has never had a task.
 ///
@@ -32,21 +32,58 @@ pub fn find_task(
     let Some(row) = find_namespace(view, name)? else {
         return Ok(None);
     };
-    let body = match view.get(&RowKey::Body(row.id, id))? {
-        Some(Row::Body(body)) => body,
-        Some(_) => {
-            return Err(StateError(format!(
-                "the body of task {id} is of another kind"
-            )))
-        }
-        None => return Ok(None),
-    };
-    match view.get(&RowKey::Status(row.id, id))? {
-        Some(Row::Status(status)) => Ok(Some((body, Some(status)))),
+    // The view may move on between the two. A body is there until the task is
+    // gone: who has one now and had no status before was untouched then.
+    let status = find_status(view, row.id, id)?;
+    let body = find_body(view, row.id, id)?;
+    Ok(body.map(|body| (body, status)))
+}
+
+/// What was stored of a task that is not gone.
+///
+/// # Errors
+/// [`StateError`] when the store fails.
+pub fn find_body(
+    view: &(impl View + ?Sized),
+    namespace: NamespaceId,
+    id: TaskId,
+) -> Result<Option<TaskBody>, StateError> {
+    match view.get(&RowKey::Body(namespace, id))? {
+        Some(Row::Body(body)) => Ok(Some(body)),
+        Some(_) => Err(StateError(format!(
+            "the body of task {id} is of another kind"
+        ))),
+        None => Ok(None),
+    }
+}
+
+/// Where a task stands that was leased or moved and is not gone.
+///
+/// # Errors
+/// [`StateError`] when the store fails.
+pub fn find_status(
+    view: &(impl View + ?Sized),
+    namespace: NamespaceId,
+    id: TaskId,
+) -> Result<Option<TaskStatus>, StateError> {
+    match view.get(&RowKey::Status(namespace, id))? {
+        Some(Row::Status(status)) => Ok(Some(status)),
         Some(_) => Err(StateError(format!(
             "the status of task {id} is of another kind"
         ))),
-        None => Ok(Some((body, None))),
+        None => Ok(None),
+    }
+}
+
+/// Machine time in nanoseconds: the greatest stamp applied; 0 before the first.
+///
+/// # Errors
+/// [`StateError`] when the store fails.
+pub fn machine_ns(view: &(impl View + ?Sized)) -> Result<u64, StateError> {
+    match view.get(&RowKey::Meta)? {
+        Some(Row::Meta(meta)) => Ok(meta.stamp_ns),
+        Some(_) => Err(StateError("the meta row is of another kind".into())),
+        None => Ok(0),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::command::CreatedTask;
 use crate::limits;
-use crate::task::{Namespace, NamespaceId, Priority, TaskBody, TaskId, TaskStatus};
+use crate::task::{LeaseToken, Namespace, NamespaceId, Priority, TaskBody, TaskId, TaskStatus};
 
 /// Key of a row. The derived order is the order of scans.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -51,6 +51,26 @@ pub enum RowKey {
         namespace: NamespaceId,
         /// The client's id.
         request_id: String,
+    },
+    /// A dead letter, in the order of death.
+    Dead {
+        /// Whose.
+        namespace: NamespaceId,
+        /// Machine time of the burial, in nanoseconds.
+        at_ns: u64,
+        /// The task.
+        id: TaskId,
+    },
+    /// A task that something happens to when time has passed: one that waits and
+    /// has a time to live, or a dead letter that is kept for so long. At most one
+    /// for each task.
+    Timer {
+        /// Machine time in nanoseconds.
+        at_ns: u64,
+        /// Whose.
+        namespace: NamespaceId,
+        /// The task.
+        id: TaskId,
     },
     /// Above every row: the end of a scan of all.
     End,
@@ -101,6 +121,85 @@ impl RowKey {
         (start, end)
     }
 
+    /// The row of a dead letter.
+    #[must_use]
+    pub fn dead(namespace: NamespaceId, at_ns: u64, id: TaskId) -> Self {
+        Self::Dead {
+            namespace,
+            at_ns,
+            id,
+        }
+    }
+
+    /// The range of a namespace's dead letters from a place on.
+    #[must_use]
+    pub fn dead_letters(namespace: NamespaceId, from: (u64, TaskId)) -> (Self, Self) {
+        let end = match namespace.0.checked_add(1) {
+            Some(next) => Self::dead(NamespaceId(next), 0, TaskId::default()),
+            None => Self::timer(0, NamespaceId(0), TaskId::default()),
+        };
+        (Self::dead(namespace, from.0, from.1), end)
+    }
+
+    /// The timer of a task.
+    #[must_use]
+    pub fn timer(at_ns: u64, namespace: NamespaceId, id: TaskId) -> Self {
+        Self::Timer {
+            at_ns,
+            namespace,
+            id,
+        }
+    }
+
+    /// The range of the timers from a time on.
+    #[must_use]
+    pub fn timers(from_ns: u64) -> (Self, Self) {
+        let start = Self::timer(from_ns, NamespaceId(0), TaskId::default());
+        (start, Self::End)
+    }
+
+    /// The range of a namespace's bodies from an id on.
+    #[must_use]
+    pub fn bodies(namespace: NamespaceId, from: TaskId) -> (Self, Self) {
+        let end = match namespace.0.checked_add(1) {
+            Some(next) => Self::Body(NamespaceId(next), TaskId::default()),
+            None => Self::Status(NamespaceId(0), TaskId::default()),
+        };
+        (Self::Body(namespace, from), end)
+    }
+
+    /// The range of a namespace's statuses from an id on.
+    #[must_use]
+    pub fn statuses(namespace: NamespaceId, from: TaskId) -> (Self, Self) {
+        let end = match namespace.0.checked_add(1) {
+            Some(next) => Self::Status(NamespaceId(next), TaskId::default()),
+            None => Self::Due {
+                namespace: NamespaceId(0),
+                rank: 0,
+                due_at_ns: 0,
+                id: TaskId::default(),
+            },
+        };
+        (Self::Status(namespace, from), end)
+    }
+
+    /// The range of a namespace's request ids.
+    #[must_use]
+    pub fn requests(namespace: NamespaceId) -> (Self, Self) {
+        let start = Self::Request {
+            namespace,
+            request_id: String::new(),
+        };
+        let end = match namespace.0.checked_add(1) {
+            Some(next) => Self::Request {
+                namespace: NamespaceId(next),
+                request_id: String::new(),
+            },
+            None => Self::request_expiries(0).0,
+        };
+        (start, end)
+    }
+
     /// The range of the request expiries from a time on.
     #[must_use]
     pub fn request_expiries(from_ns: u64) -> (Self, Self) {
@@ -109,7 +208,7 @@ impl RowKey {
             namespace: NamespaceId(0),
             request_id: String::new(),
         };
-        (start, Self::End)
+        (start, Self::dead(NamespaceId(0), 0, TaskId::default()))
     }
 }
 
@@ -137,11 +236,26 @@ pub enum Row {
     Due {
         /// Whether the task has a status row; saves a read for each fresh task.
         touched: bool,
-        /// Bytes of payload and metadata; saves a read of the body.
+        /// Bytes of payload and metadata; this and what follows save a read of
+        /// the body.
         bytes: u64,
+        /// The body's.
+        max_attempts: u32,
+        /// The body's.
+        ttl_ms: u64,
     },
-    /// Of [`RowKey::Lease`].
-    Lease,
+    /// Of [`RowKey::Lease`]: copies from the status, so that a consumer's leases
+    /// are found without reading each.
+    Lease {
+        /// Who holds it.
+        consumer: String,
+        /// Proof of holding it.
+        token: LeaseToken,
+    },
+    /// Of [`RowKey::Dead`].
+    Dead,
+    /// Of [`RowKey::Timer`].
+    Timer,
     /// Of [`RowKey::Request`].
     Request(RequestRow),
     /// Of [`RowKey::RequestExpiry`].
@@ -157,6 +271,8 @@ pub struct MetaRow {
     pub namespace_next: u32,
     /// No live [`RowKey::RequestExpiry`] is below this time.
     pub forget_from_ns: u64,
+    /// No live [`RowKey::Timer`] is below this time.
+    pub timer_from_ns: u64,
 }
 
 /// A namespace.
@@ -170,15 +286,96 @@ pub struct NamespaceRow {
     pub counts: NamespaceCounts,
     /// One for each rank, highest priority first.
     pub queues: [QueueHead; Priority::COUNT],
+    /// Since when deliveries are stopped, in machine nanoseconds.
+    pub paused_at_ns: Option<u64>,
+    /// It is being removed: no body is below this id any more.
+    pub deleting: Option<TaskId>,
+    /// No dead letter is below this (time of death, id).
+    pub dead_from: (u64, TaskId),
+    /// The rate limit (GCRA, ITU-T I.371): the theoretical arrival time of the
+    /// next delivery, in machine nanoseconds.
+    pub rate_tat_ns: u64,
+    /// Counters of a while ago, for rates.
+    pub window: RateWindow,
+    /// How late deliveries are on average, in nanoseconds: each counts 1/64.
+    pub lateness_mean_ns: u64,
+    /// When a task was last leased, in machine nanoseconds; 0: never.
+    pub leased_at_ns: u64,
+}
+
+impl NamespaceRow {
+    /// A namespace that appears now.
+    #[must_use]
+    pub fn new(id: NamespaceId) -> Self {
+        Self {
+            id,
+            config: NamespaceConfig::default(),
+            counts: NamespaceCounts::default(),
+            queues: Default::default(),
+            paused_at_ns: None,
+            deleting: None,
+            dead_from: (0, TaskId::default()),
+            rate_tat_ns: 0,
+            window: RateWindow::default(),
+            lateness_mean_ns: 0,
+            leased_at_ns: 0,
+        }
+    }
+}
+
+/// Two marks, [`RATE_MARK_MS`](crate::limits::RATE_MARK_MS) or more apart: rates
+/// count from the older one, so that they are never over a moment.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct RateWindow {
+    /// The older mark.
+    pub before: RateMark,
+    /// The newer mark.
+    pub last: RateMark,
+}
+
+/// Counters at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct RateMark {
+    /// Machine time in nanoseconds.
+    pub at_ns: u64,
+    /// Tasks ever created.
+    pub created: u64,
+    /// Leases ever granted.
+    pub deliveries: u64,
+    /// Tasks ever acknowledged.
+    pub done: u64,
 }
 
 /// Settings of a namespace.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct NamespaceConfig {
-    /// How long a lease lasts unless asked otherwise.
+    /// How long a lease lasts unless asked otherwise, in milliseconds.
     pub lease_ms: u64,
-    /// How long request ids are remembered.
+    /// How long request ids are remembered, in milliseconds.
     pub dedupe_ms: u64,
+    /// Failures that send a task to the dead letters, for tasks that do not say
+    /// themselves; 0: none do.
+    pub max_attempts: u32,
+    /// Wait after the first failure, in milliseconds; each further one doubles
+    /// it.
+    pub backoff_min_ms: u64,
+    /// Longest wait after a failure, in milliseconds.
+    pub backoff_max_ms: u64,
+    /// Most tasks that wait; 0: no limit.
+    pub pending_max: u64,
+    /// Most bytes of payload and metadata of all its tasks; 0: no limit.
+    pub bytes_max: u64,
+    /// Most live leases; 0: no limit.
+    pub leased_max: u64,
+    /// Most deliveries per second; 0: no limit.
+    pub rate_per_s: u32,
+    /// Deliveries that may come at once after a quiet time; 0: a second's worth.
+    pub rate_burst: u32,
+    /// How long dead letters are kept, in milliseconds; 0: until somebody
+    /// removes them. For those that die from then on.
+    pub dead_keep_ms: u64,
+    /// How many dead letters are kept, the oldest go first; 0: all.
+    pub dead_keep_count: u64,
 }
 
 impl Default for NamespaceConfig {
@@ -186,11 +383,22 @@ impl Default for NamespaceConfig {
         Self {
             lease_ms: limits::LEASE_MS_DEFAULT,
             dedupe_ms: limits::DEDUPE_MS_DEFAULT,
+            max_attempts: 0,
+            backoff_min_ms: limits::BACKOFF_MIN_MS_DEFAULT,
+            backoff_max_ms: limits::BACKOFF_MAX_MS_DEFAULT,
+            pending_max: 0,
+            bytes_max: 0,
+            leased_max: 0,
+            rate_per_s: 0,
+            rate_burst: 0,
+            dead_keep_ms: 0,
+            dead_keep_count: 0,
         }
     }
 }
 
-/// Conservation: `created = pending + leased + done` at every index.
+/// Conservation: `created = pending + leased + done + dead + cancelled + purged`
+/// at every index.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct NamespaceCounts {
     /// Ever created.
@@ -201,8 +409,16 @@ pub struct NamespaceCounts {
     pub leased: u64,
     /// Acknowledged and gone.
     pub done: u64,
+    /// Dead letters that are kept.
+    pub dead: u64,
+    /// Cancelled and gone.
+    pub cancelled: u64,
+    /// Dead letters that were removed, and tasks that went with a deletion.
+    pub purged: u64,
     /// Leases ever granted.
     pub deliveries: u64,
+    /// Leases that ever failed: nacks and expiries.
+    pub failures: u64,
     /// Bytes of payload and metadata of the tasks that are not gone.
     pub bytes: u64,
 }

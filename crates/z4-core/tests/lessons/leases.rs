@@ -8,7 +8,9 @@ fn a_late_ack_with_an_old_token_changes_nothing() {
     store.create("a", Due::Now);
     let first = store.lease("a", 1).remove(0);
     store.now_ns = first.deadline_ns;
-    store.apply(Command::ExpireLeases);
+    store.apply(Command::Pulse);
+    assert_eq!(store.lease("a", 1), vec![], "it comes again after a while");
+    store.now_ns += 2 * SECOND_NS;
     let second = store.lease("a", 1).remove(0);
     assert_eq!((second.id, second.attempt), (first.id, 2));
     let (_, status) = find_task(store.machine.state(), &space("a"), first.id)
@@ -33,7 +35,8 @@ fn an_ack_at_the_deadline_is_refused_without_a_pulse_too() {
     store.now_ns = START_NS;
     assert!(!store.ack("a", &grant), "a clock set back revives no lease");
     assert_eq!(store.lease("a", 1), vec![], "leased until the pulse");
-    store.apply(Command::ExpireLeases);
+    store.apply(Command::Pulse);
+    store.now_ns = grant.deadline_ns + 2 * SECOND_NS;
     assert_eq!(store.lease("a", 1)[0].id, grant.id);
 }
 
@@ -45,10 +48,7 @@ fn a_lease_counts_from_its_grant_not_from_the_creation() {
     let grant = store.lease("a", 1).remove(0);
     let lease_ns = limits::LEASE_MS_DEFAULT * 1_000_000;
     assert_eq!(grant.deadline_ns, store.now_ns + lease_ns);
-    assert_eq!(
-        store.apply(Command::ExpireLeases),
-        Outcome::Expired { count: 0 }
-    );
+    assert_eq!(store.apply(Command::Pulse), Outcome::Pulsed { count: 0 });
     assert!(store.ack("a", &grant));
 }
 
@@ -58,14 +58,22 @@ fn a_released_task_comes_again_without_a_failure() {
     let made = store.create("a", Due::Now);
     let grant = store.lease("a", 1).remove(0);
     let release = Command::ReleaseTasks(refs("a", &[&grant, &grant]));
-    assert_eq!(store.apply(release), Outcome::Ended(vec![true, false]));
+    let back = Ended::Waiting {
+        due_at_ns: START_NS,
+    };
+    let outcome = Outcome::Ended {
+        stamp_ns: START_NS,
+        results: vec![Ok(back), Err(LeaseLost::Expired)],
+    };
+    assert_eq!(store.apply(release), outcome);
     let (_, status) = find_task(store.machine.state(), &space("a"), made.id)
         .unwrap()
         .unwrap();
     let status = status.unwrap();
     assert_eq!((status.deliveries, status.failures), (1, 0));
     let again = store.lease("a", 1).remove(0);
-    assert_eq!((again.id, again.attempt), (made.id, 2));
+    assert_eq!((again.id, again.attempt), (made.id, 1));
+    assert_eq!(again.deliveries, 2);
     assert_eq!(again.due_at_ns, grant.due_at_ns);
 }
 
@@ -97,7 +105,7 @@ fn one_command_hands_out_no_more_than_its_limit() {
     assert_eq!((grants.len(), more), (limits::LEASE_COUNT_MAX, true));
     store.now_ns = grants[0].deadline_ns;
     store.apply(lease("a", &[("c", u32::MAX)]));
-    let expired = store.apply(Command::ExpireLeases);
-    let full = limits::EXPIRE_COUNT_MAX as u32;
-    assert_eq!(expired, Outcome::Expired { count: full });
+    let expired = store.apply(Command::Pulse);
+    let full = limits::PULSE_COUNT_MAX as u32;
+    assert_eq!(expired, Outcome::Pulsed { count: full });
 }

@@ -3,16 +3,19 @@
 
 mod fields;
 mod leases;
+mod life;
 mod requests;
 mod returns;
 mod shell;
 mod times;
 
 use z4_core::command::{
-    Command, CreateTasks, CreatedTask, Due, Grant, LeaseRefs, LeaseTasks, NewTask, Outcome, Taker,
+    Command, CreateTasks, CreatedTask, Due, Ended, Extend, ExtendLeases, Grant, LeaseLost,
+    LeaseRefs, LeaseTasks, Nack, NackTasks, NamespacePatch, NewTask, Outcome, RedriveTasks,
+    RescheduleTasks, SetNamespace, Taker, TaskRefs,
 };
 use z4_core::invariants::check;
-use z4_core::state::{find_task, Row, RowKey};
+use z4_core::state::{find_task, NamespaceCounts, Row, RowKey};
 use z4_core::task::{LeaseToken, Priority, WallTime};
 use z4_core::{limits, Code, Event, Machine, MemState, Namespace, TaskId, View};
 
@@ -45,7 +48,7 @@ impl Store {
             .machine
             .apply_entry(self.index, self.now_ns, commands, &mut events)
             .unwrap();
-        check(self.machine.state()).unwrap();
+        check(self.machine.state()).unwrap().verdict().unwrap();
         (outcomes, events)
     }
 
@@ -65,9 +68,17 @@ impl Store {
 
     fn ack(&mut self, name: &str, grant: &Grant) -> bool {
         match self.apply(Command::AckTasks(refs(name, &[grant]))) {
-            Outcome::Ended(ended) => ended[0],
+            Outcome::Ended { results, .. } => results[0].is_ok(),
             other => panic!("{other:?}"),
         }
+    }
+
+    fn set(&mut self, name: &str, patch: NamespacePatch) {
+        let outcome = self.apply(set(name, patch));
+        assert!(
+            matches!(outcome, Outcome::NamespaceSet { .. }),
+            "{outcome:?}"
+        );
     }
 
     fn exists(&self, name: &str, id: TaskId) -> bool {
@@ -111,6 +122,22 @@ fn refs(name: &str, grants: &[&Grant]) -> LeaseRefs {
     LeaseRefs {
         namespace: space(name),
         leases: grants.iter().map(|grant| (grant.id, grant.token)).collect(),
+    }
+}
+
+fn set(name: &str, patch: NamespacePatch) -> Command {
+    Command::SetNamespace(SetNamespace {
+        namespace: space(name),
+        patch,
+    })
+}
+
+/// Who fails comes again at once.
+fn no_backoff() -> NamespacePatch {
+    NamespacePatch {
+        backoff_min_ms: Some(0),
+        backoff_max_ms: Some(0),
+        ..NamespacePatch::default()
     }
 }
 

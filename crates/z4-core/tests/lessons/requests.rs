@@ -40,7 +40,7 @@ fn a_request_is_remembered_for_the_window_and_then_forgotten() {
     assert_ne!(second, first);
     assert_eq!(store.apply(ask()), second, "the new one is remembered");
     store.now_ns += window_ns;
-    store.apply(Command::ExpireLeases);
+    store.apply(Command::Pulse);
     let key = RowKey::Request {
         namespace: store.machine.namespaces().next().unwrap().1.id,
         request_id: "r".into(),
@@ -67,9 +67,9 @@ fn an_entry_forgets_a_few_requests_and_the_next_ones_the_rest() {
     };
     assert_eq!(left(&store), count);
     store.now_ns += limits::DEDUPE_MS_DEFAULT * 1_000_000;
-    store.apply(Command::ExpireLeases);
+    store.apply(Command::Pulse);
     assert_eq!(left(&store), count - limits::FORGET_COUNT_MAX);
-    store.apply(Command::ExpireLeases);
+    store.apply(Command::Pulse);
     assert_eq!(left(&store), 0);
 }
 

@@ -13,6 +13,7 @@ const RANK: usize = 4;
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Release,
+    Nack,
     Expiry,
 }
 
@@ -34,12 +35,13 @@ impl Store {
         let found = find_task(self.machine.state(), &space("a"), id).unwrap();
         match found.unwrap().1.unwrap().phase {
             Phase::Waiting { due_at_ns } => due_at_ns,
-            leased => panic!("{leased:?}"),
+            elsewhere => panic!("{elsewhere:?}"),
         }
     }
 
     /// Consumes `COUNT` tasks, the first of which goes back later.
     fn consume(&mut self, rest: Rest) -> Grant {
+        self.set("a", no_backoff());
         for _ in 0..COUNT {
             self.create("a", Due::Now);
             self.now_ns += 1;
@@ -60,20 +62,24 @@ impl Store {
     fn give_back(&mut self, grant: &Grant, way: Way) {
         let outcome = match way {
             Way::Release => self.apply(Command::ReleaseTasks(refs("a", &[grant]))),
+            Way::Nack => self.apply(nack("a", grant, Some(0))),
             Way::Expiry => {
                 self.now_ns = grant.deadline_ns;
-                self.apply(Command::ExpireLeases)
+                self.apply(Command::Pulse)
             }
         };
-        let (released, expired) = (Outcome::Ended(vec![true]), Outcome::Expired { count: 1 });
-        assert!(outcome == released || outcome == expired, "{outcome:?}");
+        let back = match &outcome {
+            Outcome::Ended { results, .. } => matches!(results[..], [Ok(Ended::Waiting { .. })]),
+            other => *other == Outcome::Pulsed { count: 1 },
+        };
+        assert!(back, "{outcome:?}");
     }
 }
 
 #[test]
 fn what_comes_back_is_next_and_not_below_what_was_consumed() {
     for rest in [Rest::Nothing, Rest::Due, Rest::Future] {
-        for way in [Way::Release, Way::Expiry] {
+        for way in [Way::Release, Way::Nack, Way::Expiry] {
             let mut store = Store::new();
             let first = store.consume(rest);
             let before = store.head();
@@ -86,7 +92,8 @@ fn what_comes_back_is_next_and_not_below_what_was_consumed() {
             // A task created since is behind it.
             store.create("a", Due::Now);
             let again = store.lease("a", 1).remove(0);
-            assert_eq!((again.id, again.attempt), (first.id, 2));
+            let failures = u32::from(!matches!(way, Way::Release));
+            assert_eq!((again.id, again.attempt), (first.id, 1 + failures));
             assert_eq!(again.due_at_ns, first.due_at_ns, "first due");
             // What it left behind is not crossed again either.
             assert_eq!(store.head().consumed_ns, last_ns);
@@ -136,7 +143,7 @@ fn a_drained_queue_finds_what_comes_at_the_same_time() {
 }
 
 /// Bodies are large and may be on disk: a machine whose bodies cannot be read
-/// leases, gives back, expires and acks.
+/// leases, extends, gives back, fails, expires, buries and acks.
 #[test]
 fn no_body_is_read_after_the_create() {
     let mut machine = Machine::open(Bodiless(MemState::new())).unwrap();
@@ -155,8 +162,9 @@ fn no_body_is_read_after_the_create() {
         payload: vec![7; 1_000],
         ..NewTask::default()
     };
-    apply(create("a", "", vec![large]));
-    let mut lease = |lease_ms, then: &dyn Fn(LeaseRefs) -> Command| {
+    apply(create("a", "", vec![large; 2]));
+    apply(set("a", no_backoff()));
+    let mut lease = |lease_ms, then: &dyn Fn(Grant) -> Command| {
         let ask = LeaseTasks {
             namespace: space("a"),
             takers: vec![Taker {
@@ -168,16 +176,58 @@ fn no_body_is_read_after_the_create() {
         let Outcome::Leased { grants, .. } = apply(Command::LeaseTasks(ask)) else {
             panic!("refused");
         };
-        apply(then(refs("a", &[&grants[0]])))
+        apply(then(grants[0].clone()))
     };
-    let ended = Outcome::Ended(vec![true]);
-    assert_eq!(lease(60_000, &Command::ReleaseTasks), ended);
-    let expired = lease(1, &|_| Command::ExpireLeases);
-    assert_eq!(expired, Outcome::Expired { count: 1 });
-    assert_eq!(lease(60_000, &Command::AckTasks), ended);
+    let release = |grant: Grant| Command::ReleaseTasks(refs("a", &[&grant]));
+    let ended = |outcome| match outcome {
+        Outcome::Ended { results, .. } => results[0],
+        other => panic!("{other:?}"),
+    };
+    let ack = |grant: Grant| Command::AckTasks(refs("a", &[&grant]));
+    assert_eq!(ended(lease(60_000, &ack)), Ok(Ended::Done));
+    assert!(ended(lease(60_000, &release)).is_ok());
+    assert!(ended(lease(60_000, &|grant| nack("a", &grant, None))).is_ok());
+    let expired = lease(10, &|_| Command::Pulse);
+    assert_eq!(expired, Outcome::Pulsed { count: 1 });
+    let extended = lease(1_001, &|grant| {
+        Command::ExtendLeases(ExtendLeases {
+            namespace: space("a"),
+            extends: vec![Extend {
+                id: grant.id,
+                token: grant.token,
+                lease_ms: 10,
+            }],
+        })
+    });
+    assert!(matches!(extended, Outcome::Extended { results, .. } if results[0].is_ok()));
+    let mut once = one_attempt();
+    once.dead_keep_count = Some(1);
+    apply(set("a", once));
+    assert_eq!(apply(Command::Pulse), Outcome::Pulsed { count: 1 });
     let (_, row) = machine.namespaces().next().unwrap();
-    assert_eq!((row.counts.bytes, row.counts.done), (0, 1));
-    check(&machine.state().0).unwrap();
+    assert_eq!((row.counts.bytes, row.counts.done), (1_000, 1));
+    assert_eq!((row.counts.dead, row.counts.failures), (1, 3));
+    check(&machine.state().0).unwrap().verdict().unwrap();
+}
+
+fn nack(name: &str, grant: &Grant, delay_ms: Option<u64>) -> Command {
+    Command::NackTasks(NackTasks {
+        namespace: space(name),
+        nacks: vec![Nack {
+            id: grant.id,
+            token: grant.token,
+            delay_ms,
+            error: "no".into(),
+            permanent: false,
+        }],
+    })
+}
+
+fn one_attempt() -> NamespacePatch {
+    NamespacePatch {
+        max_attempts: Some(1),
+        ..NamespacePatch::default()
+    }
 }
 
 /// A store that fails to read a body.

@@ -1,6 +1,7 @@
 //! What the shell around the machine relies on: names, ids, events.
 
 use super::*;
+use z4_core::task::Phase;
 
 #[test]
 fn names_that_begin_alike_share_nothing() {
@@ -37,7 +38,7 @@ fn ids_are_what_the_leader_foretold() {
     let good = create("a", "", vec![task(Due::Now); 2]);
     assert_eq!(refused.units(), 3);
     let before = TaskId::new(START_NS, 1, 3);
-    let (outcomes, _) = store.apply_all(vec![refused, Command::ExpireLeases, good.clone()]);
+    let (outcomes, _) = store.apply_all(vec![refused, Command::Pulse, good.clone()]);
     assert!(matches!(outcomes[0], Outcome::Refused(_)));
     let Outcome::Created(made) = &outcomes[2] else {
         panic!("{outcomes:?}");
@@ -93,6 +94,22 @@ fn events_tell_what_happened() {
     assert_eq!(store.apply_all(vec![release]).1, [], "nothing was ended");
     store.lease("a", 1);
     store.now_ns = minute_ns - 1;
-    let (_, events) = store.apply_all(vec![Command::ExpireLeases]);
-    assert_eq!(events, [due("a", START_NS)]);
+    let (_, events) = store.apply_all(vec![Command::Pulse]);
+    let (_, status) = find_task(store.machine.state(), &space("a"), grants[0].id)
+        .unwrap()
+        .unwrap();
+    let Phase::Waiting { due_at_ns } = status.unwrap().phase else {
+        panic!("it expired");
+    };
+    assert!(due_at_ns > minute_ns);
+    let ended = Event::Ended {
+        namespace: space("a"),
+        consumers: vec![("c".into(), 1)],
+    };
+    assert_eq!(events, [ended, due("a", due_at_ns)]);
+    let (_, events) = store.apply_all(vec![set("b", no_backoff())]);
+    let changed = Event::Namespace {
+        namespace: space("b"),
+    };
+    assert_eq!(events, [changed]);
 }

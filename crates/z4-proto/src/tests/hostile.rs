@@ -87,7 +87,7 @@ fn a_command_of_a_newer_version_stops_the_reader() {
         );
     }
     // Within a message: the length byte is the second one.
-    let mut bytes = encode_command(&Command::ExpireLeases);
+    let mut bytes = encode_command(&Command::Pulse);
     bytes[1] += NEWER.len() as u8;
     bytes.extend(NEWER);
     let error = decode_command(&bytes).unwrap_err();
@@ -200,7 +200,10 @@ fn wrong_rows_are_named() {
     queues.queues[3].cursor_id = vec![1; 3];
     assert_row(&name, &queues, "QueueHead.cursor_id");
     for (key, row) in rows() {
-        let small = matches!(row, Row::Due { .. } | Row::Lease | Row::RequestExpiry);
+        let small = matches!(
+            row,
+            Row::Due { .. } | Row::Lease { .. } | Row::Dead | Row::Timer | Row::RequestExpiry
+        );
         for bytes in [&[2][..], &[1, 1][..]] {
             assert!(!small || decode_row(&key, bytes).is_err(), "{key:?}");
         }

@@ -9,7 +9,7 @@ use z4_core::{Outcome, TaskId, View};
 use z4_proto::encode_command;
 use z4_proto::generated::collection::{CreateTaskRequest, CreateTaskResponse, Task};
 
-use crate::convert::timestamp;
+use crate::convert::{duration_of_ms, timestamp};
 use crate::errors::Error;
 use crate::node::Node;
 use crate::propose::{Proposed, Request, Until};
@@ -87,10 +87,18 @@ fn foretell(
     Ok((TaskId::new(stamp_ns, index, unit_first), deliver_at))
 }
 
-fn answer(namespace: String, new: NewTask, id: TaskId, deliver_at: Timestamp) -> Task {
+/// What was asked for, with its id. Where the task stands is not said: when a
+/// request id is repeated, it may be anywhere by now.
+pub(super) fn answer(namespace: String, new: NewTask, id: TaskId, deliver_at: Timestamp) -> Task {
     let mut task = Task::default();
     task.set_id(id.to_string());
     task.set_namespace(namespace);
+    task.set_priority(u32::from(new.priority.get()));
+    task.set_max_attempts(new.max_attempts);
+    if new.ttl_ms > 0 {
+        task.set_ttl(duration_of_ms(new.ttl_ms));
+    }
+    task.set_size_bytes(new.bytes());
     task.set_metadata(new.metadata.into_iter().collect());
     task.set_payload(new.payload);
     task.set_deliver_at(deliver_at);

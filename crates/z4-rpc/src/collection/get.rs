@@ -1,15 +1,13 @@
 //! GetTask: linearizable at every peer.
 
 use z4_core::state::find_task;
-use z4_core::View;
+use z4_core::{Namespace, TaskId, View};
 use z4_proto::generated::collection::{GetTaskRequest, Task};
-
-use futures::channel::oneshot;
 
 use crate::convert;
 use crate::errors::Error;
-use crate::limits;
 use crate::node::Node;
+use crate::reading;
 use crate::validate;
 
 /// Waits until this peer has applied what was acknowledged anywhere before the
@@ -19,25 +17,25 @@ pub(super) async fn get<V: View + Clone + Send + Sync + 'static>(
     request: &GetTaskRequest,
 ) -> Result<Task, Error> {
     let (namespace, id) = validate::get(request)?;
-    let (tx, rx) = oneshot::channel();
-    node.handle()
-        .read_index(limits::UNARY_TIMEOUT, move |read| {
-            // The asker may have left.
-            let _ = tx.send(read);
-        });
-    let stopping = |_| Error::Unavailable("this peer is shutting down".into());
-    rx.await.map_err(stopping)??;
-    let view = node.view().clone();
+    let found = find(node, &namespace, id).await?;
+    found.ok_or_else(|| missing(&namespace, id))
+}
+
+/// The task as it is now; `None`: there is none.
+pub(super) async fn find<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    namespace: &Namespace,
+    id: TaskId,
+) -> Result<Option<Task>, Error> {
     let name = namespace.clone();
-    let found = node
-        .readers()
-        .run(move || find_task(&view, &name, id))
-        .await?
-        .map_err(|e| Error::Internal(format!("the task state cannot be read: {e}")))?;
-    match found {
-        Some((body, _)) => Ok(convert::task(&namespace, id, body)),
-        None => Err(Error::not_found(format!(
-            "task_id {id} is not in namespace {namespace}: it was never there, or is done"
-        ))),
-    }
+    let found = reading::latest(node, move |view| find_task(view, &name, id)).await?;
+    Ok(found.map(|(body, status)| convert::task_with_status(namespace, id, body, status)))
+}
+
+/// What is said of a task that is not there.
+pub(super) fn missing(namespace: &Namespace, id: TaskId) -> Error {
+    Error::not_found(format!(
+        "task_id {id} is not in namespace {namespace}: it was never there, or is done, cancelled \
+         or purged"
+    ))
 }

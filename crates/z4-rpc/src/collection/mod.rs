@@ -1,8 +1,15 @@
 //! The service of producers and consumers.
 
+mod change;
 mod create;
+mod create_batch;
 mod create_stream;
+mod dead;
+mod explain;
 mod get;
+mod leases;
+mod list;
+mod unchanged;
 
 use std::time::Instant;
 
@@ -12,17 +19,25 @@ use grpcio::{
 };
 use z4_core::{Namespace, View};
 use z4_proto::generated::collection::{
-    CreateTaskRequest, CreateTaskResponse, GetTaskRequest, StreamTasksRequest, Task,
-    TaskStreamResponse,
+    AckTasksRequest, AckTasksResponse, CancelTaskRequest, ConsumeRequest, ConsumeResponse,
+    CreateTaskRequest, CreateTaskResponse, CreateTasksRequest, CreateTasksResponse,
+    ExplainTaskRequest, ExplainTaskResponse, ExtendLeasesRequest, ExtendLeasesResponse,
+    GetTaskRequest, LeaseTasksRequest, LeaseTasksResponse, ListTasksRequest, ListTasksResponse,
+    NackTasksRequest, NackTasksResponse, PurgeTasksRequest, PurgeTasksResponse,
+    RedriveTasksRequest, RedriveTasksResponse, ReleaseTasksRequest, ReleaseTasksResponse,
+    RescheduleTaskRequest, RunTaskRequest, StreamTasksRequest, Task, TaskStreamResponse,
 };
 use z4_proto::generated::collection_grpc::Collection;
 
-use crate::delivery;
+use crate::delivery::endings::Kind;
+use crate::delivery::{self, asks};
 use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;
 use crate::propose::Until;
 use crate::validate;
+
+pub(crate) use self::list::no_namespace;
 
 /// `z4.Collection` at one peer.
 pub struct CollectionService<V> {
@@ -139,6 +154,200 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
             };
             let seconds = started.elapsed().as_secs_f64();
             metrics.request("GetTaskStream", status.code(), seconds);
+        });
+    }
+
+    fn create_tasks(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: CreateTasksRequest,
+        sink: UnarySink<CreateTasksResponse>,
+    ) {
+        let node = self.node.clone();
+        respond(&ctx, self.node.clone(), "CreateTasks", sink, async move {
+            create_batch::create_batch(&node, request, limits::UNARY_TIMEOUT).await
+        });
+    }
+
+    fn cancel_task(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: CancelTaskRequest,
+        sink: UnarySink<Task>,
+    ) {
+        let node = self.node.clone();
+        respond(&ctx, self.node.clone(), "CancelTask", sink, async move {
+            change::cancel(&node, &request).await
+        });
+    }
+
+    fn reschedule_task(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: RescheduleTaskRequest,
+        sink: UnarySink<Task>,
+    ) {
+        let node = self.node.clone();
+        let work = async move { change::reschedule(&node, &request).await };
+        respond(&ctx, self.node.clone(), "RescheduleTask", sink, work);
+    }
+
+    fn run_task(&mut self, ctx: RpcContext<'_>, request: RunTaskRequest, sink: UnarySink<Task>) {
+        let node = self.node.clone();
+        respond(&ctx, self.node.clone(), "RunTask", sink, async move {
+            change::run(&node, &request).await
+        });
+    }
+
+    fn list_tasks(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: ListTasksRequest,
+        sink: UnarySink<ListTasksResponse>,
+    ) {
+        let node = self.node.clone();
+        respond(&ctx, self.node.clone(), "ListTasks", sink, async move {
+            list::list(&node, &request).await
+        });
+    }
+
+    fn redrive_tasks(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: RedriveTasksRequest,
+        sink: UnarySink<RedriveTasksResponse>,
+    ) {
+        let node = self.node.clone();
+        respond(&ctx, self.node.clone(), "RedriveTasks", sink, async move {
+            dead::redrive(&node, &request).await
+        });
+    }
+
+    fn purge_tasks(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: PurgeTasksRequest,
+        sink: UnarySink<PurgeTasksResponse>,
+    ) {
+        let node = self.node.clone();
+        respond(&ctx, self.node.clone(), "PurgeTasks", sink, async move {
+            dead::purge(&node, &request).await
+        });
+    }
+
+    fn explain_task(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: ExplainTaskRequest,
+        sink: UnarySink<ExplainTaskResponse>,
+    ) {
+        let node = self.node.clone();
+        respond(&ctx, self.node.clone(), "ExplainTask", sink, async move {
+            let (namespace, id) =
+                validate::task_of(request.get_namespace(), request.get_task_id())?;
+            let consumers = node.consumers_view(&namespace).await?;
+            explain::explain(&node, namespace, id, consumers).await
+        });
+    }
+
+    fn consume(
+        &mut self,
+        ctx: RpcContext<'_>,
+        requests: RequestStream<ConsumeRequest>,
+        sink: DuplexSink<ConsumeResponse>,
+    ) {
+        let node = self.node.clone();
+        ctx.spawn(async move {
+            let started = Instant::now();
+            let metrics = node.network().metrics().clone();
+            let status = delivery::run_consume(node, requests, sink).await;
+            let seconds = started.elapsed().as_secs_f64();
+            metrics.request("Consume", status.code(), seconds);
+        });
+    }
+
+    fn lease_tasks(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: LeaseTasksRequest,
+        sink: UnarySink<LeaseTasksResponse>,
+    ) {
+        let node = self.node.clone();
+        let deadline = ctx.deadline();
+        ctx.spawn(async move {
+            let started = Instant::now();
+            let metrics = node.network().metrics().clone();
+            let status = delivery::respond_lease(node, request, deadline, sink).await;
+            let seconds = started.elapsed().as_secs_f64();
+            metrics.request("LeaseTasks", status.code(), seconds);
+        });
+    }
+
+    fn ack_tasks(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: AckTasksRequest,
+        sink: UnarySink<AckTasksResponse>,
+    ) {
+        let node = self.node.clone();
+        respond(&ctx, self.node.clone(), "AckTasks", sink, async move {
+            let asked = request.leases.into_iter().map(asks::lease);
+            let name = &request.namespace;
+            let results = leases::end(&node, name, Kind::Ack, "leases", asked).await?;
+            let mut response = AckTasksResponse::default();
+            response.set_results(results.into());
+            Ok(response)
+        });
+    }
+
+    fn nack_tasks(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: NackTasksRequest,
+        sink: UnarySink<NackTasksResponse>,
+    ) {
+        let node = self.node.clone();
+        respond(&ctx, self.node.clone(), "NackTasks", sink, async move {
+            let asked = request.nacks.into_iter().map(asks::nack);
+            let name = &request.namespace;
+            let results = leases::end(&node, name, Kind::Nack, "nacks", asked).await?;
+            let mut response = NackTasksResponse::default();
+            response.set_results(results.into());
+            Ok(response)
+        });
+    }
+
+    fn extend_leases(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: ExtendLeasesRequest,
+        sink: UnarySink<ExtendLeasesResponse>,
+    ) {
+        let node = self.node.clone();
+        respond(&ctx, self.node.clone(), "ExtendLeases", sink, async move {
+            let asked = request.extends.into_iter().map(asks::extend);
+            let name = &request.namespace;
+            let results = leases::end(&node, name, Kind::Extend, "extends", asked).await?;
+            let mut response = ExtendLeasesResponse::default();
+            response.set_results(results.into());
+            Ok(response)
+        });
+    }
+
+    fn release_tasks(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: ReleaseTasksRequest,
+        sink: UnarySink<ReleaseTasksResponse>,
+    ) {
+        let node = self.node.clone();
+        respond(&ctx, self.node.clone(), "ReleaseTasks", sink, async move {
+            let asked = request.leases.into_iter().map(asks::lease);
+            let name = &request.namespace;
+            let results = leases::end(&node, name, Kind::Release, "leases", asked).await?;
+            let mut response = ReleaseTasksResponse::default();
+            response.set_results(results.into());
+            Ok(response)
         });
     }
 }

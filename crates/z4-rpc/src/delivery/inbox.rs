@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use futures::channel::mpsc;
 use z4_core::command::{Grant, Taker};
-use z4_core::dispatch::ConsumerReport;
+use z4_core::dispatch::{ConsumerReport, ConsumersView};
 use z4_core::{Event, Namespace};
 
 use super::wall_ns;
@@ -20,7 +20,7 @@ pub struct Applied {
     /// Machine time, in nanoseconds.
     pub stamp_ns: u64,
     /// The earliest deadline of a live lease, in machine nanoseconds.
-    pub lease_deadline_next_ns: Option<u64>,
+    pub pulse_next_ns: Option<u64>,
 }
 
 /// What is asked of the delivery thread. How many wait is bounded by streams,
@@ -45,24 +45,50 @@ pub(super) enum Control {
         namespace: Namespace,
         takers: Vec<Taker>,
     },
-    ExpireDone,
+    PulseDone,
+    /// The leader's view of a namespace's consumers; `None`: this peer does not
+    /// lead.
+    Consumers {
+        namespace: Namespace,
+        answer: Box<dyn FnOnce(Option<ConsumersView>) + Send>,
+    },
     StopStreams,
     Stop,
 }
 
-/// A stream that opens at this peer.
+/// A consumer that comes to this peer.
 pub(super) struct Open {
     pub(super) consumer: String,
     pub(super) namespace: Namespace,
-    pub(super) grants: mpsc::UnboundedSender<Grant>,
+    pub(super) lease_ms: u64,
+    /// The leader is told when the credit grew by so much.
+    pub(super) step: u64,
+    /// It is told of leases of its that ended, in whatever way, and an earlier
+    /// one with the same consumer id ends.
+    pub(super) follows: bool,
+    pub(super) told: mpsc::UnboundedSender<Told>,
     pub(super) credit: Arc<Credit>,
 }
 
-/// How far a stream has come; written by the stream, read by the thread.
+/// What a consumer of this peer is told. The end of it: the peer shuts down.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// It is known here: what is granted from now on comes to it.
+    Opened,
+    Grant(Grant),
+    /// So many of its leases ended.
+    Ended(u64),
+    /// Another stream came with its consumer id; the leases are that one's.
+    TakenOver,
+}
+
+/// How far a consumer has come; written by its stream, read by the thread.
 #[derive(Default)]
 pub(super) struct Credit {
-    /// Tasks written, skipped or given back.
+    /// Tasks that it has no longer: written, ended, skipped or given back.
     pub(super) settled: AtomicU64,
+    /// How many it takes at once.
+    pub(super) window: AtomicU64,
     /// A notice of it is on its way.
     pub(super) noticed: AtomicBool,
 }
@@ -124,6 +150,23 @@ impl Delivery {
     pub(super) fn name_next(&self, raft_id: u64) -> String {
         let n = self.shared.stream_last.fetch_add(1, Ordering::Relaxed);
         format!("{}{n:x}", self.name_prefix(raft_id))
+    }
+
+    /// A name for who takes leases without being a consumer that is reported.
+    pub(super) fn name_once(&self, consumer_id: &str, raft_id: u64) -> String {
+        let n = self.shared.stream_last.fetch_add(1, Ordering::Relaxed);
+        format!("{consumer_id}~u{raft_id}.{}.{n:x}", self.shared.boot)
+    }
+
+    /// Asks for the dispatcher's view of a namespace's consumers; `answer` gets
+    /// `None` when this peer does not lead, and is dropped when it stops.
+    pub(crate) fn consumers(
+        &self,
+        namespace: Namespace,
+        answer: impl FnOnce(Option<ConsumersView>) + Send + 'static,
+    ) {
+        let answer = Box::new(answer);
+        self.send(Control::Consumers { namespace, answer });
     }
 
     /// A number for a stream of reports from another peer.

@@ -102,7 +102,7 @@ fn propose(command: Command, handle: &Handle<Outcome>, delivery: &Delivery) {
     let sink = Sink::new(move |result: Result<Done<Outcome>, ProposeError>| {
         let failed = !matches!(
             result.map(|done| done.reply),
-            Ok(Outcome::Leased { .. } | Outcome::Expired { .. })
+            Ok(Outcome::Leased { .. } | Outcome::Pulsed { .. })
         );
         match command {
             // A lease that was granted comes back as an event.
@@ -110,7 +110,7 @@ fn propose(command: Command, handle: &Handle<Outcome>, delivery: &Delivery) {
                 namespace: lease.namespace,
                 takers: lease.takers,
             }),
-            Command::ExpireLeases if !failed => delivery.send(Control::ExpireDone),
+            Command::Pulse if !failed => delivery.send(Control::PulseDone),
             _ => {}
         }
     });

@@ -6,15 +6,41 @@
 //! its own apply, reads the body from its own state, writes it, and then
 //! acknowledges it through the leader. Only the leader's dispatcher proposes
 //! leases; other peers report their consumers to it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `inbox`, `thread`, `local`, `leading` | the thread: who is here, what they were given, what is proposed |
+//! | `seat` | a consumer's place at this peer |
+//! | `stream` | GetTaskStream |
+//! | `consume` | Consume |
+//! | `lease` | LeaseTasks |
+//! | `bodies`, `deliver` | from a grant to what is written |
+//! | `asks` | what clients ask for leases, checked |
+//! | `settle`, `endings` | leases that end: untold, and with an answer |
+//! | `find` | live leases of a consumer |
+//! | `consumer_id` | names of consumers |
+//! | `view` | the leader's view of consumers, at any peer |
 
+pub(crate) mod asks;
+mod bodies;
+mod consume;
+pub(crate) mod consumer_id;
+mod deliver;
+pub(crate) mod endings;
+mod find;
 mod inbox;
 mod leading;
+mod lease;
 mod local;
+mod seat;
 mod settle;
 mod stream;
 mod thread;
+mod view;
 
+pub(crate) use consume::run as run_consume;
 pub use inbox::{Applied, Delivery};
+pub(crate) use lease::respond as respond_lease;
 pub(crate) use stream::run as run_stream;
 pub(crate) use thread::start;
 

@@ -3,48 +3,33 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use futures::{Future, FutureExt, Sink, Stream, StreamExt};
+use futures::{Future, FutureExt, Sink, StreamExt};
 use grpcio::{RpcStatus, ServerStreamingSink, WriteFlags};
 use protobuf::Message;
 use z4_core::command::Grant;
-use z4_core::state::find_task;
-use z4_core::{Namespace, View};
+use z4_core::task::TaskStatus;
+use z4_core::{Namespace, TaskBody, View};
 use z4_proto::generated::collection::Task;
 
-use super::inbox::{Control, Credit, Open};
+use super::bodies::{self, Read};
+use super::inbox::Told;
+use super::seat::{Seat, Wish};
 use super::{settle, wall_ns};
 use crate::convert;
 use crate::errors::Error;
-use crate::leader::no_leader;
 use crate::limits;
 use crate::node::Node;
 use crate::timer::Sleep;
 
-/// Grants with the bodies that go with them, and those that were left for the
-/// next time because of their size.
-#[derive(Default)]
-struct Read {
-    /// No task: it is gone.
-    found: Vec<(Grant, Option<Task>)>,
-    left: Vec<Grant>,
-}
-
 /// Bodies on their way from a reader thread.
-type Reading = BoxFuture<'static, Result<Read, Error>>;
+type Reading = BoxFuture<'static, Result<Read<Grant, Task>, Error>>;
 
-struct Consumer<V> {
-    node: Node<V>,
-    namespace: Namespace,
-    name: String,
-    grants: mpsc::UnboundedReceiver<Grant>,
-    credit: Arc<Credit>,
+struct Consumer<V: View + Clone + Send + Sync + 'static> {
+    seat: Seat<V>,
     /// Granted, not read yet.
     held: VecDeque<Grant>,
     reading: Option<(Vec<Grant>, Reading)>,
@@ -75,29 +60,26 @@ pub(crate) async fn run<V: View + Clone + Send + Sync + 'static>(
     namespace: Namespace,
     mut sink: ServerStreamingSink<Task>,
 ) -> RpcStatus {
-    let status = node.handle().status();
-    let refusal = if status.raft_id == 0 {
-        Some(no_leader(&status))
-    } else if !node.delivery().has_room() || !node.delivery().take_stream() {
-        Some(Error::Busy {
-            what: format!("the table of {} streams", limits::CONSUMER_STREAM_COUNT_MAX),
-            retry_after_ms: 1_000,
-        })
-    } else {
-        None
+    let wish = Wish {
+        namespace,
+        consumer_id: String::new(),
+        lease_ms: limits::STREAM_LEASE_MS,
+        window: limits::STREAM_WINDOW,
+        step: limits::STREAM_WINDOW / 8,
+        follows: false,
     };
-    if let Some(error) = refusal {
-        let status = error.status();
-        // The consumer has gone when this fails.
-        let _ = sink.fail(status.clone()).await;
-        return status;
-    }
-    node.network().metrics().streams.inc();
-    let mut consumer = Consumer::open(node.clone(), namespace, status.raft_id);
+    let seat = match Seat::take(&node, wish) {
+        Ok(seat) => seat,
+        Err(error) => {
+            let status = error.status();
+            // The consumer has gone when this fails.
+            let _ = sink.fail(status.clone()).await;
+            return status;
+        }
+    };
+    let mut consumer = Consumer::new(seat);
     let end = poll_fn(|cx| consumer.poll(&mut sink, cx)).await;
     consumer.close();
-    node.network().metrics().streams.dec();
-    node.delivery().give_stream();
     match end {
         End::Left => RpcStatus::new(grpcio::RpcStatusCode::CANCELLED),
         End::Status(status) => {
@@ -108,22 +90,9 @@ pub(crate) async fn run<V: View + Clone + Send + Sync + 'static>(
 }
 
 impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
-    fn open(node: Node<V>, namespace: Namespace, raft_id: u64) -> Self {
-        let (sender, grants) = mpsc::unbounded();
-        let name = node.delivery().name_next(raft_id);
-        let credit = Arc::<Credit>::default();
-        node.delivery().send(Control::Open(Open {
-            consumer: name.clone(),
-            namespace: namespace.clone(),
-            grants: sender,
-            credit: Arc::clone(&credit),
-        }));
+    fn new(seat: Seat<V>) -> Self {
         Self {
-            node,
-            namespace,
-            name,
-            grants,
-            credit,
+            seat,
             held: VecDeque::new(),
             reading: None,
             ready: VecDeque::new(),
@@ -141,9 +110,10 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
         while let Poll::Ready(Some(count)) = self.acks.poll_next_unpin(cx) {
             self.unacked -= count;
         }
-        while let Poll::Ready(grant) = Pin::new(&mut self.grants).poll_next(cx) {
-            match grant {
-                Some(grant) => self.held.push_back(grant),
+        while let Poll::Ready(told) = self.seat.poll_told(cx) {
+            match told {
+                Some(Told::Grant(grant)) => self.held.push_back(grant),
+                Some(_) => {}
                 None => {
                     let error = Error::Unavailable("this peer is shutting down; reconnect".into());
                     return Poll::Ready(End::Status(error.status()));
@@ -179,7 +149,8 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
             let len = self.held.len().min(limits::STREAM_READ_BATCH);
             if len > 0 {
                 let batch: Vec<Grant> = self.held.drain(..len).collect();
-                let future = read(self.node.clone(), self.namespace.clone(), batch.clone());
+                let (node, namespace) = (self.seat.node.clone(), self.seat.namespace.clone());
+                let future = bodies::read(node, namespace, batch.clone(), task);
                 self.reading = Some((batch, future.boxed()));
             }
         }
@@ -253,7 +224,7 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
     }
 
     fn note_written(&mut self) {
-        let metrics = self.node.network().metrics();
+        let metrics = self.seat.node.network().metrics();
         let now_ns = wall_ns();
         for grant in &self.writing {
             let late_ns = now_ns.saturating_sub(grant.due_at_ns);
@@ -268,16 +239,7 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
 
     /// Room for so many more.
     fn settle(&self, count: usize) {
-        if count == 0 {
-            return;
-        }
-        self.credit
-            .settled
-            .fetch_add(count as u64, Ordering::AcqRel);
-        if !self.credit.noticed.swap(true, Ordering::AcqRel) {
-            let delivery = self.node.delivery();
-            delivery.send(Control::Credit(self.name.clone()));
-        }
+        self.seat.settle(count as u64);
     }
 
     /// Acknowledges what is written: many at once, or after a short while.
@@ -285,7 +247,7 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
         if self.written.is_empty() {
             return;
         }
-        let timer = self.node.timer();
+        let timer = self.seat.node.timer();
         let ack_at = self
             .ack_at
             .get_or_insert_with(|| timer.sleep(limits::ACK_DELAY));
@@ -297,7 +259,7 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
         let written = std::mem::take(&mut self.written);
         for batch in written.chunks(limits::ACK_BATCH_MAX) {
             let count = batch.len();
-            let ack = settle::ack(&self.node, &self.namespace, batch);
+            let ack = settle::ack(&self.seat.node, &self.seat.namespace, batch);
             self.acks.push(ack.map(move |()| count).boxed());
         }
         // Polled once now, so that they are on their way.
@@ -308,24 +270,19 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
 
     /// Acknowledges what was written and gives back the rest, at once.
     fn close(mut self) {
-        let node = self.node.clone();
-        node.delivery().send(Control::Close(self.name.clone()));
-        // What was granted and not taken out of the channel yet.
-        self.grants.close();
-        while let Ok(grant) = self.grants.try_recv() {
-            self.held.push_back(grant);
-        }
+        let (node, namespace) = (self.seat.node.clone(), self.seat.namespace.clone());
+        let untaken = self.seat.leave();
         let reading = self.reading.take().map(|(batch, _)| batch);
         let unwritten: Vec<Grant> = std::mem::take(&mut self.writing)
             .into_iter()
             .chain(self.ready.drain(..).map(|(grant, _)| grant))
             .chain(reading.into_iter().flatten())
             .chain(self.held.drain(..))
+            .chain(untaken)
             .collect();
-        settle::release(&node, self.namespace.clone(), unwritten);
+        self.seat.release(unwritten);
         for batch in self.written.chunks(limits::ACK_BATCH_MAX) {
-            node.network()
-                .spawn(settle::ack(&node, &self.namespace, batch));
+            node.network().spawn(settle::ack(&node, &namespace, batch));
         }
         // Acknowledgements on their way outlive the stream.
         let acks = std::mem::take(&mut self.acks);
@@ -336,28 +293,11 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
     }
 }
 
-async fn read<V: View + Clone + Send + Sync + 'static>(
-    node: Node<V>,
-    namespace: Namespace,
-    grants: Vec<Grant>,
-) -> Result<Read, Error> {
-    let view = node.view().clone();
-    let read = move || {
-        let (mut read, mut bytes) = (Read::default(), 0);
-        for grant in grants {
-            if bytes >= limits::STREAM_READ_BYTES_MAX as u64 {
-                read.left.push(grant);
-                continue;
-            }
-            let found = find_task(&view, &namespace, grant.id)?;
-            let task = found.map(|(body, _)| {
-                bytes += body.bytes();
-                convert::task(&namespace, grant.id, body)
-            });
-            read.found.push((grant, task));
-        }
-        Ok(read)
-    };
-    let read: Result<Read, z4_core::state::StateError> = node.readers().run(read).await?;
-    read.map_err(|error| Error::Internal(format!("the task state cannot be read: {error}")))
+fn task(
+    namespace: &Namespace,
+    grant: &Grant,
+    body: TaskBody,
+    _: Option<TaskStatus>,
+) -> Option<Task> {
+    Some(convert::task(namespace, grant.id, body))
 }

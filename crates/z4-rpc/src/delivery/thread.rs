@@ -14,7 +14,7 @@ use z4_proto::generated::peer::{self, ForwardRequest_oneof_ask as Ask};
 use super::inbox::{Applied, Control, Inbox};
 use super::leading::Leading;
 use super::local::Locals;
-use super::{settle, wall_ns};
+use super::{consumer_id, settle, wall_ns};
 use crate::limits;
 use crate::node::Node;
 
@@ -129,28 +129,39 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
         let prefix = self.node.delivery().name_prefix(raft_id);
         for event in &applied.events {
             self.leading.dispatcher.on_event(event);
-            let Event::Leased {
-                namespace, grants, ..
-            } = event
-            else {
-                continue;
-            };
-            for grant in grants.iter().filter(|g| g.consumer.starts_with(&prefix)) {
-                if let Err(grant) = self.locals.grant(grant) {
-                    let unowned = self.unowned.entry(namespace.clone()).or_default();
-                    unowned.push(grant);
+            match event {
+                Event::Leased {
+                    namespace, grants, ..
+                } => {
+                    let here = |name: &str| consumer_id::session(name).starts_with(&prefix);
+                    for grant in grants.iter().filter(|g| here(&g.consumer)) {
+                        if let Err(grant) = self.locals.grant(grant) {
+                            let unowned = self.unowned.entry(namespace.clone()).or_default();
+                            unowned.push(grant);
+                        }
+                    }
                 }
+                Event::Ended { consumers, .. } => {
+                    for (consumer, count) in consumers {
+                        self.locals.ended(consumer, u64::from(*count));
+                    }
+                }
+                Event::Due { .. } | Event::Namespace { .. } => {}
             }
         }
-        let deadline_ns = applied.lease_deadline_next_ns;
-        self.leading.dispatcher.set_lease_deadline(deadline_ns);
+        let deadline_ns = applied.pulse_next_ns;
+        self.leading.dispatcher.set_pulse(deadline_ns);
     }
 
     fn control(&mut self, control: Control) {
         match control {
             // Dropping it ends the stream.
             Control::Open(_) if self.stopping => {}
-            Control::Open(open) => self.locals.open(open),
+            Control::Open(open) => {
+                if let Some(former) = self.locals.open(open) {
+                    self.gone(former);
+                }
+            }
             Control::Credit(consumer) => self.locals.credit(&consumer),
             Control::Close(consumer) => {
                 if self.locals.close(&consumer) {
@@ -165,7 +176,11 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
                 let dispatcher = &mut self.leading.dispatcher;
                 dispatcher.on_lease_failed(&namespace, &takers);
             }
-            Control::ExpireDone => self.leading.dispatcher.on_expire_done(),
+            Control::PulseDone => self.leading.dispatcher.on_pulse_done(),
+            Control::Consumers { namespace, answer } => {
+                let dispatcher = &self.leading.dispatcher;
+                answer(self.leader.here.then(|| dispatcher.consumers(&namespace)));
+            }
             Control::StopStreams => {
                 self.stopping = true;
                 for consumer in self.locals.close_all() {

@@ -24,6 +24,7 @@ use crate::limits;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::peer::opening;
+use crate::verdicts::Verdict;
 
 type AdminWork = Pin<Box<dyn std::future::Future<Output = ForwardReply> + Send>>;
 
@@ -125,6 +126,10 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
                 result(id, node.transfer_here(ask.get_peer_id()).await)
             })),
             Some(Ask::cluster_view(_)) => self.reply(self.view(id)),
+            Some(Ask::consumers_view(ask)) => self.consumers(id, &ask),
+            Some(Ask::verify_state(ask)) => self.admin.push(Box::pin(async move {
+                of_verdict(id, node.verdict(ask.get_mark_id()).await)
+            })),
             Some(Ask::opening(_)) | None => {
                 let error = Error::invalid("ask", "must be one that this version knows");
                 self.reply(failed(id, &error, false));
@@ -206,6 +211,26 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
         self.reply(failed(id, &error, false));
     }
 
+    fn consumers(&self, id: u64, ask: &peer::ConsumersView) {
+        let namespace = match Namespace::new(ask.get_namespace()) {
+            Ok(namespace) => namespace,
+            Err(refusal) => return self.reply(failed(id, &refusal.into(), false)),
+        };
+        let (replies, in_work) = (Arc::clone(&self.replies), Arc::clone(&self.in_work));
+        self.node.delivery().consumers(namespace, move |view| {
+            let reply = match view {
+                Some(view) => {
+                    let mut message = peer::ConsumersViewReply::default();
+                    message.set_consumers(view.consumers);
+                    message.set_room(view.room);
+                    answer(id, Reply::consumers(message))
+                }
+                None => proposal_failed(id, ProposeError::NotLeader),
+            };
+            reply_with(&replies, &in_work, reply);
+        });
+    }
+
     fn view(&self, id: u64) -> ForwardReply {
         let status = self.node.handle().status();
         if status.leader != status.raft_id {
@@ -265,6 +290,20 @@ fn of_accepted(id: u64, accepted: Accepted) -> ForwardReply {
     message.set_stamp_ns(accepted.stamp_ns);
     message.set_unit_first(accepted.unit_first);
     answer(id, Reply::accepted(message))
+}
+
+fn of_verdict(id: u64, verdict: Result<Verdict, String>) -> ForwardReply {
+    match verdict {
+        Ok(verdict) => {
+            let mut reply = peer::VerdictReply::default();
+            reply.set_index(verdict.index);
+            reply.set_state_hash(verdict.state_hash.to_be_bytes().to_vec());
+            reply.set_rows(verdict.rows);
+            reply.set_violations(verdict.violations.into());
+            answer(id, Reply::verdict(reply))
+        }
+        Err(why) => failed(id, &Error::Unavailable(why), false),
+    }
 }
 
 fn result(id: u64, result: Result<(), crate::admin::AdminError>) -> ForwardReply {

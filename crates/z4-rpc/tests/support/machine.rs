@@ -83,7 +83,7 @@ impl StateMachine for MemMachine {
         self.delivery.applied(z4_rpc::Applied {
             events,
             stamp_ns: self.machine.stamp_ns(),
-            lease_deadline_next_ns: self.machine.lease_deadline_next_ns(),
+            pulse_next_ns: self.machine.pulse_next_ns(),
         });
         Ok(replies)
     }

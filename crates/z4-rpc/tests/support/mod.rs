@@ -2,19 +2,22 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code, missing_docs)]
 
+pub mod client;
+pub mod consume;
 mod log;
 mod log_lines;
 mod machine;
+pub mod propose;
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::support::client::Client;
 use z4_consensus::log::Position;
 use z4_consensus::machine::Applied;
 use z4_consensus::runtime::{prepare, Parts, Pending, Runtime};
 use z4_consensus::{Handle, Identity, Membership};
 use z4_core::{Machine, Outcome};
-use z4_rpc::client::Client;
 use z4_rpc::server::{peer_env, serve_clients, serve_peers, service_env, Port};
 use z4_rpc::{GrpcTransport, Metrics, Network, NetworkParts, Node, PeerHooks, Timer};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use z4_core::command::{Grant, LeaseRefs};
+use z4_core::command::{Ended, Grant, LeaseLost, LeaseRefs};
 use z4_core::task::LeaseToken;
 use z4_core::TaskId;
 
@@ -49,10 +49,15 @@ impl Leases {
     pub(crate) fn acked(
         &mut self,
         refs: &LeaseRefs,
-        ended: &[bool],
+        ended: &[Result<Ended, LeaseLost>],
         index: u64,
     ) -> Result<(), String> {
-        for ((id, token), _) in refs.leases.iter().zip(ended).filter(|(_, ended)| **ended) {
+        for ((id, token), _) in refs
+            .leases
+            .iter()
+            .zip(ended)
+            .filter(|(_, ended)| ended.is_ok())
+        {
             let live = self.live.remove(id).map(|(live, _)| live);
             if live != Some(*token) {
                 return Err(format!(
@@ -64,10 +69,38 @@ impl Leases {
         Ok(())
     }
 
-    /// Leases were given back.
-    pub(crate) fn released(&mut self, refs: &LeaseRefs, ended: &[bool]) {
-        for ((id, _), _) in refs.leases.iter().zip(ended).filter(|(_, ended)| **ended) {
-            self.live.remove(id);
+    /// Leases were given back, with or without a failure.
+    pub(crate) fn given_back(
+        &mut self,
+        leases: impl Iterator<Item = (TaskId, LeaseToken)>,
+        ended: &[Result<Ended, LeaseLost>],
+    ) -> Result<(), String> {
+        for ((id, token), _) in leases.zip(ended).filter(|(_, ended)| ended.is_ok()) {
+            let live = self.live.remove(&id).map(|(live, _)| live);
+            if live != Some(token) {
+                return Err(format!(
+                    "promise 3: {token:?} gave back lease {live:?} of task {id}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A lease lasts until another time.
+    pub(crate) fn extended(
+        &mut self,
+        id: TaskId,
+        token: LeaseToken,
+        until_ns: u64,
+    ) -> Result<(), String> {
+        match self.live.get_mut(&id) {
+            Some((live, deadline_ns)) if *live == token => {
+                *deadline_ns = until_ns;
+                Ok(())
+            }
+            live => Err(format!(
+                "promise 3: {token:?} extended lease {live:?} of task {id}"
+            )),
         }
     }
 }

@@ -72,11 +72,24 @@ impl Checks {
                         self.leases.granted_one(grant, now_ns)?;
                     }
                 }
-                (Command::AckTasks(refs), Outcome::Ended(ended)) => {
-                    self.leases.acked(refs, ended, index)?;
+                (Command::AckTasks(refs), Outcome::Ended { results, .. }) => {
+                    self.leases.acked(refs, results, index)?;
                 }
-                (Command::ReleaseTasks(refs), Outcome::Ended(ended)) => {
-                    self.leases.released(refs, ended);
+                (Command::ReleaseTasks(refs), Outcome::Ended { results, .. }) => {
+                    self.leases
+                        .given_back(refs.leases.iter().copied(), results)?;
+                }
+                (Command::NackTasks(nacks), Outcome::Ended { results, .. }) => {
+                    let leases = nacks.nacks.iter().map(|nack| (nack.id, nack.token));
+                    self.leases.given_back(leases, results)?;
+                }
+                (Command::ExtendLeases(extends), Outcome::Extended { results, .. }) => {
+                    for (extend, result) in extends.extends.iter().zip(results) {
+                        if let Ok(deadline_ns) = result {
+                            self.leases
+                                .extended(extend.id, extend.token, *deadline_ns)?;
+                        }
+                    }
                 }
                 _ => {}
             }
@@ -87,7 +100,9 @@ impl Checks {
     /// A peer's state at an index.
     pub(crate) fn state(&mut self, peer: u64, index: u64, state: &impl View) -> Result<(), String> {
         self.states.check(peer, index, state)?;
-        z4_core::invariants::check(state)
+        let report = z4_core::invariants::check(state).map_err(|e| e.0)?;
+        report
+            .verdict()
             .map_err(|broken| format!("peer {peer} at {index}: {}", broken.join("; ")))
     }
 }

@@ -193,6 +193,8 @@ fn scans_merge_what_is_pending_into_what_is_committed() {
                 Row::Due {
                     touched,
                     bytes: u64::from(n),
+                    max_attempts: n,
+                    ttl_ms: u64::from(n),
                 },
             );
             model.put(
@@ -200,6 +202,8 @@ fn scans_merge_what_is_pending_into_what_is_committed() {
                 Row::Due {
                     touched,
                     bytes: u64::from(n),
+                    max_attempts: n,
+                    ttl_ms: u64::from(n),
                 },
             );
         } else {

@@ -26,11 +26,11 @@ fn both_stores_come_to_the_same_state() {
     for index in (2..40).step_by(2) {
         let run = vec![
             committed(index, &[create(3), lease(2)]),
-            committed(index + 1, &[lease(1), Command::ExpireLeases]),
+            committed(index + 1, &[lease(1), Command::Pulse]),
         ];
         assert_eq!(real.apply(run.clone()).unwrap(), model.apply(run).unwrap());
     }
-    check(&store.view()).unwrap();
+    check(&store.view()).unwrap().verdict().unwrap();
     let hash = state_hash(model.machine().state()).unwrap();
     assert_eq!(names(&store), hash);
     // A machine opened anew goes on as the old one would.
@@ -72,7 +72,7 @@ fn events_come_after_the_commit_they_tell_of() {
     assert!(events.events.len() >= 2);
     assert_eq!((events.position, *seen), (at(4, 1), 4));
     assert_eq!(events.stamp_ns, 4_000);
-    assert!(events.lease_deadline_next_ns.is_some());
+    assert!(events.pulse_next_ns.is_some());
 }
 
 trait Empty {

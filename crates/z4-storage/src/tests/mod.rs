@@ -6,6 +6,8 @@ mod crash;
 mod damage;
 mod machine;
 mod start;
+mod verify;
+mod walk;
 
 use std::path::Path;
 

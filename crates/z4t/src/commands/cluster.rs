@@ -1,34 +1,21 @@
-//! The cluster: info, status, health, members, leadership.
+//! The cluster: info, status, health, members, leadership, verification.
 
 use std::io::Write;
-use std::time::Duration;
 
-use z4_proto::admin::{
-    AddClusterMemberRequest, CheckHealthRequest, ClusterInfo, GetClusterInfoRequest,
-    RemoveClusterMemberRequest, TransferLeadershipRequest,
-};
-use z4_proto::admin_grpc::AdminClient;
+use futures::executor::block_on;
 
+use super::connect;
 use crate::error::Error;
-use crate::options::{AddPeer, Output, RemovePeer, Status, Target, TransferLeader};
+use crate::options::{AddPeer, Cluster, Output, RemovePeer, Target, TransferLeader};
 use crate::show;
-use crate::target::{Peers, Repeat};
-
-/// A new peer has to catch up before it is a voter.
-const CATCH_UP_TIME: Duration = Duration::from_secs(60);
-
-fn cluster_info(target: &Target) -> Result<ClusterInfo, Error> {
-    Peers::new(target).ask(Repeat::Safe, |channel, option| {
-        AdminClient::new(channel).get_cluster_info_opt(&GetClusterInfoRequest::default(), option)
-    })
-}
 
 pub(super) fn info(target: &Target, out: &mut impl Write) -> Result<(), Error> {
-    Ok(writeln!(out, "{}", show::info(&cluster_info(target)?))?)
+    let info = block_on(connect(target)?.cluster_info())?;
+    Ok(writeln!(out, "{}", show::info(&info))?)
 }
 
-pub(super) fn status(status: &Status, out: &mut impl Write) -> Result<(), Error> {
-    let info = cluster_info(&status.target)?;
+pub(super) fn status(status: &Cluster, out: &mut impl Write) -> Result<(), Error> {
+    let info = block_on(connect(&status.target)?.cluster_info())?;
     match status.output {
         Output::Text => write!(out, "{}", show::status_text(&info))?,
         Output::Json => writeln!(out, "{}", show::status_json(&info))?,
@@ -37,28 +24,17 @@ pub(super) fn status(status: &Status, out: &mut impl Write) -> Result<(), Error>
 }
 
 pub(super) fn health(target: &Target, out: &mut impl Write) -> Result<(), Error> {
-    Peers::new(target).ask(Repeat::Safe, |channel, option| {
-        AdminClient::new(channel).check_health_opt(&CheckHealthRequest::default(), option)
-    })?;
+    block_on(connect(target)?.health())?;
     Ok(writeln!(out, "healthy")?)
 }
 
 pub(super) fn add_peer(add: &AddPeer, out: &mut impl Write) -> Result<(), Error> {
-    let mut request = AddClusterMemberRequest::default();
-    request.set_member_id(add.id.clone());
-    request.set_member_address(add.peer.clone());
-    Peers::patient(&add.target, CATCH_UP_TIME).ask(Repeat::Never, |channel, option| {
-        AdminClient::new(channel).add_cluster_member_opt(&request, option)
-    })?;
+    block_on(connect(&add.target)?.add_member(&add.id, &add.peer))?;
     Ok(writeln!(out, "peer added")?)
 }
 
 pub(super) fn remove_peer(remove: &RemovePeer, out: &mut impl Write) -> Result<(), Error> {
-    let mut request = RemoveClusterMemberRequest::default();
-    request.set_member_id(remove.id.clone());
-    Peers::new(&remove.target).ask(Repeat::Never, |channel, option| {
-        AdminClient::new(channel).remove_cluster_member_opt(&request, option)
-    })?;
+    block_on(connect(&remove.target)?.remove_member(&remove.id))?;
     Ok(writeln!(out, "peer removed")?)
 }
 
@@ -66,10 +42,22 @@ pub(super) fn transfer_leader(
     transfer: &TransferLeader,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let mut request = TransferLeadershipRequest::default();
-    request.set_member_id(transfer.id.clone().unwrap_or_default());
-    Peers::new(&transfer.target).ask(Repeat::Never, |channel, option| {
-        AdminClient::new(channel).transfer_leadership_opt(&request, option)
-    })?;
+    let client = connect(&transfer.target)?;
+    block_on(client.transfer_leadership(transfer.id.as_deref()))?;
     Ok(writeln!(out, "leadership transferred")?)
+}
+
+pub(super) fn verify(verify: &Cluster, out: &mut impl Write) -> Result<(), Error> {
+    let verification = block_on(connect(&verify.target)?.verify())?;
+    match verify.output {
+        Output::Text => write!(out, "{}", show::verification_text(&verification))?,
+        Output::Json => writeln!(out, "{}", show::verification_json(&verification))?,
+    }
+    match verification.ok {
+        true => Ok(()),
+        false => Err(Error::Answered(
+            "the members do not hold one sound state; keep their data, and see the output"
+                .to_owned(),
+        )),
+    }
 }

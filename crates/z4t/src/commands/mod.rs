@@ -1,14 +1,26 @@
 //! One file per family of commands.
 
+mod batch;
 mod cluster;
+mod consume;
+mod create;
+mod dead;
+mod exec;
+mod leases;
+mod list;
+mod namespaces;
+mod progress;
 mod tasks;
 
 use std::io::Write;
+use std::time::Duration;
 
+use futures::executor::block_on;
 use structopt::StructOpt;
+use z4_client::Client;
 
 use crate::error::Error;
-use crate::options::{Command, Completions, Options};
+use crate::options::{Command, Completions, Options, Target};
 
 /// Carries a command out; `out` gets its answer.
 pub(crate) fn run(options: Options, out: &mut impl Write) -> Result<(), Error> {
@@ -19,11 +31,43 @@ pub(crate) fn run(options: Options, out: &mut impl Write) -> Result<(), Error> {
         Command::AddPeer(add) => cluster::add_peer(&add, out),
         Command::RemovePeer(remove) => cluster::remove_peer(&remove, out),
         Command::TransferLeader(transfer) => cluster::transfer_leader(&transfer, out),
-        Command::Create(create) => tasks::create(create, out),
+        Command::Verify(verify) => cluster::verify(&verify, out),
+        Command::Create(create) => match &create.batch {
+            Some(path) => batch::create(&create, path, out),
+            None => create::create(create, out),
+        },
         Command::Get(get) => tasks::get(&get, out),
         Command::Stream(stream) => tasks::stream(&stream, out),
+        Command::Cancel(task) => tasks::cancel(&task, out),
+        Command::Reschedule(reschedule) => tasks::reschedule(&reschedule, out),
+        Command::RunNow(task) => tasks::run_now(&task, out),
+        Command::Explain(task) => tasks::explain(&task, out),
+        Command::List(list) => list::list(&list, out),
+        Command::Consume(consume) => consume::consume(&consume, out),
+        Command::Lease(lease) => leases::lease(&lease, out),
+        Command::Ack(leases) => leases::ack(&leases, out),
+        Command::Nack(nack) => leases::nack(&nack, out),
+        Command::Extend(extend) => leases::extend(&extend, out),
+        Command::Release(leases) => leases::release(&leases, out),
+        Command::Dead(command) => dead::run(&command, out),
+        Command::Ns(command) => namespaces::run(&command, out),
         Command::Completions(completions) => write_completions(&completions, out),
     }
+}
+
+/// How long to wait for an answer, unless `--timeout` says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait where members have to catch up or to read all they have.
+const PATIENT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A client of the first peer of `-t` that takes a connection.
+fn connect(target: &Target) -> Result<Client, Error> {
+    let options = z4_client::Options {
+        timeout: target.timeout.unwrap_or(TIMEOUT),
+        member_timeout: target.timeout.unwrap_or(PATIENT_TIMEOUT),
+        ..z4_client::Options::default()
+    };
+    Ok(block_on(Client::connect(&target.targets, options))?)
 }
 
 fn write_completions(completions: &Completions, out: &mut impl Write) -> Result<(), Error> {

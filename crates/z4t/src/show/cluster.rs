@@ -2,19 +2,21 @@
 
 use std::fmt::Write;
 
-use serde_json::{json, Value};
-use z4_proto::admin::{ClusterInfo, MemberLiveness, MemberRole, PeerRole, Server};
+use serde_json::json;
+use z4_client::{ClusterInfo, Liveness, Member, MemberRole, PeerRole, Verdict, Verification};
+
+use super::table::table;
 
 /// What programs have always read: these keys, in this order, two spaces.
 pub(crate) fn info(info: &ClusterInfo) -> String {
     let members: Vec<_> = info
-        .get_members()
+        .members
         .iter()
-        .map(|member| json!({"id": member.get_id(), "address": member.get_address()}))
+        .map(|member| json!({"id": member.id, "address": member.address}))
         .collect();
     let info = json!({
-        "server_id": info.get_server_id(),
-        "leader_address": info.get_leader_address(),
+        "server_id": info.server_id,
+        "leader_address": info.leader_address,
         "members": members,
     });
     format!("{info:#}")
@@ -23,31 +25,31 @@ pub(crate) fn info(info: &ClusterInfo) -> String {
 /// All that a peer tells, for programs.
 pub(crate) fn status_json(info: &ClusterInfo) -> String {
     let members: Vec<_> = info
-        .get_members()
+        .members
         .iter()
         .map(|member| {
             json!({
-                "id": member.get_id(),
-                "address": member.get_address(),
+                "id": member.id,
+                "address": member.address,
                 "role": member_role(member),
-                "raft_id": member.get_raft_id(),
-                "match_index": known(info, member.get_match_index()),
+                "raft_id": member.raft_id,
+                "match_index": member.match_index,
                 "lag": lag(info, member),
                 "liveness": liveness(member),
             })
         })
         .collect();
     let status = json!({
-        "server_id": info.get_server_id(),
-        "version": info.get_version(),
+        "server_id": info.server_id,
+        "version": info.version,
         "role": peer_role(info),
-        "cluster_id": info.get_cluster_id(),
-        "leader_id": info.get_leader_id(),
-        "leader_address": info.get_leader_address(),
-        "term": info.get_term(),
-        "commit_index": info.get_commit_index(),
-        "applied_index": info.get_applied_index(),
-        "notice": info.get_notice(),
+        "cluster_id": info.cluster_id,
+        "leader_id": info.leader_id,
+        "leader_address": info.leader_address,
+        "term": info.term,
+        "commit_index": info.commit_index,
+        "applied_index": info.applied_index,
+        "notice": info.notice,
         "members": members,
     });
     format!("{status:#}")
@@ -55,28 +57,28 @@ pub(crate) fn status_json(info: &ClusterInfo) -> String {
 
 /// All that a peer tells, for people.
 pub(crate) fn status_text(info: &ClusterInfo) -> String {
-    let leader = match (info.get_leader_id(), info.get_leader_address()) {
+    let leader = match (info.leader_id.as_str(), info.leader_address.as_str()) {
         ("", "") => "none known".to_owned(),
         (id, address) => format!("{id} at {address}"),
     };
     let mut text = String::new();
     for (name, value) in [
-        ("peer", info.get_server_id().to_owned()),
-        ("version", info.get_version().to_owned()),
+        ("peer", info.server_id.clone()),
+        ("version", info.version.clone()),
         ("role", peer_role(info).to_owned()),
-        ("cluster", info.get_cluster_id().to_owned()),
+        ("cluster", info.cluster_id.clone()),
         ("leader", leader),
-        ("term", info.get_term().to_string()),
-        ("commit", info.get_commit_index().to_string()),
-        ("applied", info.get_applied_index().to_string()),
-        ("notice", info.get_notice().to_owned()),
+        ("term", info.term.to_string()),
+        ("commit", info.commit_index.to_string()),
+        ("applied", info.applied_index.to_string()),
+        ("notice", info.notice.clone()),
     ] {
         if !value.is_empty() {
             // Writing to a string does not fail.
             let _ = writeln!(text, "{name:<9}{value}");
         }
     }
-    if !info.get_members().is_empty() {
+    if !info.members.is_empty() {
         text.push('\n');
         text.push_str(&member_table(info));
     }
@@ -84,80 +86,97 @@ pub(crate) fn status_text(info: &ClusterInfo) -> String {
 }
 
 fn member_table(info: &ClusterInfo) -> String {
-    let number = |value: Value| match value {
-        Value::Null => "-".to_owned(),
-        value => value.to_string(),
-    };
-    let mut rows = vec![[
+    let number = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
+    let header = [
         "MEMBER", "ADDRESS", "ROLE", "RAFT ID", "MATCH", "LAG", "LIVENESS",
-    ]
-    .map(str::to_owned)];
-    rows.extend(info.get_members().iter().map(|member| {
+    ];
+    let rows = info.members.iter().map(|member| {
         [
-            member.get_id().to_owned(),
-            member.get_address().to_owned(),
+            member.id.clone(),
+            member.address.clone(),
             member_role(member).to_owned(),
-            member.get_raft_id().to_string(),
-            number(known(info, member.get_match_index())),
+            member.raft_id.to_string(),
+            number(member.match_index),
             number(lag(info, member)),
             liveness(member).to_owned(),
         ]
-    }));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<_> = (0..rows[0].len()).map(|c| width(c).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        text.push_str(line.trim_end());
-        text.push('\n');
+    });
+    table(header, rows)
+}
+
+/// Only the leader knows how far the others are.
+fn lag(info: &ClusterInfo, member: &Member) -> Option<u64> {
+    let index = member.match_index?;
+    Some(info.commit_index.saturating_sub(index))
+}
+
+/// `ok` and what all members agree on, or a line for each thing that is wrong.
+pub(crate) fn verification_text(verification: &Verification) -> String {
+    if verification.ok {
+        let hash = verification.members.first().map(|m| m.state_hash.as_str());
+        let hash = hash.unwrap_or_default();
+        return format!("ok index={} hash={hash}\n", verification.index);
+    }
+    let mut text = format!("violated index={}\n", verification.index);
+    for member in &verification.members {
+        let Verdict { id, error, .. } = member;
+        // Writing to a string does not fail.
+        let _ = match error.as_str() {
+            "" => writeln!(text, "{id} hash={}", member.state_hash),
+            error => writeln!(text, "{id} did not answer: {error}"),
+        };
+        for violation in &member.violations {
+            let _ = writeln!(text, "{id} {violation}");
+        }
     }
     text
 }
 
-/// Only the leader knows how far the others are.
-fn known(info: &ClusterInfo, index: u64) -> Value {
-    match info.get_role() {
-        PeerRole::PEER_ROLE_LEADER => index.into(),
-        _ => Value::Null,
-    }
-}
-
-fn lag(info: &ClusterInfo, member: &Server) -> Value {
-    let lag = info
-        .get_commit_index()
-        .saturating_sub(member.get_match_index());
-    known(info, lag)
+/// The same for programs.
+pub(crate) fn verification_json(verification: &Verification) -> String {
+    let member = |member: &Verdict| {
+        json!({
+            "id": member.id,
+            "state_hash": member.state_hash,
+            "rows": member.rows,
+            "violations": member.violations,
+            "error": member.error,
+        })
+    };
+    let members: Vec<_> = verification.members.iter().map(member).collect();
+    let value = json!({
+        "ok": verification.ok,
+        "index": verification.index,
+        "members": members,
+    });
+    format!("{value:#}")
 }
 
 fn peer_role(info: &ClusterInfo) -> &'static str {
-    match info.get_role() {
-        PeerRole::PEER_ROLE_UNSPECIFIED => "unknown",
-        PeerRole::PEER_ROLE_WAITING => "waiting",
-        PeerRole::PEER_ROLE_FOLLOWER => "follower",
-        PeerRole::PEER_ROLE_CANDIDATE => "candidate",
-        PeerRole::PEER_ROLE_LEADER => "leader",
-        PeerRole::PEER_ROLE_LEARNER => "learner",
-        PeerRole::PEER_ROLE_REMOVED => "removed",
+    match info.role {
+        PeerRole::Waiting => "waiting",
+        PeerRole::Follower => "follower",
+        PeerRole::Candidate => "candidate",
+        PeerRole::Leader => "leader",
+        PeerRole::Learner => "learner",
+        PeerRole::Removed => "removed",
+        _ => "unknown",
     }
 }
 
-fn member_role(member: &Server) -> &'static str {
-    match member.get_role() {
-        MemberRole::MEMBER_ROLE_UNSPECIFIED => "unknown",
-        MemberRole::MEMBER_ROLE_VOTER => "voter",
-        MemberRole::MEMBER_ROLE_LEARNER => "learner",
+fn member_role(member: &Member) -> &'static str {
+    match member.role {
+        MemberRole::Voter => "voter",
+        MemberRole::Learner => "learner",
+        _ => "unknown",
     }
 }
 
-fn liveness(member: &Server) -> &'static str {
-    match member.get_liveness() {
-        MemberLiveness::MEMBER_LIVENESS_UNSPECIFIED => "unknown",
-        MemberLiveness::MEMBER_LIVENESS_ALIVE => "alive",
-        MemberLiveness::MEMBER_LIVENESS_SILENT => "silent",
+fn liveness(member: &Member) -> &'static str {
+    match member.liveness {
+        Liveness::Alive => "alive",
+        Liveness::Silent => "silent",
+        _ => "unknown",
     }
 }
 
@@ -165,31 +184,47 @@ fn liveness(member: &Server) -> &'static str {
 mod tests {
     use super::*;
 
-    fn cluster() -> ClusterInfo {
-        let mut info = ClusterInfo::default();
-        info.set_server_id("peer1".into());
-        info.set_leader_id("peer1".into());
-        info.set_leader_address("127.0.0.1:6356".into());
-        info.set_role(PeerRole::PEER_ROLE_LEADER);
-        info.set_version("0.1.0".into());
-        info.set_cluster_id("00ff".into());
-        info.set_term(3);
-        info.set_commit_index(120);
-        info.set_applied_index(119);
-        for (number, id, liveness) in [
-            (1, "peer1", MemberLiveness::MEMBER_LIVENESS_ALIVE),
-            (2, "peer22", MemberLiveness::MEMBER_LIVENESS_SILENT),
-        ] {
-            let mut member = Server::default();
-            member.set_id(id.into());
-            member.set_address(format!("127.0.0.{number}:6356"));
-            member.set_role(MemberRole::MEMBER_ROLE_VOTER);
-            member.set_raft_id(number);
-            member.set_match_index(121 - number);
-            member.set_liveness(liveness);
-            info.mut_members().push(member);
+    fn nobody() -> ClusterInfo {
+        ClusterInfo {
+            server_id: String::new(),
+            leader_address: String::new(),
+            leader_id: String::new(),
+            members: Vec::new(),
+            term: 0,
+            commit_index: 0,
+            applied_index: 0,
+            cluster_id: String::new(),
+            role: PeerRole::Unknown,
+            version: String::new(),
+            notice: String::new(),
         }
-        info
+    }
+
+    fn cluster() -> ClusterInfo {
+        let member = |number: u64, id: &str, liveness| Member {
+            id: id.into(),
+            address: format!("127.0.0.{number}:6356"),
+            role: MemberRole::Voter,
+            raft_id: number,
+            match_index: Some(121 - number),
+            liveness,
+        };
+        ClusterInfo {
+            server_id: "peer1".into(),
+            leader_id: "peer1".into(),
+            leader_address: "127.0.0.1:6356".into(),
+            role: PeerRole::Leader,
+            version: "0.1.0".into(),
+            cluster_id: "00ff".into(),
+            term: 3,
+            commit_index: 120,
+            applied_index: 119,
+            members: vec![
+                member(1, "peer1", Liveness::Alive),
+                member(2, "peer22", Liveness::Silent),
+            ],
+            ..nobody()
+        }
     }
 
     #[test]
@@ -210,7 +245,7 @@ mod tests {
 }"#;
         assert_eq!(info(&cluster()), golden);
         let golden = "{\n  \"server_id\": \"\",\n  \"leader_address\": \"\",\n  \"members\": []\n}";
-        assert_eq!(info(&ClusterInfo::default()), golden);
+        assert_eq!(info(&nobody()), golden);
     }
 
     #[test]
@@ -235,7 +270,8 @@ peer22  127.0.0.2:6356  voter  2        119    1    silent
     #[test]
     fn a_follower_does_not_know_how_far_the_others_are() {
         let mut info = cluster();
-        info.set_role(PeerRole::PEER_ROLE_FOLLOWER);
+        info.role = PeerRole::Follower;
+        info.members.iter_mut().for_each(|m| m.match_index = None);
         let line = "peer1   127.0.0.1:6356  voter  1        -      -    alive\n";
         assert!(status_text(&info).contains(line));
         assert!(status_json(&info).contains("\"lag\": null"));
@@ -243,10 +279,10 @@ peer22  127.0.0.2:6356  voter  2        119    1    silent
 
     #[test]
     fn a_peer_that_waits_says_for_what() {
-        let mut info = ClusterInfo::default();
-        info.set_server_id("peer2".into());
-        info.set_role(PeerRole::PEER_ROLE_WAITING);
-        info.set_notice("add me".into());
+        let mut info = nobody();
+        info.server_id = "peer2".into();
+        info.role = PeerRole::Waiting;
+        info.notice = "add me".into();
         let golden = "\
 peer     peer2
 role     waiting
@@ -257,5 +293,33 @@ applied  0
 notice   add me
 ";
         assert_eq!(status_text(&info), golden);
+    }
+
+    #[test]
+    fn what_is_violated_is_said_per_member() {
+        let verdict = |id: &str, hash: &str| Verdict {
+            id: id.into(),
+            state_hash: hash.into(),
+            violations: Vec::new(),
+            error: String::new(),
+            rows: 4,
+        };
+        let mut found = Verification {
+            index: 42,
+            ok: true,
+            members: vec![verdict("peer1", "00ff"), verdict("peer2", "00ff")],
+        };
+        assert_eq!(verification_text(&found), "ok index=42 hash=00ff\n");
+        found.ok = false;
+        found.members[0].violations = vec!["a lease without a task".into()];
+        found.members[1].error = "not reached".into();
+        let golden = "\
+violated index=42
+peer1 hash=00ff
+peer1 a lease without a task
+peer2 did not answer: not reached
+";
+        assert_eq!(verification_text(&found), golden);
+        assert!(verification_json(&found).starts_with("{\n  \"ok\": false,\n  \"index\": 42"));
     }
 }

@@ -1,73 +1,232 @@
 //! Tasks as text, as lines and as JSON.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::time::SystemTime;
 
 use base64::prelude::{Engine, BASE64_STANDARD};
-use serde_json::{json, Value};
-use z4_proto::collection::Task;
+use serde_json::{json, Map, Value};
+use z4_client::{DeathReason, Task, TaskState};
 
+use super::table::{pairs, table};
 use crate::moment;
 
+/// Whether metadata and payload are there to be shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Body {
+    Shown,
+    LeftOut,
+}
+
 /// A task as JSON. A payload that is text stands in `payload`, any other in
-/// `payload_base64`.
-pub(crate) fn task_json(task: &Task) -> Value {
+/// `payload_base64`. What does not apply is left out.
+pub(crate) fn task_json(task: &Task, body: Body) -> Value {
     let mut value = json!({
-        "id": task.get_id(),
-        "namespace": task.get_namespace(),
-        "deliver_at": task.has_deliver_at().then(|| moment::show(task.get_deliver_at())),
-        "metadata": sorted(task),
+        "id": task.id,
+        "namespace": task.namespace,
+        "deliver_at": time(task.deliver_at),
     });
-    match std::str::from_utf8(task.get_payload()) {
-        Ok(text) => value["payload"] = text.into(),
-        Err(_) => value["payload_base64"] = BASE64_STANDARD.encode(task.get_payload()).into(),
+    if body == Body::Shown {
+        value["metadata"] = metadata_json(task);
+        match std::str::from_utf8(&task.payload) {
+            Ok(text) => value["payload"] = text.into(),
+            Err(_) => value["payload_base64"] = BASE64_STANDARD.encode(&task.payload).into(),
+        }
+    }
+    // A peer that tells no state is older, and tells none of the rest.
+    let Some(known) = task.state else {
+        return value;
+    };
+    value["state"] = state(known).into();
+    value["created_at"] = time(task.created_at);
+    value["priority"] = task.priority.into();
+    value["attempt"] = task.attempt.into();
+    value["max_attempts"] = task.max_attempts.into();
+    value["deliveries"] = task.deliveries.into();
+    value["failures"] = task.failures.into();
+    value["size_bytes"] = task.size_bytes.into();
+    for (name, moment) in [
+        ("due_at", task.due_at),
+        ("lease_deadline", task.lease_deadline),
+        ("died_at", task.died_at),
+    ] {
+        if moment.is_some() {
+            value[name] = time(moment);
+        }
+    }
+    for (name, text) in [
+        ("consumer_id", &task.consumer_id),
+        ("last_error", &task.last_error),
+    ] {
+        if !text.is_empty() {
+            value[name] = text.as_str().into();
+        }
+    }
+    if let Some(reason) = task.death_reason {
+        value["death_reason"] = death(reason).into();
+    }
+    if let Some(ttl) = task.ttl {
+        value["ttl"] = moment::show_span(ttl).into();
     }
     value
 }
 
+/// The metadata alone, as an object.
+pub(crate) fn metadata_json(task: &Task) -> Value {
+    let pairs = task.metadata.iter();
+    let object: Map<String, Value> = pairs
+        .map(|(key, value)| (key.clone(), value.as_str().into()))
+        .collect();
+    Value::Object(object)
+}
+
 /// A task on several lines.
 pub(crate) fn task_text(task: &Task) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: &str| {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{name:<12}{value}");
-    };
-    line("id", task.get_id());
-    line("namespace", task.get_namespace());
-    line("deliver_at", &deliver_at(task));
-    for (key, value) in sorted(task) {
-        line("metadata", &escape(&format!("{key}={value}")));
+    let mut lines = vec![
+        ("id", task.id.clone()),
+        ("namespace", task.namespace.clone()),
+        ("deliver_at", show(task.deliver_at)),
+    ];
+    if let Some(known) = task.state {
+        lines.extend([
+            ("state", state(known).to_owned()),
+            ("due_at", given(task.due_at)),
+            ("created_at", given(task.created_at)),
+            ("priority", task.priority.to_string()),
+            ("attempt", attempt(task)),
+            ("deliveries", task.deliveries.to_string()),
+            ("failures", task.failures.to_string()),
+            ("ttl", task.ttl.map(moment::show_span).unwrap_or_default()),
+            ("consumer", task.consumer_id.clone()),
+            ("leased to", given(task.lease_deadline)),
+            ("died_at", given(task.died_at)),
+            ("died of", task.death_reason.map_or("", death).to_owned()),
+            ("last error", escape(&task.last_error)),
+        ]);
     }
-    line("payload", &payload(task));
-    text
+    for (key, value) in &task.metadata {
+        lines.push(("metadata", escape(&format!("{key}={value}"))));
+    }
+    lines.push(("payload", payload(task)));
+    pairs(lines)
 }
 
 /// A task on one line: id, time, payload. Metadata is for the other forms.
 pub(crate) fn task_line(task: &Task) -> String {
-    format!("{} {} {}", task.get_id(), deliver_at(task), payload(task))
+    format!("{} {} {}", task.id, show(task.deliver_at), payload(task))
 }
 
-fn deliver_at(task: &Task) -> String {
-    match task.has_deliver_at() {
-        true => moment::show(task.get_deliver_at()),
-        false => "-".to_owned(),
+/// Tasks, a line each.
+pub(crate) fn task_table(tasks: &[Task], body: Body) -> String {
+    let rows = tasks.iter().map(|task| {
+        let until = match task.state {
+            Some(TaskState::Leased) => task.lease_deadline,
+            Some(TaskState::Dead) => task.died_at,
+            _ => task.due_at.or(task.deliver_at),
+        };
+        [
+            task.id.clone(),
+            task.state.map_or("-", state).to_owned(),
+            task.priority.to_string(),
+            attempt(task),
+            show(until),
+            task.size_bytes.to_string(),
+            remark(task, body),
+        ]
+    });
+    let header = [
+        "ID",
+        "STATE",
+        "PRIO",
+        "ATTEMPT",
+        "DUE/UNTIL/DIED",
+        "BYTES",
+        "",
+    ];
+    table(header, rows)
+}
+
+/// Dead letters, a line each.
+pub(crate) fn dead_table(tasks: &[Task], body: Body) -> String {
+    let rows = tasks.iter().map(|task| {
+        [
+            task.id.clone(),
+            show(task.died_at),
+            task.death_reason.map_or("-", death).to_owned(),
+            task.failures.to_string(),
+            task.size_bytes.to_string(),
+            remark(task, body),
+        ]
+    });
+    table(["ID", "DIED", "OF", "FAILURES", "BYTES", ""], rows)
+}
+
+fn remark(task: &Task, body: Body) -> String {
+    let holder = match task.consumer_id.as_str() {
+        "" => String::new(),
+        id => format!("held by {id}"),
+    };
+    let error = match task.last_error.as_str() {
+        "" => String::new(),
+        error => format!("error: {}", escape(error)),
+    };
+    let body = match body {
+        Body::Shown => payload(task),
+        Body::LeftOut => String::new(),
+    };
+    let parts = [holder, error, body];
+    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join(", ")
+}
+
+fn attempt(task: &Task) -> String {
+    match task.max_attempts {
+        0 => task.attempt.to_string(),
+        most => format!("{} of {most}", task.attempt),
     }
 }
 
-fn sorted(task: &Task) -> BTreeMap<&String, &String> {
-    task.get_metadata().iter().collect()
+pub(super) fn state(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Scheduled => "scheduled",
+        TaskState::Leased => "leased",
+        TaskState::Dead => "dead",
+        _ => "unknown",
+    }
 }
 
-fn payload(task: &Task) -> String {
-    match std::str::from_utf8(task.get_payload()) {
+pub(super) fn death(reason: DeathReason) -> &'static str {
+    match reason {
+        DeathReason::Attempts => "attempts",
+        DeathReason::Ttl => "ttl",
+        DeathReason::Permanent => "permanent",
+        _ => "unknown",
+    }
+}
+
+/// A time as JSON.
+pub(super) fn time(time: Option<SystemTime>) -> Value {
+    time.map(moment::show).into()
+}
+
+/// A time for people.
+pub(super) fn show(time: Option<SystemTime>) -> String {
+    time.map_or("-".to_owned(), moment::show)
+}
+
+/// A time for people, empty when there is none.
+pub(super) fn given(time: Option<SystemTime>) -> String {
+    time.map(moment::show).unwrap_or_default()
+}
+
+pub(super) fn payload(task: &Task) -> String {
+    match std::str::from_utf8(&task.payload) {
         Ok(text) => escape(text),
-        Err(_) => format!("base64:{}", BASE64_STANDARD.encode(task.get_payload())),
+        Err(_) => format!("base64:{}", BASE64_STANDARD.encode(&task.payload)),
     }
 }
 
 /// Control characters spelt out: a payload can neither break the line nor
 /// command the terminal.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let spelt = |c: char| match c.is_control() {
         true => c.escape_default().to_string(),
         false => c.to_string(),
@@ -77,16 +236,18 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn task(payload: &[u8]) -> Task {
         let mut task = Task::default();
-        task.set_id("0abc".into());
-        task.set_namespace("ns".into());
-        task.mut_deliver_at().set_seconds(1_896_073_200);
-        task.mut_metadata().insert("b".into(), "2".into());
-        task.mut_metadata().insert("a".into(), "1".into());
-        task.set_payload(payload.to_vec());
+        task.id = "0abc".into();
+        task.namespace = "ns".into();
+        task.deliver_at = Some(moment::parse("2030-01-31T07:00:00Z").unwrap());
+        task.metadata.insert("b".into(), "2".into());
+        task.metadata.insert("a".into(), "1".into());
+        task.payload = payload.to_vec();
         task
     }
 
@@ -101,10 +262,21 @@ mod tests {
     #[test]
     fn json_keeps_text_as_text_and_the_rest_as_base64() {
         let golden = r#"{"id":"0abc","namespace":"ns","deliver_at":"2030-01-31T07:00:00Z","metadata":{"a":"1","b":"2"},"payload":"hi\n"}"#;
-        assert_eq!(task_json(&task(b"hi\n")).to_string(), golden);
-        let value = task_json(&task(&[0xff, 0x00]));
+        assert_eq!(task_json(&task(b"hi\n"), Body::Shown).to_string(), golden);
+        let value = task_json(&task(&[0xff, 0x00]), Body::Shown);
         assert_eq!(value["payload_base64"], "/wA=");
         assert!(value.get("payload").is_none());
+    }
+
+    #[test]
+    fn what_is_known_of_its_life_stands_behind() {
+        let mut task = task(b"hi");
+        task.state = Some(TaskState::Dead);
+        task.death_reason = Some(DeathReason::Ttl);
+        task.died_at = task.deliver_at;
+        task.last_error = "no disk".into();
+        let golden = r#"{"id":"0abc","namespace":"ns","deliver_at":"2030-01-31T07:00:00Z","state":"dead","created_at":null,"priority":0,"attempt":0,"max_attempts":0,"deliveries":0,"failures":0,"size_bytes":0,"died_at":"2030-01-31T07:00:00Z","last_error":"no disk","death_reason":"ttl"}"#;
+        assert_eq!(task_json(&task, Body::LeftOut).to_string(), golden);
     }
 
     #[test]
@@ -118,5 +290,19 @@ metadata    b=2
 payload     hi
 ";
         assert_eq!(task_text(&task(b"hi")), golden);
+    }
+
+    #[test]
+    fn a_table_has_a_line_for_each_task() {
+        let mut leased = task(b"hi");
+        leased.state = Some(TaskState::Leased);
+        leased.lease_deadline = leased.deliver_at;
+        leased.consumer_id = "w1".into();
+        (leased.attempt, leased.max_attempts) = (2, 5);
+        let golden = "\
+ID    STATE   PRIO  ATTEMPT  DUE/UNTIL/DIED        BYTES
+0abc  leased  0     2 of 5   2030-01-31T07:00:00Z  0      held by w1
+";
+        assert_eq!(task_table(&[leased], Body::LeftOut), golden);
     }
 }

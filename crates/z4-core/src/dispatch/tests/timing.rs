@@ -103,20 +103,21 @@ fn the_pulse_beats_at_the_deadline_once_and_again_when_lost() {
     leader.create("a", 1, Due::Now);
     leader.report("c", "a", 0, 1);
     assert_eq!(leader.run_for(10 * MS)["c"], 1);
-    let deadline_ns = leader.machine.lease_deadline_next_ns().unwrap();
+    let deadline_ns = leader.machine.pulse_next_ns().unwrap();
     assert_eq!(leader.poll_all(), vec![]);
     assert_eq!(leader.wake_at_ns, Some(deadline_ns));
     leader.now_ns = deadline_ns;
-    assert_eq!(leader.poll_all(), vec![Command::ExpireLeases]);
+    assert_eq!(leader.poll_all(), vec![Command::Pulse]);
     leader.now_ns += 999 * MS;
     assert_eq!(leader.poll_all(), vec![], "one in flight");
     leader.now_ns += MS;
-    assert_eq!(leader.poll_all(), vec![Command::ExpireLeases], "lost");
-    leader.apply(Command::ExpireLeases);
-    leader.dispatcher.on_expire_done();
+    assert_eq!(leader.poll_all(), vec![Command::Pulse], "lost");
+    leader.apply(Command::Pulse);
+    leader.dispatcher.on_pulse_done();
     leader.poll_all();
     assert_eq!(leader.wake_at_ns, None);
     // The credit of an expired lease is the consumer's to give again.
     leader.report("c", "a", 1, 2);
-    assert_eq!(leader.run_for(10 * MS)["c"], 1, "the task comes again");
+    assert_eq!(leader.run_for(10 * MS), BTreeMap::new(), "after a while");
+    assert_eq!(leader.run_for(2_000 * MS)["c"], 1, "the task comes again");
 }

@@ -1,0 +1,279 @@
+//! Calls about the cluster: members, leadership, health, verification.
+
+use z4_proto::admin::{
+    self as wire, AddClusterMemberRequest, CheckHealthRequest, GetClusterInfoRequest,
+    RemoveClusterMemberRequest, TransferLeadershipRequest, VerifyClusterRequest,
+};
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::retry::Repeat;
+
+/// What a member may do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum MemberRole {
+    /// The peer does not say.
+    Unknown,
+    /// Votes.
+    Voter,
+    /// Catches up.
+    Learner,
+}
+
+/// Whether the leader hears of a member.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Liveness {
+    /// Known to the leader only.
+    Unknown,
+    /// It was heard of lately.
+    Alive,
+    /// It was not.
+    Silent,
+}
+
+/// What a peer is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum PeerRole {
+    /// The peer does not say.
+    Unknown,
+    /// Not in a cluster; waits to be added.
+    Waiting,
+    /// Follows a leader.
+    Follower,
+    /// Asks for votes.
+    Candidate,
+    /// Leads.
+    Leader,
+    /// Catches up.
+    Learner,
+    /// Taken out of its cluster.
+    Removed,
+}
+
+/// A member of the cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// Its Z4_PEER_ID.
+    pub id: String,
+    /// Address of its port for peers.
+    pub address: String,
+    /// What it may do.
+    pub role: MemberRole,
+    /// Highest log index known to be on it; `None`: known to the leader only.
+    pub match_index: Option<u64>,
+    /// Whether it was heard of.
+    pub liveness: Liveness,
+    /// The number the log gave it.
+    pub raft_id: u64,
+}
+
+/// What a peer knows of its cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClusterInfo {
+    /// The peer that answered.
+    pub server_id: String,
+    /// Address of the leader's port for peers; empty: none is known.
+    pub leader_address: String,
+    /// The leader; empty: none is known.
+    pub leader_id: String,
+    /// All members.
+    pub members: Vec<Member>,
+    /// The peer's term.
+    pub term: u64,
+    /// Highest log index that is committed, as far as the peer knows.
+    pub commit_index: u64,
+    /// Highest log index that it has applied.
+    pub applied_index: u64,
+    /// Made up when the cluster was made.
+    pub cluster_id: String,
+    /// What the peer is.
+    pub role: PeerRole,
+    /// Its version.
+    pub version: String,
+    /// What it waits for, for a person; empty when all is well.
+    pub notice: String,
+}
+
+impl From<wire::ClusterInfo> for ClusterInfo {
+    fn from(mut info: wire::ClusterInfo) -> Self {
+        let role = match info.get_role() {
+            wire::PeerRole::PEER_ROLE_UNSPECIFIED => PeerRole::Unknown,
+            wire::PeerRole::PEER_ROLE_WAITING => PeerRole::Waiting,
+            wire::PeerRole::PEER_ROLE_FOLLOWER => PeerRole::Follower,
+            wire::PeerRole::PEER_ROLE_CANDIDATE => PeerRole::Candidate,
+            wire::PeerRole::PEER_ROLE_LEADER => PeerRole::Leader,
+            wire::PeerRole::PEER_ROLE_LEARNER => PeerRole::Learner,
+            wire::PeerRole::PEER_ROLE_REMOVED => PeerRole::Removed,
+        };
+        let member = |mut member: wire::Server| Member {
+            role: match member.get_role() {
+                wire::MemberRole::MEMBER_ROLE_UNSPECIFIED => MemberRole::Unknown,
+                wire::MemberRole::MEMBER_ROLE_VOTER => MemberRole::Voter,
+                wire::MemberRole::MEMBER_ROLE_LEARNER => MemberRole::Learner,
+            },
+            match_index: (role == PeerRole::Leader).then_some(member.get_match_index()),
+            liveness: match member.get_liveness() {
+                wire::MemberLiveness::MEMBER_LIVENESS_UNSPECIFIED => Liveness::Unknown,
+                wire::MemberLiveness::MEMBER_LIVENESS_ALIVE => Liveness::Alive,
+                wire::MemberLiveness::MEMBER_LIVENESS_SILENT => Liveness::Silent,
+            },
+            raft_id: member.get_raft_id(),
+            id: member.take_id(),
+            address: member.take_address(),
+        };
+        Self {
+            role,
+            members: info.take_members().into_iter().map(member).collect(),
+            term: info.get_term(),
+            commit_index: info.get_commit_index(),
+            applied_index: info.get_applied_index(),
+            server_id: info.take_server_id(),
+            leader_address: info.take_leader_address(),
+            leader_id: info.take_leader_id(),
+            cluster_id: info.take_cluster_id(),
+            version: info.take_version(),
+            notice: info.take_notice(),
+        }
+    }
+}
+
+/// What one member says of its state.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// The member.
+    pub id: String,
+    /// 128 bits of fingerprint, in hexadecimal.
+    pub state_hash: String,
+    /// Invariants that do not hold; at most 100.
+    pub violations: Vec<String>,
+    /// Why it did not answer; empty when it did.
+    pub error: String,
+    /// Rows that were looked at.
+    pub rows: u64,
+}
+
+/// The states of all members at one place of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verification {
+    /// The place.
+    pub index: u64,
+    /// All answered, all hashes are equal, nothing is violated.
+    pub ok: bool,
+    /// One for each member.
+    pub members: Vec<Verdict>,
+}
+
+impl Client {
+    /// Whether a peer knows a leader. Each is asked once.
+    ///
+    /// # Errors
+    /// `Unavailable`, with the reason, when none does.
+    pub async fn health(&self) -> Result<(), Error> {
+        let request = CheckHealthRequest::default();
+        self.peers
+            .ask(Repeat::Round, self.timeout(), |peer, option| {
+                peer.admin.check_health_async_opt(&request, option)
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// What a peer knows of its cluster.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn cluster_info(&self) -> Result<ClusterInfo, Error> {
+        let request = GetClusterInfoRequest::default();
+        let answer = self
+            .peers
+            .ask(Repeat::Safe, self.timeout(), |peer, option| {
+                peer.admin.get_cluster_info_async_opt(&request, option)
+            })
+            .await?;
+        Ok(answer.value.into())
+    }
+
+    /// Adds the running, empty peer `id` that listens for peers at `address`;
+    /// waits until it votes. Not repeated.
+    ///
+    /// # Errors
+    /// With what to do. Nothing changed when the peer cannot be reached.
+    pub async fn add_member(&self, id: &str, address: &str) -> Result<(), Error> {
+        let mut request = AddClusterMemberRequest::default();
+        request.set_member_id(id.to_owned());
+        request.set_member_address(address.to_owned());
+        let timeout = self.peers.options.member_timeout;
+        self.peers
+            .ask(Repeat::Never, timeout, |peer, option| {
+                peer.admin.add_cluster_member_async_opt(&request, option)
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Takes a peer out for good. Not repeated.
+    ///
+    /// # Errors
+    /// With what to do.
+    pub async fn remove_member(&self, id: &str) -> Result<(), Error> {
+        let mut request = RemoveClusterMemberRequest::default();
+        request.set_member_id(id.to_owned());
+        let timeout = self.peers.options.member_timeout;
+        self.peers
+            .ask(Repeat::Never, timeout, |peer, option| {
+                peer.admin.remove_cluster_member_async_opt(&request, option)
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Hands leadership to a voter; `None`: to the most caught-up one. Not
+    /// repeated.
+    ///
+    /// # Errors
+    /// With what to do.
+    pub async fn transfer_leadership(&self, id: Option<&str>) -> Result<(), Error> {
+        let mut request = TransferLeadershipRequest::default();
+        request.set_member_id(id.unwrap_or_default().to_owned());
+        let timeout = self.peers.options.member_timeout;
+        self.peers
+            .ask(Repeat::Never, timeout, |peer, option| {
+                peer.admin.transfer_leadership_async_opt(&request, option)
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Compares the states of all members at one place of the log, and checks
+    /// the invariants there. Takes as long as reading all of it does:
+    /// [`crate::Options::member_timeout`] bounds it.
+    ///
+    /// # Errors
+    /// When it cannot be told; what is violated stands in the answer.
+    pub async fn verify(&self) -> Result<Verification, Error> {
+        let request = VerifyClusterRequest::default();
+        let timeout = self.peers.options.member_timeout;
+        let mut answer = self
+            .peers
+            .ask(Repeat::Never, timeout, |peer, option| {
+                peer.admin.verify_cluster_async_opt(&request, option)
+            })
+            .await?
+            .value;
+        let verdict = |mut verdict: wire::MemberVerdict| Verdict {
+            rows: verdict.get_rows(),
+            id: verdict.take_id(),
+            state_hash: verdict.take_state_hash(),
+            violations: verdict.take_violations().into_vec(),
+            error: verdict.take_error(),
+        };
+        Ok(Verification {
+            index: answer.get_index(),
+            ok: answer.get_ok(),
+            members: answer.take_members().into_iter().map(verdict).collect(),
+        })
+    }
+}

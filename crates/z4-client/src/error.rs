@@ -1,0 +1,168 @@
+//! What can go wrong, and whether trying again helps.
+
+use grpcio::RpcStatusCode;
+
+/// What kind of thing went wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// No peer could be reached; nothing was done.
+    NobodyAnswers,
+    /// No leader, no quorum, or a connection that broke on the way. Calls that
+    /// are safe to repeat have been repeated until their time was up.
+    Unavailable,
+    /// It was done or it was not, and that cannot be told.
+    Unknown,
+    /// No answer in time. What was asked for may have been done.
+    DeadlineExceeded,
+    /// A field is wrong; the message names field and limit.
+    InvalidArgument,
+    /// No such task, namespace or peer.
+    NotFound,
+    /// The request id was used with other content, or a name is taken.
+    AlreadyExists,
+    /// The state forbids it; nothing changed. The message says what stands in
+    /// the way.
+    FailedPrecondition,
+    /// A limit of the namespace or of the cluster is reached; nothing was done.
+    Exhausted,
+    /// Another took over: a second stream of the same consumer, for example.
+    Aborted,
+    /// The call was given up.
+    Cancelled,
+    /// The peer does not know this call: it is older, or not z4 at all.
+    Unimplemented,
+    /// A fault of the peer.
+    Internal,
+    /// The client cannot do it here: it is closed, or the system gives it no
+    /// thread.
+    Client,
+}
+
+/// Why a call failed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+
+    /// What kind.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// One line for a person: it names field, limit and remedy.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether the same call may go well later. Whether repeating it is *safe*
+    /// is another matter: after [`ErrorKind::Unknown`] and
+    /// [`ErrorKind::DeadlineExceeded`] the first one may have been done.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::NobodyAnswers
+                | ErrorKind::Unavailable
+                | ErrorKind::Unknown
+                | ErrorKind::DeadlineExceeded
+                | ErrorKind::Exhausted
+                | ErrorKind::Cancelled
+        )
+    }
+
+    /// The error of a status code as it stands in a message of the wire.
+    pub(crate) fn of_status(code: i32, message: &str) -> Self {
+        let code = RpcStatusCode::from(code);
+        let kind = match code {
+            RpcStatusCode::UNAVAILABLE => ErrorKind::Unavailable,
+            RpcStatusCode::UNKNOWN => ErrorKind::Unknown,
+            RpcStatusCode::DEADLINE_EXCEEDED => ErrorKind::DeadlineExceeded,
+            RpcStatusCode::INVALID_ARGUMENT | RpcStatusCode::OUT_OF_RANGE => {
+                ErrorKind::InvalidArgument
+            }
+            RpcStatusCode::NOT_FOUND => ErrorKind::NotFound,
+            RpcStatusCode::ALREADY_EXISTS => ErrorKind::AlreadyExists,
+            RpcStatusCode::FAILED_PRECONDITION => ErrorKind::FailedPrecondition,
+            RpcStatusCode::RESOURCE_EXHAUSTED => ErrorKind::Exhausted,
+            RpcStatusCode::ABORTED => ErrorKind::Aborted,
+            RpcStatusCode::CANCELLED => ErrorKind::Cancelled,
+            RpcStatusCode::UNIMPLEMENTED => ErrorKind::Unimplemented,
+            _ => ErrorKind::Internal,
+        };
+        let words: Vec<_> = message.split_whitespace().collect();
+        let message = match (kind, words.is_empty()) {
+            (ErrorKind::DeadlineExceeded, _) => "no answer in time; the outcome is unknown: \
+                look before you try again, or allow a longer time"
+                .to_owned(),
+            (ErrorKind::Unimplemented, _) => {
+                "the peer does not know this request; is it an older z4, or not z4 at all?"
+                    .to_owned()
+            }
+            (_, true) => format!("the peer answered {code} without a reason"),
+            (_, false) => words.join(" "),
+        };
+        Self { kind, message }
+    }
+
+    /// A stream that ended although nobody asked it to.
+    pub(crate) fn stream_ended() -> Self {
+        Self::new(ErrorKind::Unavailable, "the peer ended the stream")
+    }
+}
+
+impl From<grpcio::Error> for Error {
+    fn from(error: grpcio::Error) -> Self {
+        match &error {
+            grpcio::Error::RpcFailure(status) | grpcio::Error::RpcFinished(Some(status)) => {
+                Self::of_status(status.code().into(), status.message())
+            }
+            grpcio::Error::Codec(e) => {
+                Self::new(ErrorKind::Internal, format!("an answer is no message: {e}"))
+            }
+            // The call was torn down before its status arrived.
+            other => Self::new(
+                ErrorKind::Unavailable,
+                format!("the connection failed: {other}"),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_one_line_and_never_empty() {
+        let error = Error::of_status(5, "no such\n task");
+        assert_eq!(error.to_string(), "no such task");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        let error = Error::of_status(13, "");
+        assert!(error.message().contains("INTERNAL"), "{error}");
+    }
+
+    #[test]
+    fn what_a_later_try_cannot_mend_is_not_retryable() {
+        for code in [3, 5, 6, 9, 10, 12, 13] {
+            assert!(!Error::of_status(code, "x").is_retryable(), "{code}");
+        }
+        for code in [1, 2, 4, 8, 14] {
+            assert!(Error::of_status(code, "x").is_retryable(), "{code}");
+        }
+        let lost = Error::from(grpcio::Error::RemoteStopped);
+        assert_eq!(lost.kind(), ErrorKind::Unavailable);
+    }
+}

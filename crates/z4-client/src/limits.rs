@@ -1,0 +1,51 @@
+//! Every bound and span of the client, in one place. Those of requests stand in
+//! `z4_core::limits` and are held by the peers.
+
+use std::time::Duration;
+
+/// Largest message that is sent or taken, in bytes: the limit of the services.
+pub const MESSAGE_LEN_MAX: usize = 8 << 20;
+/// How long a call may take, all its tries together.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long changes of members may take: a newcomer has to catch up first.
+pub const MEMBER_TIMEOUT: Duration = Duration::from_secs(60);
+/// One try, when there are other peers to ask and asking them is safe. Longer
+/// than a peer waits for a leader to be elected.
+pub const TRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one of several peers may take to be reached; a single one has the
+/// whole time.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause after a first round of failures; each further one is twice as long.
+pub const BACKOFF_MIN: Duration = Duration::from_millis(20);
+/// The longest pause between tries.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// Shortest wait of gRPC before it connects to a peer again.
+pub const RECONNECT_MIN: Duration = Duration::from_millis(100);
+/// Longest wait of gRPC before it connects to a peer again.
+pub const RECONNECT_MAX: Duration = Duration::from_millis(500);
+/// The leader is looked for at most this often.
+pub const LEADER_INTERVAL: Duration = Duration::from_secs(2);
+/// An idle connection is probed this often.
+pub const KEEPALIVE_TIME: Duration = Duration::from_secs(20);
+/// A connection whose probe is not answered in this time is closed.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Tasks of a producer that are sent and not answered: as many as a peer reads
+/// ahead.
+pub const PRODUCER_COUNT: usize = 1_024;
+/// Their bytes.
+pub const PRODUCER_BYTES: usize = 16 << 20;
+/// How long a producer tries to get one task created.
+pub const PRODUCER_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a producer waits when a limit is reached: as long as peers say.
+pub const EXHAUSTED_PAUSE: Duration = Duration::from_secs(1);
+/// A stream that answers nothing for so long, although it was asked, is left for
+/// another. Longer than a peer waits for a leader to be elected.
+pub const STREAM_STALL: Duration = Duration::from_secs(8);
+
+/// Deliveries that a consumer has in hand, unless told otherwise.
+pub const CONSUMER_COUNT: u32 = 100;
+/// How long a consumer waits for its stream to end when all is done.
+pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// Shortest span between two extensions of one lease.
+pub const EXTEND_MIN: Duration = Duration::from_millis(5);

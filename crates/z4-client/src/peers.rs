@@ -1,0 +1,325 @@
+//! The given peers: reaching one, asking in turn, going to the leader.
+
+use std::ffi::CString;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use grpcio::{
+    CallOption, Channel, ChannelBuilder, ClientUnaryReceiver, ConnectivityState, EnvBuilder,
+};
+use z4_proto::admin::GetClusterInfoRequest;
+use z4_proto::admin_grpc::AdminClient;
+use z4_proto::collection_grpc::CollectionClient;
+
+use crate::client::Options;
+use crate::error::{Error, ErrorKind};
+use crate::limits;
+use crate::retry::{Backoff, Repeat};
+use crate::timer::Timer;
+
+/// One of the addresses, and the stubs of its services.
+pub(crate) struct Peer {
+    pub address: String,
+    channel: Channel,
+    pub collection: CollectionClient,
+    pub admin: AdminClient,
+}
+
+/// All addresses and which of them is asked first.
+pub(crate) struct Peers {
+    peers: Vec<Peer>,
+    first: AtomicUsize,
+    pub timer: Timer,
+    pub options: Options,
+    is_looking: AtomicBool,
+    looked_at: Mutex<Option<Instant>>,
+}
+
+/// An answer, and at which try it came: after the first, an earlier one may have
+/// done what was asked.
+pub(crate) struct Answer<T> {
+    pub value: T,
+    pub tries: u32,
+}
+
+impl Peers {
+    pub(crate) fn new(addresses: &[String], options: Options) -> Result<Self, Error> {
+        let refuse = |message: String| Err(Error::new(ErrorKind::InvalidArgument, message));
+        if addresses.is_empty() {
+            return refuse("give the address of one peer at least".into());
+        }
+        if let Some(bad) = addresses.iter().find(|a| a.is_empty() || a.contains('\0')) {
+            return refuse(format!("{bad:?} is no address; give host:port"));
+        }
+        let timer = Timer::start()
+            .map_err(|e| Error::new(ErrorKind::Client, format!("no thread for the timer: {e}")))?;
+        let env = EnvBuilder::new().cq_count(1).name_prefix("z4-client");
+        let env = Arc::new(env.build());
+        let peer = |address: &String| {
+            let channel = channel(Arc::clone(&env), address);
+            Peer {
+                address: address.clone(),
+                collection: CollectionClient::new(channel.clone()),
+                admin: AdminClient::new(channel.clone()),
+                channel,
+            }
+        };
+        Ok(Self {
+            peers: addresses.iter().map(peer).collect(),
+            first: AtomicUsize::new(0),
+            timer,
+            options,
+            is_looking: AtomicBool::new(false),
+            looked_at: Mutex::new(None),
+        })
+    }
+
+    /// The peer that is asked first.
+    pub(crate) fn first(&self) -> &Peer {
+        &self.peers[self.first.load(Ordering::Relaxed) % self.peers.len()]
+    }
+
+    /// The first that takes a connection, each asked once; it is asked first
+    /// from then on.
+    pub(crate) async fn reach(&self, within: Duration) -> Result<&Peer, Error> {
+        let end = Instant::now() + within;
+        let start = self.first.load(Ordering::Relaxed);
+        for step in 0..self.peers.len() {
+            let at = (start + step) % self.peers.len();
+            if self.connected(at, end).await {
+                self.first.store(at, Ordering::Relaxed);
+                return Ok(&self.peers[at]);
+            }
+        }
+        Err(self.nobody())
+    }
+
+    /// `peer` failed: another is asked first. Does nothing when that has been
+    /// said before.
+    pub(crate) fn leave(&self, peer: &Peer) {
+        let at = self.first.load(Ordering::Relaxed) % self.peers.len();
+        if std::ptr::eq(&self.peers[at], peer) {
+            let next = (at + 1) % self.peers.len();
+            let _ = self
+                .first
+                .compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Asks the peers in turn, for as long as `repeat` and `timeout` allow.
+    pub(crate) async fn ask<T: Unpin>(
+        &self,
+        repeat: Repeat,
+        timeout: Duration,
+        call: impl Fn(&Peer, CallOption) -> grpcio::Result<ClientUnaryReceiver<T>>,
+    ) -> Result<Answer<T>, Error> {
+        let end = Instant::now() + timeout;
+        let mut backoff = Backoff::new(limits::BACKOFF_MIN, limits::BACKOFF_MAX);
+        let mut tries = 0;
+        let mut last = None;
+        loop {
+            let start = self.first.load(Ordering::Relaxed);
+            for step in 0..self.peers.len() {
+                let at = (start + step) % self.peers.len();
+                if !self.connected(at, end).await {
+                    continue;
+                }
+                tries += 1;
+                let option = CallOption::default().timeout(self.time_of_try(repeat, end));
+                let answer = match call(&self.peers[at], option) {
+                    Ok(receiver) => receiver.await,
+                    Err(error) => Err(error),
+                };
+                match answer.map_err(Error::from) {
+                    Ok(value) => {
+                        self.first.store(at, Ordering::Relaxed);
+                        return Ok(Answer { value, tries });
+                    }
+                    Err(error) => {
+                        if error.kind() == ErrorKind::Unavailable {
+                            self.leave(&self.peers[at]);
+                        }
+                        if !repeat.allows(error.kind()) {
+                            return Err(error);
+                        }
+                        last = Some(error);
+                    }
+                }
+                if Instant::now() >= end {
+                    break;
+                }
+            }
+            let pause = backoff.pause();
+            let is_last = matches!(repeat, Repeat::Round | Repeat::Never);
+            if is_last || Instant::now() + pause >= end {
+                return Err(last.unwrap_or_else(|| self.nobody()));
+            }
+            self.timer.sleep(pause).await;
+        }
+    }
+
+    /// With others to ask, one that does not answer must not use up all time.
+    fn time_of_try(&self, repeat: Repeat, end: Instant) -> Duration {
+        let left = end.saturating_duration_since(Instant::now());
+        let is_one_of_many = repeat != Repeat::Never && self.peers.len() > 1;
+        match is_one_of_many {
+            true => left.min(limits::TRY_TIMEOUT),
+            false => left,
+        }
+    }
+
+    async fn connected(&self, at: usize, end: Instant) -> bool {
+        let channel = &self.peers[at].channel;
+        let left = |until: Instant| until.saturating_duration_since(Instant::now());
+        let share = match self.peers.len() {
+            1 => left(end),
+            _ => left(end).min(self.options.connect_timeout),
+        };
+        let until = Instant::now() + share;
+        loop {
+            let state = channel.check_connectivity_state(true);
+            match state {
+                ConnectivityState::GRPC_CHANNEL_READY => return true,
+                ConnectivityState::GRPC_CHANNEL_TRANSIENT_FAILURE
+                | ConnectivityState::GRPC_CHANNEL_SHUTDOWN => return false,
+                _ => {}
+            }
+            let left = left(until);
+            if left.is_zero() || !channel.wait_for_state_change(state, left).await {
+                return false;
+            }
+        }
+    }
+
+    fn nobody(&self) -> Error {
+        let addresses: Vec<_> = self.peers.iter().map(|p| p.address.as_str()).collect();
+        Error::new(
+            ErrorKind::NobodyAnswers,
+            format!(
+                "no answer from {}; is a peer running there, and is this its service port?",
+                addresses.join(", ")
+            ),
+        )
+    }
+
+    /// A peer forwarded a request: looks, in the background, for the one of the
+    /// given addresses at which the leader is, and asks it first from then on.
+    /// (What peers say of the leader's address is its port for peers.)
+    pub(crate) fn look_for_leader(self: &Arc<Self>) {
+        if self.peers.len() < 2 || !self.may_look() {
+            return;
+        }
+        let peers = Arc::clone(self);
+        self.first().admin.spawn(async move {
+            peers.find_leader().await;
+            peers.is_looking.store(false, Ordering::Release);
+        });
+    }
+
+    fn may_look(&self) -> bool {
+        let now = Instant::now();
+        let mut looked_at = self
+            .looked_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_recent = looked_at.is_some_and(|at| now - at < limits::LEADER_INTERVAL);
+        if is_recent || self.is_looking.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        *looked_at = Some(now);
+        true
+    }
+
+    async fn find_leader(&self) {
+        let end = Instant::now() + limits::CONNECT_TIMEOUT;
+        for at in 0..self.peers.len() {
+            if !self.connected(at, end).await {
+                continue;
+            }
+            let option = CallOption::default().timeout(limits::CONNECT_TIMEOUT);
+            let request = GetClusterInfoRequest::default();
+            let admin = &self.peers[at].admin;
+            let Ok(receiver) = admin.get_cluster_info_async_opt(&request, option) else {
+                continue;
+            };
+            let Ok(info) = receiver.await else { continue };
+            if !info.get_leader_id().is_empty() && info.get_server_id() == info.get_leader_id() {
+                self.first.store(at, Ordering::Relaxed);
+                return;
+            }
+        }
+    }
+}
+
+fn channel(env: Arc<grpcio::Environment>, address: &str) -> Channel {
+    let len = i32::try_from(limits::MESSAGE_LEN_MAX).unwrap_or(i32::MAX);
+    ChannelBuilder::new(env)
+        .max_receive_message_len(len)
+        .max_send_message_len(len)
+        .initial_reconnect_backoff(limits::RECONNECT_MIN)
+        .max_reconnect_backoff(limits::RECONNECT_MAX)
+        .keepalive_time(limits::KEEPALIVE_TIME)
+        .keepalive_timeout(limits::KEEPALIVE_TIMEOUT)
+        // Peers are dialled directly, whatever http_proxy says.
+        .raw_cfg_int(CString::from(c"grpc.enable_http_proxy"), 0)
+        .connect(address)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::TcpListener;
+
+    use futures::executor::block_on;
+
+    use super::*;
+
+    fn peers(addresses: &[String]) -> Peers {
+        Peers::new(addresses, Options::default()).unwrap()
+    }
+
+    fn closed_port() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_port_nobody_listens_on_fails_at_once_and_by_name() {
+        let address = closed_port();
+        let peers = peers(std::slice::from_ref(&address));
+        let start = Instant::now();
+        let error = block_on(peers.reach(Duration::from_secs(20)))
+            .err()
+            .unwrap();
+        assert_eq!(error.kind(), ErrorKind::NobodyAnswers);
+        assert!(error.message().contains(&address), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_listener_that_says_nothing_is_given_up_on() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peers = peers(&[silent.local_addr().unwrap().to_string()]);
+        assert!(block_on(peers.reach(Duration::from_millis(200))).is_err());
+    }
+
+    #[test]
+    fn a_peer_that_failed_is_left_once() {
+        let peers = peers(&["a:1", "b:1", "c:1"].map(str::to_owned));
+        let first = peers.first();
+        assert_eq!(first.address, "a:1");
+        peers.leave(first);
+        peers.leave(first);
+        assert_eq!(peers.first().address, "b:1");
+    }
+
+    #[test]
+    fn addresses_that_are_none_are_refused() {
+        for addresses in [&[][..], &[String::new()], &["a\0b:1".to_owned()]] {
+            let error = Peers::new(addresses, Options::default()).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Tasks that count as done once the peer has sent them.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use grpcio::ClientSStreamReceiver;
+use z4_proto::collection::{self as wire, StreamTasksRequest};
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::limits;
+use crate::retry::{Backoff, Repeat};
+use crate::task::Task;
+
+/// The tasks of a namespace as they fall due, without acknowledgements: a task
+/// counts as done once the peer has sent it. For work that must not be lost use
+/// [`crate::Consumer`].
+pub struct TaskStream {
+    client: Client,
+    request: StreamTasksRequest,
+    open: Option<ClientSStreamReceiver<wire::Task>>,
+    backoff: Backoff,
+    /// Since when no peer keeps a stream open.
+    lost_at: Option<Instant>,
+}
+
+impl Client {
+    /// Takes the tasks of a namespace as they fall due. Opens at the first
+    /// [`TaskStream::next`].
+    #[must_use]
+    pub fn stream(&self, namespace: &str) -> TaskStream {
+        let mut request = StreamTasksRequest::default();
+        request.set_namespace(namespace.to_owned());
+        TaskStream {
+            client: self.clone(),
+            request,
+            open: None,
+            backoff: Backoff::new(limits::BACKOFF_MIN, limits::BACKOFF_MAX),
+            lost_at: None,
+        }
+    }
+}
+
+impl TaskStream {
+    /// The next task. When the peer goes away, the stream is opened at another,
+    /// for as long as [`crate::Options::timeout`] says.
+    ///
+    /// # Errors
+    /// `Unavailable` or `NobodyAnswers` after that time; others at once.
+    pub async fn next(&mut self) -> Result<Task, Error> {
+        loop {
+            let error = match self.step().await {
+                Ok(task) => {
+                    self.backoff.reset();
+                    self.lost_at = None;
+                    return Ok(task);
+                }
+                Err(error) => error,
+            };
+            let lost_at = *self.lost_at.get_or_insert_with(Instant::now);
+            let is_lost = Repeat::Safe.allows(error.kind())
+                || error.kind() == crate::ErrorKind::NobodyAnswers;
+            if !is_lost || lost_at.elapsed() >= self.client.timeout() {
+                return Err(error);
+            }
+            if self.open.take().is_some() {
+                let peers = &self.client.peers;
+                peers.leave(peers.first());
+            }
+            let pause = self.backoff.pause();
+            self.client.peers.timer.sleep(pause).await;
+        }
+    }
+
+    async fn step(&mut self) -> Result<Task, Error> {
+        let stream = match &mut self.open {
+            Some(stream) => stream,
+            None => {
+                let peer = self.client.peers.reach(self.client.timeout()).await?;
+                let stream = peer.collection.get_task_stream(&self.request)?;
+                self.open.insert(stream)
+            }
+        };
+        let opened = Instant::now();
+        match stream.next().await {
+            Some(Ok(task)) => Ok(task.into()),
+            ended => {
+                if opened.elapsed() > Duration::from_secs(1) {
+                    // It was open, only quiet.
+                    self.lost_at = None;
+                }
+                Err(match ended {
+                    Some(Err(error)) => error.into(),
+                    _ => Error::stream_ended(),
+                })
+            }
+        }
+    }
+}
+
+impl Drop for TaskStream {
+    fn drop(&mut self) {
+        // gRPC does not cancel it by itself.
+        if let Some(open) = &mut self.open {
+            open.cancel();
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Namespaces: seeing them, their settings, pausing, deleting.
+
+mod settings;
+mod show;
+mod stats;
+
+use z4_core::command::{NamespacePatch, SetNamespace};
+use z4_core::limits::NAMESPACE_LEN_MAX;
+use z4_core::state::{find_namespace, NamespaceRow, Row, RowKey, StateError};
+use z4_core::{Code, Command, Namespace, Outcome, View};
+use z4_proto::generated::admin::{
+    self as wire, DeleteNamespaceResponse, ListNamespacesRequest, ListNamespacesResponse,
+    UpdateNamespaceRequest,
+};
+
+use crate::collection::no_namespace;
+use crate::errors::Error;
+use crate::limits;
+use crate::node::Node;
+use crate::reading;
+use crate::repeat::{settle, unexpected};
+use crate::validate::{page_size, Token};
+
+pub(super) use self::stats::stats;
+
+/// One page of namespaces, in the order of their names.
+pub(super) async fn list<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    request: &ListNamespacesRequest,
+) -> Result<ListNamespacesResponse, Error> {
+    let size = page_size(request.get_page_size())?;
+    let token = Token::of(&[b"namespaces"]);
+    let from = match token.read(request.get_page_token())? {
+        None => None,
+        Some(place) => Some(read_place(&place)?),
+    };
+    let read = move |view: &V| some_namespaces(view, from.as_ref(), size);
+    let (found, next) = reading::latest(node, read).await?;
+    let mut response = ListNamespacesResponse::default();
+    for (name, row) in &found {
+        response.mut_namespaces().push(show::namespace(name, row));
+    }
+    if let Some(name) = next {
+        response.set_next_page_token(token.write(name.as_str().as_bytes()));
+    }
+    Ok(response)
+}
+
+/// The name at which a page begins.
+fn read_place(place: &[u8]) -> Result<Namespace, Error> {
+    let bad = || Error::invalid("page_token", "must be as the answer before gave it");
+    if place.len() > NAMESPACE_LEN_MAX {
+        return Err(bad());
+    }
+    let name = std::str::from_utf8(place).map_err(|_| bad())?;
+    Namespace::new(name).map_err(|_| bad())
+}
+
+type Found = (Vec<(Namespace, NamespaceRow)>, Option<Namespace>);
+
+/// `size` namespaces from a name on, and the name that comes next.
+fn some_namespaces(
+    view: &impl View,
+    from: Option<&Namespace>,
+    size: usize,
+) -> Result<Found, StateError> {
+    let (first, end) = RowKey::namespaces();
+    let first = from.map_or(first, |name| RowKey::Namespace(name.clone()));
+    let (mut found, mut next) = (Vec::new(), None);
+    view.scan(&first, &end, &mut |key, row| {
+        let (RowKey::Namespace(name), Row::Namespace(row)) = (key, row) else {
+            return true;
+        };
+        if found.len() == size {
+            next = Some(name);
+            return false;
+        }
+        found.push((name, row));
+        true
+    })?;
+    Ok((found, next))
+}
+
+/// A namespace that must be there.
+pub(super) async fn get<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    name: &str,
+) -> Result<wire::Namespace, Error> {
+    let name = named(name)?;
+    let row = existing(node, &name).await?;
+    Ok(show::namespace(&name, &row))
+}
+
+/// Changes settings; the namespace appears if it is new.
+pub(super) async fn update<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    request: &UpdateNamespaceRequest,
+) -> Result<wire::Namespace, Error> {
+    let name = named(request.get_name())?;
+    let patch = settings::patch(request.get_settings(), request.get_update_mask())?;
+    set(node, name, patch).await
+}
+
+/// Stops deliveries of a namespace that is there, or lets them go on.
+pub(super) async fn pause<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    name: &str,
+    paused: bool,
+) -> Result<wire::Namespace, Error> {
+    let name = named(name)?;
+    // A name that was mistyped must not pause a namespace that nobody uses.
+    existing(node, &name).await?;
+    let patch = NamespacePatch {
+        paused: Some(paused),
+        ..NamespacePatch::default()
+    };
+    set(node, name, patch).await
+}
+
+async fn set<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    name: Namespace,
+    patch: NamespacePatch,
+) -> Result<wire::Namespace, Error> {
+    let command = Command::SetNamespace(SetNamespace {
+        namespace: name.clone(),
+        patch,
+    });
+    // Setting the same twice is setting it once.
+    let settled = settle(node, &command, limits::UNARY_TIMEOUT).await;
+    let settled = settled.map_err(|error| match error {
+        Error::Unknown { .. } => Error::Unknown { idempotent: true },
+        error => error,
+    })?;
+    match settled.outcome {
+        Outcome::NamespaceSet { .. } => {}
+        Outcome::Refused(refusal) => return Err(refusal.into()),
+        other => return Err(unexpected(other)),
+    }
+    let row = existing(node, &name).await?;
+    Ok(show::namespace(&name, &row))
+}
+
+/// Begins to remove a namespace.
+pub(super) async fn delete<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    name: &str,
+) -> Result<DeleteNamespaceResponse, Error> {
+    let name = named(name)?;
+    existing(node, &name).await?;
+    let command = Command::DeleteNamespace(name.clone());
+    let settled = settle(node, &command, limits::UNARY_TIMEOUT).await;
+    let settled = settled.map_err(|error| match error {
+        Error::Unknown { .. } => {
+            Error::Uncertain(format!("see with GetNamespace whether {name} is deleting"))
+        }
+        error => error,
+    })?;
+    match settled.outcome {
+        Outcome::NamespaceDeleting => {}
+        // It was there when this began, so it was deleted since.
+        Outcome::Refused(refusal) if refusal.code == Code::NotFound && settled.maybe_before => {}
+        Outcome::Refused(refusal) => return Err(refusal.into()),
+        other => return Err(unexpected(other)),
+    }
+    let gone = name.clone();
+    let row = reading::latest(node, move |view| find_namespace(view, &gone)).await?;
+    let mut response = DeleteNamespaceResponse::default();
+    // A new one of this name has not been deleted.
+    if let Some(row) = row.filter(|row| row.deleting.is_some()) {
+        let counts = &row.counts;
+        response.set_remaining(counts.pending + counts.leased + counts.dead);
+    }
+    Ok(response)
+}
+
+/// A name, as these requests call it.
+pub(super) fn named(name: &str) -> Result<Namespace, Error> {
+    Namespace::new(name).map_err(|refusal| {
+        let rule = refusal.message.trim_start_matches("namespace ");
+        Error::invalid("name", rule)
+    })
+}
+
+/// The row of a namespace that must be there.
+async fn existing<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    name: &Namespace,
+) -> Result<NamespaceRow, Error> {
+    let wanted = name.clone();
+    let row = reading::latest(node, move |view| find_namespace(view, &wanted)).await?;
+    row.ok_or_else(|| no_namespace(name))
+}

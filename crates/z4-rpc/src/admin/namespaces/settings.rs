@@ -1,0 +1,232 @@
+//! From settings and a field mask (<https://google.aip.dev/161>) to a patch.
+
+use protobuf::well_known_types::Duration;
+use z4_core::command::NamespacePatch;
+use z4_core::limits as core;
+use z4_core::state::NamespaceConfig;
+use z4_core::Refusal;
+use z4_proto::generated::admin::NamespaceSettings;
+
+use crate::validate::span_ms;
+
+/// The fields that a mask may name, in the order of their numbers.
+const FIELDS: [&str; 12] = [
+    "lease",
+    "dedupe_window",
+    "max_attempts",
+    "backoff_min",
+    "backoff_max",
+    "pending_max",
+    "bytes_max",
+    "leased_max",
+    "rate_per_s",
+    "rate_burst",
+    "dead_keep",
+    "dead_keep_count",
+];
+
+/// What changes. A field that the mask names and that is not given goes back to
+/// its default.
+///
+/// # Errors
+/// [`Refusal`] with code `Invalid` that names the field and the rule.
+pub(super) fn patch(
+    settings: &NamespaceSettings,
+    mask: &[String],
+) -> Result<NamespacePatch, Refusal> {
+    let all = mask.iter().any(|name| name == "*");
+    let unknown = |name: &&String| *name != "*" && !FIELDS.contains(&name.as_str());
+    if let Some(name) = mask.iter().find(unknown) {
+        let rule = format!("has {name:?}; it must be * or among {}", FIELDS.join(", "));
+        return Err(Refusal::invalid("update_mask", rule));
+    }
+    // Whether a field changes, when its value is, or is not, zero.
+    let changes = |field: &str, zero: bool| {
+        if mask.is_empty() {
+            !zero
+        } else {
+            all || mask.iter().any(|name| name == field)
+        }
+    };
+    let span = |field: &str, given: Option<&Duration>, default_ms, least_ms, most_ms| {
+        let zero = given.is_none_or(|span| span.seconds == 0 && span.nanos == 0);
+        match given {
+            _ if !changes(field, zero) => Ok(None),
+            None => Ok(Some(default_ms)),
+            Some(span) => span_ms(field, span, least_ms, most_ms).map(Some),
+        }
+    };
+    let number = |field: &str, given: u64| changes(field, given == 0).then_some(given);
+    let small = |field: &str, given: u32| changes(field, given == 0).then_some(given);
+    let default = NamespaceConfig::default();
+    let patch = NamespacePatch {
+        lease_ms: span(
+            "lease",
+            settings.lease.as_ref(),
+            default.lease_ms,
+            core::LEASE_MS_MIN,
+            core::LEASE_MS_MAX,
+        )?,
+        dedupe_ms: span(
+            "dedupe_window",
+            settings.dedupe_window.as_ref(),
+            default.dedupe_ms,
+            0,
+            core::DEDUPE_MS_MAX,
+        )?,
+        max_attempts: small("max_attempts", settings.max_attempts),
+        backoff_min_ms: span(
+            "backoff_min",
+            settings.backoff_min.as_ref(),
+            default.backoff_min_ms,
+            0,
+            core::DELAY_MS_MAX,
+        )?,
+        backoff_max_ms: span(
+            "backoff_max",
+            settings.backoff_max.as_ref(),
+            default.backoff_max_ms,
+            0,
+            core::DELAY_MS_MAX,
+        )?,
+        pending_max: number("pending_max", settings.pending_max),
+        bytes_max: number("bytes_max", settings.bytes_max),
+        leased_max: number("leased_max", settings.leased_max),
+        rate_per_s: small("rate_per_s", settings.rate_per_s),
+        rate_burst: small("rate_burst", settings.rate_burst),
+        dead_keep_ms: span(
+            "dead_keep",
+            settings.dead_keep.as_ref(),
+            default.dead_keep_ms,
+            0,
+            core::DEAD_KEEP_MS_MAX,
+        )?,
+        dead_keep_count: number("dead_keep_count", settings.dead_keep_count),
+        paused: None,
+    };
+    patch.check()?;
+    Ok(patch)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::convert::duration_of_ms;
+
+    fn given() -> NamespaceSettings {
+        let mut settings = NamespaceSettings::default();
+        settings.set_lease(duration_of_ms(7_000));
+        settings.set_backoff_min(duration_of_ms(0));
+        settings.set_max_attempts(5);
+        settings.set_rate_per_s(9);
+        settings
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn without_a_mask_what_is_not_zero_changes() {
+        let expected = NamespacePatch {
+            lease_ms: Some(7_000),
+            max_attempts: Some(5),
+            rate_per_s: Some(9),
+            ..NamespacePatch::default()
+        };
+        assert_eq!(patch(&given(), &[]).unwrap(), expected);
+        let nothing = patch(&NamespaceSettings::default(), &[]).unwrap();
+        assert_eq!(nothing, NamespacePatch::default());
+    }
+
+    #[test]
+    fn a_mask_says_what_changes_and_zero_counts() {
+        let mask = names(&["backoff_min", "backoff_max", "leased_max", "rate_per_s"]);
+        let expected = NamespacePatch {
+            backoff_min_ms: Some(0),
+            // Not given: its default.
+            backoff_max_ms: Some(600_000),
+            leased_max: Some(0),
+            rate_per_s: Some(9),
+            ..NamespacePatch::default()
+        };
+        assert_eq!(patch(&given(), &mask).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_star_replaces_all() {
+        let all = patch(&given(), &names(&["*"])).unwrap();
+        let default = NamespaceConfig::default();
+        let expected = NamespacePatch {
+            lease_ms: Some(7_000),
+            dedupe_ms: Some(default.dedupe_ms),
+            max_attempts: Some(5),
+            backoff_min_ms: Some(0),
+            backoff_max_ms: Some(default.backoff_max_ms),
+            pending_max: Some(0),
+            bytes_max: Some(0),
+            leased_max: Some(0),
+            rate_per_s: Some(9),
+            rate_burst: Some(0),
+            dead_keep_ms: Some(0),
+            dead_keep_count: Some(0),
+            paused: None,
+        };
+        assert_eq!(all, expected);
+        // Each field has a name, and each name a field.
+        for name in FIELDS {
+            let one = patch(&given(), &names(&[name])).unwrap();
+            assert_ne!(one, NamespacePatch::default(), "{name}");
+        }
+    }
+
+    #[test]
+    fn bad_fields_are_named() {
+        let with = |change: fn(&mut NamespaceSettings)| {
+            let mut settings = given();
+            change(&mut settings);
+            settings
+        };
+        let table = [
+            ("update_mask", given(), names(&["leese"])),
+            ("update_mask", given(), names(&["lease", ""])),
+            ("update_mask", given(), names(&["*", "settings.lease"])),
+            (
+                "lease",
+                with(|s| s.set_lease(duration_of_ms(0))),
+                names(&["lease"]),
+            ),
+            (
+                "lease",
+                with(|s| s.set_lease(duration_of_ms(9))),
+                Vec::new(),
+            ),
+            ("lease", with(|s| s.mut_lease().seconds = -1), Vec::new()),
+            (
+                "dedupe_window",
+                with(|s| s.set_dedupe_window(duration_of_ms(core::DEDUPE_MS_MAX + 1))),
+                Vec::new(),
+            ),
+            (
+                "max_attempts",
+                with(|s| s.set_max_attempts(u32::MAX)),
+                Vec::new(),
+            ),
+            (
+                "rate_per_s",
+                with(|s| s.set_rate_per_s(u32::MAX)),
+                Vec::new(),
+            ),
+            (
+                "rate_burst",
+                with(|s| s.set_rate_burst(u32::MAX)),
+                Vec::new(),
+            ),
+        ];
+        for (field, settings, mask) in table {
+            let refusal = patch(&settings, &mask).expect_err(field);
+            assert!(refusal.message.starts_with(field), "{field}: {refusal}");
+        }
+    }
+}

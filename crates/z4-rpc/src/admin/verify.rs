@@ -1,0 +1,139 @@
+//! VerifyCluster: every member checks its state as of one entry of the log, and
+//! the findings are laid side by side.
+
+use futures::future::join_all;
+use z4_consensus::Status;
+use z4_core::{Command, Outcome, View};
+use z4_proto::encode_command;
+use z4_proto::generated::admin::{MemberVerdict, VerifyClusterResponse};
+use z4_proto::generated::peer::{
+    ForwardReply_oneof_answer as Answer, ForwardRequest_oneof_ask as Ask, VerifyState,
+};
+
+use crate::delivery::wall_ns;
+use crate::errors::Error;
+use crate::forward::AskError;
+use crate::limits;
+use crate::node::Node;
+use crate::propose::{Proposed, Request, Until};
+use crate::verdicts::Verdict;
+
+/// Marks a place in the log, and collects what the members find there.
+///
+/// A member that was down when the mark passed, and came back by a snapshot
+/// beyond it, has no verdict; its entry says so, and the whole is not ok.
+pub(super) async fn verify<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+) -> Result<VerifyClusterResponse, Error> {
+    let mark_id = mark(node).await?;
+    let status = node.handle().status();
+    let members = status.membership.members.keys();
+    let asked = members.map(|raft_id| found_by(node, &status, *raft_id, mark_id));
+    let found = join_all(asked).await;
+    let mut response = VerifyClusterResponse::default();
+    let mut agreed: Option<&Verdict> = None;
+    let mut ok = !found.is_empty();
+    for verdict in found.iter().map(|(_, verdict)| verdict) {
+        match (verdict, agreed) {
+            (Ok(verdict), None) => {
+                agreed = Some(verdict);
+                ok &= verdict.violations.is_empty();
+            }
+            (Ok(verdict), Some(first)) => {
+                let same = (verdict.index, verdict.state_hash) == (first.index, first.state_hash);
+                ok &= same && verdict.violations.is_empty();
+            }
+            (Err(_), _) => ok = false,
+        }
+    }
+    response.set_ok(ok);
+    response.set_index(agreed.map_or(0, |verdict| verdict.index));
+    response.set_members(found.into_iter().map(member).collect());
+    Ok(response)
+}
+
+/// Proposes a mark; gives its id once it is applied here or at the leader.
+async fn mark<V: View + Clone + Send + Sync + 'static>(node: &Node<V>) -> Result<u64, Error> {
+    loop {
+        let id = wall_ns();
+        let request = Request {
+            command: encode_command(&Command::Mark { id }),
+            units: 0,
+            // A mark that may be there twice is in two places: another is made.
+            idempotent: false,
+            until: Until::Applied,
+        };
+        match node.propose(request, limits::UNARY_TIMEOUT).await {
+            Ok(done) => match done.proposed {
+                Proposed::Applied(Outcome::Marked { .. }) => return Ok(id),
+                other => return Err(Error::Internal(format!("a mark became {other:?}"))),
+            },
+            Err(Error::Unknown { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The name of a member, and its verdict or why there is none.
+type Found = (String, Result<Verdict, String>);
+
+async fn found_by<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    status: &Status,
+    raft_id: u64,
+    mark_id: u64,
+) -> Found {
+    let member = status.membership.members.get(&raft_id);
+    let name = member.map(|m| m.peer_id.clone()).unwrap_or_default();
+    if raft_id == status.raft_id {
+        return (name, node.verdict(mark_id).await);
+    }
+    let Some(address) = node.network().address(&status.membership, raft_id) else {
+        return (name, Err("its address is not known".into()));
+    };
+    let mut ask = VerifyState::default();
+    ask.set_mark_id(mark_id);
+    let asked = Box::pin(
+        node.forwarder()
+            .ask(raft_id, &address, Ask::verify_state(ask)),
+    );
+    // Its own patience ends first.
+    let patience = limits::VERIFY_TIMEOUT + limits::UNARY_TIMEOUT;
+    let verdict = match node.timer().within(patience, asked).await {
+        Some(Ok(Answer::verdict(verdict))) => read(&verdict),
+        Some(Ok(_)) => Err("it answered something else".into()),
+        Some(Err(AskError::Refused(error))) => Err(error.get_message().to_owned()),
+        Some(Err(AskError::NotSent(why))) => Err(format!("it was not reached: {why}")),
+        Some(Err(AskError::Full)) => Err("too many requests are under way to it".into()),
+        Some(Err(AskError::Lost)) => Err("the connection to it broke".into()),
+        None => Err("it did not answer".into()),
+    };
+    (name, verdict)
+}
+
+fn read(verdict: &z4_proto::generated::peer::VerdictReply) -> Result<Verdict, String> {
+    let hash: [u8; 16] = verdict
+        .get_state_hash()
+        .try_into()
+        .map_err(|_| "it answered with a hash of another length".to_owned())?;
+    Ok(Verdict {
+        index: verdict.get_index(),
+        state_hash: u128::from_be_bytes(hash),
+        rows: verdict.get_rows(),
+        violations: verdict.get_violations().to_vec(),
+    })
+}
+
+fn member((name, verdict): Found) -> MemberVerdict {
+    let mut member = MemberVerdict::default();
+    member.set_id(name);
+    match verdict {
+        Ok(verdict) => {
+            member.set_state_hash(format!("{:032x}", verdict.state_hash));
+            member.set_violations(verdict.violations.into());
+            member.set_rows(verdict.rows);
+        }
+        Err(why) => member.set_error(why),
+    }
+    member
+}

@@ -1,0 +1,184 @@
+//! CancelTask, RescheduleTask, RunTask: one task that waits is changed.
+
+use z4_core::command::{RescheduleTasks, TaskRefs, Unchanged};
+use z4_core::{Command, Namespace, Outcome, TaskId, View};
+use z4_proto::generated::collection::{
+    CancelTaskRequest, RescheduleTaskRequest, RunTaskRequest, Task, TaskState,
+};
+
+use super::{get, unchanged};
+use crate::errors::Error;
+use crate::limits;
+use crate::node::Node;
+use crate::repeat::{settle, unexpected, Settled};
+use crate::validate;
+
+/// Removes a task that waits. Gives it as it was.
+pub(super) async fn cancel<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    request: &CancelTaskRequest,
+) -> Result<Task, Error> {
+    let (namespace, id) = validate::task_of(request.get_namespace(), request.get_task_id())?;
+    // Afterwards there is nothing to read.
+    let before = get::find(node, &namespace, id).await?;
+    let before = before.ok_or_else(|| get::missing(&namespace, id))?;
+    let command = Command::CancelTasks(TaskRefs {
+        namespace: namespace.clone(),
+        ids: vec![id],
+    });
+    change(node, &namespace, id, &command).await?;
+    Ok(waiting(before))
+}
+
+/// Gives a task that waits another due time.
+pub(super) async fn reschedule<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    request: &RescheduleTaskRequest,
+) -> Result<Task, Error> {
+    let (namespace, id) = validate::task_of(request.get_namespace(), request.get_task_id())?;
+    let due = validate::reschedule_due(request)?;
+    move_to(node, namespace, id, due).await
+}
+
+/// Makes a task that waits due now.
+pub(super) async fn run<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    request: &RunTaskRequest,
+) -> Result<Task, Error> {
+    let (namespace, id) = validate::task_of(request.get_namespace(), request.get_task_id())?;
+    move_to(node, namespace, id, z4_core::command::Due::Now).await
+}
+
+async fn move_to<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    namespace: Namespace,
+    id: TaskId,
+    due: z4_core::command::Due,
+) -> Result<Task, Error> {
+    // It may run and be gone before it can be read again.
+    let before = get::find(node, &namespace, id).await?;
+    let before = before.ok_or_else(|| get::missing(&namespace, id))?;
+    let command = Command::RescheduleTasks(RescheduleTasks {
+        namespace: namespace.clone(),
+        ids: vec![id],
+        due,
+    });
+    change(node, &namespace, id, &command).await?;
+    let after = get::find(node, &namespace, id).await?;
+    Ok(after.unwrap_or_else(|| gone(before)))
+}
+
+/// Makes a change of one task.
+async fn change<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    namespace: &Namespace,
+    id: TaskId,
+    command: &Command,
+) -> Result<(), Error> {
+    match settle(node, command, limits::UNARY_TIMEOUT).await {
+        Ok(settled) => judge(namespace, id, command, &settled),
+        Err(Error::Unknown { .. }) => Err(uncertain(id)),
+        Err(error) => Err(error),
+    }
+}
+
+fn uncertain(id: TaskId) -> Error {
+    Error::Uncertain(format!("see with GetTask what became of task {id}"))
+}
+
+/// Whether a change of one task was made, or why not.
+fn judge(
+    namespace: &Namespace,
+    id: TaskId,
+    command: &Command,
+    settled: &Settled,
+) -> Result<(), Error> {
+    match &settled.outcome {
+        Outcome::Changed(results) => match results.first() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(why)) if settled.maybe_before && may_be_ours(command, why) => {
+                Err(uncertain(id))
+            }
+            Some(Err(why)) => Err(unchanged::error(namespace, id, why)),
+            None => Err(unexpected(&settled.outcome)),
+        },
+        Outcome::Refused(refusal) => Err(refusal.clone().into()),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Whether a refusal may speak of what an earlier try of the same command did. A
+/// cancelled task is gone for ever, so one that is leased or dead was not; a task
+/// that was moved may have run since, and be anything.
+fn may_be_ours(command: &Command, why: &Unchanged) -> bool {
+    !matches!(command, Command::CancelTasks(_)) || *why == Unchanged::Gone
+}
+
+/// A task that was read before it was cancelled, and was waiting then, whatever
+/// it was when it was read.
+fn waiting(mut task: Task) -> Task {
+    if task.get_state() != TaskState::TASK_STATE_SCHEDULED {
+        task.set_state(TaskState::TASK_STATE_SCHEDULED);
+        task.clear_consumer_id();
+        task.clear_lease_deadline();
+        task.clear_died_at();
+        task.clear_death_reason();
+    }
+    task
+}
+
+/// A task that was moved, ran and is gone: what can still be said of it.
+fn gone(mut task: Task) -> Task {
+    task.clear_state();
+    task.clear_due_at();
+    task.clear_consumer_id();
+    task.clear_lease_deadline();
+    task
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_what_an_earlier_try_may_have_done_is_uncertain() {
+        use grpcio::RpcStatusCode as S;
+        let namespace = Namespace::new("n").unwrap();
+        let id = TaskId::new(1, 2, 3);
+        let cancel = Command::CancelTasks(TaskRefs {
+            namespace: namespace.clone(),
+            ids: vec![id],
+        });
+        let run = Command::RescheduleTasks(RescheduleTasks {
+            namespace: namespace.clone(),
+            ids: vec![id],
+            due: z4_core::command::Due::Now,
+        });
+        let leased = Unchanged::Leased {
+            consumer: "w".into(),
+            deadline_ns: 1,
+        };
+        let (held, dead, gone) = (S::FAILED_PRECONDITION, S::FAILED_PRECONDITION, S::NOT_FOUND);
+        // Command, what it met, the status of a first try and of a repeated one.
+        let table = [
+            (&cancel, Unchanged::Gone, gone, S::UNKNOWN),
+            (&cancel, leased.clone(), held, held),
+            (&cancel, Unchanged::Dead, dead, dead),
+            (&run, Unchanged::Gone, gone, S::UNKNOWN),
+            (&run, leased, held, S::UNKNOWN),
+            (&run, Unchanged::Dead, dead, S::UNKNOWN),
+        ];
+        for (command, why, first, repeated) in table {
+            for (maybe_before, code) in [(false, first), (true, repeated)] {
+                let settled = |result| Settled {
+                    outcome: Outcome::Changed(vec![result]),
+                    maybe_before,
+                };
+                let judged = judge(&namespace, id, command, &settled(Err(why.clone())));
+                assert_eq!(judged.unwrap_err().code(), code, "{command:?} {why:?}");
+                assert!(judge(&namespace, id, command, &settled(Ok(()))).is_ok());
+            }
+        }
+    }
+}

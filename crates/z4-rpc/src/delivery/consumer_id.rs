@@ -1,0 +1,64 @@
+//! Names of consumers. Clients choose a consumer id; the log knows the id with
+//! the session of this process behind it, `id~peer.boot.n`, so that a grant finds
+//! its stream and no two streams share a name.
+
+use z4_core::Refusal;
+
+use crate::limits;
+
+/// What divides an id from its session.
+const MARK: char = '~';
+
+/// The consumer id in the name of a consumer.
+pub(crate) fn of(name: &str) -> &str {
+    name.split_once(MARK).map_or(name, |(id, _)| id)
+}
+
+/// The session in the name of a consumer, with its mark; empty: there is none.
+pub(super) fn session(name: &str) -> &str {
+    name.find(MARK)
+        .map_or("", |at| name.get(at..).unwrap_or(""))
+}
+
+/// Checks what a client calls itself.
+///
+/// # Errors
+/// [`Refusal`] with code `Invalid` that names the field and the rule.
+pub(crate) fn check(id: &str) -> Result<(), Refusal> {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b"._:@/-".contains(&c);
+    let fits = (1..=limits::CONSUMER_ID_LEN_MAX).contains(&id.len());
+    if fits && id.bytes().all(plain) {
+        return Ok(());
+    }
+    let rule = format!(
+        "must be 1 to {} characters of A-Z a-z 0-9 . _ : @ / -, or empty: one is made up",
+        limits::CONSUMER_ID_LEN_MAX
+    );
+    Err(Refusal::invalid("consumer_id", rule))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_apart_again() {
+        for (name, id, mark) in [
+            ("a@b~1.x.2", "a@b", "~1.x.2"),
+            ("~1.x.2", "", "~1.x.2"),
+            ("a", "a", ""),
+        ] {
+            assert_eq!((of(name), session(name)), (id, mark));
+        }
+    }
+
+    #[test]
+    fn ids_are_plain_and_bounded() {
+        for good in ["a", "host-1:pid@x/y._Z9", &"x".repeat(128)] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a~b", "ä", "a\n", &"x".repeat(129)] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+}

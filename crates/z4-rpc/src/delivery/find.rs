@@ -1,0 +1,114 @@
+//! Finding live leases: of a consumer that comes back, and of a request whose
+//! answer was lost.
+
+use z4_core::command::Grant;
+use z4_core::state::{find_namespace, Row, RowKey, StateError};
+use z4_core::task::{LeaseToken, Phase, TaskStatus};
+use z4_core::{Namespace, NamespaceId, TaskId, View};
+
+use super::bodies::unreadable;
+use super::{consumer_id, wall_ns};
+use crate::errors::Error;
+use crate::limits;
+use crate::node::Node;
+use crate::reading::catch_up;
+
+/// Whose leases.
+pub(super) enum Whose {
+    /// Of all streams that a consumer had.
+    ConsumerId(String),
+    /// Of the one with this name.
+    Name(String),
+}
+
+impl Whose {
+    fn is(&self, consumer: &str) -> bool {
+        match self {
+            Self::ConsumerId(id) => consumer_id::of(consumer) == id,
+            Self::Name(name) => consumer == name,
+        }
+    }
+}
+
+/// The live leases of a consumer as of now, the first to end first; at most as
+/// many as one may have in flight.
+pub(super) async fn leases_of<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    namespace: &Namespace,
+    whose: Whose,
+) -> Result<Vec<Grant>, Error> {
+    catch_up(node).await?;
+    let (view, namespace) = (node.view().clone(), namespace.clone());
+    let find = move || find(&view, &namespace, &whose);
+    let found: Result<_, StateError> = node.readers().run(find).await?;
+    found.map_err(unreadable)
+}
+
+fn find(view: &impl View, name: &Namespace, whose: &Whose) -> Result<Vec<Grant>, StateError> {
+    let Some(row) = find_namespace(view, name)? else {
+        return Ok(Vec::new());
+    };
+    let (start, end) = RowKey::leases();
+    let RowKey::Lease { namespace, id, .. } = start else {
+        return Ok(Vec::new());
+    };
+    let start = RowKey::Lease {
+        deadline_ns: wall_ns(),
+        namespace,
+        id,
+    };
+    let mut leases = Vec::new();
+    view.scan(&start, &end, &mut |key, lease| {
+        if let (RowKey::Lease { namespace, id, .. }, Row::Lease { consumer, token }) = (key, lease)
+        {
+            if namespace == row.id && whose.is(&consumer) {
+                leases.push((id, token));
+            }
+        }
+        leases.len() < limits::CONSUME_IN_FLIGHT_MAX as usize
+    })?;
+    let mut grants = Vec::with_capacity(leases.len());
+    for (id, token) in leases {
+        let held = |status| grant_of(id, token, status);
+        // Rows may change between two reads.
+        grants.extend(status(view, row.id, id)?.and_then(held));
+    }
+    Ok(grants)
+}
+
+/// Where a task stands; `None`: it waits untouched, or is gone.
+pub(super) fn status(
+    view: &impl View,
+    namespace: NamespaceId,
+    id: TaskId,
+) -> Result<Option<TaskStatus>, StateError> {
+    match view.get(&RowKey::Status(namespace, id))? {
+        Some(Row::Status(status)) => Ok(Some(status)),
+        Some(_) => Err(StateError(format!(
+            "the status of task {id} is of another kind"
+        ))),
+        None => Ok(None),
+    }
+}
+
+/// A lease as it was granted, if it is live.
+fn grant_of(id: TaskId, token: LeaseToken, status: TaskStatus) -> Option<Grant> {
+    let attempt = status.attempt();
+    match status.phase {
+        Phase::Leased {
+            consumer,
+            token: live,
+            deadline_ns,
+        } if live == token => Some(Grant {
+            consumer,
+            id,
+            token,
+            deadline_ns,
+            due_at_ns: status.first_due_at_ns,
+            attempt,
+            deliveries: status.deliveries,
+            bytes: status.bytes,
+        }),
+        _ => None,
+    }
+}

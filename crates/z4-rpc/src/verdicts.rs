@@ -1,0 +1,108 @@
+//! What this peer found at marks of the log, until somebody asks for it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::timer::Timer;
+
+/// What a peer found when it checked its state at a mark.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// The index of the mark.
+    pub index: u64,
+    /// Fingerprint of all rows, the same on every peer.
+    pub state_hash: u128,
+    /// How many rows there are.
+    pub rows: u64,
+    /// Invariants that do not hold.
+    pub violations: Vec<String>,
+}
+
+/// Verdicts kept; older ones are forgotten.
+const KEPT_MAX: usize = 16;
+/// How often one who waits looks.
+const POLL: Duration = Duration::from_millis(20);
+
+/// The last verdicts of this peer, by mark. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Verdicts(Arc<Mutex<VecDeque<Kept>>>);
+
+/// A mark's id, and the verdict on it or why there is none.
+type Kept = (u64, Result<Verdict, String>);
+
+impl Verdicts {
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state at a mark was checked, or could not be, and why.
+    pub fn put(&self, mark_id: u64, verdict: Result<Verdict, String>) {
+        let mut kept = self.kept();
+        kept.push_back((mark_id, verdict));
+        if kept.len() > KEPT_MAX {
+            kept.pop_front();
+        }
+    }
+
+    fn find(&self, mark_id: u64) -> Option<Result<Verdict, String>> {
+        let kept = self.kept();
+        let found = kept.iter().find(|(id, _)| *id == mark_id);
+        found.map(|(_, verdict)| verdict.clone())
+    }
+
+    /// The verdict on a mark, when it is there; `Err`: why there is none.
+    pub(crate) async fn wait(
+        &self,
+        timer: &Timer,
+        mark_id: u64,
+        limit: Duration,
+    ) -> Result<Verdict, String> {
+        let give_up = Instant::now() + limit;
+        loop {
+            if let Some(verdict) = self.find(mark_id) {
+                return verdict;
+            }
+            if Instant::now() >= give_up {
+                return Err(format!(
+                    "no verdict within {} s; the peer lags, or was started meanwhile",
+                    limit.as_secs()
+                ));
+            }
+            timer.sleep(POLL).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn verdict(index: u64) -> Verdict {
+        Verdict {
+            index,
+            state_hash: 1,
+            rows: 2,
+            violations: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn verdicts_are_found_by_mark_and_few_are_kept() {
+        let (verdicts, timer) = (Verdicts::default(), Timer::start().unwrap());
+        let wait = |id, limit| futures::executor::block_on(verdicts.wait(&timer, id, limit));
+        assert!(wait(1, Duration::ZERO).is_err());
+        for id in 1..=20 {
+            verdicts.put(id, Ok(verdict(id)));
+        }
+        assert!(wait(4, Duration::ZERO).is_err(), "forgotten");
+        assert_eq!(wait(5, Duration::ZERO), Ok(verdict(5)));
+        verdicts.put(21, Err("busy".into()));
+        assert_eq!(wait(21, Duration::ZERO), Err("busy".into()));
+        let later = verdicts.clone();
+        let put = std::thread::spawn(move || later.put(22, Ok(verdict(22))));
+        assert_eq!(wait(22, Duration::from_secs(60)), Ok(verdict(22)));
+        put.join().unwrap();
+    }
+}

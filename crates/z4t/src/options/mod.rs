@@ -1,0 +1,219 @@
+//! Commands and their flags.
+
+mod consume;
+mod dead;
+mod namespaces;
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use structopt::clap::{AppSettings, Shell};
+use structopt::StructOpt;
+
+pub(crate) use consume::{Consume, Extend, Lease, Leases, NackLeases};
+pub(crate) use dead::{Dead, DeadChange, DeadList};
+pub(crate) use namespaces::{
+    NamespaceCommand, NamespaceDelete, NamespaceList, NamespaceName, NamespaceSet,
+};
+pub(crate) use tasks::{Create, Get, List, OneTask, Reschedule, Stream};
+
+/// Administration of z4, a replicated database of scheduled tasks.
+#[derive(StructOpt, Debug)]
+#[structopt(
+    name = "z4t",
+    global_setting = AppSettings::ColorNever,
+    global_setting = AppSettings::UnifiedHelpMessage,
+    global_setting = AppSettings::VersionlessSubcommands,
+    setting = AppSettings::SubcommandRequiredElseHelp,
+    after_help = "Flags may stand before the command or after it; `z4t COMMAND --help` lists them.\n\
+                  Every command takes -t HOST:PORT, the service port of a peer (localhost:6355\n\
+                  unless given), or several, separated by commas: the first that answers is used."
+)]
+pub(crate) struct Options {
+    #[structopt(subcommand)]
+    pub command: Command,
+}
+
+#[derive(StructOpt, Debug)]
+pub(crate) enum Command {
+    /// Print the cluster as JSON: the peer that answers, the leader, the members
+    Info(Target),
+    /// Print role, term, indexes and members, with the lag of each
+    Status(Cluster),
+    /// Say whether a peer knows a leader; exit code 1 if not
+    Health(Target),
+    /// Add a running, empty peer to the cluster
+    AddPeer(AddPeer),
+    /// Take a peer out of the cluster for good
+    RemovePeer(RemovePeer),
+    /// Hand leadership to another peer
+    TransferLeader(TransferLeader),
+    /// Check that all members hold the same state and that it is sound
+    ///
+    /// Prints `ok`, the place in the log and the fingerprint of the state; or, with
+    /// exit code 1, what is violated at which member.
+    Verify(Cluster),
+    /// Create a task, or one for each line of JSON, and print the ids
+    Create(Create),
+    /// Print a task
+    Get(Get),
+    /// Take the tasks of a namespace as they become due, one line each
+    ///
+    /// A task counts as done once the peer has sent it. With --limit, tasks
+    /// that the peer sent beyond it are taken all the same and not shown, and the
+    /// last one may come again to the next stream.
+    Stream(Stream),
+    /// Take due tasks, print each or run a command for it, then ack or nack it
+    ///
+    /// Without --exec, prints a line of JSON for each task and acks it once the
+    /// line is written.
+    ///
+    /// With --exec, runs `sh -c CMD` for each task, its payload on standard input,
+    /// with Z4_TASK_ID, Z4_NAMESPACE, Z4_ATTEMPT (from 1), Z4_DELIVERIES and
+    /// Z4_METADATA (a JSON object) in the environment. Exit code 0 acks the task.
+    /// Exit code 100 makes it a dead letter at once. Any other exit code, or a
+    /// signal, is a failure: the task comes again after the namespace's backoff.
+    /// The last line on standard error is kept as the error of the task.
+    ///
+    /// SIGINT and SIGTERM end it in good order: no more tasks are taken, commands
+    /// that run are waited for, and their tasks acked. A second one ends it at
+    /// once; its tasks come again when their leases end.
+    Consume(Consume),
+    /// Lease due tasks, to be acked by hand
+    Lease(Lease),
+    /// End leases: the tasks are done
+    Ack(Leases),
+    /// End leases with a failure: the tasks come again, or are dead letters
+    Nack(NackLeases),
+    /// Move the deadlines of leases
+    Extend(Extend),
+    /// End leases without a failure: the tasks are due again at once
+    Release(Leases),
+    /// Remove a task that waits
+    Cancel(OneTask),
+    /// Give a task that waits another due time
+    Reschedule(Reschedule),
+    /// Make a task that waits due now
+    RunNow(OneTask),
+    /// List the tasks of a namespace
+    List(List),
+    /// Say why a task is not running
+    Explain(OneTask),
+    /// Dead letters: list, redrive, purge
+    Dead(Dead),
+    /// Namespaces: list, get, set, pause, resume, delete, stats
+    Ns(NamespaceCommand),
+    /// Print a completion script for a shell
+    Completions(Completions),
+}
+
+/// Where to ask.
+#[derive(StructOpt, Debug)]
+pub(crate) struct Target {
+    /// Service address of a peer, or several: the first that answers is used
+    #[structopt(
+        short = "t",
+        long = "target",
+        value_name = "HOST:PORT",
+        default_value = "localhost:6355",
+        use_delimiter = true,
+        number_of_values = 1,
+        multiple = true,
+        parse(try_from_str = address)
+    )]
+    pub targets: Vec<String>,
+    /// How long to wait for an answer: 10s unless given; 60s for changes of
+    /// members, verify and consume
+    #[structopt(long, value_name = "TIME", parse(try_from_str = crate::moment::span))]
+    pub timeout: Option<Duration>,
+}
+
+/// How to print.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl std::str::FromStr for Output {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("give text or json"),
+        }
+    }
+}
+
+#[derive(StructOpt, Debug)]
+pub(crate) struct Cluster {
+    #[structopt(flatten)]
+    pub target: Target,
+    /// text or json
+    #[structopt(short, long, default_value = "text")]
+    pub output: Output,
+}
+
+#[derive(StructOpt, Debug)]
+pub(crate) struct AddPeer {
+    /// Address of the new peer's port for peers, as all others reach it
+    #[structopt(short = "p", long = "peer", value_name = "HOST:PORT", parse(try_from_str = address))]
+    pub peer: String,
+    /// Its Z4_PEER_ID; -id does as well
+    #[structopt(long = "id", value_name = "ID")]
+    pub id: String,
+    #[structopt(flatten)]
+    pub target: Target,
+}
+
+#[derive(StructOpt, Debug)]
+pub(crate) struct RemovePeer {
+    /// Its Z4_PEER_ID; -id does as well
+    #[structopt(long = "id", value_name = "ID")]
+    pub id: String,
+    #[structopt(flatten)]
+    pub target: Target,
+}
+
+#[derive(StructOpt, Debug)]
+pub(crate) struct TransferLeader {
+    /// To whom (Z4_PEER_ID); the most caught-up voter unless given
+    #[structopt(long = "id", value_name = "ID")]
+    pub id: Option<String>,
+    #[structopt(flatten)]
+    pub target: Target,
+}
+
+#[derive(StructOpt, Debug)]
+pub(crate) struct Completions {
+    /// The shell
+    #[structopt(possible_values = &Shell::variants())]
+    pub shell: Shell,
+}
+
+/// `host:port`, checked as far as it can be without asking anybody.
+fn address(text: &str) -> Result<String, &'static str> {
+    let complaint = "give host:port, such as localhost:6355 or [::1]:6355";
+    let (host, port) = text.rsplit_once(':').ok_or(complaint)?;
+    let bare_v6 = host.contains(':') && !host.starts_with('[');
+    if host.is_empty() || host.contains('/') || bare_v6 {
+        return Err(complaint);
+    }
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(text.to_owned()),
+        _ => Err(complaint),
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("give KEY=VALUE"),
+    }
+}

@@ -1,0 +1,191 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::ffi::OsString;
+
+use super::*;
+use crate::argv;
+
+fn parse(words: &[&str]) -> Result<Command, String> {
+    let args = words.iter().map(OsString::from);
+    Options::from_iter_safe(argv::normalize(args))
+        .map(|options| options.command)
+        .map_err(|e| argv::one_line(&e.message))
+}
+
+#[test]
+fn the_lines_people_know() {
+    let Ok(Command::Info(target)) = parse(&["z4t", "-t", "localhost:6355", "info"]) else {
+        panic!("info");
+    };
+    assert_eq!(target.targets, ["localhost:6355"]);
+    let line = [
+        "z4t",
+        "-t",
+        "localhost:6355",
+        "-p",
+        "localhost:6456",
+        "-id",
+        "peer1",
+        "add-peer",
+    ];
+    let Ok(Command::AddPeer(add)) = parse(&line) else {
+        panic!("add-peer");
+    };
+    assert_eq!(
+        (add.peer.as_str(), add.id.as_str()),
+        ("localhost:6456", "peer1")
+    );
+    assert_eq!(add.target.targets, ["localhost:6355"]);
+    let line = ["z4t", "remove-peer", "-id", "peer1", "-t", "localhost:6355"];
+    let Ok(Command::RemovePeer(remove)) = parse(&line) else {
+        panic!("remove-peer");
+    };
+    assert_eq!(remove.id, "peer1");
+}
+
+#[test]
+fn targets_add_up_on_both_sides_of_the_command() {
+    let line = ["z4t", "-t", "a:1,b:2", "health", "-t", "c:3"];
+    let Ok(Command::Health(target)) = parse(&line) else {
+        panic!("health");
+    };
+    assert_eq!(target.targets, ["a:1", "b:2", "c:3"]);
+    let Ok(Command::Health(target)) = parse(&["z4t", "health"]) else {
+        panic!("default");
+    };
+    assert_eq!(target.targets, ["localhost:6355"]);
+}
+
+#[test]
+fn a_task_with_all_its_flags() {
+    let line = [
+        "z4t",
+        "create",
+        "ns",
+        "hello",
+        "--in",
+        "5m",
+        "-m",
+        "a=b",
+        "-m",
+        "c=d=e",
+        "--request-id",
+        "r",
+        "-o",
+        "json",
+    ];
+    let Ok(Command::Create(create)) = parse(&line) else {
+        panic!("create");
+    };
+    assert_eq!(create.payload, Some("hello".into()));
+    assert_eq!(create.delay, Some(Duration::from_secs(300)));
+    let metadata = [("a", "b"), ("c", "d=e")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    assert_eq!(create.metadata, metadata);
+    assert_eq!(create.output, Output::Json);
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (line, complaint) in [
+        ("z4t remove-peer", "--id"),
+        ("z4t -t localhost info", "host:port"),
+        ("z4t -t http://a:1/ info", "host:port"),
+        ("z4t -t ::1:6355 info", "host:port"),
+        ("z4t create ns", "<payload>"),
+        ("z4t create ns x --file y", "--file"),
+        ("z4t create ns x --in 5m --at 2030-01-01T00:00:00Z", "--at"),
+        ("z4t create ns x --in 500ms", "whole seconds"),
+        ("z4t create ns x -m a", "KEY=VALUE"),
+        ("z4t status -o yaml", "text or json"),
+        ("z4t -id x info", "--id"),
+        ("z4t frobnicate", "frobnicate"),
+    ] {
+        let error = parse(&line.split(' ').collect::<Vec<_>>()).expect_err(line);
+        assert!(error.contains(complaint), "{line}: {error}");
+        assert!(!error.contains('\n'), "{line}: {error}");
+    }
+}
+
+fn words(line: &str) -> Result<Command, String> {
+    parse(&line.split(' ').collect::<Vec<_>>())
+}
+
+#[test]
+fn leases_are_named_by_id_and_token() {
+    let Ok(Command::Ack(leases)) = words("z4t ack ns 0abc:7 0abd:8 -o json") else {
+        panic!("ack");
+    };
+    let named: Vec<_> = leases
+        .leases
+        .iter()
+        .map(|l| (&*l.0.task_id, l.0.token))
+        .collect();
+    assert_eq!(named, [("0abc", 7), ("0abd", 8)]);
+    let line = "z4t nack ns 0abc:7 --delay 1h30m --error no-disk";
+    let Ok(Command::Nack(nack)) = words(line) else {
+        panic!("nack");
+    };
+    assert_eq!(nack.delay, Some(Duration::from_secs(5_400)));
+    assert_eq!(nack.which.leases.len(), 1);
+}
+
+#[test]
+fn consume_with_all_its_flags() {
+    let line =
+        "z4t consume ns --consumer-id w1 --max-in-flight 8 --lease 30s --count 5 --exec ./run";
+    let Ok(Command::Consume(consume)) = words(line) else {
+        panic!("consume");
+    };
+    assert_eq!(consume.consumer_id.as_deref(), Some("w1"));
+    assert_eq!((consume.max_in_flight, consume.count), (8, Some(5)));
+    assert_eq!(consume.lease, Some(Duration::from_secs(30)));
+    assert_eq!(consume.exec.as_deref(), Some("./run"));
+    assert_eq!(consume.output, None);
+}
+
+#[test]
+fn families_take_flags_on_both_sides() {
+    let line = "z4t -t a:1 ns set ns --lease 5s --dead-keep forever --rate-per-s 0 -o json";
+    let Ok(Command::Ns(NamespaceCommand::Set(set))) = words(line) else {
+        panic!("ns set");
+    };
+    assert_eq!(set.target.targets, ["a:1"]);
+    assert_eq!(set.lease, Some(Duration::from_secs(5)));
+    assert_eq!((set.dead_keep, set.rate_per_s), (Some(None), Some(0)));
+    assert_eq!(set.max_attempts, None);
+    let line = "z4t -t a:1 dead redrive ns --reason attempts --limit 5 --keep-attempts";
+    let Ok(Command::Dead(Dead::Redrive(change))) = words(line) else {
+        panic!("dead redrive");
+    };
+    assert_eq!(
+        change.reason.map(|r| r.0),
+        Some(z4_client::DeathReason::Attempts)
+    );
+    assert_eq!((change.limit, change.keep_attempts), (5, true));
+}
+
+#[test]
+fn mistakes_in_the_newer_commands_are_named() {
+    for (line, complaint) in [
+        ("z4t ack ns", "ID:TOKEN"),
+        ("z4t ack ns 0abc", "ID:TOKEN"),
+        ("z4t nack ns a:1 --delay 1s --permanent", "--permanent"),
+        ("z4t consume ns --max-in-flight 0", "1 to 10000"),
+        ("z4t consume ns --lease never", "30s"),
+        ("z4t reschedule ns x", "--in"),
+        ("z4t list ns --state gone", "scheduled, leased or dead"),
+        (
+            "z4t dead purge ns --reason age",
+            "attempts, ttl or permanent",
+        ),
+        ("z4t dead redrive ns id --reason ttl", "--reason"),
+        ("z4t create ns x --batch -", "--batch"),
+        ("z4t create ns x --atomic", "--batch"),
+        ("z4t ns set ns --dead-keep never", "forever"),
+        ("z4t ns", "give a command"),
+    ] {
+        let error = words(line).expect_err(line);
+        assert!(error.contains(complaint), "{line}: {error}");
+        assert!(!error.contains('\n'), "{line}: {error}");
+    }
+}

@@ -1,0 +1,187 @@
+//! Namespaces: settings, counts, rates.
+
+use std::time::Duration;
+
+use serde_json::{json, Value};
+use z4_client::{Counts, Namespace, NamespaceStats, Settings};
+
+use super::table::{pairs, table};
+use super::task::{given, time};
+use crate::moment;
+
+/// A namespace for programs.
+pub(crate) fn namespace_json(namespace: &Namespace) -> Value {
+    json!({
+        "name": namespace.name,
+        "settings": settings_json(&namespace.settings),
+        "paused_at": time(namespace.paused_at),
+        "deleting": namespace.deleting,
+        "counts": counts_json(&namespace.counts),
+    })
+}
+
+fn settings_json(settings: &Settings) -> Value {
+    json!({
+        "lease": moment::show_span(settings.lease),
+        "dedupe_window": moment::show_span(settings.dedupe_window),
+        "max_attempts": settings.max_attempts,
+        "backoff_min": moment::show_span(settings.backoff_min),
+        "backoff_max": moment::show_span(settings.backoff_max),
+        "pending_max": settings.pending_max,
+        "bytes_max": settings.bytes_max,
+        "leased_max": settings.leased_max,
+        "rate_per_s": settings.rate_per_s,
+        "rate_burst": settings.rate_burst,
+        "dead_keep": settings.dead_keep.map(moment::show_span),
+        "dead_keep_count": settings.dead_keep_count,
+    })
+}
+
+fn counts_json(counts: &Counts) -> Value {
+    json!({
+        "created": counts.created,
+        "pending": counts.pending,
+        "leased": counts.leased,
+        "done": counts.done,
+        "dead": counts.dead,
+        "cancelled": counts.cancelled,
+        "purged": counts.purged,
+        "deliveries": counts.deliveries,
+        "failures": counts.failures,
+        "bytes": counts.bytes,
+    })
+}
+
+/// A namespace on several lines.
+pub(crate) fn namespace_text(namespace: &Namespace) -> String {
+    let settings = &namespace.settings;
+    let limit = |count: u64| match count {
+        0 => "no limit".to_owned(),
+        count => count.to_string(),
+    };
+    let keep = settings
+        .dead_keep
+        .map_or("forever".into(), moment::show_span);
+    let mut lines = vec![
+        ("namespace", namespace.name.clone()),
+        ("paused since", given(namespace.paused_at)),
+        (
+            "deleting",
+            if namespace.deleting { "yes" } else { "" }.into(),
+        ),
+        ("lease", moment::show_span(settings.lease)),
+        ("dedupe window", moment::show_span(settings.dedupe_window)),
+        ("max attempts", limit(settings.max_attempts.into())),
+        ("backoff min", moment::show_span(settings.backoff_min)),
+        ("backoff max", moment::show_span(settings.backoff_max)),
+        ("pending max", limit(settings.pending_max)),
+        ("bytes max", limit(settings.bytes_max)),
+        ("leased max", limit(settings.leased_max)),
+        ("rate per s", limit(settings.rate_per_s.into())),
+        ("rate burst", burst(settings)),
+        ("dead kept", keep),
+        ("dead kept, count", limit(settings.dead_keep_count)),
+    ];
+    lines.extend(count_lines(&namespace.counts));
+    pairs(lines)
+}
+
+fn burst(settings: &Settings) -> String {
+    match (settings.rate_per_s, settings.rate_burst) {
+        (0, _) => String::new(),
+        (_, 0) => "a second's worth".to_owned(),
+        (_, burst) => burst.to_string(),
+    }
+}
+
+fn count_lines(counts: &Counts) -> [(&'static str, String); 10] {
+    [
+        ("created", counts.created),
+        ("pending", counts.pending),
+        ("leased", counts.leased),
+        ("done", counts.done),
+        ("dead", counts.dead),
+        ("cancelled", counts.cancelled),
+        ("purged", counts.purged),
+        ("deliveries", counts.deliveries),
+        ("failures", counts.failures),
+        ("bytes", counts.bytes),
+    ]
+    .map(|(name, count)| (name, count.to_string()))
+}
+
+/// Namespaces, a line each.
+pub(crate) fn namespace_table(namespaces: &[Namespace]) -> String {
+    let rows = namespaces.iter().map(|namespace| {
+        let counts = &namespace.counts;
+        let remark = match (namespace.deleting, namespace.paused_at) {
+            (true, _) => "deleting",
+            (false, Some(_)) => "paused",
+            (false, None) => "",
+        };
+        [
+            namespace.name.clone(),
+            counts.pending.to_string(),
+            counts.leased.to_string(),
+            counts.dead.to_string(),
+            counts.done.to_string(),
+            counts.bytes.to_string(),
+            remark.to_owned(),
+        ]
+    });
+    table(
+        ["NAME", "PENDING", "LEASED", "DEAD", "DONE", "BYTES", ""],
+        rows,
+    )
+}
+
+/// Statistics for programs; spans in seconds.
+pub(crate) fn stats_json(stats: &NamespaceStats) -> Value {
+    let seconds = |span: Option<Duration>| span.map(|span| span.as_secs_f64());
+    json!({
+        "name": stats.name,
+        "counts": counts_json(&stats.counts),
+        "pending_by_priority": stats.pending_by_priority,
+        "oldest_due_age_s": seconds(stats.oldest_due_age),
+        "next_due_at": time(stats.next_due_at),
+        "created_per_s": stats.created_per_s,
+        "delivered_per_s": stats.delivered_per_s,
+        "done_per_s": stats.done_per_s,
+        "lateness_mean_s": seconds(stats.lateness_mean),
+        "consumers": stats.consumers,
+        "consumer_room": stats.consumer_room,
+        "last_leased_at": time(stats.last_leased_at),
+        "paused_at": time(stats.paused_at),
+        "deleting": stats.deleting,
+    })
+}
+
+/// Statistics on several lines.
+pub(crate) fn stats_text(stats: &NamespaceStats) -> String {
+    let by_priority = stats.pending_by_priority.iter().enumerate();
+    let by_priority: Vec<_> = by_priority
+        .filter(|(_, count)| **count > 0)
+        .map(|(at, count)| format!("{}: {count}", 9usize.saturating_sub(at)))
+        .collect();
+    let span = |span: Option<Duration>| span.map_or(String::new(), moment::show_span);
+    let rate = |rate: f64| format!("{rate:.1}");
+    let mut lines = vec![
+        ("namespace", stats.name.clone()),
+        ("paused since", given(stats.paused_at)),
+        ("deleting", if stats.deleting { "yes" } else { "" }.into()),
+    ];
+    lines.extend(count_lines(&stats.counts));
+    lines.extend([
+        ("by priority", by_priority.join(", ")),
+        ("oldest due for", span(stats.oldest_due_age)),
+        ("next due at", given(stats.next_due_at)),
+        ("created per s", rate(stats.created_per_s)),
+        ("delivered per s", rate(stats.delivered_per_s)),
+        ("done per s", rate(stats.done_per_s)),
+        ("mean lateness", span(stats.lateness_mean)),
+        ("consumers", stats.consumers.to_string()),
+        ("their room", stats.consumer_room.to_string()),
+        ("last leased at", given(stats.last_leased_at)),
+    ]);
+    pairs(lines)
+}
