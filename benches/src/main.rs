@@ -161,8 +161,9 @@ enum Command {
         /// Consumers that create too, at the peers in turn.
         #[structopt(long, default_value = "6")]
         workers: usize,
-        /// Tasks that each holds at most.
-        #[structopt(long, default_value = "256")]
+        /// Tasks that each holds at most; all together fewer than wait, or it is
+        /// the workers that wait.
+        #[structopt(long, default_value = "100")]
         in_flight: u32,
         #[structopt(long, default_value = "100")]
         payload_bytes: usize,
