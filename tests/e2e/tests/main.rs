@@ -7,6 +7,7 @@ mod all_killed;
 mod bad_bytes;
 mod bad_fields;
 mod bad_peers;
+mod client_crate;
 mod consume_exec;
 mod deliver;
 mod failover;
