@@ -5,9 +5,18 @@ use std::time::Duration;
 
 use z4_e2e::audit::{drain, missing_by_id, Audit};
 use z4_e2e::load::Load;
-use z4_e2e::{create, wait, Cluster, Edit};
+use z4_e2e::{create, http, wait, Cluster, Edit};
 
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// How often a peer has flushed its state.
+fn flushes(metrics: &str) -> Result<u64, String> {
+    let (_, text) = http::get(metrics, "/metrics")?;
+    let name = "z4_storage_flush_seconds_count ";
+    let count = text.lines().find_map(|line| line.strip_prefix(name));
+    let count = count.ok_or("no count of flushes")?;
+    count.parse().map_err(|e| format!("{count}: {e}"))
+}
 
 #[test]
 fn a_peer_that_was_away_too_long_catches_up_by_snapshot() {
@@ -16,7 +25,7 @@ fn a_peer_that_was_away_too_long_catches_up_by_snapshot() {
     let leader = cluster.wait_leader();
     let away = cluster.others(leader)[0];
     cluster.peers[away].kill();
-    // Enough for the state to be flushed and the log to be cut.
+    let left_at = clients[leader].info().unwrap().get_applied_index();
     let mut bulk = Vec::new();
     for batch in 0..20 {
         let requests: Vec<_> = (0..8)
@@ -35,7 +44,19 @@ fn a_peer_that_was_away_too_long_catches_up_by_snapshot() {
         .map(|n| clients[n].clone())
         .collect();
     let load = Load::start(&remaining, "snapshot", 3, Duration::from_millis(1));
-    load.wait_for_more(60, LIMIT);
+    // The log is kept for a peer that is 200 entries behind, and cut below what
+    // is flushed: on a busy machine neither comes by itself.
+    wait::until("it is too far behind", 3 * LIMIT, || {
+        let info = clients[leader].info().map_err(|e| e.to_string())?;
+        let behind = info.get_applied_index() - left_at;
+        wait::check(behind > 300, || format!("{behind} entries"))
+    });
+    let metrics = cluster.peers[leader].metrics_address();
+    let flushed = flushes(&metrics).unwrap();
+    wait::until("the state is flushed and the log cut", 3 * LIMIT, || {
+        let more = flushes(&metrics)? - flushed;
+        wait::check(more >= 3, || format!("{more} flushes"))
+    });
     let before = cluster.peers[away].log().len();
     cluster.start_missing();
     let client = &clients[away];
