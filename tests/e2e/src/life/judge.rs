@@ -21,7 +21,7 @@ pub struct Verdict {
     pub leases: usize,
     /// Leases that came again to their consumer on another stream.
     pub resumed: usize,
-    /// Late or foreign acks that were refused.
+    /// Late ends that were refused; by then others had the tasks, or were done.
     pub refused: usize,
     /// Leases that ended by their deadline, as far as can be told.
     pub expired: usize,
@@ -173,7 +173,10 @@ fn one_lease(id: &str, lease: &Lease, verdict: &mut Verdict) {
     let refused = lease.answers.iter().filter(|(_, outcome)| {
         matches!(
             outcome,
-            LeaseOutcome::LEASE_OUTCOME_EXPIRED | LeaseOutcome::LEASE_OUTCOME_TAKEN
+            LeaseOutcome::LEASE_OUTCOME_EXPIRED
+                | LeaseOutcome::LEASE_OUTCOME_TAKEN
+                | LeaseOutcome::LEASE_OUTCOME_GONE
+                | LeaseOutcome::LEASE_OUTCOME_ALREADY_DEAD
         )
     });
     verdict.refused += refused.count();
