@@ -32,7 +32,7 @@ use self::pulse::Pulse;
 use self::queue::{InFlight, NextDue, Queue, Shut};
 use crate::command::{Command, Taker};
 use crate::machine::{gate, Event, Gate};
-use crate::state::{due_next_after, find_namespace, StateError, View};
+use crate::state::{due_next_of, find_namespace, StateError, View};
 use crate::task::Namespace;
 
 /// Most lease commands of one namespace in flight.
@@ -334,14 +334,21 @@ impl Dispatcher {
         let Some(queue) = self.queues.get_mut(namespace) else {
             return Ok(None);
         };
-        if queue.next_due == NextDue::Unknown {
-            queue.next_due = NextDue::of(due_next_after(view, namespace, None)?);
-        }
-        if !queue.may_propose(now_ns) {
+        if queue.next_due != NextDue::Unknown && !queue.may_propose(now_ns) {
             return Ok(None);
         }
-        let row = find_namespace(view, namespace)?;
-        match row.map_or(Gate::Open { room: u64::MAX }, |row| gate(&row, now_ns)) {
+        let Some(row) = find_namespace(view, namespace)? else {
+            // An event says when it has its first task.
+            queue.next_due = NextDue::Never;
+            return Ok(None);
+        };
+        if queue.next_due == NextDue::Unknown {
+            queue.next_due = NextDue::of(due_next_of(view, &row, None)?);
+            if !queue.may_propose(now_ns) {
+                return Ok(None);
+            }
+        }
+        match gate(&row, now_ns) {
             Gate::Open { .. } => {}
             Gate::RateUntil(at_ns) => {
                 queue.shut = Shut::Until(at_ns);
@@ -361,7 +368,7 @@ impl Dispatcher {
         });
         queue.rest_until(now_ns.saturating_add(COALESCE_NS));
         // The command takes what is due by now.
-        queue.next_due = NextDue::of(due_next_after(view, namespace, Some(now_ns))?);
+        queue.next_due = NextDue::of(due_next_of(view, &row, Some(now_ns))?);
         Ok(Some(Command::LeaseTasks(lease)))
     }
 

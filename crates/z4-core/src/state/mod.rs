@@ -10,7 +10,9 @@ mod reads;
 mod rows;
 
 pub use mem::MemState;
-pub use reads::{due_next_after, find_body, find_namespace, find_status, find_task, machine_ns};
+pub use reads::{
+    due_next_after, due_next_of, find_body, find_namespace, find_status, find_task, machine_ns,
+};
 pub use rows::{
     rank, MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RateMark, RateWindow,
     RequestRow, Row, RowKey,

@@ -97,9 +97,21 @@ pub fn due_next_after(
     name: &Namespace,
     after_ns: Option<u64>,
 ) -> Result<Option<u64>, StateError> {
-    let Some(row) = find_namespace(view, name)? else {
-        return Ok(None);
-    };
+    match find_namespace(view, name)? {
+        Some(row) => due_next_of(view, &row, after_ns),
+        None => Ok(None),
+    }
+}
+
+/// As [`due_next_after`], for who has the namespace's row already.
+///
+/// # Errors
+/// [`StateError`] when the store fails.
+pub fn due_next_of(
+    view: &(impl View + ?Sized),
+    row: &NamespaceRow,
+    after_ns: Option<u64>,
+) -> Result<Option<u64>, StateError> {
     let floor = match after_ns {
         None => (0, TaskId::default()),
         Some(u64::MAX) => return Ok(None),
