@@ -2,7 +2,7 @@
 //! many tasks it has.
 
 use crate::limits;
-use crate::state::{due_next_after, find_namespace, NamespaceRow, RateMark, StateError, View};
+use crate::state::{due_next_of, find_namespace, NamespaceRow, RateMark, StateError, View};
 use crate::task::Namespace;
 
 /// What is told of a namespace.
@@ -41,11 +41,11 @@ pub fn stats(view: &impl View, name: &Namespace, now_ns: u64) -> Result<Option<S
     let Some(row) = find_namespace(view, name)? else {
         return Ok(None);
     };
-    let first = due_next_after(view, name, None)?;
+    let first = due_next_of(view, &row, None)?;
     let oldest_due_at_ns = first.filter(|at_ns| *at_ns <= now_ns);
     let next_due_at_ns = match first {
         Some(at_ns) if at_ns > now_ns => Some(at_ns),
-        _ => due_next_after(view, name, Some(now_ns))?,
+        _ => due_next_of(view, &row, Some(now_ns))?,
     };
     let rates = rates(&row, now_ns);
     Ok(Some(Stats {

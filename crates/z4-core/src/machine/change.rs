@@ -8,6 +8,10 @@ use crate::command::{Due, Outcome, RedriveTasks, RescheduleTasks, TaskRefs, Unch
 use crate::state::{State, StateError};
 use crate::task::{Namespace, NamespaceId, Phase, TaskId, TaskStatus};
 
+/// What a change needs of a task, or why the task cannot be changed; the outer
+/// error is the store's.
+type Found<T> = Result<Result<T, Unchanged>, StateError>;
+
 impl<S: State> Machine<S> {
     pub(super) fn cancel(&mut self, refs: &TaskRefs) -> Result<Outcome, StateError> {
         self.change_each(&refs.namespace, &refs.ids, |machine, namespace, id| {
@@ -91,11 +95,7 @@ impl<S: State> Machine<S> {
         &mut self,
         name: &Namespace,
         ids: &[TaskId],
-        mut change: impl FnMut(
-            &mut Self,
-            NamespaceId,
-            TaskId,
-        ) -> Result<Result<(), Unchanged>, StateError>,
+        mut change: impl FnMut(&mut Self, NamespaceId, TaskId) -> Found<()>,
     ) -> Result<Outcome, StateError> {
         let Some(row) = self.namespaces.get(name) else {
             return Ok(Outcome::Changed(vec![Err(Unchanged::Gone); ids.len()]));
@@ -123,12 +123,7 @@ impl<S: State> Machine<S> {
     }
 
     /// A task that waits, and its place; or why it cannot be changed.
-    #[allow(clippy::type_complexity)]
-    fn waiting(
-        &self,
-        namespace: NamespaceId,
-        id: TaskId,
-    ) -> Result<Result<(TaskStatus, u64), Unchanged>, StateError> {
+    fn waiting(&self, namespace: NamespaceId, id: TaskId) -> Found<(TaskStatus, u64)> {
         let Some(status) = self.standing(namespace, id)? else {
             return Ok(Err(Unchanged::Gone));
         };
@@ -151,12 +146,7 @@ impl<S: State> Machine<S> {
 
     /// A dead letter, when it died and when it is forgotten; or why it cannot be
     /// changed.
-    #[allow(clippy::type_complexity)]
-    fn dead(
-        &self,
-        namespace: NamespaceId,
-        id: TaskId,
-    ) -> Result<Result<(TaskStatus, u64, u64), Unchanged>, StateError> {
+    fn dead(&self, namespace: NamespaceId, id: TaskId) -> Found<(TaskStatus, u64, u64)> {
         let Some(status) = self.standing(namespace, id)? else {
             return Ok(Err(Unchanged::Gone));
         };

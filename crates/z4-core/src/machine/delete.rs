@@ -13,6 +13,9 @@ use crate::task::{Namespace, NamespaceId, Phase, TaskBody, TaskId};
 /// Bytes of bodies that one step reads.
 const STEP_BYTES_MAX: u64 = 16 << 20;
 
+/// Some tasks, in the order of ids.
+type Tasks = Vec<(TaskId, TaskBody)>;
+
 impl<S: State> Machine<S> {
     pub(super) fn delete_namespace(&mut self, name: &Namespace) -> Result<Outcome, StateError> {
         let Some(row) = self.namespaces.get(name) else {
@@ -75,12 +78,11 @@ impl<S: State> Machine<S> {
 
     /// The next tasks of a namespace from an id on, and the id to go on at when
     /// there are more.
-    #[allow(clippy::type_complexity)]
     fn some_tasks(
         &self,
         namespace: NamespaceId,
         from: TaskId,
-    ) -> Result<(Vec<(TaskId, TaskBody)>, Option<TaskId>), StateError> {
+    ) -> Result<(Tasks, Option<TaskId>), StateError> {
         let (mut tasks, mut bytes, mut next) = (Vec::new(), 0, None);
         let (from, to) = RowKey::bodies(namespace, from);
         self.state.scan(&from, &to, &mut |key, row| {
@@ -132,7 +134,6 @@ impl<S: State> Machine<S> {
 
     /// Some request ids of a namespace with the time at which they would be
     /// forgotten, and whether there are more.
-    #[allow(clippy::type_complexity)]
     fn some_requests(
         &self,
         namespace: NamespaceId,

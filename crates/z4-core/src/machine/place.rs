@@ -2,7 +2,7 @@
 //! gone. Each moves body, index, status, timer and counters together.
 
 use super::{Entry, Machine};
-use crate::state::{rank, Row, RowKey, State, StateError};
+use crate::state::{find_body, find_status, rank, Row, RowKey, State, StateError};
 use crate::task::{expires_at_ns, LeaseToken, NamespaceId, Phase, TaskBody, TaskId, TaskStatus};
 
 impl<S: State> Machine<S> {
@@ -11,13 +11,7 @@ impl<S: State> Machine<S> {
         namespace: NamespaceId,
         id: TaskId,
     ) -> Result<Option<TaskStatus>, StateError> {
-        match self.state.get(&RowKey::Status(namespace, id))? {
-            Some(Row::Status(status)) => Ok(Some(status)),
-            Some(_) => Err(StateError(format!(
-                "the status of task {id} is of another kind"
-            ))),
-            None => Ok(None),
-        }
+        find_status(&self.state, namespace, id)
     }
 
     pub(super) fn body(
@@ -25,13 +19,7 @@ impl<S: State> Machine<S> {
         namespace: NamespaceId,
         id: TaskId,
     ) -> Result<Option<TaskBody>, StateError> {
-        match self.state.get(&RowKey::Body(namespace, id))? {
-            Some(Row::Body(body)) => Ok(Some(body)),
-            Some(_) => Err(StateError(format!(
-                "the body of task {id} is of another kind"
-            ))),
-            None => Ok(None),
-        }
+        find_body(&self.state, namespace, id)
     }
 
     /// Where a task stands, whether or not it has a status row; reads the body

@@ -2,12 +2,12 @@
 //! answer was lost.
 
 use z4_core::command::Grant;
-use z4_core::state::{find_namespace, Row, RowKey, StateError};
+use z4_core::state::{find_namespace, find_status, machine_ns, Row, RowKey, StateError};
 use z4_core::task::{LeaseToken, Phase, TaskStatus};
-use z4_core::{Namespace, NamespaceId, TaskId, View};
+use z4_core::{Namespace, TaskId, View};
 
 use super::bodies::unreadable;
-use super::{consumer_id, wall_ns};
+use super::consumer_id;
 use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;
@@ -53,7 +53,9 @@ fn find(view: &impl View, name: &Namespace, whose: &Whose) -> Result<Vec<Grant>,
         return Ok(Vec::new());
     };
     let start = RowKey::Lease {
-        deadline_ns: wall_ns(),
+        // By the machine's clock: what it takes for live comes again, whatever
+        // the clock of this peer says.
+        deadline_ns: machine_ns(view)?,
         namespace,
         id,
     };
@@ -71,24 +73,9 @@ fn find(view: &impl View, name: &Namespace, whose: &Whose) -> Result<Vec<Grant>,
     for (id, token) in leases {
         let held = |status| grant_of(id, token, status);
         // Rows may change between two reads.
-        grants.extend(status(view, row.id, id)?.and_then(held));
+        grants.extend(find_status(view, row.id, id)?.and_then(held));
     }
     Ok(grants)
-}
-
-/// Where a task stands; `None`: it waits untouched, or is gone.
-pub(super) fn status(
-    view: &impl View,
-    namespace: NamespaceId,
-    id: TaskId,
-) -> Result<Option<TaskStatus>, StateError> {
-    match view.get(&RowKey::Status(namespace, id))? {
-        Some(Row::Status(status)) => Ok(Some(status)),
-        Some(_) => Err(StateError(format!(
-            "the status of task {id} is of another kind"
-        ))),
-        None => Ok(None),
-    }
 }
 
 /// A lease as it was granted, if it is live.

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use futures::{Future, FutureExt, Sink, Stream};
 use grpcio::{DuplexSink, RequestStream, RpcStatus, RpcStatusCode, WriteFlags};
 use z4_core::command::Grant;
-use z4_core::state::{find_namespace, StateError};
+use z4_core::state::{find_namespace, find_status, StateError};
 use z4_core::task::Phase;
 use z4_core::{Namespace, Refusal, View};
 use z4_proto::generated::collection::{
@@ -27,7 +27,7 @@ use crate::delivery::bodies::{self, unreadable, Read};
 use crate::delivery::endings::{self, Kind, Lease};
 use crate::delivery::inbox::Told;
 use crate::delivery::seat::Seat;
-use crate::delivery::{asks, consumer_id, deliver, find, wall_ns};
+use crate::delivery::{asks, consumer_id, deliver, wall_ns};
 use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;
@@ -418,7 +418,7 @@ async fn look<V: View + Clone + Send + Sync + 'static>(
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
             let status = match &row {
-                Some(row) => find::status(&view, row.id, key.0)?,
+                Some(row) => find_status(&view, row.id, key.0)?,
                 None => None,
             };
             let deadline_ns = status.and_then(|status| match status.phase {
