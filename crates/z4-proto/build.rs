@@ -7,9 +7,12 @@ use std::path::Path;
 use std::{env, fs};
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Both as they are when this runs, not when it was compiled: checkouts that
+    // share a target folder share this program, and one of them may be gone.
+    println!("cargo:rerun-if-changed=../../proto");
+    let package = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
+    let root = Path::new(&package).join("../../proto");
     let root = root.canonicalize().unwrap_or(root);
-    println!("cargo:rerun-if-changed={}", root.display());
     let files = [
         "z4/collection.proto",
         "z4/admin.proto",
