@@ -205,7 +205,7 @@ fn by_task(history: &History) -> Vec<(TaskId, u32)> {
         let tells = match operation.end {
             End::Acked { .. } => true,
             End::Refused { .. } => false,
-            End::Unknown => !matches!(operation.call, Call::Get(_) | Call::Lease(_)),
+            End::Unknown => !matches!(operation.call, Call::Get(_)),
         };
         if !tells {
             continue;
