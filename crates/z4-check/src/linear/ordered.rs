@@ -56,3 +56,48 @@ impl Ordered {
 fn place(op: u32) -> (usize, u64) {
     ((op / 64) as usize, 1 << (op % 64))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashMap};
+
+    use super::*;
+
+    /// Filled from the front with a hole here and there, and undone, as the
+    /// search does; equal sets have equal keys, others have others.
+    #[test]
+    fn a_key_is_the_set() {
+        const COUNT: u32 = 300;
+        let mut ordered = Ordered::new(COUNT as usize);
+        let mut set = BTreeSet::new();
+        let mut sets: HashMap<BTreeSet<u32>, Vec<u64>> = HashMap::new();
+        let mut keys: HashMap<Key, BTreeSet<u32>> = HashMap::new();
+        let mut added = Vec::new();
+        for step in 0..4_000_u32 {
+            // Twenty forward, nineteen back, with another hole each time.
+            let forward = step % 39 < 20;
+            let op = (0..COUNT).find(|op| !set.contains(op) && op % 7 != step / 39 % 7);
+            match op {
+                Some(op) if forward => {
+                    ordered.add(op);
+                    set.insert(op);
+                    added.push(op);
+                }
+                _ => {
+                    if let Some(op) = added.pop() {
+                        ordered.remove(op);
+                        set.remove(&op);
+                    }
+                }
+            }
+            let key = ordered.key();
+            let words = [&[key.full as u64], &*key.rest].concat();
+            assert_eq!(
+                *sets.entry(set.clone()).or_insert_with(|| words.clone()),
+                words
+            );
+            assert_eq!(*keys.entry(key).or_insert_with(|| set.clone()), set);
+        }
+        assert!(keys.keys().any(|key| key.full > 0), "no word was ever full");
+    }
+}
