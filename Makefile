@@ -10,7 +10,7 @@ DEBUG := $(CARGO_TARGET_DIR)/debug
 # The Compose tool is a plugin of the engine or a program of its own.
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/docker-compose.yaml
 
-.PHONY: help setup run test verify fix e2e bench demo compose_up compose_down compose_test docker_base clean_db
+.PHONY: help setup run test verify fix e2e bench chaos demo compose_up compose_down compose_test docker_base clean_db
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,13 @@ fix: setup ## format, and mend what clippy can mend by itself
 e2e: setup ## run the tests on real binaries alone, the long ones included
 	cargo build --locked --workspace --bins
 	Z4_BIN_DIR="$(DEBUG)" cargo test --locked -p z4-e2e -- --include-ignored
+
+# PROFILE=dev is quicker to build; MINUTES, SEED, FAULTS, PEERS: z4-chaos --help.
+chaos: PROFILE ?= release
+chaos: export MINUTES ?= 30
+chaos: ## make real faults on a real cluster, as root: MINUTES=30, SEED=
+	@scripts/setup chaos
+	@scripts/chaos "$(PROFILE)"
 
 bench: setup ## run the benchmarks
 	cargo bench --locked -p z4-bench

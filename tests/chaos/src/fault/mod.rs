@@ -1,0 +1,131 @@
+//! The faults, one a file. Each acts, lasts, and ends, and says whether it was
+//! seen to act: one that was not proves nothing.
+
+mod cut;
+mod delay;
+mod kill;
+mod loss;
+mod member;
+mod partition;
+mod pause;
+mod restart;
+mod stall;
+mod transfer;
+
+use std::thread;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::Rng;
+
+use crate::cluster::Cluster;
+use crate::record::Record;
+
+/// What a fault works on.
+pub struct Stage<'a> {
+    /// The peers.
+    pub cluster: &'a mut Cluster,
+    /// The clock, and what clients were told.
+    pub record: &'a Record,
+    /// Chance, of this fault alone.
+    pub rng: StdRng,
+}
+
+/// What a fault did.
+#[derive(Debug)]
+pub struct Done {
+    /// When it had begun.
+    pub from_ns: u64,
+    /// From when on writes are to be acknowledged: where a quorum was left
+    /// alone that is the beginning, else the end.
+    pub mark_ns: u64,
+    /// What shows that it acted; `None` when nothing does.
+    pub seen: Option<String>,
+}
+
+/// A kind of fault.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    /// Its name.
+    pub name: &'static str,
+    /// How often it is drawn, against the others.
+    pub weight: u32,
+    /// Does it, from the first to the last. What fails is a breach: of a
+    /// promise that the cluster goes on by itself, mostly.
+    pub run: fn(&mut Stage<'_>) -> Result<Done, String>,
+}
+
+/// All kinds.
+pub const KINDS: &[&[Kind]] = &[
+    kill::KINDS,
+    pause::KINDS,
+    partition::KINDS,
+    loss::KINDS,
+    delay::KINDS,
+    stall::KINDS,
+    cut::KINDS,
+    transfer::KINDS,
+    restart::KINDS,
+    member::KINDS,
+];
+
+impl Stage<'_> {
+    /// Now, on the clock of the record.
+    pub fn now_ns(&self) -> u64 {
+        self.record.now_ns()
+    }
+
+    /// Lets so many milliseconds pass.
+    pub fn hold(&mut self, ms: std::ops::Range<u64>) {
+        let ms = self.rng.gen_range(ms);
+        thread::sleep(Duration::from_millis(ms));
+    }
+
+    /// A member that does not lead, by chance.
+    ///
+    /// # Errors
+    /// When none leads.
+    pub fn follower(&mut self) -> Result<usize, String> {
+        let followers = self.cluster.followers()?;
+        let one = followers.choose(&mut self.rng);
+        one.copied().ok_or_else(|| "no follower".to_owned())
+    }
+
+    /// A member by chance.
+    pub fn member(&mut self) -> usize {
+        let members = self.cluster.members();
+        members.choose(&mut self.rng).copied().unwrap_or(0)
+    }
+
+    /// The members but one.
+    pub fn others(&self, n: usize) -> Vec<usize> {
+        let members = self.cluster.members().into_iter();
+        members.filter(|other| *other != n).collect()
+    }
+}
+
+impl Done {
+    /// A fault that left a quorum alone: writes are to go on from its beginning.
+    pub fn from_start(from_ns: u64, seen: Option<String>) -> Self {
+        Self {
+            from_ns,
+            mark_ns: from_ns,
+            seen,
+        }
+    }
+
+    /// A fault whose end writes are counted from.
+    pub fn from_end(from_ns: u64, end_ns: u64, seen: Option<String>) -> Self {
+        Self {
+            from_ns,
+            mark_ns: end_ns,
+            seen,
+        }
+    }
+}
+
+/// `count` of `what` as a proof, when there are any.
+pub fn proof(count: u64, what: &str) -> Option<String> {
+    (count > 0).then(|| format!("{count} {what}"))
+}

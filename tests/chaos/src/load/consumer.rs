@@ -1,0 +1,269 @@
+//! A consumer on a stream, with habits good and bad, that comes back whatever
+//! happens: it nacks, extends, releases, holds tasks beyond their leases, dies
+//! with tasks in hand, comes back under its name or another, and leaves.
+
+use std::collections::{HashMap, VecDeque};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::Rng;
+use z4_core::TaskId;
+use z4_e2e::life::conversation::{Conversation, Listened};
+use z4_proto::generated::collection::{
+    ConsumeRequest_oneof_message as Say, ConsumeResponse_oneof_message as Heard, Extend, LeaseRef,
+    LeaseResult, Nack,
+};
+
+use super::{calls, leaser, Scene, LEASE};
+use crate::record::{Act, Call, End, Fate};
+
+/// Tasks that it holds at most.
+const IN_FLIGHT: u32 = 24;
+
+/// What it is going to say.
+struct Plan {
+    at: Instant,
+    act: Act,
+    id: TaskId,
+    token: u64,
+}
+
+/// Why it leaves a stream.
+enum Leave {
+    /// The stream ended.
+    Broken,
+    /// It dies, and comes back under its name, or another.
+    Crash { same: bool },
+    /// It closes its side.
+    HangUp,
+}
+
+struct Life {
+    scene: Scene,
+    client: u32,
+    rng: StdRng,
+    name: String,
+    plans: Vec<Plan>,
+    /// What was said of a lease and not answered: the answers about one lease
+    /// come in the order of what was said.
+    said: HashMap<(TaskId, u64), VecDeque<(Act, u64)>>,
+}
+
+/// Works until all is over.
+pub fn run(scene: Scene, client: u32, rng: StdRng) {
+    let mut life = Life {
+        name: format!("consumer-{client}-0"),
+        scene,
+        client,
+        rng,
+        plans: Vec::new(),
+        said: HashMap::new(),
+    };
+    let mut lives = 0;
+    while life.scene.works() {
+        let client = life.scene.client(&mut life.rng).clone();
+        let namespace = life.scene.namespace.clone();
+        let opened = Conversation::open(&client, &namespace, &life.name, IN_FLIGHT, LEASE);
+        let Ok(mut conversation) = opened else {
+            thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        let leave = life.visit(&mut conversation);
+        match leave {
+            Leave::Broken => {}
+            Leave::Crash { same } => {
+                conversation.cut();
+                if !same {
+                    lives += 1;
+                    life.name = format!("consumer-{}-{lives}", life.client);
+                }
+            }
+            Leave::HangUp => {
+                life.scene.record.told().left.push(life.name.clone());
+                conversation.hang_up();
+                life.hear_out(&mut conversation);
+            }
+        }
+        life.give_up();
+        let pause = life.rng.gen_range(10..100);
+        thread::sleep(Duration::from_millis(pause));
+    }
+}
+
+impl Life {
+    fn visit(&mut self, conversation: &mut Conversation) -> Leave {
+        let asked_ns = self.scene.record.now_ns();
+        // A stream at a peer that says nothing at all is left some time.
+        let mut heard = Instant::now();
+        loop {
+            if !self.scene.works() {
+                return Leave::HangUp;
+            }
+            let next = self.plans.iter().map(|plan| plan.at).min();
+            let wait = next.map_or(Duration::from_millis(100), |at| {
+                at.saturating_duration_since(Instant::now())
+            });
+            match conversation.listen(wait.min(Duration::from_millis(100))) {
+                Listened::Ended => return Leave::Broken,
+                Listened::Nothing => {
+                    let silent = heard.elapsed() > Duration::from_secs(4);
+                    if silent {
+                        return Leave::Crash { same: true };
+                    }
+                }
+                Listened::Heard(Heard::consuming(_)) => heard = Instant::now(),
+                Listened::Heard(Heard::delivery(delivery)) => {
+                    heard = Instant::now();
+                    let noted = leaser::note(&self.scene, &self.name, asked_ns, &delivery);
+                    if let Some((fate, id, token)) = noted {
+                        self.plan(fate, id, token);
+                    }
+                    if let Some(leave) = self.whim() {
+                        return leave;
+                    }
+                }
+                Listened::Heard(Heard::result(result)) => {
+                    heard = Instant::now();
+                    self.answered(&result);
+                }
+            }
+            if !self.say_what_is_due(conversation) {
+                return Leave::Broken;
+            }
+        }
+    }
+
+    /// What comes over it after a delivery.
+    fn whim(&mut self) -> Option<Leave> {
+        if !self.scene.is_wild() {
+            return None;
+        }
+        match self.rng.gen_range(0..600) {
+            0..=2 => Some(Leave::Crash { same: true }),
+            3..=4 => Some(Leave::Crash { same: false }),
+            5..=6 => Some(Leave::HangUp),
+            _ => None,
+        }
+    }
+
+    /// What it is going to do about a task.
+    fn plan(&mut self, fate: Fate, id: TaskId, token: u64) {
+        let now = Instant::now();
+        let mut add = |after_ms: u64, act| {
+            self.plans.push(Plan {
+                at: now + Duration::from_millis(after_ms),
+                act,
+                id,
+                token,
+            });
+        };
+        let soon = self.rng.gen_range(0..20);
+        let lease_ms = LEASE.as_millis() as u64;
+        match fate {
+            Fate::Poison => add(soon, Act::Nack),
+            Fate::Hopeless => add(soon, Act::NackForGood),
+            Fate::Good if !self.scene.is_wild() => add(soon, Act::Ack),
+            Fate::Good => match self.rng.gen_range(0..60) {
+                0..=2 => add(soon, Act::Nack),
+                3..=4 => add(soon, Act::Release),
+                // Beyond the lease: it is refused then, or it is a breach.
+                5 => add(lease_ms + 300, Act::Ack),
+                6..=7 => {
+                    add(lease_ms / 2, Act::Extend);
+                    add(lease_ms + lease_ms / 4, Act::Ack);
+                }
+                // Twice the same.
+                8 => {
+                    add(soon, Act::Ack);
+                    add(soon + 1, Act::Ack);
+                }
+                _ => add(soon, Act::Ack),
+            },
+        }
+    }
+
+    fn say_what_is_due(&mut self, conversation: &mut Conversation) -> bool {
+        let now = Instant::now();
+        let plans = std::mem::take(&mut self.plans);
+        let (due, later): (Vec<_>, Vec<_>) = plans.into_iter().partition(|p| p.at <= now);
+        self.plans = later;
+        for plan in due {
+            let said_ns = self.scene.record.now_ns();
+            let said = self.said.entry((plan.id, plan.token)).or_default();
+            said.push_back((plan.act, said_ns));
+            if !conversation.say(words(&plan)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn answered(&mut self, result: &LeaseResult) {
+        let Some(id) = calls::id(&self.scene.record, result.get_task_id()) else {
+            return;
+        };
+        let token = result.get_lease_token();
+        let said = self.said.get_mut(&(id, token));
+        let Some((act, said_ns)) = said.and_then(VecDeque::pop_front) else {
+            let text = format!("an answer to what nobody said: {result:?}");
+            self.scene.record.absurd(text);
+            return;
+        };
+        let end = calls::lease_end(&self.scene.record, act, result);
+        let call = Call::Lease(act, id, token);
+        self.scene.record.ended(self.client, call, said_ns, end);
+    }
+
+    /// After the last word the peer answers what is open, and ends.
+    fn hear_out(&mut self, conversation: &mut Conversation) {
+        let end = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < end {
+            match conversation.listen(Duration::from_millis(200)) {
+                Listened::Ended => return,
+                Listened::Heard(Heard::result(result)) => self.answered(&result),
+                _ => {}
+            }
+        }
+    }
+
+    /// What was not answered never will be.
+    fn give_up(&mut self) {
+        self.plans.clear();
+        for ((id, token), said) in self.said.drain() {
+            for (act, said_ns) in said {
+                let call = Call::Lease(act, id, token);
+                self.scene
+                    .record
+                    .ended(self.client, call, said_ns, End::Unknown);
+            }
+        }
+    }
+}
+
+fn words(plan: &Plan) -> Say {
+    let lease = || {
+        let mut lease = LeaseRef::new();
+        lease.set_task_id(plan.id.to_string());
+        lease.set_lease_token(plan.token);
+        lease
+    };
+    match plan.act {
+        Act::Ack => Say::ack(lease()),
+        Act::Release => Say::release(lease()),
+        Act::Nack | Act::NackForGood => {
+            let mut nack = Nack::new();
+            nack.set_task_id(plan.id.to_string());
+            nack.set_lease_token(plan.token);
+            nack.set_permanent(plan.act == Act::NackForGood);
+            Say::nack(nack)
+        }
+        Act::Extend => {
+            let mut extend = Extend::new();
+            extend.set_task_id(plan.id.to_string());
+            extend.set_lease_token(plan.token);
+            extend.set_lease(calls::span(2 * LEASE));
+            Say::extend(extend)
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Clients of all kinds at work on one namespace. Each of them records what it
+//! asked and what it was told, and knows "done" or "unknown", never "surely
+//! not done" by silence.
+
+pub mod calls;
+mod consumer;
+mod leaser;
+mod producer;
+mod undertaker;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use z4_core::TaskId;
+use z4_e2e::client::Client;
+
+use crate::record::Record;
+
+/// Length of the leases that consumers ask for.
+pub const LEASE: Duration = Duration::from_millis(1_500);
+/// Producers, each with one call in flight.
+const PRODUCERS: u32 = 10;
+/// Consumers on streams.
+const CONSUMERS: u32 = 8;
+/// Consumers without a stream.
+const LEASERS: u32 = 3;
+/// Tasks of late that others may read, cancel, redrive.
+const RECENT: usize = 400;
+
+/// How many tasks of each round are known to anybody who wants to do something
+/// to one.
+#[derive(Debug, Default)]
+struct Recent {
+    ids: Vec<TaskId>,
+    next: usize,
+}
+
+/// The places of the members, as the runner knows them.
+pub type Places = Arc<Mutex<Vec<usize>>>;
+
+/// What all clients of a round share. Clones share it.
+#[derive(Clone)]
+pub struct Scene {
+    /// A client of each peer.
+    clients: Arc<Vec<Client>>,
+    /// The same through a proxy that cuts connections now and then.
+    risky: Arc<Vec<Client>>,
+    members: Places,
+    /// Where the tasks are.
+    pub namespace: String,
+    /// What everybody is told.
+    pub record: Record,
+    recent: Arc<Mutex<Recent>>,
+    label: Arc<AtomicU64>,
+    produces: Arc<AtomicBool>,
+    is_wild: Arc<AtomicBool>,
+    works: Arc<AtomicBool>,
+}
+
+impl Scene {
+    /// A client of a member by chance; one in four goes through a proxy. Some go
+    /// to whoever is there: to one that was removed, or that nobody knows yet.
+    fn client(&self, rng: &mut StdRng) -> &Client {
+        let clients = if rng.gen_ratio(1, 4) {
+            &self.risky
+        } else {
+            &self.clients
+        };
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        if members.is_empty() || rng.gen_ratio(1, 30) {
+            return &clients[rng.gen_range(0..clients.len())];
+        }
+        &clients[members[rng.gen_range(0..members.len())]]
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, id: TaskId) {
+        let mut recent = self.recent();
+        if recent.ids.len() < RECENT {
+            recent.ids.push(id);
+            return;
+        }
+        let at = recent.next % RECENT;
+        recent.ids[at] = id;
+        recent.next += 1;
+    }
+
+    /// A task of late, by chance.
+    fn some_task(&self, rng: &mut StdRng) -> Option<TaskId> {
+        let recent = self.recent();
+        let len = recent.ids.len();
+        (len > 0).then(|| recent.ids[rng.gen_range(0..len)])
+    }
+
+    fn next_label(&self) -> u64 {
+        self.label.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn produces(&self) -> bool {
+        self.produces.load(Ordering::Relaxed)
+    }
+
+    /// Whether bad habits are in order still.
+    fn is_wild(&self) -> bool {
+        self.is_wild.load(Ordering::Relaxed)
+    }
+
+    fn works(&self) -> bool {
+        self.works.load(Ordering::Relaxed)
+    }
+}
+
+/// Clients at work.
+pub struct Load {
+    scene: Scene,
+    producers: Vec<JoinHandle<()>>,
+    consumers: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Starts all clients of a round.
+    pub fn start(
+        clients: Vec<Client>,
+        risky: Vec<Client>,
+        members: Places,
+        namespace: &str,
+        record: &Record,
+        seed: u64,
+    ) -> Self {
+        let scene = Scene {
+            clients: Arc::new(clients),
+            risky: Arc::new(risky),
+            members,
+            namespace: namespace.to_owned(),
+            record: record.clone(),
+            recent: Arc::default(),
+            label: Arc::new(AtomicU64::new(1)),
+            produces: Arc::new(AtomicBool::new(true)),
+            is_wild: Arc::new(AtomicBool::new(true)),
+            works: Arc::new(AtomicBool::new(true)),
+        };
+        let mut number = 0;
+        let mut start = |run: fn(Scene, u32, StdRng)| {
+            let (scene, client) = (scene.clone(), number);
+            number += 1;
+            let rng = StdRng::seed_from_u64(seed ^ u64::from(number).rotate_left(32));
+            thread::spawn(move || run(scene, client, rng))
+        };
+        let mut producers: Vec<_> = (0..PRODUCERS).map(|_| start(producer::run)).collect();
+        producers.push(start(undertaker::run));
+        let mut consumers: Vec<_> = (0..CONSUMERS).map(|_| start(consumer::run)).collect();
+        consumers.extend((0..LEASERS).map(|_| start(leaser::run)));
+        Self {
+            scene,
+            producers,
+            consumers,
+        }
+    }
+
+    /// No more tasks are made, and consumers do good work only.
+    pub fn calm(&mut self) {
+        self.scene.produces.store(false, Ordering::Relaxed);
+        self.scene.is_wild.store(false, Ordering::Relaxed);
+        for producer in self.producers.drain(..) {
+            if producer.join().is_err() {
+                self.scene.record.absurd("a producer panicked".into());
+            }
+        }
+    }
+
+    /// Everybody leaves.
+    pub fn finish(mut self) {
+        self.calm();
+        self.scene.works.store(false, Ordering::Relaxed);
+        for consumer in self.consumers.drain(..) {
+            if consumer.join().is_err() {
+                self.scene.record.absurd("a consumer panicked".into());
+            }
+        }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.scene.produces.store(false, Ordering::Relaxed);
+        self.scene.works.store(false, Ordering::Relaxed);
+    }
+}

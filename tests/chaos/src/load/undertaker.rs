@@ -1,0 +1,66 @@
+//! One who looks after dead letters: lists them, tries some again, removes some.
+
+use std::thread;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::Rng;
+use z4_e2e::client::{option, Refused};
+use z4_proto::generated::collection::{
+    ListTasksRequest, PurgeTasksRequest, RedriveTasksRequest, TaskState,
+};
+
+use super::calls::{self, TRY_LIMIT};
+use super::Scene;
+use crate::record::{Call, End, Stands};
+
+/// Works until no more tasks are to be made.
+pub fn run(scene: Scene, client: u32, mut rng: StdRng) {
+    while scene.produces() {
+        thread::sleep(Duration::from_millis(rng.gen_range(100..400)));
+        let mut request = ListTasksRequest::new();
+        request.set_namespace(scene.namespace.clone());
+        request.set_state(TaskState::TASK_STATE_DEAD);
+        request.set_page_size(20);
+        let collection = scene.client(&mut rng).collection.clone();
+        let Ok(page) = collection.list_tasks_opt(&request, option(TRY_LIMIT)) else {
+            continue;
+        };
+        for task in page.get_tasks().iter().take(4) {
+            let Some(id) = calls::id(&scene.record, task.get_id()) else {
+                continue;
+            };
+            let collection = scene.client(&mut rng).collection.clone();
+            let invoked_ns = scene.record.now_ns();
+            let ids = || vec![id.to_string()].into();
+            let (call, answer) = if rng.gen_bool(0.5) {
+                let mut request = RedriveTasksRequest::new();
+                request.set_namespace(scene.namespace.clone());
+                request.set_task_ids(ids());
+                let answer = collection.redrive_tasks_opt(&request, option(TRY_LIMIT));
+                (Call::Redrive(id), answer.map(|a| a.get_redriven()))
+            } else {
+                let mut request = PurgeTasksRequest::new();
+                request.set_namespace(scene.namespace.clone());
+                request.set_task_ids(ids());
+                let answer = collection.purge_tasks_opt(&request, option(TRY_LIMIT));
+                (Call::Purge(id), answer.map(|a| a.get_purged()))
+            };
+            let end = match answer {
+                Ok(1) => End::Done,
+                Ok(0) => End::Unknown,
+                Ok(count) => {
+                    let text = format!("{} of one task did {count}", call.name());
+                    scene.record.absurd(text);
+                    End::Unknown
+                }
+                Err(error) => match calls::not_done(&Refused::from(error)) {
+                    // What it is instead is not said.
+                    End::Stands(Stands::Present) => End::Unknown,
+                    other => other,
+                },
+            };
+            scene.record.ended(client, call, invoked_ns, end);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The plan of faults: it follows from the seed alone, so that a run can be made
+//! again with the same faults in the same order.
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+
+use crate::fault::{Kind, KINDS};
+
+/// The order of faults.
+pub struct Plan {
+    rng: StdRng,
+    kinds: Vec<Kind>,
+    /// Kinds that are to come; a new deck is shuffled when it is empty, so that
+    /// no kind stays away for long.
+    deck: Vec<Kind>,
+}
+
+/// The kinds with these names, or all.
+///
+/// # Errors
+/// The name that is none.
+pub fn kinds(names: &[String]) -> Result<Vec<Kind>, String> {
+    let all: Vec<Kind> = KINDS
+        .iter()
+        .flat_map(|kinds| kinds.iter())
+        .copied()
+        .collect();
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let one = |name: &String| {
+        let found = all.iter().find(|kind| kind.name == name.trim()).copied();
+        found.ok_or_else(|| {
+            let names: Vec<&str> = all.iter().map(|kind| kind.name).collect();
+            format!("FAULTS: {name:?} is none of: {}", names.join(", "))
+        })
+    };
+    names.iter().map(one).collect()
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn new(seed: u64, kinds: Vec<Kind>) -> Self {
+        Self {
+            rng: StdRng::seed_from_u64(seed),
+            kinds,
+            deck: Vec::new(),
+        }
+    }
+
+    /// The next fault, and the chance that it draws its particulars from.
+    pub fn next(&mut self) -> (Kind, StdRng) {
+        if self.deck.is_empty() {
+            for kind in &self.kinds {
+                self.deck.extend((0..kind.weight).map(|_| *kind));
+            }
+            self.deck.shuffle(&mut self.rng);
+        }
+        let chance = StdRng::seed_from_u64(self.rng.gen());
+        // The deck was just filled: there is one.
+        (self.deck.pop().unwrap_or(self.kinds[0]), chance)
+    }
+
+    /// A number for something else that follows from the seed.
+    pub fn number(&mut self) -> u64 {
+        self.rng.gen()
+    }
+}

@@ -1,0 +1,141 @@
+//! The figures of a run.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::record::{End, Told};
+
+/// What one fault cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// Until writes were acknowledged again.
+    pub recovery: Duration,
+    /// The longest time without an acknowledged write.
+    pub gap: Duration,
+}
+
+/// All figures of a run.
+#[derive(Debug, Default)]
+pub struct Report {
+    operations: BTreeMap<&'static str, BTreeMap<String, u64>>,
+    faults: BTreeMap<&'static str, Vec<Cost>>,
+    /// Faults that were not seen to act.
+    pub unseen: Vec<&'static str>,
+    /// What was broken.
+    pub violations: Vec<String>,
+    /// Operations per second before the first fault.
+    pub calm_rate: f64,
+    /// Rounds that were judged, and how long each took to end its last task.
+    pub drains: Vec<Duration>,
+    /// Operations that the checkers were given, and what they gave up on.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// Counts a round's operations.
+    pub fn count(&mut self, told: &Told) {
+        for op in &told.ops {
+            let outcome = match &op.end {
+                End::Made(_) | End::Done | End::Died | End::Lasts(_) => "done".to_owned(),
+                End::Stands(stands) => format!("{stands:?}").to_lowercase(),
+                End::Refused(code) => format!("refused ({code})"),
+                End::Unknown => "unknown".to_owned(),
+            };
+            self.add(op.call.name(), outcome);
+        }
+        for handed in &told.handed {
+            let outcome = match handed.began_ns {
+                Some(_) => "first hand",
+                None => "resumed",
+            };
+            self.add("delivery", outcome.to_owned());
+        }
+    }
+
+    fn add(&mut self, name: &'static str, outcome: String) {
+        let of = self.operations.entry(name).or_default();
+        *of.entry(outcome).or_default() += 1;
+    }
+
+    /// A fault was made, and what it cost.
+    pub fn fault(&mut self, name: &'static str, cost: Cost) {
+        self.faults.entry(name).or_default().push(cost);
+    }
+
+    /// All operations.
+    pub fn operation_count(&self) -> u64 {
+        self.operations.values().flat_map(BTreeMap::values).sum()
+    }
+
+    /// All faults.
+    pub fn fault_count(&self) -> usize {
+        self.faults.values().map(Vec::len).sum()
+    }
+
+    /// The line that a run ends with.
+    pub fn last_line(&self) -> String {
+        format!(
+            "{} operations, {} faults, {} violations",
+            self.operation_count(),
+            self.fault_count(),
+            self.violations.len()
+        )
+    }
+
+    /// The tables, for people.
+    pub fn tables(&self) -> String {
+        let mut text = String::new();
+        let _ = writeln!(text, "\n{:<16} {:>8}  outcomes", "operation", "count");
+        for (name, outcomes) in &self.operations {
+            let listed: Vec<String> = outcomes.iter().map(|(o, n)| format!("{n} {o}")).collect();
+            let count: u64 = outcomes.values().sum();
+            let _ = writeln!(text, "{name:<16} {count:>8}  {}", listed.join(", "));
+        }
+        let _ = writeln!(
+            text,
+            "\n{:<26} {:>5}  {:>15}  {:>14}  {:>15}",
+            "fault", "count", "recovery median", "recovery worst", "longest gap (s)"
+        );
+        let mut all = Vec::new();
+        for (name, costs) in &self.faults {
+            text.push_str(&row(name, costs));
+            all.extend_from_slice(costs);
+        }
+        text.push_str(&row("all", &all));
+        let drains: Vec<String> = self.drains.iter().map(|d| seconds(*d)).collect();
+        let _ = writeln!(
+            text,
+            "\n{:.0} operations/s before the first fault; rounds judged: {}, \
+             drained in {} s",
+            self.calm_rate,
+            self.drains.len(),
+            drains.join(", ")
+        );
+        for note in &self.notes {
+            let _ = writeln!(text, "{note}");
+        }
+        text
+    }
+}
+
+fn row(name: &str, costs: &[Cost]) -> String {
+    let mut recoveries: Vec<Duration> = costs.iter().map(|cost| cost.recovery).collect();
+    recoveries.sort();
+    let median = recoveries.get(recoveries.len() / 2).copied();
+    let worst = recoveries.last().copied();
+    let gap = costs.iter().map(|cost| cost.gap).max();
+    let show = |time: Option<Duration>| seconds(time.unwrap_or_default());
+    format!(
+        "{name:<26} {:>5}  {:>15}  {:>14}  {:>15}\n",
+        costs.len(),
+        show(median),
+        show(worst),
+        show(gap)
+    )
+}
+
+/// Seconds with two decimals.
+pub fn seconds(time: Duration) -> String {
+    format!("{:.2}", time.as_secs_f64())
+}
