@@ -42,7 +42,7 @@ e2e: setup ## run the tests on real binaries alone, the long ones included
 	cargo build --locked --workspace --bins
 	Z4_BIN_DIR="$(DEBUG)" cargo test --locked -p z4-e2e -- --include-ignored
 
-# PROFILE=dev is quicker to build; MINUTES, SEED, FAULTS, PEERS: z4-chaos --help.
+# PROFILE=dev is quicker to build; MINUTES, SEED, FAULTS, SKIP, PEERS: z4-chaos --help.
 chaos: PROFILE ?= release
 chaos: export MINUTES ?= 30
 chaos: ## make real faults on a real cluster, as root: MINUTES=30, SEED=

@@ -10,9 +10,11 @@ use z4_proto::generated::admin::{
     ClusterInfo, MemberLiveness, MemberRole, PeerRole, TransferLeadershipRequest,
 };
 
+use crate::fault::disk_full;
 use crate::load::Places;
 use crate::net::{self, Net};
 use crate::peer::Peer;
+use crate::shell;
 
 /// How long a healthy cluster may take to agree, members that need a snapshot
 /// included.
@@ -48,6 +50,12 @@ impl Cluster {
             known: Places::default(),
             ends: Vec::new(),
         };
+        let volume = cluster.peers[disk_full::PLACE].data();
+        let size = disk_full::VOLUME;
+        shell::line(&format!(
+            "mount -t tmpfs -o size={size} tmpfs {}",
+            volume.display()
+        ))?;
         cluster.peers[0].start(true)?;
         cluster.set_member(0, true);
         cluster.leader()?;
@@ -90,7 +98,7 @@ impl Cluster {
                 let Ok(info) = self.peers[n].client().info() else {
                     continue;
                 };
-                if info.get_role() == PeerRole::PEER_ROLE_LEADER {
+                if leads(&info) {
                     best = best.max(Some((info.get_term(), n)));
                 }
             }
@@ -160,26 +168,28 @@ impl Cluster {
     /// The last refusal within a bound.
     pub fn remove(&mut self, n: usize, by: Option<usize>) -> Result<(), String> {
         let id = self.peers[n].id();
-        // It knows that it leads no more only when it hears of it.
-        self.set_member(n, false);
+        if let Some(by) = by {
+            // A first try at that peer; its answer may be lost.
+            let _ = self.peers[by].client().remove_member(&id);
+        }
         wait::within(SETTLE_LIMIT, || {
-            if let Some(by) = by {
-                // A first try at that peer; its answer may be lost.
-                let _ = self.peers[by].client().remove_member(&id);
+            // The removed may not have heard of it: the others are asked.
+            let others = self.members().into_iter().filter(|other| *other != n);
+            let others: Vec<usize> = others.collect();
+            let gone = others.iter().any(|other| {
+                let info = self.peers[*other].client().info();
+                info.is_ok_and(|info| leads(&info) && !is_member(&info, &id))
+            });
+            if gone {
+                return Ok(());
             }
-            if let Ok(info) = self.leader_info() {
-                if !is_member(&info, &id) {
-                    return Ok(());
-                }
-            }
-            let leader = match self.leader() {
-                Ok(leader) => leader,
-                Err(_) => n,
-            };
+            let leader = self.leader()?;
             let answer = self.peers[leader].client().remove_member(&id);
             answer.map_err(|e| e.to_string())
         })
-        .map_err(|why| format!("{id} was not removed: {why}"))
+        .map_err(|why| format!("{id} was not removed: {why}"))?;
+        self.set_member(n, false);
+        Ok(())
     }
 
     /// Hands leadership to the member at `to`.
@@ -291,6 +301,10 @@ impl Cluster {
             })
         })
     }
+}
+
+fn leads(info: &ClusterInfo) -> bool {
+    info.get_role() == PeerRole::PEER_ROLE_LEADER
 }
 
 fn is_member(info: &ClusterInfo, id: &str) -> bool {

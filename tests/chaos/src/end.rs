@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use z4_core::state::NamespaceCounts;
 use z4_e2e::client::{option, Client, Refused};
 use z4_e2e::{life, wait};
 use z4_proto::generated::admin::{
-    NamespaceSettings, NamespaceStats, TaskCounts, UpdateNamespaceRequest, VerifyClusterRequest,
+    NamespaceSettings, NamespaceStats, UpdateNamespaceRequest, VerifyClusterRequest,
 };
 
 use crate::judge::Dead;
@@ -40,7 +41,7 @@ pub fn furnish(clients: &[Client], namespace: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// What is left after the bound.
-pub fn drain(clients: &[Client], namespace: &str) -> Result<(Duration, TaskCounts), String> {
+pub fn drain(clients: &[Client], namespace: &str) -> Result<(Duration, NamespaceCounts), String> {
     let start = Instant::now();
     let counts = wait::within(DRAIN_LIMIT, || {
         let mut stats = stats(clients, namespace)?;
@@ -53,27 +54,21 @@ pub fn drain(clients: &[Client], namespace: &str) -> Result<(Duration, TaskCount
         })?;
         Ok(counts)
     })?;
+    let counts = NamespaceCounts {
+        created: counts.get_created(),
+        pending: counts.get_pending(),
+        leased: counts.get_leased(),
+        done: counts.get_done(),
+        dead: counts.get_dead(),
+        cancelled: counts.get_cancelled(),
+        purged: counts.get_purged(),
+        ..NamespaceCounts::default()
+    };
     Ok((start.elapsed(), counts))
 }
 
 fn stats(clients: &[Client], namespace: &str) -> Result<NamespaceStats, String> {
     anywhere(clients, |client| life::stats(client, namespace))
-}
-
-/// Whether `created` is the sum of what became of the tasks.
-///
-/// # Errors
-/// The counts that do not add up.
-pub fn conserved(counts: &TaskCounts) -> Result<(), String> {
-    let sum = counts.get_pending()
-        + counts.get_leased()
-        + counts.get_done()
-        + counts.get_dead()
-        + counts.get_cancelled()
-        + counts.get_purged();
-    wait::check(counts.get_created() == sum, || {
-        format!("the counts do not add up: {counts:?}")
-    })
 }
 
 /// The dead letters of a namespace.

@@ -81,6 +81,7 @@ fn outside(options: &Options) -> i32 {
         format!("--seed={seed}"),
     ];
     arguments.extend(options.faults.iter().map(|name| format!("--faults={name}")));
+    arguments.extend(options.skip.iter().map(|name| format!("--skip={name}")));
     arguments.extend(options.peers.map(|count| format!("--peers={count}")));
     let code = match room::run_inside(&arguments, folder.path()) {
         Ok(code) => code,

@@ -28,6 +28,10 @@ pub struct Options {
     #[structopt(long, env = "FAULTS", use_delimiter = true)]
     pub faults: Vec<String>,
 
+    /// Faults to leave out, separated by commas
+    #[structopt(long, env = "SKIP", use_delimiter = true)]
+    pub skip: Vec<String>,
+
     /// Voters at the beginning, 3 to 5; drawn unless given
     #[structopt(long, env = "PEERS")]
     pub peers: Option<usize>,
@@ -53,6 +57,6 @@ impl Options {
         if self.peers.is_some_and(|count| !(3..=5).contains(&count)) {
             return Err("PEERS: give 3, 4 or 5".into());
         }
-        crate::plan::kinds(&self.faults).map(|_| ())
+        crate::plan::kinds(&self.faults, &self.skip).map(|_| ())
     }
 }

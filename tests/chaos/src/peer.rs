@@ -181,6 +181,21 @@ impl Peer {
         text.lines().any(|line| line.starts_with("State:\tT"))
     }
 
+    /// Resident memory in MiB; 0 when it does not run.
+    pub fn memory_mib(&self) -> u64 {
+        let pid = self.pid().unwrap_or(0);
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+        kib.unwrap_or(0) / 1024
+    }
+
+    /// Open descriptors; 0 when it does not run.
+    pub fn descriptors(&self) -> usize {
+        let pid = self.pid().unwrap_or(0);
+        fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+    }
+
     fn signal(&self, name: &str) -> Result<(), String> {
         let pid = self
             .pid()
@@ -210,6 +225,11 @@ impl Peer {
         let bytes = fs::read(self.log_path()).unwrap_or_default();
         let from = usize::try_from(from).unwrap_or(0).min(bytes.len());
         String::from_utf8_lossy(&bytes[from..]).into_owned()
+    }
+
+    /// Bytes in its log.
+    pub fn log_len(&self) -> u64 {
+        fs::metadata(self.log_path()).map_or(0, |meta| meta.len())
     }
 
     /// The last lines of its log.

@@ -16,11 +16,26 @@ pub struct Plan {
     deck: Vec<Kind>,
 }
 
-/// The kinds with these names, or all.
+/// The kinds with these names, or all, but those to skip.
 ///
 /// # Errors
-/// The name that is none.
-pub fn kinds(names: &[String]) -> Result<Vec<Kind>, String> {
+/// The name that is none; or none is left.
+pub fn kinds(names: &[String], skip: &[String]) -> Result<Vec<Kind>, String> {
+    let mut kinds = named(names)?;
+    let skipped = if skip.is_empty() {
+        Vec::new()
+    } else {
+        named(skip)?
+    };
+    kinds.retain(|kind| !skipped.iter().any(|skip| skip.name == kind.name));
+    if kinds.is_empty() {
+        return Err("FAULTS and SKIP leave no fault".into());
+    }
+    Ok(kinds)
+}
+
+/// The kinds with these names; all when none is given.
+fn named(names: &[String]) -> Result<Vec<Kind>, String> {
     let all: Vec<Kind> = KINDS
         .iter()
         .flat_map(|kinds| kinds.iter())
@@ -33,7 +48,7 @@ pub fn kinds(names: &[String]) -> Result<Vec<Kind>, String> {
         let found = all.iter().find(|kind| kind.name == name.trim()).copied();
         found.ok_or_else(|| {
             let names: Vec<&str> = all.iter().map(|kind| kind.name).collect();
-            format!("FAULTS: {name:?} is none of: {}", names.join(", "))
+            format!("FAULTS, SKIP: {name:?} is none of: {}", names.join(", "))
         })
     };
     names.iter().map(one).collect()

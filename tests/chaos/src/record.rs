@@ -134,12 +134,14 @@ pub struct Handed {
     pub token: u64,
     /// Which try.
     pub attempt: u32,
-    /// When the lease began, by machine time; `None` for one of before.
-    pub began_ns: Option<u64>,
+    /// Which delivery of the task.
+    pub deliveries: u32,
+    /// Whether the peer said that the lease is one of before.
+    pub resumed: bool,
+    /// When the lease began, by machine time, as far as its end was not moved.
+    pub began_ns: u64,
     /// When it ends, by machine time.
     pub deadline_ns: u64,
-    /// Its time of delivery, by machine time.
-    pub due_ns: u64,
 }
 
 /// What became of a create's tasks, as far as their maker planned it.
@@ -198,8 +200,9 @@ pub struct Told {
     pub handed: Vec<Handed>,
     /// What was planned, by label.
     pub specs: BTreeMap<u64, Spec>,
-    /// Consumers that closed their side: what they held may be given back.
-    pub left: Vec<String>,
+    /// Consumers that closed their side, and when: what they held may be given
+    /// back.
+    pub left: Vec<(String, u64)>,
     /// What no client may ever be told, one sentence each.
     pub absurd: Vec<String>,
     /// Acknowledged creates: when they were asked, and when answered.

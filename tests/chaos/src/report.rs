@@ -28,8 +28,10 @@ pub struct Report {
     pub calm_rate: f64,
     /// Rounds that were judged, and how long each took to end its last task.
     pub drains: Vec<Duration>,
-    /// Operations that the checkers were given, and what they gave up on.
-    pub notes: Vec<String>,
+    /// Calls at tasks for which an order was looked for.
+    pub ordered_calls: u64,
+    /// Tasks for which that took too long.
+    pub gave_up: usize,
 }
 
 impl Report {
@@ -45,9 +47,10 @@ impl Report {
             self.add(op.call.name(), outcome);
         }
         for handed in &told.handed {
-            let outcome = match handed.began_ns {
-                Some(_) => "first hand",
-                None => "resumed",
+            let outcome = if handed.resumed {
+                "resumed"
+            } else {
+                "new lease"
             };
             self.add("delivery", outcome.to_owned());
         }
@@ -107,14 +110,13 @@ impl Report {
         let _ = writeln!(
             text,
             "\n{:.0} operations/s before the first fault; rounds judged: {}, \
-             drained in {} s",
+             drained in {} s; {} calls put in order, {} tasks left open",
             self.calm_rate,
             self.drains.len(),
-            drains.join(", ")
+            drains.join(", "),
+            self.ordered_calls,
+            self.gave_up
         );
-        for note in &self.notes {
-            let _ = writeln!(text, "{note}");
-        }
         text
     }
 }

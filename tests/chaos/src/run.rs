@@ -33,7 +33,7 @@ const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
 /// # Errors
 /// What the runner failed at before there was anything to judge.
 pub fn run(options: &Options, seed: u64, folder: &Path) -> Result<Report, String> {
-    let mut plan = Plan::new(seed, plan::kinds(&options.faults)?);
+    let mut plan = Plan::new(seed, plan::kinds(&options.faults, &options.skip)?);
     let drawn = if plan.number().is_multiple_of(3) {
         5
     } else {
@@ -112,22 +112,26 @@ impl Run {
         let (took, counts) = end::drain(&clients, namespace)?;
         self.report.drains.push(took);
         load.finish();
-        end::conserved(&counts)?;
         let hash = end::verify(&clients)?;
         let dead = end::dead(&clients, namespace)?;
-        let broken = judge::judge(&record.told(), &dead);
+        let verdict = judge::judge(namespace, &record.told(), &dead, &counts);
         println!(
             "{namespace}: drained in {} s, {} created, {} done, {} dead, {} cancelled, \
-             {} purged, state {hash}, {} broken",
+             {} purged; {} calls at {} tasks put in order, {} left open; state {hash}; {} broken",
             seconds(took),
-            counts.get_created(),
-            counts.get_done(),
-            counts.get_dead(),
-            counts.get_cancelled(),
-            counts.get_purged(),
-            broken.len()
+            counts.created,
+            counts.done,
+            counts.dead,
+            counts.cancelled,
+            counts.purged,
+            verdict.ordered_calls,
+            verdict.ordered_tasks,
+            verdict.gave_up,
+            verdict.broken.len()
         );
-        self.report.violations.extend(broken);
+        self.report.ordered_calls += verdict.ordered_calls;
+        self.report.gave_up += verdict.gave_up;
+        self.report.violations.extend(verdict.broken);
         Ok(())
     }
 

@@ -27,7 +27,8 @@ pub const KINDS: &[Kind] = &[
     },
 ];
 
-fn leader(stage: &mut Stage<'_>) -> Result<Done, String> {
+/// Kills the leader.
+pub fn leader(stage: &mut Stage<'_>) -> Result<Done, String> {
     let n = stage.cluster.leader()?;
     one(stage, n)
 }
@@ -47,7 +48,8 @@ fn one(stage: &mut Stage<'_>, n: usize) -> Result<Done, String> {
     Ok(Done::from_start(from_ns, was.then_some(id)))
 }
 
-fn all(stage: &mut Stage<'_>) -> Result<Done, String> {
+/// Kills all at once.
+pub fn all(stage: &mut Stage<'_>) -> Result<Done, String> {
     let members = stage.cluster.members();
     let was = members.iter().all(|n| stage.cluster.peers[*n].is_running());
     members

@@ -31,7 +31,8 @@ pub const KINDS: &[Kind] = &[
     },
 ];
 
-fn replace_follower(stage: &mut Stage<'_>) -> Result<Done, String> {
+/// A follower loses its disk.
+pub fn replace_follower(stage: &mut Stage<'_>) -> Result<Done, String> {
     let n = stage.follower()?;
     let from_ns = stage.now_ns();
     // Its disk is lost: it ends first, and is removed while it is away.

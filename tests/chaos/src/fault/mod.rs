@@ -1,14 +1,20 @@
 //! The faults, one a file. Each acts, lasts, and ends, and says whether it was
 //! seen to act: one that was not proves nothing.
 
+mod corrupt;
 mod cut;
 mod delay;
+pub mod disk_full;
+mod garbage;
+mod idle;
 mod kill;
 mod loss;
 mod member;
+mod mixed;
 mod partition;
 mod pause;
 mod restart;
+mod slow;
 mod stall;
 mod transfer;
 
@@ -68,6 +74,12 @@ pub const KINDS: &[&[Kind]] = &[
     transfer::KINDS,
     restart::KINDS,
     member::KINDS,
+    mixed::KINDS,
+    corrupt::KINDS,
+    disk_full::KINDS,
+    idle::KINDS,
+    garbage::KINDS,
+    slow::KINDS,
 ];
 
 impl Stage<'_> {

@@ -59,8 +59,8 @@ fn one(stage: &mut Stage<'_>, n: usize, ms: std::ops::Range<u64>) -> Result<Done
     Ok(Done::from_start(from_ns, stopped.then_some(id)))
 }
 
-/// Whoever, for about an election, and the next before all is well.
-fn in_turn(stage: &mut Stage<'_>) -> Result<Done, String> {
+/// Pauses whoever, for about an election, and the next before all is well.
+pub fn in_turn(stage: &mut Stage<'_>) -> Result<Done, String> {
     let from_ns = stage.now_ns();
     let mut stopped = 0;
     for _ in 0..4 {

@@ -13,14 +13,15 @@ use crate::cluster::SETTLE_LIMIT;
 pub const KINDS: &[Kind] = &[Kind {
     name: "rolling restart",
     weight: 2,
-    run,
+    run: rolling,
 }];
 
 /// README: a peer exits within 10 s of SIGTERM. A machine with much else to do
 /// gets as much again.
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn run(stage: &mut Stage<'_>) -> Result<Done, String> {
+/// Restarts all.
+pub fn rolling(stage: &mut Stage<'_>) -> Result<Done, String> {
     let from_ns = stage.now_ns();
     let mut members = stage.cluster.members();
     members.shuffle(&mut stage.rng);

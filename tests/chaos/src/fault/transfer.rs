@@ -9,10 +9,11 @@ use super::{Done, Kind, Stage};
 pub const KINDS: &[Kind] = &[Kind {
     name: "transfer storm",
     weight: 2,
-    run,
+    run: storm,
 }];
 
-fn run(stage: &mut Stage<'_>) -> Result<Done, String> {
+/// Hands it round.
+pub fn storm(stage: &mut Stage<'_>) -> Result<Done, String> {
     let from_ns = stage.now_ns();
     let mut done = 0;
     for _ in 0..stage.rng.gen_range(5..20) {

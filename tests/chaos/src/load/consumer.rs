@@ -80,7 +80,8 @@ pub fn run(scene: Scene, client: u32, rng: StdRng) {
                 }
             }
             Leave::HangUp => {
-                life.scene.record.told().left.push(life.name.clone());
+                let left = (life.name.clone(), life.scene.record.now_ns());
+                life.scene.record.told().left.push(left);
                 conversation.hang_up();
                 life.hear_out(&mut conversation);
             }

@@ -78,9 +78,10 @@ pub fn note(
         label,
         token: delivery.get_lease_token(),
         attempt: delivery.get_attempt(),
-        began_ns: (!delivery.get_resumed()).then(|| deadline_ns.saturating_sub(lease_ns)),
+        deliveries: delivery.get_deliveries(),
+        resumed: delivery.get_resumed(),
+        began_ns: deadline_ns.saturating_sub(lease_ns),
         deadline_ns,
-        due_ns: calls::ns(task.get_deliver_at()),
     };
     record.told().handed.push(handed);
     Some((fate, id, delivery.get_lease_token()))

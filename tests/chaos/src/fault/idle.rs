@@ -1,0 +1,68 @@
+//! Thousands of connections that say nothing, or a preface and nothing more: the
+//! peer serves others as before, and has its descriptors back afterwards.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use z4_e2e::wait;
+
+use super::{Done, Kind, Stage};
+use crate::net;
+
+/// The kinds of this file.
+pub const KINDS: &[Kind] = &[Kind {
+    name: "idle connections",
+    weight: 1,
+    run,
+}];
+
+/// How many there are.
+const COUNT: usize = 10_000;
+/// How many of them must have been taken for the fault to count.
+const COUNT_MIN: usize = 9_000;
+/// How long one may take to be taken.
+const DIAL_LIMIT: Duration = Duration::from_secs(2);
+/// How many descriptors more than before may be left afterwards.
+const LEFT_MAX: usize = 300;
+/// The beginning of every HTTP/2 connection.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+fn run(stage: &mut Stage<'_>) -> Result<Done, String> {
+    let n = stage.cluster.leader()?;
+    let before = stage.cluster.peers[n].descriptors();
+    let address: SocketAddr = net::service_address(n)
+        .parse()
+        .map_err(|e| format!("an address of ours: {e}"))?;
+    let from_ns = stage.now_ns();
+    let mut open = Vec::with_capacity(COUNT);
+    let mut failed = 0;
+    while open.len() < COUNT && failed < 20 {
+        match TcpStream::connect_timeout(&address, DIAL_LIMIT) {
+            Ok(mut socket) => {
+                if open.len() % 2 == 0 {
+                    let _ = socket.write_all(PREFACE);
+                }
+                open.push(socket);
+            }
+            Err(_) => failed += 1,
+        }
+    }
+    stage.hold(2_000..5_000);
+    let held = stage.cluster.peers[n].descriptors();
+    let memory = stage.cluster.peers[n].memory_mib();
+    let count = open.len();
+    drop(open);
+    let id = stage.cluster.peers[n].id();
+    wait::within(Duration::from_secs(30), || {
+        let now = stage.cluster.peers[n].descriptors();
+        wait::check(now <= before + LEFT_MAX, || {
+            format!("{id} has {now} descriptors, {before} before the idle connections")
+        })
+    })?;
+    let seen = format!("{count} connections, {held} descriptors and {memory} MiB at {id}");
+    Ok(Done::from_start(
+        from_ns,
+        (count >= COUNT_MIN).then_some(seen),
+    ))
+}

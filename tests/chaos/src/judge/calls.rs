@@ -1,0 +1,91 @@
+//! There is an order of all calls at a task that explains every answer, and in
+//! which no call comes after one that began when it was over: a read, at any peer,
+//! sees what was acknowledged before.
+
+use z4_check::history::{self, History, Nature, Reply, Standing};
+use z4_check::task;
+
+use super::{by_label, labels, seen_with, Verdict};
+use crate::record::{Act, Call, End, Fate, Op, Stands, Told};
+
+/// Steps of the search for each task.
+const STEPS_MAX: u64 = 1_000_000;
+
+/// Adds to the verdict.
+pub fn check(namespace: &str, told: &Told, verdict: &mut Verdict) {
+    // Not every delivery is seen: a stream may break with some on their way.
+    let leased = Nature {
+        leased: true,
+        ..Nature::default()
+    };
+    let mut history = History::of(leased);
+    let by_label = by_label(told);
+    for op in &told.ops {
+        let labels = labels(&op.call);
+        let called = history.invoke(op.client, call(namespace, &op.call), op.invoked_ns);
+        let tasks: Vec<_> = match &op.end {
+            End::Made(ids) => ids.clone(),
+            _ => seen_with(&by_label, labels)
+                .iter()
+                .map(|(_, id)| *id)
+                .collect(),
+        };
+        if let Call::Create { .. } = op.call {
+            history.learned(called, &tasks);
+        }
+        for (label, id) in labels.iter().zip(&tasks) {
+            let dies = told.specs.get(label);
+            let dies = dies.is_some_and(|spec| spec.ttl_ms > 0 || spec.fate != Fate::Good);
+            history.set_nature(*id, Nature { dies, ..leased });
+        }
+        end(&mut history, called, op);
+    }
+    let report = task::check(&history, STEPS_MAX);
+    verdict.ordered_tasks = report.tasks;
+    verdict.ordered_calls = report.operations;
+    verdict.gave_up = report.gave_up.len();
+    let broken = report.violations.iter().map(|(_, why)| why.to_string());
+    verdict.broken.extend(broken);
+}
+
+fn call(namespace: &str, call: &Call) -> history::Call {
+    match call {
+        Call::Create { request, .. } => history::Call::Create {
+            request: request
+                .as_ref()
+                .map_or(0, |id| history::request_number(namespace, id)),
+        },
+        Call::Get(id) => history::Call::Get(*id),
+        Call::Cancel(id) => history::Call::Cancel(*id),
+        Call::Redrive(id) => history::Call::Redrive(*id),
+        Call::Purge(id) => history::Call::Purge(*id),
+        Call::Lease(act, id, token) => match act {
+            Act::Ack => history::Call::Ack(*id, *token),
+            Act::Nack | Act::NackForGood => history::Call::Nack(*id, *token),
+            Act::Extend => history::Call::Extend(*id, *token),
+            Act::Release => history::Call::Release(*id, *token),
+        },
+    }
+}
+
+fn end(history: &mut History, called: history::OpId, op: &Op) {
+    let reply = match &op.end {
+        End::Made(_) | End::Done | End::Lasts(_) => Reply::Done,
+        End::Died => Reply::Died,
+        End::Stands(stands) => Reply::Stands(standing(*stands)),
+        End::Refused(_) => return history.refused(called, op.at_ns),
+        End::Unknown => return,
+    };
+    history.acked(called, op.at_ns, reply);
+}
+
+fn standing(stands: Stands) -> Standing {
+    match stands {
+        Stands::Waiting => Standing::Waiting,
+        Stands::Leased => Standing::Leased,
+        Stands::Held => Standing::Held,
+        Stands::Dead => Standing::Dead,
+        Stands::Present => Standing::Present,
+        Stands::Missing => Standing::Missing,
+    }
+}

@@ -1,0 +1,96 @@
+//! Every acknowledged task came at least once; none before its time, none to two
+//! at once, none after its end, and each repeated delivery has a reason.
+
+use z4_check::delivery::{Created, Delivered, Deliveries, Removed, Returned};
+use z4_core::TaskId;
+
+use super::{by_label, labels, seen_with};
+use crate::record::{Act, Call, End, Handed, Op, Told};
+
+/// What is broken.
+pub fn check(told: &Told) -> Vec<String> {
+    let mut seen = Deliveries::default();
+    let by_label = by_label(told);
+    for op in &told.ops {
+        let labels = labels(&op.call);
+        if let End::Made(ids) = &op.end {
+            for (label, id) in labels.iter().zip(ids) {
+                created(told, &mut seen, *label, *id, true);
+            }
+        } else {
+            // Nobody was told of them, but they say themselves who made them.
+            for (place, id) in seen_with(&by_label, labels) {
+                created(told, &mut seen, labels[place as usize], id, false);
+            }
+        }
+        ended(&mut seen, op);
+    }
+    for handed in &told.handed {
+        delivered(told, &mut seen, handed);
+    }
+    // All tasks have ended: all were due. Every task says who made it: there are
+    // no strangers.
+    let report = seen.check(u64::MAX, 0);
+    report.violations.iter().map(ToString::to_string).collect()
+}
+
+fn created(told: &Told, seen: &mut Deliveries, label: u64, id: TaskId, acked: bool) {
+    let spec = told.specs.get(&label);
+    let created = Created {
+        due_ns: spec.map_or(0, |spec| spec.due_ns),
+        acked,
+        may_vanish: spec.is_some_and(|spec| spec.ttl_ms > 0),
+    };
+    seen.created(id, created);
+}
+
+fn delivered(told: &Told, seen: &mut Deliveries, handed: &Handed) {
+    seen.delivered(Delivered {
+        task: handed.id,
+        token: handed.token,
+        attempt: handed.attempt,
+        deliveries: handed.deliveries,
+        granted_ns: handed.began_ns,
+        deadline_ns: handed.deadline_ns,
+        asked_ns: handed.asked_ns,
+        at_ns: handed.at_ns,
+        resumed: handed.resumed,
+    });
+    let left = |(name, at_ns): &(String, u64)| *name == handed.consumer && *at_ns >= handed.at_ns;
+    if told.left.iter().any(left) {
+        seen.returned(handed.id, handed.token, Returned::Released);
+    }
+}
+
+fn ended(seen: &mut Deliveries, op: &Op) {
+    let may_be = matches!(op.end, End::Done | End::Died | End::Unknown);
+    let acked = op.end != End::Unknown;
+    let at_ns = op.at_ns;
+    match (&op.call, &op.end) {
+        (Call::Lease(Act::Ack, id, token), End::Done) => seen.acked(*id, *token, at_ns),
+        (Call::Lease(Act::Ack, id, token), End::Unknown) => seen.ack_unknown(*id, *token),
+        (Call::Lease(Act::Nack | Act::NackForGood, id, token), _) if may_be => {
+            seen.returned(*id, *token, Returned::Nacked);
+        }
+        (Call::Lease(Act::Release, id, token), _) if may_be => {
+            seen.returned(*id, *token, Returned::Released);
+        }
+        (Call::Lease(Act::Extend, id, token), End::Lasts(ns)) => {
+            seen.extended(*id, *token, Some(*ns));
+        }
+        (Call::Lease(Act::Extend, id, token), End::Unknown) => seen.extended(*id, *token, None),
+        (Call::Redrive(id), _) if may_be => seen.redriven(*id),
+        (Call::Cancel(id) | Call::Purge(id), _) if may_be => {
+            let index = None;
+            seen.removed(
+                *id,
+                Removed {
+                    acked,
+                    at_ns,
+                    index,
+                },
+            );
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,28 @@
+//! A create that was sent once, or repeated under one request id, made its tasks
+//! once; and no task is of two creates.
+
+use z4_check::request::Requests;
+
+use super::{by_label, labels, seen_with};
+use crate::record::{End, Told};
+
+/// What is broken.
+pub fn check(told: &Told) -> Vec<String> {
+    let mut requests = Requests::default();
+    let mut broken = Vec::new();
+    let by_label = by_label(told);
+    for op in &told.ops {
+        let labels = labels(&op.call);
+        // Labels are never used twice: the first stands for the create.
+        let Some(request) = labels.first().copied() else {
+            continue;
+        };
+        if let End::Made(ids) = &op.end {
+            broken.extend(requests.answered(request, ids).err());
+        }
+        for (place, id) in seen_with(&by_label, labels) {
+            broken.extend(requests.seen(request, place, id).err());
+        }
+    }
+    broken.iter().map(ToString::to_string).collect()
+}
