@@ -36,6 +36,9 @@ pub const APPEND_INFLIGHT_MAX: usize = 48;
 pub const ENTRY_CACHE_BYTES_MAX: usize = 64 << 20;
 /// A message may not name a term further ahead than this.
 pub const TERM_AHEAD_MAX: u64 = 1_000_000;
+/// No log is longer: a task id has room for so many entries. A message may not
+/// name an index beyond, so that sums of indexes do not overflow.
+pub const INDEX_MAX: u64 = 1 << 44;
 /// Most entries of one message.
 pub const MESSAGE_ENTRY_COUNT_MAX: usize = 65_536;
 

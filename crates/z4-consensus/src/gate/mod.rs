@@ -5,7 +5,7 @@
 //! members. So every message passes here before `step`, after the transport has
 //! checked cluster id and sender at the opening of its stream.
 
-use raft::eraftpb::{Message, MessageType};
+use raft::eraftpb::{ConfState, Message, MessageType};
 
 use crate::limits;
 use crate::membership::Membership;
@@ -25,6 +25,8 @@ pub struct Gate<'a> {
     pub last_index: u64,
     /// Whether this peer leads.
     pub leads: bool,
+    /// Whether entries of its log are not on stable storage yet.
+    pub writes: bool,
     /// The members it knows; empty for a newcomer.
     pub membership: &'a Membership,
 }
@@ -44,6 +46,9 @@ pub enum Refused {
     /// A type that only a member this peer knows may send.
     #[error("message type {0:?} is for known members")]
     Stranger(MessageType),
+    /// It would elect this peer before its log is durable.
+    #[error("message type {0:?} comes before the log is durable")]
+    Unasked(MessageType),
     /// A term too far ahead.
     #[error("term {0} is too far ahead")]
     Term(u64),
@@ -78,6 +83,15 @@ impl Gate<'_> {
                 return Err(Refused::Term(message.term));
             }
         }
+        let indexes = [
+            message.index,
+            message.commit,
+            message.reject_hint,
+            message.request_snapshot,
+        ];
+        if let Some(index) = indexes.into_iter().find(|i| *i > limits::INDEX_MAX) {
+            return Err(Refused::Index(index));
+        }
         match kind {
             MessageType::MsgAppend => self.check_append(message),
             MessageType::MsgHeartbeat => self.check_heartbeat(message, known),
@@ -96,7 +110,9 @@ impl Gate<'_> {
             | MessageType::MsgHeartbeatResponse
             | MessageType::MsgRequestVoteResponse
             | MessageType::MsgRequestPreVoteResponse => {
-                if known {
+                if self.elects(kind) && self.writes {
+                    Err(Refused::Unasked(kind))
+                } else if known {
                     Ok(())
                 } else {
                     Err(Refused::Stranger(kind))
@@ -118,6 +134,18 @@ impl Gate<'_> {
                 }
             }
             _ => Err(Refused::Type(kind)),
+        }
+    }
+
+    /// Whether such a message can make this peer a leader on the spot. raft-rs
+    /// asserts that all of its log is durable then, which is so when votes were
+    /// asked for: the question leaves after the log. A single voter asks nobody.
+    fn elects(&self, kind: MessageType) -> bool {
+        match kind {
+            // To a leader, the votes beyond a majority still come in.
+            MessageType::MsgRequestVoteResponse => !self.leads,
+            MessageType::MsgTimeoutNow => self.membership.voter_count() == 1,
+            _ => false,
         }
     }
 
@@ -144,10 +172,8 @@ impl Gate<'_> {
     fn check_append(&self, message: &Message) -> Result<(), Refused> {
         let run = message.entries.len() <= limits::MESSAGE_ENTRY_COUNT_MAX
             && message.log_term <= message.term
-            && message
-                .index
-                .checked_add(message.entries.len() as u64)
-                .is_some()
+            // raft-rs takes term 0 for that of any entry it does not have.
+            && (message.log_term > 0 || message.index == 0)
             && message
                 .entries
                 .iter()
@@ -194,14 +220,31 @@ impl Gate<'_> {
         let conf = metadata.get_conf_state();
         let includes_us =
             conf.voters.contains(&self.raft_id) || conf.learners.contains(&self.raft_id);
-        if !with_snapshot || !includes_us || conf.voters.is_empty() {
+        if !with_snapshot || !includes_us || !is_plain(conf) {
             return Err(Refused::Type(MessageType::MsgSnapshot));
         }
-        if metadata.index == 0 || metadata.term == 0 || metadata.term > message.term {
+        let in_range = (1..=limits::INDEX_MAX).contains(&metadata.index);
+        if !in_range || metadata.term == 0 || metadata.term > message.term {
             return Err(Refused::Index(metadata.index));
         }
         Ok(())
     }
+}
+
+/// Whether these can be the members of a group that changes one at a time: some
+/// vote, nobody is named twice, and nobody is on the way in or out. raft-rs ends
+/// the process over anything else.
+fn is_plain(conf: &ConfState) -> bool {
+    let mut ids: Vec<u64> = conf.voters.iter().chain(&conf.learners).copied().collect();
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    !conf.voters.is_empty()
+        && ids.len() == count
+        && ids.first() != Some(&0)
+        && conf.voters_outgoing.is_empty()
+        && conf.learners_next.is_empty()
+        && !conf.auto_leave
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What raft-rs would believe, and the gate does not.
 #![allow(clippy::unwrap_used)]
 
-use raft::eraftpb::{Entry, Message, MessageType};
+use raft::eraftpb::{ConfState, Entry, Message, MessageType};
 
 use super::{Gate, Refused};
 use crate::membership::{Change, Identity, Membership};
@@ -48,6 +48,7 @@ fn admit_as(message: &Message, with_snapshot: bool, leads: bool) -> Result<(), R
         term: 5,
         last_index: 20,
         leads,
+        writes: false,
         membership: &membership,
     };
     gate.admit(message.from, message, with_snapshot)
@@ -114,6 +115,7 @@ fn only_messages_of_the_stream_s_member_to_this_peer_pass() {
         term: 5,
         last_index: 20,
         leads: true,
+        writes: false,
         membership: &membership,
     };
     let mut heartbeat = message(MessageType::MsgHeartbeat, 2, 5);
@@ -224,6 +226,7 @@ fn a_newcomer_takes_its_first_snapshot() {
         term: 0,
         last_index: 0,
         leads: false,
+        writes: false,
         membership: &empty,
     };
     let mut snapshot = message(MessageType::MsgSnapshot, 2, 5);
@@ -236,4 +239,106 @@ fn a_newcomer_takes_its_first_snapshot() {
         gate.admit(2, &snapshot, false).is_err(),
         "its files must have come with it"
     );
+}
+
+/// raft-rs ends the process over members that contradict each other.
+#[test]
+fn a_snapshot_must_name_members_that_can_be() {
+    let mut snapshot = message(MessageType::MsgSnapshot, 2, 5);
+    let metadata = snapshot.mut_snapshot().mut_metadata();
+    (metadata.index, metadata.term) = (100, 5);
+    metadata.mut_conf_state().voters = vec![1, 2];
+    metadata.mut_conf_state().learners = vec![3];
+    assert_eq!(admit(&snapshot, true), Ok(()));
+    let spoil: [fn(&mut ConfState); 8] = [
+        |conf| conf.voters.push(2),
+        |conf| conf.learners.push(3),
+        |conf| conf.learners.push(2),
+        |conf| conf.voters.push(0),
+        |conf| conf.learners.push(0),
+        |conf| conf.voters_outgoing.push(3),
+        |conf| conf.learners_next.push(2),
+        |conf| conf.auto_leave = true,
+    ];
+    for (at, spoil) in spoil.into_iter().enumerate() {
+        let mut bad = snapshot.clone();
+        spoil(bad.mut_snapshot().mut_metadata().mut_conf_state());
+        assert!(admit(&bad, true).is_err(), "number {at}");
+    }
+}
+
+/// raft-rs says that an entry it does not have is of term 0: such an append
+/// would match anywhere beyond the log, and commit what is not there.
+#[test]
+fn an_append_beyond_the_log_does_not_match_by_term_zero() {
+    let mut append = message(MessageType::MsgAppend, 2, 6);
+    (append.index, append.log_term, append.commit) = (23, 0, 22);
+    assert_eq!(admit(&append, false), Err(Refused::Entries(23)));
+    append.log_term = 5;
+    assert_eq!(admit(&append, false), Ok(()), "it is rejected by raft-rs");
+    (append.index, append.log_term) = (0, 0);
+    assert_eq!(admit(&append, false), Ok(()), "the beginning of the log");
+}
+
+#[test]
+fn indexes_that_no_log_has_are_refused() {
+    let spoil: [fn(&mut Message, u64); 4] = [
+        |message, index| message.index = index,
+        |message, index| message.commit = index,
+        |message, index| message.reject_hint = index,
+        |message, index| message.request_snapshot = index,
+    ];
+    for index in [crate::limits::INDEX_MAX + 1, u64::MAX - 1, u64::MAX] {
+        for kind in [MessageType::MsgAppend, MessageType::MsgAppendResponse] {
+            for spoil in spoil {
+                let mut bad = message(kind, 2, 5);
+                bad.log_term = 5;
+                spoil(&mut bad, index);
+                assert_eq!(admit(&bad, false), Err(Refused::Index(index)));
+            }
+        }
+        let mut snapshot = message(MessageType::MsgSnapshot, 2, 5);
+        let metadata = snapshot.mut_snapshot().mut_metadata();
+        (metadata.index, metadata.term) = (index, 5);
+        metadata.mut_conf_state().voters = vec![1, 2];
+        assert_eq!(admit(&snapshot, true), Err(Refused::Index(index)));
+    }
+}
+
+/// raft-rs asserts that the log of a new leader is durable. A vote that nobody
+/// asked for, or a time-out to a single voter, would elect one whose log is not.
+#[test]
+fn nobody_is_elected_before_its_log_is_durable() {
+    let identity = Identity {
+        cluster_id: [7; 16],
+        raft_id: 1,
+        peer_id: "peer1".to_owned(),
+    };
+    let mut alone = Membership::bootstrap(&identity, "a:1");
+    alone
+        .change(&Change::AddLearner {
+            raft_id: 2,
+            peer_id: "peer2".to_owned(),
+            address: "a:2".to_owned(),
+        })
+        .unwrap();
+    let three = members();
+    let refused = |kind, membership, writes| {
+        let gate = Gate {
+            raft_id: 1,
+            term: 5,
+            last_index: 20,
+            leads: false,
+            writes,
+            membership,
+        };
+        gate.admit(2, &message(kind, 2, 6), false).is_err()
+    };
+    let (vote, timeout) = (
+        MessageType::MsgRequestVoteResponse,
+        MessageType::MsgTimeoutNow,
+    );
+    assert!(refused(vote, &three, true) && !refused(vote, &three, false));
+    assert!(refused(timeout, &alone, true) && !refused(timeout, &alone, false));
+    assert!(!refused(timeout, &three, true), "it asks for votes first");
 }

@@ -325,12 +325,18 @@ impl<L: LogStore, P> Replica<L, P> {
         !self.removed && self.raw.raft.state == StateRole::Leader
     }
 
+    /// Entries of the log are on their way to stable storage.
+    fn writes(&self) -> bool {
+        let log = &self.raw.raft.raft_log;
+        log.persisted < log.last_index()
+    }
+
     fn tick(&mut self) {
         let raft = &self.raw.raft;
         // A single voter elects itself on the spot, and raft-rs asserts that
         // all of its log is durable then.
-        let writing = raft.raft_log.persisted < raft.raft_log.last_index();
-        if raft.state == StateRole::Leader || !(writing && self.membership.voter_count() == 1) {
+        let alone = self.membership.voter_count() == 1;
+        if raft.state == StateRole::Leader || !(self.writes() && alone) {
             self.raw.tick();
         }
         self.reads.tick(self.now.monotonic_ns);
@@ -362,6 +368,7 @@ impl<L: LogStore, P> Replica<L, P> {
             term: raft.term,
             last_index: raft.raft_log.last_index(),
             leads: raft.state == StateRole::Leader,
+            writes: self.writes(),
             membership: &self.membership,
         };
         if let Err(refused) = gate.admit(from, &message, with_snapshot) {
