@@ -200,9 +200,9 @@ pub struct Told {
     pub handed: Vec<Handed>,
     /// What was planned, by label.
     pub specs: BTreeMap<u64, Spec>,
-    /// Consumers that closed their side, and when: what they held may be given
-    /// back.
-    pub left: Vec<(String, u64)>,
+    /// Consumers whose stream ended, and when: what its peer did not know to be
+    /// given is given back.
+    pub ended_streams: Vec<(String, u64)>,
     /// What no client may ever be told, one sentence each.
     pub absurd: Vec<String>,
     /// Acknowledged creates: when they were asked, and when answered.

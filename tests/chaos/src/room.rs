@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::exit;
+use crate::fault::clock;
 use crate::shell;
 
 /// The switches of `unshare`: killing it kills everything in the room.
@@ -42,6 +43,9 @@ pub fn possible() -> Result<(), String> {
         if shell::run("which", &[tool]).is_err() {
             return Err(format!("{tool} is missing: apt-get install {package}"));
         }
+    }
+    if clock::library().is_none() {
+        return Err("libfaketime is missing: apt-get install libfaketime".into());
     }
     let mut probe = ROOM.to_vec();
     probe.extend(["ip", "link", "add", "probe", "type", "bridge"]);

@@ -2,7 +2,6 @@
 //! proposals that were forwarded are of unknown outcome; and between clients and
 //! peers, so that clients die with calls under way.
 
-use rand::seq::SliceRandom;
 use rand::Rng;
 
 use super::{Done, Kind, Stage};
@@ -30,12 +29,7 @@ fn peers(stage: &mut Stage<'_>) -> Result<Done, String> {
     let from_ns = stage.now_ns();
     let mut cuts = 0;
     for _ in 0..stage.rng.gen_range(3..10) {
-        let members = stage.cluster.members();
-        let pair: Vec<usize> = members
-            .choose_multiple(&mut stage.rng, 2)
-            .copied()
-            .collect();
-        let [a, b] = pair[..] else { break };
+        let (a, b) = stage.pair()?;
         let bytes = stage.rng.gen_range(1..4_000);
         let valve = stage.cluster.net.valve(a, b).clone();
         let before = valve.seen().cut;

@@ -51,7 +51,9 @@ fn under_loss(stage: &mut Stage<'_>, other: Other) -> Result<Done, String> {
             stage.cluster.net.lose(a, b, share)?;
         }
     }
+    stage.hold(300..1_500);
     let done = other(stage)?;
+    stage.hold(300..1_500);
     let lost = stage.cluster.net.end_losses()?;
     Ok(both(stage, done, super::proof(lost, "packets lost")))
 }
@@ -69,7 +71,9 @@ fn under_delay(stage: &mut Stage<'_>, other: Other) -> Result<Done, String> {
         let valves = stage.cluster.net.valves_of(n);
         valves.iter().for_each(|valve| valve.delay(delay));
     }
+    stage.hold(300..1_500);
     let done = other(stage)?;
+    stage.hold(300..1_500);
     let seen = super::proof(late(stage) - before, "pieces delayed");
     stage.cluster.net.heal()?;
     Ok(both(stage, done, seen))

@@ -1,6 +1,7 @@
 //! The faults, one a file. Each acts, lasts, and ends, and says whether it was
 //! seen to act: one that was not proves nothing.
 
+pub mod clock;
 mod corrupt;
 mod cut;
 mod delay;
@@ -80,6 +81,7 @@ pub const KINDS: &[&[Kind]] = &[
     idle::KINDS,
     garbage::KINDS,
     slow::KINDS,
+    clock::KINDS,
 ];
 
 impl Stage<'_> {
@@ -108,6 +110,26 @@ impl Stage<'_> {
     pub fn member(&mut self) -> usize {
         let members = self.cluster.members();
         members.choose(&mut self.rng).copied().unwrap_or(0)
+    }
+
+    /// Two members by chance that have something to say to each other: one leads,
+    /// mostly.
+    ///
+    /// # Errors
+    /// When none leads.
+    pub fn pair(&mut self) -> Result<(usize, usize), String> {
+        let members = self.cluster.members();
+        let one = if self.rng.gen_bool(0.8) {
+            self.cluster.leader()?
+        } else {
+            self.member()
+        };
+        let others: Vec<usize> = members.into_iter().filter(|n| *n != one).collect();
+        let Some(other) = others.choose(&mut self.rng).copied() else {
+            return Err("one member only".into());
+        };
+        let turned = self.rng.gen_bool(0.5);
+        Ok(if turned { (other, one) } else { (one, other) })
     }
 
     /// The members but one.

@@ -2,7 +2,6 @@
 //! clients or without, two that do not hear each other, one direction only,
 //! halves, and all of it on and off.
 
-use rand::seq::SliceRandom;
 use rand::Rng;
 
 use super::{Done, Kind, Stage};
@@ -141,14 +140,8 @@ fn flapping(stage: &mut Stage<'_>) -> Result<Done, String> {
     let from_ns = stage.now_ns();
     let mut lost = 0;
     for _ in 0..stage.rng.gen_range(4..12) {
-        let members = stage.cluster.members();
-        let pair: Vec<usize> = members
-            .choose_multiple(&mut stage.rng, 2)
-            .copied()
-            .collect();
-        if let [a, b] = pair[..] {
-            both_ways(stage, a, b)?;
-        }
+        let (a, b) = stage.pair()?;
+        both_ways(stage, a, b)?;
         stage.hold(100..700);
         lost += stage.cluster.net.end_losses()?;
         stage.hold(50..300);

@@ -1,11 +1,17 @@
 //! Every acknowledged task came at least once; none before its time, none to two
 //! at once, none after its end, and each repeated delivery has a reason.
 
+use std::collections::BTreeMap;
+
 use z4_check::delivery::{Created, Delivered, Deliveries, Removed, Returned};
 use z4_core::TaskId;
 
 use super::{by_label, labels, seen_with};
 use crate::record::{Act, Call, End, Handed, Op, Told};
+
+/// How much later than its peer a consumer may learn that its stream ended, and
+/// the other way round.
+const NOTICED_NS: u64 = 4_500_000_000;
 
 /// What is broken.
 pub fn check(told: &Told) -> Vec<String> {
@@ -26,8 +32,9 @@ pub fn check(told: &Told) -> Vec<String> {
         ended(&mut seen, op);
     }
     for handed in &told.handed {
-        delivered(told, &mut seen, handed);
+        delivered(&mut seen, handed);
     }
+    broke(told, &mut seen);
     // All tasks have ended: all were due. Every task says who made it: there are
     // no strangers.
     let report = seen.check(u64::MAX, 0);
@@ -44,7 +51,7 @@ fn created(told: &Told, seen: &mut Deliveries, label: u64, id: TaskId, acked: bo
     seen.created(id, created);
 }
 
-fn delivered(told: &Told, seen: &mut Deliveries, handed: &Handed) {
+fn delivered(seen: &mut Deliveries, handed: &Handed) {
     seen.delivered(Delivered {
         task: handed.id,
         token: handed.token,
@@ -56,9 +63,25 @@ fn delivered(told: &Told, seen: &mut Deliveries, handed: &Handed) {
         at_ns: handed.at_ns,
         resumed: handed.resumed,
     });
-    let left = |(name, at_ns): &(String, u64)| *name == handed.consumer && *at_ns >= handed.at_ns;
-    if told.left.iter().any(left) {
-        seen.returned(handed.id, handed.token, Returned::Released);
+}
+
+/// What came on a stream that ended may be given back by its peer: it cannot know
+/// what was read of what it wrote. So a lease ends early, when its consumer's
+/// stream ended before the task came to the next.
+fn broke(told: &Told, seen: &mut Deliveries) {
+    let mut ends: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for (name, at_ns) in &told.ended_streams {
+        ends.entry(name).or_default().push(*at_ns);
+    }
+    let mut leases: Vec<&Handed> = told.handed.iter().collect();
+    leases.sort_by_key(|handed| (handed.id, handed.token, handed.at_ns));
+    for pair in leases.windows(2) {
+        let (first, next) = (pair[0], pair[1]);
+        let span = first.at_ns.saturating_sub(NOTICED_NS)..next.at_ns + NOTICED_NS;
+        let ended = ends.get(first.consumer.as_str()).into_iter().flatten();
+        if first.id == next.id && ended.into_iter().any(|at_ns| span.contains(at_ns)) {
+            seen.returned(first.id, first.token, Returned::StreamBroke);
+        }
     }
 }
 

@@ -70,6 +70,8 @@ pub fn run(scene: Scene, client: u32, rng: StdRng) {
             continue;
         };
         let leave = life.visit(&mut conversation);
+        let ended = (life.name.clone(), life.scene.record.now_ns());
+        life.scene.record.told().ended_streams.push(ended);
         match leave {
             Leave::Broken => {}
             Leave::Crash { same } => {
@@ -80,8 +82,6 @@ pub fn run(scene: Scene, client: u32, rng: StdRng) {
                 }
             }
             Leave::HangUp => {
-                let left = (life.name.clone(), life.scene.record.now_ns());
-                life.scene.record.told().left.push(left);
                 conversation.hang_up();
                 life.hear_out(&mut conversation);
             }
@@ -140,7 +140,7 @@ impl Life {
         if !self.scene.is_wild() {
             return None;
         }
-        match self.rng.gen_range(0..600) {
+        match self.rng.gen_range(0..2_500) {
             0..=2 => Some(Leave::Crash { same: true }),
             3..=4 => Some(Leave::Crash { same: false }),
             5..=6 => Some(Leave::HangUp),

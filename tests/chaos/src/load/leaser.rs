@@ -17,6 +17,10 @@ use super::calls::{self, TRY_LIMIT};
 use super::{Scene, LEASE};
 use crate::record::{Act, Call, End, Fate, Handed};
 
+/// How long a call that leases may take. A peer gives the leases back when the
+/// caller's time was over, by the peer's clock: more than a clock is made to jump.
+const LEASE_LIMIT: Duration = Duration::from_secs(4);
+
 /// Works until all is over.
 pub fn run(scene: Scene, client: u32, mut rng: StdRng) {
     let mut lives = 0;
@@ -44,7 +48,7 @@ fn lease(scene: &Scene, consumer: &str, rng: &mut StdRng) -> Vec<(Fate, TaskId, 
     request.set_wait(calls::span(Duration::from_millis(500)));
     let asked_ns = scene.record.now_ns();
     let collection = &scene.client(rng).collection;
-    let answer = collection.lease_tasks_opt(&request, option(TRY_LIMIT));
+    let answer = collection.lease_tasks_opt(&request, option(LEASE_LIMIT));
     let Ok(answer) = answer else {
         return Vec::new();
     };
