@@ -2,7 +2,7 @@
 //! happens: it nacks, extends, releases, holds tasks beyond their leases, dies
 //! with tasks in hand, comes back under its name or another, and leaves.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use z4_proto::generated::collection::{
     LeaseResult, Nack,
 };
 
+use super::said::Said;
 use super::{calls, leaser, Scene, LEASE};
 use crate::record::{Act, Call, End, Fate};
 
@@ -45,9 +46,7 @@ struct Life {
     rng: StdRng,
     name: String,
     plans: Vec<Plan>,
-    /// What was said of a lease and not answered: the answers about one lease
-    /// come in the order of what was said.
-    said: HashMap<(TaskId, u64), VecDeque<(Act, u64)>>,
+    said: HashMap<(TaskId, u64), Said>,
 }
 
 /// Works until all is over.
@@ -192,7 +191,7 @@ impl Life {
         for plan in due {
             let said_ns = self.scene.record.now_ns();
             let said = self.said.entry((plan.id, plan.token)).or_default();
-            said.push_back((plan.act, said_ns));
+            said.open(plan.act, said_ns);
             if !conversation.say(words(&plan)) {
                 return false;
             }
@@ -205,15 +204,21 @@ impl Life {
             return;
         };
         let token = result.get_lease_token();
-        let said = self.said.get_mut(&(id, token));
-        let Some((act, said_ns)) = said.and_then(VecDeque::pop_front) else {
+        let said = self.said.entry((id, token)).or_default();
+        let Some(answered) = said.answered(result) else {
             let text = format!("an answer to what nobody said: {result:?}");
             self.scene.record.absurd(text);
             return;
         };
-        let end = calls::lease_end(&self.scene.record, act, result);
-        let call = Call::Lease(act, id, token);
-        self.scene.record.ended(self.client, call, said_ns, end);
+        self.note(id, token, answered);
+    }
+
+    fn note(&self, id: TaskId, token: u64, answered: Vec<(Act, u64, LeaseResult)>) {
+        let record = &self.scene.record;
+        for (act, said_ns, result) in answered {
+            let end = calls::lease_end(record, act, &result);
+            record.ended(self.client, Call::Lease(act, id, token), said_ns, end);
+        }
     }
 
     /// After the last word the peer answers what is open, and ends.
@@ -231,12 +236,13 @@ impl Life {
     /// What was not answered never will be.
     fn give_up(&mut self) {
         self.plans.clear();
-        for ((id, token), said) in self.said.drain() {
-            for (act, said_ns) in said {
+        for ((id, token), said) in std::mem::take(&mut self.said) {
+            let (answered, open) = said.end();
+            self.note(id, token, answered);
+            let record = &self.scene.record;
+            for (act, said_ns) in open {
                 let call = Call::Lease(act, id, token);
-                self.scene
-                    .record
-                    .ended(self.client, call, said_ns, End::Unknown);
+                record.ended(self.client, call, said_ns, End::Unknown);
             }
         }
     }

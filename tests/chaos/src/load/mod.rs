@@ -6,6 +6,7 @@ pub mod calls;
 mod consumer;
 mod leaser;
 mod producer;
+mod said;
 mod undertaker;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
