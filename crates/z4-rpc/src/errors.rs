@@ -8,7 +8,7 @@
 //! | no such task, namespace, peer | NOT_FOUND |
 //! | request id with other content, name or address taken | ALREADY_EXISTS |
 //! | the state forbids it | FAILED_PRECONDITION |
-//! | a queue or a store is full | RESOURCE_EXHAUSTED, with a retry delay |
+//! | a queue or a store is full, or a disk nearly | RESOURCE_EXHAUSTED, with a retry delay |
 
 use grpcio::{RpcStatus, RpcStatusCode};
 use protobuf::CodedOutputStream;
@@ -40,6 +40,21 @@ pub enum Error {
     Busy {
         /// Which.
         what: String,
+        /// How long to wait at least.
+        retry_after_ms: u64,
+    },
+    /// A peer has too little disk space for what makes it less; nothing was done.
+    #[error(
+        "peer {peer_id} is low on disk space: {free_bytes} bytes are free, {needed_bytes} must stay \
+         so; nothing is created until there is room, all else goes on; retry in {retry_after_ms} ms"
+    )]
+    DiskLow {
+        /// Which.
+        peer_id: String,
+        /// What it has.
+        free_bytes: u64,
+        /// What it must keep.
+        needed_bytes: u64,
         /// How long to wait at least.
         retry_after_ms: u64,
     },
@@ -100,7 +115,7 @@ impl Error {
             },
             Self::Unavailable(_) | Self::Unknown { idempotent: true } => RpcStatusCode::UNAVAILABLE,
             Self::Unknown { idempotent: false } | Self::Uncertain(_) => RpcStatusCode::UNKNOWN,
-            Self::Busy { .. } => RpcStatusCode::RESOURCE_EXHAUSTED,
+            Self::Busy { .. } | Self::DiskLow { .. } => RpcStatusCode::RESOURCE_EXHAUSTED,
             Self::Precondition(_) => RpcStatusCode::FAILED_PRECONDITION,
             Self::Remote { code, .. } => RpcStatusCode::from(*code),
             Self::Internal(_) => RpcStatusCode::INTERNAL,
@@ -111,7 +126,9 @@ impl Error {
     #[must_use]
     pub fn retry_after_ms(&self) -> Option<u64> {
         match self {
-            Self::Busy { retry_after_ms, .. } => Some(*retry_after_ms),
+            Self::Busy { retry_after_ms, .. } | Self::DiskLow { retry_after_ms, .. } => {
+                Some(*retry_after_ms)
+            }
             Self::Remote { retry_after_ms, .. } if *retry_after_ms > 0 => Some(*retry_after_ms),
             Self::Refused(refusal) if refusal.code == Code::Exhausted => Some(1_000),
             _ => None,
@@ -240,6 +257,12 @@ mod tests {
             what: "q",
             retry_after_ms: 70,
         };
+        let disk_low = Error::DiskLow {
+            peer_id: "peer1".into(),
+            free_bytes: 1,
+            needed_bytes: 2,
+            retry_after_ms: 70,
+        };
         let large = ProposeError::TooLarge { bytes: 2, limit: 1 };
         let table = [
             (refused(Code::Invalid), S::INVALID_ARGUMENT),
@@ -267,6 +290,7 @@ mod tests {
             (ReadError::NoLeader { waited_ms: 5 }.into(), S::UNAVAILABLE),
             (ReadError::Busy.into(), S::RESOURCE_EXHAUSTED),
             (ReadError::NotJoined.into(), S::UNAVAILABLE),
+            (disk_low, S::RESOURCE_EXHAUSTED),
             (Error::Internal("x".into()), S::INTERNAL),
         ];
         for (error, code) in table {

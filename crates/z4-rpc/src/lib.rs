@@ -16,6 +16,7 @@
 //! | [`validate`] | from request to command |
 //! | [`limits`] | every bound of streams, queues and waits |
 //! | [`verdicts`] | what this peer found when it checked its state |
+//! | [`room`] | which peers have room on their disks, and what is refused without |
 //! | [`metrics`] | counters |
 //! | `reading` | linearizable reads |
 //! | `repeat` | proposals that are repeated until their outcome is known |
@@ -40,6 +41,7 @@ mod readers;
 mod reading;
 pub mod reflection;
 mod repeat;
+pub mod room;
 pub mod server;
 pub mod timer;
 pub mod transport;
@@ -52,6 +54,7 @@ pub use metrics::Metrics;
 pub use network::{Network, NetworkParts};
 pub use node::Node;
 pub use peer::PeerHooks;
+pub use room::{DiskSpace, Room};
 pub use timer::Timer;
 pub use transport::GrpcTransport;
 pub use verdicts::{Verdict, Verdicts};

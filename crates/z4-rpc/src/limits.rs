@@ -191,3 +191,17 @@ pub const HEALTH_POLL: Duration = Duration::from_millis(200);
 pub const KEEPALIVE_TIME: Duration = Duration::from_secs(10);
 /// A connection whose probe is not answered in this time is closed.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a byte of a create takes of a disk until it is where it stays: in the
+/// write-ahead log, in a table of the raft log, in one of the task state.
+pub const DISK_COST_FACTOR: u64 = 3;
+/// What a create takes besides its bytes.
+pub const DISK_COST_BYTES: u64 = 1_024;
+/// What was let in between so many looks, of 100 ms each, counts as not on the
+/// disk yet, wherever that is.
+pub const DISK_LOOKS_KEPT: usize = 5;
+/// A peer says how its disk is with every batch of raft messages, so more often
+/// than [`IDLE_BATCH_INTERVAL`]. What is older than this is not heeded.
+pub const DISK_HEARD_MAX: Duration = Duration::from_secs(5);
+/// Who is refused for want of disk space is told to come back after this.
+pub const DISK_RETRY_MS: u64 = 1_000;

@@ -10,6 +10,7 @@ use z4_proto::generated::peer::Opening;
 
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::room::Room;
 use crate::timer::Timer;
 
 /// What connections to other peers share. Cheap to clone.
@@ -43,6 +44,7 @@ struct Inner {
     /// Addresses that peers gave of themselves: a newcomer has to answer its
     /// leader before it has a list of members.
     learned: Mutex<HashMap<u64, String>>,
+    room: Room,
 }
 
 /// Addresses learned at most: real clusters have a handful.
@@ -58,6 +60,7 @@ impl Network {
                 parts,
                 tasks,
                 learned: Mutex::default(),
+                room: Room::default(),
             }),
         }
     }
@@ -78,6 +81,12 @@ impl Network {
     #[must_use]
     pub fn advertise_addr(&self) -> &str {
         &self.inner.parts.advertise_addr
+    }
+
+    /// Which peers have room on their disks.
+    #[must_use]
+    pub fn room(&self) -> &Room {
+        &self.inner.room
     }
 
     /// Runs a task on a peer thread. It must not block.

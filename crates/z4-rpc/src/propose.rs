@@ -115,6 +115,8 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         if status.leader == 0 {
             return Err(Failed::Again);
         }
+        self.admit(status, ask.units, ask.command.len())
+            .map_err(Failed::Final)?;
         if status.leader == status.raft_id {
             let proposed = self.propose_here(ask.clone()).await;
             let proposed = proposed.map_err(|error| sort(error, ask.idempotent))?;
@@ -131,6 +133,15 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             proposed,
             forwarded_to: address,
         })
+    }
+
+    /// Refuses what stores tasks where there is no room for them.
+    pub(crate) fn admit(&self, status: &Status, units: u32, bytes: usize) -> Result<(), Error> {
+        if units == 0 {
+            return Ok(());
+        }
+        let network = self.network();
+        network.room().admit(status, network.peer_id(), bytes)
     }
 
     /// Proposes to this peer's own log.

@@ -6,34 +6,35 @@
 //! | `options` | variables and flags |
 //! | `logging` | structured logs |
 //! | `membership` | storage opened; a cluster founded when asked |
+//! | `disk` | free space of the volumes, and what is done when there is little |
 //! | `peer` | the crates wired into a peer, and the order of stopping |
 //! | `status_server` | `/metrics`, `/healthz`, `/readyz` |
+//! | `standing` | how far the peer has come, for the status server |
 //! | `task_metrics` | gauges of the task state |
 //! | `shutdown` | signals, and the limit on stopping |
 
+mod disk;
 mod logging;
 mod membership;
 mod options;
 mod peer;
 mod shutdown;
+mod standing;
 mod status_server;
 mod task_metrics;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use prometheus::{Registry, TextEncoder};
+use prometheus::Registry;
 use slog::{crit, info, Logger};
 use structopt::StructOpt;
-use z4_consensus::Handle;
-use z4_core::Outcome;
-use z4_storage::Store;
 
 use crate::options::Options;
 use crate::peer::Peer;
 use crate::shutdown::Signals;
-use crate::task_metrics::TaskMetrics;
+use crate::standing::Standing;
 
 fn main() -> ExitCode {
     // Help, version and usage errors are the argument library's: it prints and
@@ -60,14 +61,22 @@ fn main() -> ExitCode {
 
 /// Runs the peer until it is told to stop.
 fn run(options: &Options, logger: &Logger) -> Result<(), String> {
-    let signals = Signals::catch().map_err(|e| format!("cannot catch signals: {e}"))?;
+    let mut signals = Signals::catch().map_err(|e| format!("cannot catch signals: {e}"))?;
     info!(logger, "starting"; "version" => env!("CARGO_PKG_VERSION"),
         "db_dir" => options.db_data_dir.display().to_string(),
         "peer_dir" => options.peer_data_dir.display().to_string());
     let registry = Registry::new();
+    let standing = Arc::new(Standing::new(&registry).map_err(|e| e.to_string())?);
+    serve_status(options, &standing, logger)?;
+    let waits = |what: &str| standing.waits_for(what);
+    if let Some(signal) = disk::wait_for_room(options, &mut signals, waits, logger) {
+        info!(logger, "stopped before there was room"; "signal" => signal);
+        return Ok(());
+    }
+    standing.waits_for("opens its databases");
     let store = Arc::new(membership::open(options, &registry, logger)?);
     let peer = Peer::start(options, &store, &registry, logger)?;
-    serve_status(options, &registry, &store, peer.handle(), logger)?;
+    standing.runs(&store, peer.handle());
     let signal = signals.wait();
     info!(logger, "stopping"; "signal" => signal);
     shutdown::limit(logger);
@@ -79,24 +88,13 @@ fn run(options: &Options, logger: &Logger) -> Result<(), String> {
 /// Answers scrapers and probes on the metrics port.
 fn serve_status(
     options: &Options,
-    registry: &Registry,
-    store: &Arc<Store>,
-    handle: &Handle<Outcome>,
+    standing: &Arc<Standing>,
     logger: &Logger,
 ) -> Result<(), String> {
-    let (registry, store, handle) = (registry.clone(), Arc::clone(store), handle.clone());
-    let tasks = TaskMetrics::new(&registry).map_err(|e| e.to_string())?;
-    // Sampling empties and fills gauges: one scrape at a time.
-    let scrape = Mutex::new(());
+    let (ready, metrics) = (Arc::clone(standing), Arc::clone(standing));
     let sources = status_server::Sources {
-        ready: Box::new(move || membership::ready(&handle.status())),
-        metrics: Box::new(move || {
-            let _one = scrape.lock().unwrap_or_else(PoisonError::into_inner);
-            store.sample();
-            tasks.sample(&store.view()).map_err(|e| e.to_string())?;
-            let text = TextEncoder::new().encode_to_string(&registry.gather());
-            text.map_err(|e| format!("metrics cannot be written: {e}"))
-        }),
+        ready: Box::new(move || ready.ready()),
+        metrics: Box::new(move || metrics.metrics()),
     };
     let address = (options.bind_addr, options.metrics_port).into();
     let complaint = "is it taken? set Z4_METRICS_PORT";

@@ -107,6 +107,11 @@ pub(crate) struct Options {
     )]
     pub log_keep_entries: u64,
 
+    /// Bytes kept free on the volumes of both folders: below, nothing is created
+    /// [default: a tenth of the volume, at most 2 GiB]
+    #[structopt(long, env = "Z4_DISK_RESERVE_BYTES", value_name = "BYTES")]
+    pub disk_reserve_bytes: Option<u64>,
+
     /// Log what is of use to developers only
     #[structopt(
         long,
@@ -216,6 +221,7 @@ mod tests {
             peer_port: 6356,
             metrics_port: 2112,
             log_keep_entries: 10_000,
+            disk_reserve_bytes: None,
             debug_logging_enabled: false,
         };
         assert_eq!(options, expected);
@@ -237,6 +243,7 @@ mod tests {
             "Z4_PEER_ADVERTISE_ADDR",
             "Z4_BOOTSTRAP_CLUSTER",
             "Z4_BIND_ADDR",
+            "Z4_DISK_RESERVE_BYTES",
         ] {
             let flag = variable
                 .trim_start_matches("Z4_")

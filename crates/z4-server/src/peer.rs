@@ -18,6 +18,7 @@ use z4_rpc::server::{self, Port};
 use z4_rpc::{Applied, GrpcTransport, Network, NetworkParts, Node, PeerHooks, Timer};
 use z4_storage::{EventSink, RocksView, Store, TaskMachine};
 
+use crate::disk::{Guard, Watched};
 use crate::options::Options;
 
 /// Calls in flight when the peer stops have so long.
@@ -31,6 +32,7 @@ pub(crate) struct Peer {
     starter: Arc<Starter>,
     service_port: Port,
     peer_port: Port,
+    guard: Guard,
     logger: Logger,
 }
 
@@ -68,6 +70,7 @@ impl Peer {
             logger: logger.clone(),
             phase: Mutex::new(Phase::Waiting(pending)),
         });
+        let guard = watch_disk(options, store, &node, registry, logger)?;
         if let Some(identity) = store.identity() {
             starter.run(identity.clone())?;
         }
@@ -85,6 +88,7 @@ impl Peer {
             starter,
             service_port,
             peer_port,
+            guard,
             logger: logger.clone(),
         })
     }
@@ -109,10 +113,32 @@ impl Peer {
             self.node.handle().stop();
             runtime.join();
         }
+        self.guard.stop();
         info!(self.logger, "consensus stopped, state flushed");
         self.node.stop();
         self.peer_port.shutdown(PEER_GRACE);
     }
+}
+
+/// Watches over disk space.
+fn watch_disk(
+    options: &Options,
+    store: &Arc<Store>,
+    node: &Node<RocksView>,
+    registry: &Registry,
+    logger: &Logger,
+) -> Result<Guard, String> {
+    let watched = Watched {
+        db_dir: options.db_data_dir.clone(),
+        peer_dir: options.peer_data_dir.clone(),
+        reserve_bytes: options.disk_reserve_bytes,
+        keeper: store.space(),
+        view: store.view(),
+        handle: node.handle().clone(),
+        room: node.network().room().clone(),
+        logger: logger.new(o!("part" => "disk")),
+    };
+    Guard::start(watched, registry)
 }
 
 /// Starts consensus, at once or when this peer is added.

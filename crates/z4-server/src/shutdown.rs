@@ -31,12 +31,22 @@ impl Signals {
         signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map(Self)
     }
 
+    /// The name of a signal that has come, if one has.
+    pub(crate) fn came(&mut self) -> Option<&'static str> {
+        self.0.pending().next().map(name)
+    }
+
     /// Waits for a signal; its name.
     pub(crate) fn wait(mut self) -> &'static str {
-        match self.0.forever().next() {
-            Some(SIGINT) => "SIGINT",
-            _ => "SIGTERM",
-        }
+        self.0.forever().next().map_or("SIGTERM", name)
+    }
+}
+
+fn name(signal: i32) -> &'static str {
+    if signal == SIGINT {
+        "SIGINT"
+    } else {
+        "SIGTERM"
     }
 }
 

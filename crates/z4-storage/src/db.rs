@@ -13,8 +13,15 @@ use crate::error::StorageError;
 
 /// Blocks cached in memory, of both databases together, in bytes.
 pub const BLOCK_CACHE_BYTES: usize = 128 << 20;
-/// One write buffer of a database, in bytes.
+/// One write buffer of a database, in bytes, on a volume of any usual size.
 pub const WRITE_BUFFER_BYTES: usize = 32 << 20;
+/// The smallest, on a tiny one.
+const WRITE_BUFFER_BYTES_MIN: usize = 1 << 20;
+/// No more of a volume than one in so many goes to a write buffer: RocksDB sets
+/// as much aside for each file of its write-ahead log, before it is written.
+const WRITE_BUFFER_PART: u64 = 32;
+/// What RocksDB sets aside for its list of files: this part of a write buffer.
+const MANIFEST_PART: usize = 8;
 /// Write buffers of a database, being filled or flushed; beyond it writes wait.
 pub const WRITE_BUFFER_COUNT_MAX: i32 = 3;
 /// Files that one database keeps open.
@@ -42,7 +49,37 @@ pub(crate) fn shared_cache() -> Result<Cache, StorageError> {
     Cache::new_lru_cache(BLOCK_CACHE_BYTES).map_err(StorageError::database("allocate", "cache"))
 }
 
-fn options(kind: Kind, cache: &Cache) -> Options {
+/// The volume of a directory: boundless where the system does not tell.
+#[derive(Clone, Copy)]
+struct Volume {
+    size_bytes: u64,
+    free_bytes: u64,
+}
+
+impl Volume {
+    /// That of a directory, or of the nearest one above it that exists.
+    fn of(dir: &Path) -> Self {
+        let told = dir
+            .ancestors()
+            .find_map(|dir| rustix::fs::statvfs(dir).ok());
+        let bytes = |blocks: fn(&rustix::fs::StatVfs) -> u64| {
+            let told = told.as_ref();
+            told.map_or(u64::MAX, |told| blocks(told).saturating_mul(told.f_frsize))
+        };
+        Self {
+            size_bytes: bytes(|told| told.f_blocks),
+            free_bytes: bytes(|told| told.f_bavail),
+        }
+    }
+
+    /// The write buffer that fits it.
+    fn write_buffer_bytes(self) -> usize {
+        let part = usize::try_from(self.size_bytes / WRITE_BUFFER_PART).unwrap_or(usize::MAX);
+        part.clamp(WRITE_BUFFER_BYTES_MIN, WRITE_BUFFER_BYTES)
+    }
+}
+
+fn options(kind: Kind, cache: &Cache, write_buffer_bytes: usize) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     // Filters and indexes count against the cache: memory stays flat however
@@ -73,9 +110,10 @@ fn options(kind: Kind, cache: &Cache) -> Options {
     options.set_recycle_log_file_num(0);
     options.set_paranoid_checks(true);
     options.set_compression_type(DBCompressionType::Lz4);
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_write_buffer_size(write_buffer_bytes);
     options.set_max_write_buffer_number(WRITE_BUFFER_COUNT_MAX);
-    options.set_max_total_wal_size(4 * WRITE_BUFFER_BYTES as u64);
+    options.set_max_total_wal_size(4 * write_buffer_bytes as u64);
+    options.set_manifest_preallocation_size(write_buffer_bytes / MANIFEST_PART);
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_max_background_jobs(2);
     options.set_bytes_per_sync(1 << 20);
@@ -110,7 +148,12 @@ pub(crate) fn open(path: &Path, kind: Kind, cache: &Cache) -> Result<DB, Storage
         );
         std::process::abort();
     });
-    DB::open(&options(kind, cache), path).map_err(|e| open_error(path, e))
+    let volume = Volume::of(path);
+    let mut options = options(kind, cache, volume.write_buffer_bytes());
+    // RocksDB would begin at once, and a peer that was started again for want of
+    // space would end of it again. Who watches over space allows it later.
+    options.set_disable_auto_compactions(volume.free_bytes / 2 < size_of_files(path));
+    DB::open(&options, path).map_err(|e| open_error(path, e))
 }
 
 fn open_error(path: &Path, e: rocksdb::Error) -> StorageError {
@@ -186,6 +229,16 @@ mod tests {
         }));
         // The thread drops its sender without a word.
         assert_eq!(heard.recv(), Err(mpsc::RecvError));
+    }
+
+    #[test]
+    fn a_write_buffer_fits_its_volume() {
+        let here = std::env::temp_dir();
+        let told = rustix::fs::statvfs(&here).unwrap();
+        let part = told.f_blocks * told.f_frsize / WRITE_BUFFER_PART;
+        let volume = Volume::of(&here.join("not/there"));
+        let bytes = volume.write_buffer_bytes() as u64;
+        assert_eq!(bytes, part.clamp(1 << 20, 32 << 20));
     }
 
     #[test]

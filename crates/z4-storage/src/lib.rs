@@ -16,6 +16,7 @@
 //! | [`mem_store`] | the same store in memory, with a disk that survives crashes |
 //! | [`snapshot`] | checkpoints, installation, the live directory |
 //! | [`store`] | start, founding, joining |
+//! | [`space`] | disk space: what will be needed, and how it comes back |
 //! | [`verify`] | a check of the whole state, beside the work |
 //! | [`metrics`] | counters |
 
@@ -26,6 +27,7 @@ pub mod mem_store;
 pub mod metrics;
 pub mod raft_log;
 pub mod snapshot;
+pub mod space;
 pub mod store;
 pub mod task_state;
 pub mod verify;
@@ -46,6 +48,7 @@ pub use mem_store::{MemDisk, MemSnapshots, MemStore};
 pub use metrics::Metrics;
 pub use raft_log::RaftLog;
 pub use snapshot::{incoming_dir, snapshot_dir};
+pub use space::{DbSpace, SpaceKeeper};
 pub use store::{Registrar, Store, StoreOptions};
 pub use task_state::{RocksState, RocksView};
 pub use verify::{Verdict, VerdictSink};

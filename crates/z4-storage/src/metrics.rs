@@ -85,11 +85,16 @@ impl Metrics {
         self.flush.observe(took.as_secs_f64());
     }
 
+    /// A number that RocksDB knows of itself; `None` when it does not tell now.
+    pub(crate) fn property(db: &DB, name: &str) -> Option<u64> {
+        db.property_int_value(name).ok().flatten()
+    }
+
     /// Reads the sizes of a database into the gauges.
     pub(crate) fn sample(&self, database: &str, path: &Path, db: &DB) {
         let gauge = |what: &str, property: &str| {
             // A property that RocksDB does not tell now keeps its last value.
-            if let Ok(Some(value)) = db.property_int_value(property) {
+            if let Some(value) = Self::property(db, property) {
                 let value = i64::try_from(value).unwrap_or(i64::MAX);
                 self.memory_bytes
                     .with_label_values(&[database, what])

@@ -5,6 +5,7 @@
 //! gone whether or not its space has been given back.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,8 @@ pub struct RaftLog {
     writer: Mutex<Writer>,
     /// What readers see; never held while the disk is waited for.
     seen: Mutex<Seen>,
+    /// Where the log was cut when space was last given back.
+    released: AtomicU64,
 }
 
 /// Where the log begins and ends.
@@ -52,6 +55,8 @@ struct Writer {
 
 /// The bound follows the end of the log at most this often.
 const BOUND_INTERVAL: Duration = Duration::from_secs(1);
+/// With more entries than this behind the cut, space comes back by flushes only.
+const RELEASE_ENTRIES_MAX: u64 = 1_024;
 
 impl RaftLog {
     /// Opens the log in `path`, or makes it, with a cache of its own.
@@ -88,6 +93,7 @@ impl RaftLog {
                 last,
                 hard_state,
             }),
+            released: AtomicU64::new(cut.index),
         })
     }
 
@@ -99,6 +105,29 @@ impl RaftLog {
     /// The bound file is about to be made anew.
     pub(crate) fn detach_bound(&self) {
         self.writer().bound = None;
+    }
+
+    pub(crate) fn db(&self) -> &DB {
+        &self.db
+    }
+
+    /// Gives the space of what was cut back to the system. RocksDB keeps the
+    /// file of a write-ahead log until all that stands in it is in tables, and
+    /// a table of the first level until it is compacted.
+    ///
+    /// # Errors
+    /// [`LogError`] when it cannot be written: end the process.
+    pub(crate) fn release(&self) -> Result<(), LogError> {
+        let seen = self.seen().clone();
+        if self.released.swap(seen.cut.index, Ordering::Relaxed) == seen.cut.index {
+            return Ok(());
+        }
+        self.db.flush().map_err(failed)?;
+        // What is left is written anew: only worth it when it is little.
+        if seen.last.index - seen.cut.index <= RELEASE_ENTRIES_MAX {
+            self.db.compact_range(None::<&[u8]>, None::<&[u8]>);
+        }
+        Ok(())
     }
 
     /// Reads the sizes of the log into its gauges.

@@ -20,6 +20,7 @@ use crate::peer_dir::{self, IdentityFile, PeerDir};
 use crate::raft_log::RaftLog;
 use crate::recover;
 use crate::snapshot;
+use crate::space::SpaceKeeper;
 use crate::step::step;
 use crate::task_state::{RocksState, RocksView};
 
@@ -165,6 +166,12 @@ impl Store {
     pub fn sample(&self) {
         self.log.sample();
         self.live.sample();
+    }
+
+    /// Who watches over disk space; to be taken once.
+    #[must_use]
+    pub fn space(&self) -> SpaceKeeper {
+        SpaceKeeper::new(Arc::clone(&self.log), Arc::clone(&self.live))
     }
 
     /// Founds a cluster with this peer as its only member.

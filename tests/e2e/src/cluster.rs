@@ -45,7 +45,17 @@ impl Cluster {
             let add = |spec: PeerSpec, (name, value): &(&str, &str)| spec.with(name, value);
             variables.iter().fold(spec, add)
         };
-        let mut peers: Vec<Peer> = (1..=count).map(|n| Peer::new(spec(n))).collect();
+        Self::formed((1..=count).map(spec).collect())
+    }
+
+    /// Peers started so, all voters; the first bootstraps.
+    ///
+    /// # Panics
+    /// When they do not form a cluster.
+    #[must_use]
+    pub fn formed(specs: Vec<PeerSpec>) -> Self {
+        let count = specs.len();
+        let mut peers: Vec<Peer> = specs.into_iter().map(Peer::new).collect();
         peers.iter_mut().for_each(Peer::start);
         peers.iter_mut().for_each(Peer::wait_answers);
         peers[0].wait_ready();

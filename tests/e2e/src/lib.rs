@@ -20,6 +20,7 @@ pub mod peer;
 pub mod ports;
 pub mod reader;
 pub mod request;
+pub mod small_disk;
 pub mod tool;
 pub mod wait;
 
@@ -28,4 +29,5 @@ pub use cluster::Cluster;
 pub use peer::{Peer, PeerSpec};
 pub use reader::{Delivered, Reader};
 pub use request::{create, Edit};
+pub use small_disk::SmallDisk;
 pub use tool::Tool;

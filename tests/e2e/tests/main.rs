@@ -10,6 +10,7 @@ mod bad_peers;
 mod client_crate;
 mod consume_exec;
 mod deliver;
+mod disk_full;
 mod failover;
 mod forward;
 mod get;

@@ -62,6 +62,8 @@ pub enum Input<P> {
     },
     /// The machine has applied up to this position on stable storage.
     Flushed(Position),
+    /// Whether disk space is low here: then the log is cut as far as it can be.
+    SpaceLow(bool),
     /// The machine has made a snapshot.
     Checkpointed(Applied),
     /// The snapshot of [`Work::install`] is installed and the log was reset.

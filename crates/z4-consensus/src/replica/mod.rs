@@ -104,6 +104,7 @@ pub struct Replica<L: LogStore, P> {
     snapshots: Vec<Position>,
     checkpoint_asked: bool,
     flushed: Position,
+    space_low: bool,
     /// Mean size of a log entry, for keeping the log within bytes.
     entry_bytes_mean: u64,
     /// What the next [`work`](Self::work) returns besides a Ready.
@@ -191,6 +192,7 @@ impl<L: LogStore, P> Replica<L, P> {
             snapshots: Vec::new(),
             checkpoint_asked: false,
             flushed: position,
+            space_low: false,
             entry_bytes_mean: 256,
             work: Work::default(),
             refused: Vec::new(),
@@ -227,6 +229,7 @@ impl<L: LogStore, P> Replica<L, P> {
             Input::Persisted { number } => self.persisted(number),
             Input::Applied { index } => self.applied(index),
             Input::Flushed(position) => self.flushed(position),
+            Input::SpaceLow(low) => self.space_low = low,
             Input::Checkpointed(applied) => self.checkpointed(applied),
             Input::Installed(applied) => self.installed(applied),
             Input::Unreachable(to) => self.raw.report_unreachable(to),

@@ -314,15 +314,19 @@ impl<L: LogStore, P> Replica<L, P> {
 
     /// Cuts the log below what is applied on stable storage, but leaves enough
     /// for followers that lag within bounds, and for snapshots on their way.
+    /// While disk space is low, entries stay for followers that are alive only:
+    /// one that comes back later gets a snapshot.
     pub(super) fn plan_cut(&mut self) {
         let last = self.raw.raft.raft_log.last_index();
-        let keep = self.config.log_keep_entries;
+        let lag_keep = self.config.log_keep_entries;
+        let keep = if self.space_low { 0 } else { lag_keep };
         let mut through = self.flushed.index.min(last.saturating_sub(keep));
         if self.leads() {
             let lag_max =
-                (limits::LOG_KEEP_BYTES_MAX / self.entry_bytes_mean.max(1)).min(keep * 10);
-            for (_, progress) in self.raw.raft.prs().iter() {
-                if last - progress.matched.min(last) <= lag_max {
+                (limits::LOG_KEEP_BYTES_MAX / self.entry_bytes_mean.max(1)).min(lag_keep * 10);
+            for (raft_id, progress) in self.raw.raft.prs().iter() {
+                let waited_for = !self.space_low || self.alive(*raft_id);
+                if waited_for && last - progress.matched.min(last) <= lag_max {
                     through = through.min(progress.matched);
                 }
             }
@@ -332,7 +336,12 @@ impl<L: LogStore, P> Replica<L, P> {
         }
         let cut = self.raw.store().cut();
         // In steps: each cut costs the log a range of tombstones.
-        if through < cut.index + (keep / 4).max(16) {
+        let step = if self.space_low {
+            1
+        } else {
+            (keep / 4).max(16)
+        };
+        if through < cut.index + step {
             return;
         }
         let Ok(term) = self.raw.raft.raft_log.term(through) else {

@@ -9,6 +9,7 @@ use raft::eraftpb::{Entry, HardState, MessageType};
 use super::*;
 use crate::log::{LogError, LogWrite};
 use crate::membership::{Identity, Member};
+use crate::proposals::Asked;
 
 /// A log in memory, synced at once.
 #[derive(Default)]
@@ -293,4 +294,46 @@ fn a_member_that_answers_is_alive_through_every_check_of_the_quorum() {
     at.monotonic_ns += 3 * limits::ELECTION_TICKS as u64 * tick_ns;
     replica.step(Input::Unreachable(3), at);
     assert!(!replica.status().progress[&2].alive, "silent for too long");
+}
+
+/// Entries are kept for those who lag, unless disk space is low: then they are
+/// kept for nobody who is not alive.
+#[test]
+fn while_space_is_low_the_log_is_cut_right_behind_what_is_flushed() {
+    let (log, mut replica) = replica(&[1], &[2]);
+    let now = Now::default();
+    let mut cut = None;
+    let mut settle = |replica: &mut Replica<TestLog, u32>| {
+        while let Some(work) = replica.work() {
+            if let Some(persist) = work.persist {
+                log.write(&persist.write).unwrap();
+                let number = persist.number;
+                replica.step(Input::Persisted { number }, now);
+            }
+            if let Some(last) = work.apply.last() {
+                let index = last.position.index;
+                replica.step(Input::Applied { index }, now);
+                replica.step(Input::Flushed(last.position), now);
+            }
+            cut = work.cut.or(cut);
+        }
+        cut
+    };
+    settle(&mut replica);
+    for token in 0..50 {
+        let asked = Asked {
+            command: vec![1],
+            units: 0,
+            token,
+        };
+        replica.step(Input::Propose(vec![asked]), now);
+        settle(&mut replica);
+    }
+    replica.step(Input::Tick, now);
+    assert_eq!(settle(&mut replica), None, "the learner lags by little");
+    replica.step(Input::SpaceLow(true), now);
+    replica.step(Input::Tick, now);
+    let last = replica.status().last_index;
+    assert!(last > 50);
+    assert_eq!(settle(&mut replica).map(|cut| cut.index), Some(last));
 }

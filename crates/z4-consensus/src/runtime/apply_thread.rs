@@ -27,6 +27,8 @@ pub(super) struct Callers<R> {
 pub(super) enum ApplyJob<R> {
     Callers(Vec<Callers<R>>),
     Apply(Vec<Committed>),
+    /// What is applied is to be flushed now, if anything is new.
+    Flush,
     Checkpoint,
     DropSnapshots(Vec<Position>),
     /// Answered on the channel when it is durable.
@@ -137,9 +139,13 @@ impl<M: StateMachine> ApplyThread<M> {
             self.answer(position, replies);
         }
         if self.pace.due() {
-            // One that waits already will cover this too.
-            let _ = self.flush.try_send(());
+            self.flush();
         }
+    }
+
+    fn flush(&self) {
+        // One that waits already will cover this too.
+        let _ = self.flush.try_send(());
     }
 
     fn answer(&mut self, position: Position, replies: Vec<M::Reply>) {
@@ -170,6 +176,7 @@ impl<M: StateMachine> ApplyThread<M> {
 
     fn other(&mut self, job: ApplyJob<M::Reply>) {
         match job {
+            ApplyJob::Flush if self.pace.due_early() => self.flush(),
             ApplyJob::Checkpoint => match self.machine.checkpoint() {
                 Ok(applied) => {
                     let _ = self.notices.send(Notice::Checkpointed(applied));
@@ -198,7 +205,7 @@ impl<M: StateMachine> ApplyThread<M> {
                 }
                 let _ = done.send(self.machine.applied().clone());
             }
-            ApplyJob::Callers(_) | ApplyJob::Apply(_) => {}
+            ApplyJob::Callers(_) | ApplyJob::Apply(_) | ApplyJob::Flush => {}
         }
     }
 }

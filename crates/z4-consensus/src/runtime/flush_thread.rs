@@ -73,13 +73,26 @@ impl Pace {
             || self.bytes >= limits::FLUSH_LOG_BYTES
             || (self.entries > 0 && self.since.elapsed() >= limits::FLUSH_INTERVAL);
         if due {
-            *self = Self {
-                entries: 0,
-                bytes: 0,
-                since: Instant::now(),
-                ..*self
-            };
+            self.restart();
         }
         due
+    }
+
+    /// Whether a flush would make anything durable; starts anew if so.
+    pub(super) fn due_early(&mut self) -> bool {
+        let due = self.entries > 0;
+        if due {
+            self.restart();
+        }
+        due
+    }
+
+    fn restart(&mut self) {
+        *self = Self {
+            entries: 0,
+            bytes: 0,
+            since: Instant::now(),
+            ..*self
+        };
     }
 }

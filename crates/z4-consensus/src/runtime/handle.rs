@@ -1,5 +1,6 @@
 //! The way in: what services ask of a peer, from any thread, without blocking.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,14 @@ pub struct Handle<R> {
     pub(crate) news: Sender<News>,
     pub(crate) status: Arc<RwLock<Arc<Status>>>,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) space: Arc<Space>,
+}
+
+/// What was said of disk space.
+#[derive(Debug, Default)]
+pub(crate) struct Space {
+    pub(crate) is_low: AtomicBool,
+    pub(crate) flush_asked: AtomicBool,
 }
 
 impl<R> Clone for Handle<R> {
@@ -76,6 +85,7 @@ impl<R> Clone for Handle<R> {
             news: self.news.clone(),
             status: Arc::clone(&self.status),
             budget: Arc::clone(&self.budget),
+            space: Arc::clone(&self.space),
         }
     }
 }
@@ -206,6 +216,18 @@ impl<R: Send + 'static> Handle<R> {
     /// Reports that a member answered that this peer was removed.
     pub fn was_removed(&self) {
         let _ = self.news.try_send(News::WasRemoved);
+    }
+
+    /// Says whether disk space is low here. While it is, the log is cut as soon
+    /// and as far as it can be; nothing that is proposed is refused for it.
+    pub fn set_space_low(&self, low: bool) {
+        self.space.is_low.store(low, Ordering::Relaxed);
+    }
+
+    /// Asks that what is applied be flushed soon, out of turn, so that the log
+    /// can be cut behind it.
+    pub fn flush_soon(&self) {
+        self.space.flush_asked.store(true, Ordering::Relaxed);
     }
 
     /// Asks the peer to stop: leadership is handed over if possible, what is in

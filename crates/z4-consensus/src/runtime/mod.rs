@@ -91,6 +91,7 @@ pub fn prepare<R: Send + 'static>() -> (Handle<R>, Pending<R>) {
         news: news_tx,
         status: Arc::new(RwLock::new(Arc::new(Status::default()))),
         budget: Arc::new(Budget::default()),
+        space: Arc::default(),
     };
     (handle, Pending { requests, news })
 }

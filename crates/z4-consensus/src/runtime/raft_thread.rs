@@ -1,5 +1,6 @@
 //! The raft thread: drains its channels, steps the replica, does its work.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -64,6 +65,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
         let mut last_tick = started;
         let mut stop_by: Option<Instant> = None;
         let mut published = Status::default();
+        let mut space_low = false;
         loop {
             self.wait(last_tick + limits::TICK);
             let monotonic_ns = started.elapsed().as_nanos() as u64;
@@ -77,6 +79,9 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
                 self.hand_over(now);
             }
             let ticked = self.tick(&mut last_tick, now);
+            if ticked {
+                self.mind_space(&mut space_low, now);
+            }
             while let Some(work) = self.replica.work() {
                 self.work(work, now);
             }
@@ -213,6 +218,18 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
             self.replica.step(Input::Tick, now);
         }
         true
+    }
+
+    /// Passes on what was said of disk space.
+    fn mind_space(&mut self, told: &mut bool, now: Now) {
+        let low = self.handle.space.is_low.load(Ordering::Relaxed);
+        if low != *told {
+            *told = low;
+            self.replica.step(Input::SpaceLow(low), now);
+        }
+        if self.handle.space.flush_asked.swap(false, Ordering::Relaxed) {
+            self.send_to_apply(ApplyJob::Flush);
+        }
     }
 
     /// Does the work of a step, in the order of its fields.

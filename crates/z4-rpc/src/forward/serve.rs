@@ -150,6 +150,13 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
                 return self.reply(failed(id, &error, false));
             }
         };
+        let status = self.node.handle().status();
+        if let Err(error) = self
+            .node
+            .admit(&status, units, proposal.get_command().len())
+        {
+            return self.reply(failed(id, &error, false));
+        }
         let (replies, in_work) = (Arc::clone(&self.replies), Arc::clone(&self.in_work));
         // Of the two answers of an accepted proposal, the first is sent.
         let answered = Arc::new(std::sync::atomic::AtomicBool::new(false));

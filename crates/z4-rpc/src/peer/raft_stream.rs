@@ -53,6 +53,9 @@ fn take_batch<V: View + Clone + Send + Sync + 'static>(
     if status.membership.removed.contains(&from) {
         return Err(opening::refuse(opening::removed_text(from)));
     }
+    if batch.has_disk() {
+        node.network().room().heard(from, batch.get_disk());
+    }
     if batch.get_messages().len() > limits::RAFT_BATCH_LEN_MAX {
         return Err(invalid(format!(
             "a batch has at most {} messages",

@@ -11,7 +11,7 @@ use raft::eraftpb::{Message, MessageType};
 use z4_consensus::log::Position;
 use z4_core::View;
 use z4_proto::generated::peer::{
-    SnapshotDone, SnapshotHeader, SnapshotPart, SnapshotPart_oneof_part as Part,
+    SnapshotDone, SnapshotFile, SnapshotHeader, SnapshotPart, SnapshotPart_oneof_part as Part,
 };
 
 use super::opening;
@@ -101,6 +101,14 @@ fn take<V: View + Clone + Send + Sync + 'static>(
         ));
     }
     let files = header.take_files().into_vec();
+    let size_bytes = files.iter().map(SnapshotFile::get_size_bytes);
+    let size_bytes = size_bytes.fold(0, u64::saturating_add);
+    if !node.network().room().fits(size_bytes) {
+        return Err(RpcStatus::with_message(
+            RpcStatusCode::RESOURCE_EXHAUSTED,
+            format!("no room on the disk for a snapshot of {size_bytes} bytes"),
+        ));
+    }
     slog::info!(node.network().logger(), "receiving a snapshot";
         "from" => from, "index" => position.index, "files" => files.len());
     let mut incoming = Incoming::begin(incoming_dir(position), files)?;

@@ -119,6 +119,9 @@ impl Link {
         let mut batch = RaftBatch::default();
         batch.set_opening(opening);
         loop {
+            if let Some(disk) = self.network.room().to_tell() {
+                batch.set_disk(disk);
+            }
             let sending = sender.send((batch, WriteFlags::default()));
             let sent = match future::select(Box::pin(sending), &mut receiver).await {
                 Either::Left((sent, _)) => sent,

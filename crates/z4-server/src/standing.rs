@@ -1,0 +1,83 @@
+//! How far a peer has come, for probes and scrapers: they may ask from the
+//! first moment on, also while the start waits for something.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use prometheus::{Registry, TextEncoder};
+use z4_consensus::Handle;
+use z4_core::Outcome;
+use z4_storage::Store;
+
+use crate::membership;
+use crate::task_metrics::TaskMetrics;
+
+/// What the status port tells of.
+pub(crate) struct Standing {
+    registry: Registry,
+    tasks: TaskMetrics,
+    waits_for: Mutex<String>,
+    running: OnceLock<(Arc<Store>, Handle<Outcome>)>,
+    /// Sampling empties and fills gauges: one scrape at a time.
+    scrape: Mutex<()>,
+}
+
+impl Standing {
+    /// A peer that starts.
+    ///
+    /// # Errors
+    /// When the registry has gauges of these names.
+    pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            registry: registry.clone(),
+            tasks: TaskMetrics::new(registry)?,
+            waits_for: Mutex::new("starts".to_owned()),
+            running: OnceLock::new(),
+            scrape: Mutex::new(()),
+        })
+    }
+
+    /// What the start waits for, for a person.
+    pub(crate) fn waits_for(&self, what: &str) {
+        let mut waits_for = self
+            .waits_for
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        what.clone_into(&mut waits_for);
+    }
+
+    /// The peer serves.
+    pub(crate) fn runs(&self, store: &Arc<Store>, handle: &Handle<Outcome>) {
+        // Said once; a second time would change nothing.
+        let _ = self.running.set((Arc::clone(store), handle.clone()));
+    }
+
+    /// Whether the peer can serve; if not, why.
+    ///
+    /// # Errors
+    /// The reason, for a person.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        match self.running.get() {
+            Some((_, handle)) => membership::ready(&handle.status()),
+            None => {
+                let waits_for = self.waits_for.lock();
+                Err(waits_for.unwrap_or_else(PoisonError::into_inner).to_owned())
+            }
+        }
+    }
+
+    /// All metrics in the text format.
+    ///
+    /// # Errors
+    /// The reason, for a person.
+    pub(crate) fn metrics(&self) -> Result<String, String> {
+        let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((store, _)) = self.running.get() {
+            store.sample();
+            self.tasks
+                .sample(&store.view())
+                .map_err(|e| e.to_string())?;
+        }
+        let text = TextEncoder::new().encode_to_string(&self.registry.gather());
+        text.map_err(|e| format!("metrics cannot be written: {e}"))
+    }
+}
