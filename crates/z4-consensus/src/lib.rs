@@ -8,7 +8,8 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`replica`] | step(input, now) -> work |
-//! | [`proposals`] | the entry envelope: stamp and commands; replies by (term, index) |
+//! | [`proposals`] | the entry envelope: stamp and commands |
+//! | [`callers`] | who waits for which place in the log |
 //! | [`membership`] | members, raft ids, removed ids; what a change does to them |
 //! | [`gate`] | which peer messages are let in |
 //! | [`log`] | the trait of the raft log |
@@ -17,6 +18,7 @@
 //! | [`runtime`] | raft, log and apply threads on bounded channels |
 //! | [`limits`] | every bound of channels, batches and time-outs |
 
+pub mod callers;
 pub mod error;
 pub mod gate;
 pub mod limits;
@@ -25,6 +27,8 @@ pub mod log_contract;
 pub mod machine;
 pub mod membership;
 pub mod metrics;
+#[doc(hidden)]
+pub mod planted;
 pub mod proposals;
 pub mod replica;
 pub mod runtime;

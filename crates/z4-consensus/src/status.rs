@@ -59,14 +59,21 @@ pub struct Status {
 
 /// What routing depends on: a change of it is published at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Glance {
-    pub(crate) role: Role,
-    pub(crate) term: u64,
-    pub(crate) leader: u64,
-    pub(crate) leader_ready: bool,
-    pub(crate) raft_id_next: u64,
-    pub(crate) members: usize,
-    pub(crate) voters: usize,
+pub struct Glance {
+    /// What it does.
+    pub role: Role,
+    /// Its term.
+    pub term: u64,
+    /// Raft id of the leader it knows; 0 for none.
+    pub leader: u64,
+    /// See [`Status::leader_ready`].
+    pub leader_ready: bool,
+    /// The number that the next new member gets.
+    pub raft_id_next: u64,
+    /// How many members there are.
+    pub members: usize,
+    /// How many of them vote.
+    pub voters: usize,
 }
 
 impl Status {

@@ -27,6 +27,8 @@ pub mod inspect;
 pub mod invariants;
 pub mod limits;
 pub mod machine;
+#[doc(hidden)]
+pub mod planted;
 pub mod state;
 pub mod task;
 #[doc(hidden)]

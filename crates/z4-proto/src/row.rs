@@ -62,7 +62,7 @@ pub fn encode_row(row: &Row) -> Vec<u8> {
 pub fn decode_row(key: &RowKey, bytes: &[u8]) -> Result<Row, DecodeError> {
     Ok(match key {
         RowKey::Meta => Row::Meta(meta(bytes)?),
-        RowKey::Namespace(_) => Row::Namespace(namespace(bytes)?),
+        RowKey::Namespace(_) => Row::Namespace(Box::new(namespace(bytes)?)),
         RowKey::Body(..) => Row::Body(body(bytes)?),
         RowKey::Status(..) => Row::Status(status(bytes)?),
         RowKey::Due { .. } => due(bytes)?,

@@ -397,7 +397,10 @@ fn rows() -> Vec<(RowKey, Row)> {
     };
     vec![
         (RowKey::Meta, Row::Meta(meta)),
-        (RowKey::Namespace(space()), Row::Namespace(namespace)),
+        (
+            RowKey::Namespace(space()),
+            Row::Namespace(Box::new(namespace)),
+        ),
         (RowKey::Body(space_id, id()), Row::Body(body)),
         (
             RowKey::Status(space_id, id()),
@@ -411,8 +414,11 @@ fn rows() -> Vec<(RowKey, Row)> {
         (request_key, Row::Request(request)),
         (expiry, Row::RequestExpiry),
         (RowKey::Meta, Row::Meta(timed)),
-        (RowKey::Namespace(space()), Row::Namespace(full)),
-        (RowKey::Namespace(space()), Row::Namespace(deleting)),
+        (RowKey::Namespace(space()), Row::Namespace(Box::new(full))),
+        (
+            RowKey::Namespace(space()),
+            Row::Namespace(Box::new(deleting)),
+        ),
         (RowKey::Body(space_id, id()), Row::Body(limited)),
         (
             RowKey::Status(space_id, id()),

@@ -145,7 +145,7 @@ mod tests {
             cancelled: pending,
             ..NamespaceCounts::default()
         };
-        state.put(RowKey::Namespace(name), Row::Namespace(row));
+        state.put(RowKey::Namespace(name), Row::Namespace(Box::new(row)));
     }
 
     #[test]

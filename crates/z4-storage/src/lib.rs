@@ -37,6 +37,7 @@ mod error;
 mod files;
 mod live;
 mod peer_dir;
+mod planted;
 mod recover;
 mod step;
 #[cfg(test)]

@@ -38,6 +38,7 @@ use crate::limits;
 use crate::log::{LogStore, Position};
 use crate::machine::Applied;
 use crate::membership::Membership;
+use crate::planted::planted;
 use crate::status::{Glance, Progress, Role, Status};
 use changes::Changes;
 use heard::Heard;
@@ -270,8 +271,15 @@ impl<L: LogStore, P> Replica<L, P> {
         }
     }
 
+    /// The members, as of the committed log.
+    #[must_use]
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
     /// The part of the status that routing depends on, at little cost.
-    pub(crate) fn glance(&self) -> Glance {
+    #[must_use]
+    pub fn glance(&self) -> Glance {
         Glance {
             role: self.role(),
             term: self.raw.raft.term,
@@ -443,7 +451,7 @@ impl<L: LogStore, P> Replica<L, P> {
     }
 
     fn become_removed(&mut self) {
-        if self.removed {
+        if self.removed || planted!("removed-goes-on") {
             return;
         }
         self.removed = true;

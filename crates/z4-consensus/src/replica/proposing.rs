@@ -5,6 +5,7 @@ use raft::eraftpb::EntryType;
 use super::{Answer, Replica, Waiting};
 use crate::error::ProposeError;
 use crate::log::{LogError, LogStore, Position};
+use crate::planted::planted;
 use crate::proposals::{pack, Asked, Envelope, Pack};
 
 impl<L: LogStore, P> Replica<L, P> {
@@ -26,7 +27,11 @@ impl<L: LogStore, P> Replica<L, P> {
     fn propose_entry(&mut self, Pack { commands, tokens }: Pack<P>) {
         // The one place where a clock is read for tasks: strictly rising along
         // the log, whatever the clocks of its leaders do.
-        let stamp_ns = self.now.wall_ns.max(self.stamp_ns + 1);
+        let stamp_ns = if planted!("stamp-by-clock") {
+            self.now.wall_ns
+        } else {
+            self.now.wall_ns.max(self.stamp_ns + 1)
+        };
         let data = Envelope { stamp_ns, commands }.encode();
         if self.raw.propose(Vec::new(), data).is_err() {
             // Too much is uncommitted: followers do not keep up.

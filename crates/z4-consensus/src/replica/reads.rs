@@ -11,6 +11,7 @@ use super::{Answer, Replica};
 use crate::error::ReadError;
 use crate::limits;
 use crate::log::LogStore;
+use crate::planted::planted;
 
 /// Reads that are tried together under one context.
 struct Try<P> {
@@ -111,7 +112,9 @@ impl<P> Reads<P> {
         if self.waiting.is_empty() || self.tries.len() >= TRIES_MAX {
             return None;
         }
-        self.context_next = wall_ns.max(self.context_next + 1);
+        if !planted!("read-context-reused") || self.context_next == 0 {
+            self.context_next = wall_ns.max(self.context_next + 1);
+        }
         let reads = std::mem::take(&mut self.waiting);
         let context = self.context_next;
         self.tries.push_back(Try {
@@ -183,6 +186,10 @@ impl<L: LogStore, P> Replica<L, P> {
         if askable {
             self.reads.now_ns = self.now.monotonic_ns;
             while let Some(context) = self.reads.next_try(self.now.wall_ns) {
+                if planted!("read-without-quorum") {
+                    self.reads.confirmed(&context, self.applied_index);
+                    continue;
+                }
                 self.raw.read_index(context);
             }
         }

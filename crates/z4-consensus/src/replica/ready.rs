@@ -16,6 +16,7 @@ use crate::error::ProposeError;
 use crate::limits;
 use crate::log::{LogStore, LogWrite, Position};
 use crate::machine::{Applied, Committed};
+use crate::planted::planted;
 use crate::proposals::Envelope;
 
 impl<L: LogStore, P> Replica<L, P> {
@@ -121,15 +122,18 @@ impl<L: LogStore, P> Replica<L, P> {
             number,
             first_index,
             term: self.raw.raft.term,
-            writes,
+            writes: writes && !planted!("promise-before-sync"),
             messages,
         });
         if writes {
-            let hard_state = self.carried.take();
+            let mut hard_state = self.carried.take();
+            if planted!("vote-not-written") {
+                hard_state = hard_state.map(|hs| raft::eraftpb::HardState { vote: 0, ..hs });
+            }
             let write = LogWrite {
                 entries,
                 hard_state,
-                sync: true,
+                sync: !planted!("skip-sync"),
             };
             self.work.persist = Some(Persist { number, write });
         }
@@ -290,6 +294,7 @@ impl<L: LogStore, P> Replica<L, P> {
                 }
             }
             EntryType::EntryConfChange => match self.commit_change(position, &entry.data) {
+                Ok(true) if planted!("members-not-stored") => {}
                 Ok(true) => committed.membership = Some(self.membership.clone()),
                 Ok(false) => {}
                 Err(reason) => return self.stop(reason),
@@ -320,7 +325,12 @@ impl<L: LogStore, P> Replica<L, P> {
         let last = self.raw.raft.raft_log.last_index();
         let lag_keep = self.config.log_keep_entries;
         let keep = if self.space_low { 0 } else { lag_keep };
-        let mut through = self.flushed.index.min(last.saturating_sub(keep));
+        let durable = if planted!("cut-above-flushed") {
+            self.applied_index
+        } else {
+            self.flushed.index
+        };
+        let mut through = durable.min(last.saturating_sub(keep));
         if self.leads() {
             let lag_max =
                 (limits::LOG_KEEP_BYTES_MAX / self.entry_bytes_mean.max(1)).min(lag_keep * 10);

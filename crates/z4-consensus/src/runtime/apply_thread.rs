@@ -1,7 +1,6 @@
 //! The apply thread: applies runs of committed entries in one batch and answers
 //! their callers by (index, term).
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -11,6 +10,7 @@ use super::flush_thread::Pace;
 use super::raft_thread::Notice;
 use super::sink::{Done, Sink};
 use super::stop::stop_process;
+use crate::callers;
 use crate::error::ProposeError;
 use crate::log::Position;
 use crate::machine::{Applied, Committed, StateMachine};
@@ -46,8 +46,7 @@ pub(super) struct ApplyThread<M: StateMachine> {
     notices: Sender<Notice>,
     flush: Sender<()>,
     pace: Pace,
-    /// In the order of their index.
-    callers: VecDeque<Callers<M::Reply>>,
+    callers: callers::Callers<Callers<M::Reply>>,
     metrics: Metrics,
     logger: Logger,
 }
@@ -62,14 +61,13 @@ impl<M: StateMachine> ApplyThread<M> {
         metrics: Metrics,
         logger: Logger,
     ) -> Self {
-        let callers = VecDeque::new();
         Self {
             machine,
             jobs,
             notices,
             flush,
             pace,
-            callers,
+            callers: callers::Callers::default(),
             metrics,
             logger,
         }
@@ -104,18 +102,9 @@ impl<M: StateMachine> ApplyThread<M> {
 
     fn add_callers(&mut self, callers: Vec<Callers<M::Reply>>) {
         for new in callers {
-            // This peer led, lost its place in the log, and leads again: what
-            // waits at or behind the place was taken out of the log.
-            while self
-                .callers
-                .back()
-                .is_some_and(|c| c.position.index >= new.position.index)
-            {
-                if let Some(old) = self.callers.pop_back() {
-                    refuse(old, &ProposeError::Superseded);
-                }
+            for old in self.callers.add(new.position, new) {
+                refuse(old, &ProposeError::Superseded);
             }
-            self.callers.push_back(new);
         }
     }
 
@@ -149,28 +138,18 @@ impl<M: StateMachine> ApplyThread<M> {
     }
 
     fn answer(&mut self, position: Position, replies: Vec<M::Reply>) {
-        while self
-            .callers
-            .front()
-            .is_some_and(|c| c.position.index <= position.index)
-        {
-            let Some(callers) = self.callers.pop_front() else {
-                return;
-            };
-            if callers.position != position {
-                // Another leader's entry stands in the place of theirs.
-                refuse(callers, &ProposeError::Superseded);
-                continue;
-            }
-            let stamp_ns = callers.stamp_ns;
-            for (sink, reply) in callers.sinks.into_iter().zip(replies) {
-                sink.answer(Ok(Done {
-                    position,
-                    stamp_ns,
-                    reply,
-                }));
-            }
-            return;
+        let (superseded, callers) = self.callers.applied(position);
+        for callers in superseded {
+            refuse(callers, &ProposeError::Superseded);
+        }
+        let Some(callers) = callers else { return };
+        let stamp_ns = callers.stamp_ns;
+        for (sink, reply) in callers.sinks.into_iter().zip(replies) {
+            sink.answer(Ok(Done {
+                position,
+                stamp_ns,
+                reply,
+            }));
         }
     }
 
@@ -189,16 +168,8 @@ impl<M: StateMachine> ApplyThread<M> {
                 }
             }
             ApplyJob::Install(position, done) => {
-                // Their entries may or may not be in what the snapshot jumps
-                // over.
-                while self
-                    .callers
-                    .front()
-                    .is_some_and(|c| c.position.index <= position.index)
-                {
-                    if let Some(callers) = self.callers.pop_front() {
-                        refuse(callers, &ProposeError::Unknown);
-                    }
+                for callers in self.callers.jumped(position.index) {
+                    refuse(callers, &ProposeError::Unknown);
                 }
                 if let Err(error) = self.machine.install(position) {
                     stop_process(&self.logger, "snapshot install", &error.0);

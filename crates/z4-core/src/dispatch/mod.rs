@@ -32,6 +32,7 @@ use self::pulse::Pulse;
 use self::queue::{InFlight, NextDue, Queue, Shut};
 use crate::command::{Command, Taker};
 use crate::machine::{gate, Event, Gate};
+use crate::planted::planted;
 use crate::state::{due_next_of, find_namespace, StateError, View};
 use crate::task::Namespace;
 
@@ -138,7 +139,7 @@ impl Dispatcher {
         self.consumers.clear();
         self.queues.clear();
         self.wakes.clear();
-        self.pulse.forget_in_flight();
+        self.pulse.step_down();
     }
 
     /// A consumer came, or its credit changed. Nothing at a peer that does not
@@ -196,6 +197,7 @@ impl Dispatcher {
     /// a peer that does not lead.
     pub fn on_event(&mut self, event: &Event) {
         match event {
+            Event::Due { .. } if planted!("due-not-told") => {}
             Event::Due {
                 namespace,
                 due_at_ns,
@@ -242,7 +244,9 @@ impl Dispatcher {
             return;
         };
         if let Some(queue) = self.queues.get_mut(namespace) {
-            queue.next_due.lower(at_ns);
+            if !planted!("failed-lease-forgotten") {
+                queue.next_due.lower(at_ns);
+            }
             queue.rest_until(self.now_ns.saturating_add(RETRY_NS));
         }
         self.rearm(namespace);
@@ -383,7 +387,9 @@ impl Dispatcher {
             let Some(consumer) = self.consumers.get_mut(&taker.consumer) else {
                 continue;
             };
-            consumer.reserved = consumer.reserved.saturating_sub(u64::from(taker.room));
+            if !planted!("credit-leaks") {
+                consumer.reserved = consumer.reserved.saturating_sub(u64::from(taker.room));
+            }
             if consumer.namespace == *namespace {
                 queue.line_up(&taker.consumer, consumer);
             }

@@ -1,5 +1,7 @@
 //! The pulse: when leases have to be expired.
 
+use crate::planted::planted;
+
 /// How long a pulse may stay away before it is proposed again, in nanoseconds.
 const RETRY_NS: u64 = 1_000_000_000;
 
@@ -25,11 +27,21 @@ impl Pulse {
     /// When to propose one.
     pub(super) fn wake_at_ns(&self) -> Option<u64> {
         let deadline_ns = self.deadline_ns?;
+        if planted!("pulse-not-repeated") && self.sent_at_ns.is_some() {
+            return None;
+        }
         let retry_ns = self.sent_at_ns.map(|at_ns| at_ns.saturating_add(RETRY_NS));
         Some(retry_ns.map_or(deadline_ns, |retry_ns| retry_ns.max(deadline_ns)))
     }
 
     pub(super) fn forget_in_flight(&mut self) {
         self.sent_at_ns = None;
+    }
+
+    /// This peer leads no more: what was in flight is another's business.
+    pub(super) fn step_down(&mut self) {
+        if !planted!("pulse-not-repeated") {
+            self.sent_at_ns = None;
+        }
     }
 }

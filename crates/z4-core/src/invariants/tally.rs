@@ -53,7 +53,7 @@ impl Tallies {
                     }
                     match all.entry(row.id) {
                         Entry::Vacant(free) => {
-                            free.insert(Tally::new(name, row));
+                            free.insert(Tally::new(name, *row));
                         }
                         Entry::Occupied(taken) => {
                             let taken: &Tally = taken.get();

@@ -5,6 +5,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{Entry, Machine};
 use crate::command::{CreateTasks, CreatedTask, Due, NewTask, Outcome};
 use crate::error::{Code, Refusal};
+use crate::planted::planted;
 use crate::state::{rank, RequestRow, Row, RowKey, State, StateError};
 use crate::task::{expires_at_ns, NamespaceId, TaskBody, TaskId, WallTime};
 
@@ -123,7 +124,7 @@ impl<S: State> Machine<S> {
         let Some(request) = self.request(row.id, &create.request_id)? else {
             return Ok(None);
         };
-        if request.expires_at_ns <= entry.now_ns {
+        if request.expires_at_ns <= entry.now_ns || planted!("request-forgotten") {
             return Ok(None);
         }
         if request.content_hash == content_hash {

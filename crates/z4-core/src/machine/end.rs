@@ -8,6 +8,7 @@ use super::backoff::backoff_ms;
 use super::place::is_too_old;
 use super::{Entry, Event, Machine};
 use crate::command::{Ended, LeaseLost, LeaseRefs, Nack, NackTasks, Outcome};
+use crate::planted::planted;
 use crate::state::{rank, State, StateError};
 use crate::task::{DeathReason, LeaseToken, Namespace, NamespaceId, Phase, TaskId, TaskStatus};
 
@@ -60,6 +61,9 @@ impl<S: State> Machine<S> {
             &refs.leases,
             |lease| *lease,
             |machine, entry, namespace, id, _, status| match how {
+                How::Ack if planted!("ack-only-releases") => {
+                    machine.give_back(entry, namespace, id, status)
+                }
                 How::Ack => machine.finish(namespace, id, &status),
                 How::Release => machine.give_back(entry, namespace, id, status),
             },
@@ -115,7 +119,9 @@ impl<S: State> Machine<S> {
             let (id, token) = lease_of(one);
             results.push(match self.held(entry, namespace, id, token)? {
                 Ok(held) => {
-                    self.drop_lease(held.deadline_ns, namespace, id)?;
+                    if !planted!("lease-row-stays") {
+                        self.drop_lease(held.deadline_ns, namespace, id)?;
+                    }
                     holders.note(held.consumer);
                     Ok(then(self, entry, namespace, id, one, held.status)?)
                 }
@@ -144,7 +150,9 @@ impl<S: State> Machine<S> {
             Phase::Leased { deadline_ns, .. } if deadline_ns <= entry.now_ns => {
                 Err(LeaseLost::Expired)
             }
-            Phase::Leased { token: live, .. } if live != token => Err(LeaseLost::Taken),
+            Phase::Leased { token: live, .. } if live != token && !planted!("token-unchecked") => {
+                Err(LeaseLost::Taken)
+            }
             Phase::Leased {
                 consumer,
                 deadline_ns,
@@ -215,7 +223,10 @@ impl<S: State> Machine<S> {
         };
         let reason = if failure.permanent {
             Some(DeathReason::Permanent)
-        } else if max_attempts > 0 && status.failures >= max_attempts {
+        } else if max_attempts > 0
+            && status.failures >= max_attempts
+            && !planted!("attempts-without-end")
+        {
             Some(DeathReason::Attempts)
         } else if is_too_old(status.first_due_at_ns, status.ttl_ms, entry.now_ns) {
             Some(DeathReason::Ttl)

@@ -6,6 +6,7 @@ use super::place::is_too_old;
 use super::{Entry, Event, Machine};
 use crate::command::{Grant, LeaseTasks, Outcome, Taker};
 use crate::limits;
+use crate::planted::planted;
 use crate::state::{rank, Row, RowKey, State, StateError};
 use crate::task::{
     DeathReason, LeaseToken, Namespace, NamespaceId, Phase, Priority, TaskId, TaskStatus,
@@ -64,7 +65,12 @@ impl<S: State> Machine<S> {
             asked => asked,
         };
         let deadline_ns = entry.now_ns.saturating_add(lease_ms.saturating_mul(MS_NS));
-        let (popped, more) = self.pop_due(&lease.namespace, entry.now_ns, room)?;
+        let due_by_ns = if planted!("deliver-early") {
+            entry.now_ns.saturating_add(1_000 * MS_NS)
+        } else {
+            entry.now_ns
+        };
+        let (popped, more) = self.pop_due(&lease.namespace, due_by_ns, room)?;
         let mut deal = Deal::new(&lease.takers);
         let mut grants = Vec::with_capacity(popped.len());
         let mut lateness = Vec::new();
@@ -195,6 +201,9 @@ impl<S: State> Machine<S> {
         left: Option<(u64, TaskId)>,
     ) -> Result<(), StateError> {
         for task in popped {
+            if planted!("due-row-stays") && task.touched {
+                continue;
+            }
             self.state.delete(&RowKey::Due {
                 namespace,
                 rank,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Code, Refusal};
 use crate::limits;
+use crate::planted::planted;
 use crate::state::{NamespaceRow, QueueHead, RateMark, Row, RowKey, State, StateError, View};
 use crate::task::{Namespace, NamespaceId, TaskId};
 
@@ -29,7 +30,7 @@ impl Namespaces {
                 if row.deleting.is_some() {
                     all.deleting.insert(row.id);
                 }
-                all.rows.insert(name, row);
+                all.rows.insert(name, *row);
             }
             true
         })?;
@@ -126,7 +127,10 @@ impl Namespaces {
             if let Some(name) = self.names.get(&id) {
                 if let Some(row) = self.rows.get_mut(name) {
                     roll_window(row, now_ns);
-                    state.put(RowKey::Namespace(name.clone()), Row::Namespace(row.clone()));
+                    state.put(
+                        RowKey::Namespace(name.clone()),
+                        Row::Namespace(Box::new(row.clone())),
+                    );
                 }
             }
         }
@@ -151,6 +155,10 @@ impl QueueHead {
     /// Counts a row in that was put at this place, and lowers the cursor to it
     /// when it stands below. In an empty queue the cursor moves up to it.
     pub(super) fn insert(&mut self, due_at_ns: u64, id: TaskId) {
+        if planted!("cursor-not-lowered") && self.count > 0 {
+            self.count += 1;
+            return;
+        }
         let place = (due_at_ns, id);
         if self.count == 0 || place < self.cursor {
             self.cursor = place;

@@ -2,6 +2,7 @@
 //! gone. Each moves body, index, status, timer and counters together.
 
 use super::{Entry, Machine};
+use crate::planted::planted;
 use crate::state::{find_body, find_status, rank, Row, RowKey, State, StateError};
 use crate::task::{expires_at_ns, LeaseToken, NamespaceId, Phase, TaskBody, TaskId, TaskStatus};
 
@@ -171,5 +172,6 @@ pub fn untouched(body: &TaskBody) -> TaskStatus {
 
 /// Whether a task that first fell due then is too old to be delivered.
 pub(super) fn is_too_old(first_due_at_ns: u64, ttl_ms: u64, now_ns: u64) -> bool {
-    expires_at_ns(first_due_at_ns, ttl_ms).is_some_and(|at_ns| at_ns <= now_ns)
+    let at_ns = expires_at_ns(first_due_at_ns, ttl_ms);
+    at_ns.is_some_and(|at_ns| at_ns <= now_ns) && !planted!("age-unchecked")
 }

@@ -364,7 +364,7 @@ fn namespace(n: u32) -> Row {
         cursor: (rank as u64 * 10, TaskId::new(rank as u64, 1, 1)),
         consumed_ns: rank as u64 * 9,
     };
-    Row::Namespace(NamespaceRow {
+    Row::Namespace(Box::new(NamespaceRow {
         id: NamespaceId(n),
         config: NamespaceConfig {
             lease_ms: 1,
@@ -403,7 +403,7 @@ fn namespace(n: u32) -> Row {
         },
         lateness_mean_ns: 16,
         leased_at_ns: 17,
-    })
+    }))
 }
 
 fn mark(n: u64) -> RateMark {

@@ -23,6 +23,11 @@ impl MemState {
         self.rows.len()
     }
 
+    /// Keeps the rows whose key is wanted, and drops all others.
+    pub fn retain(&mut self, mut wanted: impl FnMut(&RowKey) -> bool) {
+        self.rows.retain(|key, _| wanted(key));
+    }
+
     /// Whether it holds no row.
     #[must_use]
     pub fn is_empty(&self) -> bool {

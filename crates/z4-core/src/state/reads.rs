@@ -12,7 +12,7 @@ pub fn find_namespace(
     name: &Namespace,
 ) -> Result<Option<NamespaceRow>, StateError> {
     match view.get(&RowKey::Namespace(name.clone()))? {
-        Some(Row::Namespace(row)) => Ok(Some(row)),
+        Some(Row::Namespace(row)) => Ok(Some(*row)),
         Some(_) => Err(StateError(format!(
             "the row of namespace {name} is of another kind"
         ))),

@@ -219,15 +219,13 @@ pub fn rank(priority: Priority) -> u8 {
 }
 
 /// A row. Which variant a key has is fixed: `Body` keys have `Body` rows, …
-// Namespace rows are the largest and pass through here once an entry; a box
-// would cost every other row's reader more than it saves.
-#[allow(clippy::large_enum_variant)]
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Row {
     /// Of [`RowKey::Meta`].
     Meta(MetaRow),
-    /// Of [`RowKey::Namespace`].
-    Namespace(NamespaceRow),
+    /// Of [`RowKey::Namespace`]. In a box, for it is by far the largest, and
+    /// every row that is read or written is moved a few times.
+    Namespace(Box<NamespaceRow>),
     /// Of [`RowKey::Body`].
     Body(TaskBody),
     /// Of [`RowKey::Status`].
