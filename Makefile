@@ -10,7 +10,7 @@ DEBUG := $(CARGO_TARGET_DIR)/debug
 # The Compose tool is a plugin of the engine or a program of its own.
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/docker-compose.yaml
 
-.PHONY: help setup run test verify fix e2e bench chaos demo compose_up compose_down compose_test docker_base clean_db
+.PHONY: help setup run test verify fix e2e bench sim mutants chaos demo compose_up compose_down compose_test docker_base clean_db
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,19 @@ fix: setup ## format, and mend what clippy can mend by itself
 e2e: setup ## run the tests on real binaries alone, the long ones included
 	cargo build --locked --workspace --bins
 	Z4_BIN_DIR="$(DEBUG)" cargo test --locked -p z4-e2e -- --include-ignored
+
+# The seeds are fresh ones; FIRST= begins elsewhere, SEED= runs one alone.
+# ARGS: z4-sim run --help.
+SEEDS ?= 1000
+SECONDS ?= 300
+sim: setup ## simulate clusters under faults: SEEDS=1000, SEED=, SECONDS=300
+	@cargo build --locked -p z4-sim
+	@"$(DEBUG)/z4-sim" run $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) \
+		$(if $(FIRST),--first $(FIRST)) --seconds $(SECONDS) $(ARGS)
+
+mutants: setup ## put mistakes in on purpose, and see that the simulator finds each
+	@cargo build --locked -p z4-sim --features planted
+	@"$(DEBUG)/z4-sim" mutants $(ARGS)
 
 # PROFILE=dev is quicker to build; MINUTES, SEED, FAULTS, SKIP, PEERS: z4-chaos --help.
 chaos: PROFILE ?= release

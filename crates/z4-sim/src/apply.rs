@@ -1,25 +1,22 @@
 //! The simulated apply and flush threads.
 
-use std::collections::VecDeque;
-
 use rand::Rng;
 use z4_consensus::log::Position;
 use z4_consensus::machine::{Committed, StateMachine as _};
 use z4_consensus::replica::{Input, Waiting};
-use z4_core::{Command, Outcome};
-use z4_proto::command::{decode_command, encode_command};
+use z4_consensus::ProposeError;
+use z4_core::Outcome;
 
 use crate::clients::Reply;
-use crate::options::Bug;
+use crate::consumers::EndReply;
 use crate::peer::{ApplyJob, Token};
 use crate::world::{Event, World, MS};
 
 /// Runs end at multiples of this index, where state hashes are compared.
-const HASH_EVERY: u64 = 16;
+const HASH_EVERY: u64 = 128;
 
 impl World {
     pub(crate) fn plan_apply(&mut self, id: u64) {
-        let delay_ns = self.rng.gen_range(MS / 20..3 * MS);
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -27,6 +24,7 @@ impl World {
         if let Some(run) = peer.run.as_mut() {
             if !run.apply_planned && !run.apply_jobs.is_empty() {
                 run.apply_planned = true;
+                let delay_ns = self.rng.gen_range(MS / 20..3 * MS);
                 self.at(delay_ns, Event::Apply(life));
             }
         }
@@ -44,7 +42,7 @@ impl World {
             match job {
                 ApplyJob::Apply(more) => {
                     for entry in more {
-                        let ends = entry.position.index % HASH_EVERY == 0;
+                        let ends = entry.position.index.is_multiple_of(HASH_EVERY);
                         entries.push(entry);
                         if ends {
                             self.apply_run(id, std::mem::take(&mut entries));
@@ -66,22 +64,13 @@ impl World {
             return;
         };
         match job {
-            ApplyJob::Callers(callers) => {
+            ApplyJob::Callers(all) => {
                 let mut superseded = Vec::new();
-                for new in callers {
-                    let index = new.position.index;
-                    while run
-                        .waiting
-                        .back()
-                        .is_some_and(|w| w.position.index >= index)
-                    {
-                        superseded
-                            .extend(run.waiting.pop_back().into_iter().flat_map(|w| w.tokens));
-                    }
-                    run.waiting.push_back(new);
+                for callers in all {
+                    superseded.extend(run.callers.add(callers.position, callers));
                 }
-                for (token, _) in superseded {
-                    self.proposal_failed(id, token);
+                for callers in superseded {
+                    self.callers_failed(id, callers, &ProposeError::Superseded);
                 }
             }
             ApplyJob::Checkpoint => match run.machine.checkpoint() {
@@ -101,28 +90,21 @@ impl World {
         let Some(last) = entries.last().map(|e| e.position) else {
             return;
         };
-        let bug = self.options.bug;
-        let run: Vec<_> = entries
-            .iter()
-            .map(|entry| spoil(bug, id, entry.clone()))
-            .collect();
-        let Some(running) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {
+        let spoilt = self.spoil(id, &entries);
+        let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        let replies = match running.machine.apply(run) {
+        peer.fresh_snapshot = false;
+        let Some(run) = peer.run.as_mut() else { return };
+        let replies = match run.machine.apply(spoilt) {
             Ok(replies) => replies,
             Err(error) => return self.fail(format!("peer {id}: {}", error.0)),
         };
         for (entry, outcomes) in entries.iter().zip(&replies) {
-            if let Err(broken) = self.checks.applied(id, entry, outcomes) {
-                return self.fail(broken);
-            }
+            self.check_applied(id, entry, outcomes);
         }
-        if last.index % HASH_EVERY == 0 {
-            let state = running.machine.machine().state();
-            if let Err(broken) = self.checks.state(id, last.index, state) {
-                return self.fail(broken);
-            }
+        if last.index.is_multiple_of(HASH_EVERY) {
+            self.check_state(id, last.index);
         }
         self.input(id, Input::Applied { index: last.index });
         self.take_events(id);
@@ -133,78 +115,87 @@ impl World {
 
     /// Answers the callers of an applied entry.
     fn answer(&mut self, id: u64, position: Position, outcomes: Vec<Outcome>) {
-        let mut answers = Vec::new();
-        let mut lost = Vec::new();
         let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {
             return;
         };
-        while let Some(waiting) = next_caller(&mut run.waiting, position) {
-            let tokens = waiting.tokens.into_iter().map(|(token, _)| token);
-            if waiting.position == position {
-                answers.extend(tokens.zip(outcomes));
-                break;
-            }
-            lost.extend(tokens);
+        let (superseded, callers) = run.callers.applied(position);
+        for callers in superseded {
+            self.callers_failed(id, callers, &ProposeError::Superseded);
         }
-        for token in lost {
-            self.proposal_failed(id, token);
-        }
-        for (token, outcome) in answers {
+        let tokens = callers.into_iter().flat_map(|callers| callers.tokens);
+        for ((token, _), outcome) in tokens.zip(outcomes) {
             self.proposal_applied(id, token, outcome, position.index);
         }
     }
 
     fn proposal_applied(&mut self, id: u64, token: Token, outcome: Outcome, index: u64) {
-        match (token, outcome) {
-            (Token::Create { client, attempt }, Outcome::Created(tasks)) => {
-                let ids = tasks.iter().map(|t| t.id).collect();
-                self.reply(id, client, attempt, Reply::Created { ids, index });
+        match token {
+            Token::Client { client, attempt } => {
+                self.reply(client, attempt, Reply::Outcome { outcome, index });
             }
-            (Token::Create { client, attempt }, Outcome::Refused(refusal)) => {
-                self.reply(id, client, attempt, Reply::Failed);
-                self.fail(format!("a create was refused: {refusal}"));
+            Token::End { life, tasks, acks } => {
+                let results = match outcome {
+                    Outcome::Ended { results, .. } => {
+                        results.into_iter().map(|r| r.map(|_| ())).collect()
+                    }
+                    Outcome::Extended { results, .. } => {
+                        results.into_iter().map(|r| r.map(|_| ())).collect()
+                    }
+                    other => return self.fail(format!("an end was answered by {other:?}")),
+                };
+                let reply = EndReply::Applied {
+                    tasks,
+                    acks,
+                    results,
+                };
+                self.reply_ended(id, life, reply);
             }
-            (Token::Ack { life, tasks }, Outcome::Ended { .. }) => {
-                let ids = tasks.into_iter().map(|(task, _)| task).collect();
-                self.reply_acked(id, life, Some(ids));
-            }
-            (Token::Pulse, Outcome::Pulsed { .. }) => {
+            Token::Pulse => {
                 if let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) {
                     run.dispatcher.on_pulse_done();
                 }
             }
-            // An extend, whose holder goes on as before: it learns nothing.
-            (Token::Ack { .. }, Outcome::Extended { .. }) => {}
-            (_, Outcome::Refused(refusal)) => self.fail(format!("refused: {refusal}")),
-            _ => {}
+            Token::Lease { .. } | Token::Nobody | Token::Admin | Token::Transfer => {}
         }
     }
 
-    /// A proposal of this peer was not appended, or lost its place.
-    pub(crate) fn proposal_failed(&mut self, id: u64, token: Token) {
+    fn callers_failed(&mut self, id: u64, callers: Waiting<Token>, error: &ProposeError) {
+        if *error == ProposeError::Superseded {
+            self.saw("a proposal lost its place to another leader");
+        }
+        for (token, _) in callers.tokens {
+            self.proposal_failed(id, token, error);
+        }
+    }
+
+    /// A proposal of this peer was not appended, lost its place, or nobody knows.
+    pub(crate) fn proposal_failed(&mut self, id: u64, token: Token, error: &ProposeError) {
+        let certain = *error != ProposeError::Unknown;
         match token {
-            Token::Create { client, attempt } => self.reply(id, client, attempt, Reply::Failed),
+            Token::Client { client, attempt } => {
+                self.reply(client, attempt, Reply::Failed { certain });
+            }
             Token::Lease { namespace, takers } => {
                 if let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) {
                     run.dispatcher.on_lease_failed(&namespace, &takers);
                 }
             }
-            Token::Ack { life, .. } => self.reply_acked(id, life, None),
-            Token::Pulse | Token::Read { .. } | Token::Admin => {}
+            Token::End { life, acks, .. } => {
+                self.reply_ended(id, life, EndReply::Failed { acks, certain });
+            }
+            Token::Pulse | Token::Nobody | Token::Admin | Token::Transfer => {}
         }
     }
 
-    /// A snapshot jumped over entries; whose callers wait for them does not
-    /// learn their outcome.
-    pub(crate) fn installed(&mut self, id: u64, position: Position) {
-        let mut lost = Vec::new();
-        if let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) {
-            while let Some(waiting) = next_caller(&mut run.waiting, position) {
-                lost.extend(waiting.tokens);
-            }
-        }
-        for (token, _) in lost {
-            self.proposal_failed(id, token);
+    /// A snapshot jumped over entries: whoever waits for them does not learn
+    /// their outcome.
+    pub(crate) fn jumped(&mut self, id: u64, position: Position) {
+        let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {
+            return;
+        };
+        for callers in run.callers.jumped(position.index) {
+            self.saw("a snapshot jumped over callers");
+            self.callers_failed(id, callers, &ProposeError::Unknown);
         }
         self.take_events(id);
     }
@@ -221,63 +212,6 @@ impl World {
             Ok(position) => self.input(id, Input::Flushed(position)),
             Err(error) => self.fail(format!("peer {id}: {}", error.0)),
         }
-        self.within(50, 600, Event::Flush(life));
+        self.within(200, 3_000, Event::Flush(life));
     }
-
-    /// [`Bug::AcksBeforeCommit`]: answers creates that are only appended.
-    pub(crate) fn ack_uncommitted(
-        &mut self,
-        id: u64,
-        position: Position,
-        stamp_ns: u64,
-        tokens: Vec<(Token, u32)>,
-    ) {
-        for (token, unit) in tokens {
-            if let Token::Create { client, attempt } = token {
-                let ids = vec![z4_core::TaskId::new(stamp_ns, position.index, unit)];
-                let index = position.index;
-                self.reply(id, client, attempt, Reply::Created { ids, index });
-            }
-        }
-    }
-}
-
-/// The first of the callers that wait at or before a position.
-fn next_caller(
-    waiting: &mut VecDeque<Waiting<Token>>,
-    position: Position,
-) -> Option<Waiting<Token>> {
-    let first = waiting.front()?;
-    (first.position.index <= position.index)
-        .then(|| waiting.pop_front())
-        .flatten()
-}
-
-/// What a faulty machine would make of an entry.
-fn spoil(bug: Option<Bug>, id: u64, mut entry: Committed) -> Committed {
-    let Some(bug) = bug else { return entry };
-    let mut early = false;
-    for bytes in &mut entry.commands {
-        let Ok(command) = decode_command(bytes) else {
-            continue;
-        };
-        let spoilt = match (bug, command) {
-            (Bug::LeasesEarly, Command::LeaseTasks(_)) => {
-                early = true;
-                continue;
-            }
-            (Bug::ForgetsRequests, Command::CreateTasks(mut create)) => {
-                create.request_id.clear();
-                Command::CreateTasks(create)
-            }
-            (Bug::OnePeerSkipsAcks, Command::AckTasks(_)) if id == 2 => Command::Pulse,
-            (Bug::AcksOnlyRelease, Command::AckTasks(refs)) => Command::ReleaseTasks(refs),
-            _ => continue,
-        };
-        *bytes = encode_command(&spoilt);
-    }
-    if early {
-        entry.stamp_ns += 3_000 * MS;
-    }
-    entry
 }

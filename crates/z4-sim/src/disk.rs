@@ -135,6 +135,13 @@ impl SimLog {
         self.disk().synced.hard_state.clone()
     }
 
+    /// Whether this very entry is on stable storage, or was cut away.
+    #[must_use]
+    pub fn has_synced(&self, at: Position) -> bool {
+        let disk = self.disk();
+        at.index <= disk.synced.cut.index || disk.synced.term(at.index) == Some(at.term)
+    }
+
     /// Whether the entry at `index` is on stable storage, or was cut away.
     #[must_use]
     pub fn is_synced(&self, index: u64) -> bool {

@@ -1,35 +1,49 @@
 //! Deterministic simulator of a z4 cluster.
 //!
 //! A whole cluster in one thread, on virtual time: the replica of
-//! `z4-consensus`, the task machine of `z4-storage` over memory, a disk that
-//! knows what is synced, and a network that loses, doubles, delays and splits.
-//! One seed draws everything, so a failure is seen again by its seed.
+//! `z4-consensus`, the task machine of `z4-storage` over memory, the dispatcher
+//! of `z4-core`, a disk that knows what is synced, a network that loses, doubles,
+//! delays and splits, clients, consumers and an administrator. One seed draws
+//! everything, so a failure is seen again by its seed. The models are
+//! FoundationDB's simulation and TigerBeetle's VOPR.
+//!
+//! `make sim` runs many seeds, `make mutants` shows that it finds mistakes which
+//! are put in on purpose. The promises are those of README, "What z4 promises".
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | [`options`] | what is simulated |
+//! | [`faults`] | what goes wrong, one kind a file; each can be switched off |
 //! | [`disk`] | the raft log on a simulated disk |
-//! | [`options`] | what is simulated, and mistakes put in on purpose |
 //! | `world` | peers, virtual time, the queue of events |
-//! | `round`, `apply` | the work of a peer's threads |
-//! | `clients`, `consumers`, `admin` | who uses the cluster |
-//! | `faults`, `settle` | what goes wrong, and what must be right after it |
-//! | `check` | the promises, one a file |
+//! | `round`, `install`, `apply` | the work of a peer's threads |
+//! | `clients`, `consumers`, `admin`, `spaces` | who uses the cluster, and what for |
+//! | `settle` | what must be right after the faults |
+//! | `check` | what must be right at every moment, one property a file |
+//! | [`sometimes`] | rare events that must be reached |
+//! | [`mistakes`] | mistakes put in on purpose |
 
 pub mod disk;
+pub mod faults;
+pub mod mistakes;
 pub mod options;
+pub mod report;
+pub mod sometimes;
 
 mod admin;
 mod apply;
 mod check;
 mod clients;
 mod consumers;
-mod faults;
+mod install;
 mod net;
 mod peer;
 mod round;
 mod settle;
+mod spaces;
 mod trace;
 mod world;
 
-pub use options::{Bug, Options};
-pub use world::{run, Report};
+pub use options::Options;
+pub use report::Report;
+pub use world::run;

@@ -16,6 +16,8 @@ pub(crate) struct Net {
     pub(crate) loss: u32,
     /// Of a thousand messages, so many come twice.
     pub(crate) doubled: u32,
+    /// Of a thousand replies to clients, so many are lost.
+    pub(crate) reply_loss: u32,
     /// Longest delay in milliseconds: what overtakes what.
     pub(crate) delay_ms: u64,
 }
@@ -26,8 +28,17 @@ impl Net {
         !self.blocked.contains(&(from, to))
     }
 
+    /// Whether any way is closed.
+    pub(crate) fn split(&self) -> bool {
+        !self.blocked.is_empty()
+    }
+
     pub(crate) fn block(&mut self, from: u64, to: u64) {
         self.blocked.insert((from, to));
+    }
+
+    pub(crate) fn unblock(&mut self) {
+        self.blocked.clear();
     }
 
     /// All well again.
@@ -39,16 +50,21 @@ impl Net {
     }
 
     /// Delays in nanoseconds after which a message arrives: none, one or two.
-    pub(crate) fn fate(&self, rng: &mut StdRng, from: u64, to: u64) -> Vec<u64> {
+    pub(crate) fn fate(&self, rng: &mut StdRng, from: u64, to: u64) -> [Option<u64>; 2] {
         if !self.open(from, to) || rng.gen_range(0..1000) < self.loss {
-            return Vec::new();
+            return [None, None];
         }
-        let copies = if rng.gen_range(0..1000) < self.doubled {
-            2
-        } else {
-            1
-        };
-        (0..copies).map(|_| self.delay(rng)).collect()
+        let twice = rng.gen_range(0..1000) < self.doubled;
+        [Some(self.delay(rng)), twice.then(|| self.delay(rng))]
+    }
+
+    /// The delay of a call, which comes once or not at all.
+    pub(crate) fn call(&self, rng: &mut StdRng, from: u64, to: u64) -> Option<u64> {
+        if from == to {
+            return Some(1_000);
+        }
+        let arrives = self.open(from, to) && rng.gen_range(0..1000) >= self.loss;
+        arrives.then(|| self.delay(rng))
     }
 
     /// Most messages are quick; a few take long.

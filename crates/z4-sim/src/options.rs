@@ -1,62 +1,50 @@
 //! What is simulated.
 
+use crate::faults::Faults;
+
 /// One run of the simulation: the same options give the same run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Draws everything.
     pub seed: u64,
-    /// Peers at the beginning, all voters.
+    /// Peers at the beginning, all voters: 1 to 7.
     pub peers: u64,
-    /// Whether a peer is added and another removed on the way.
-    pub members_change: bool,
-    /// Whether peers crash, networks split and clocks jump.
-    pub chaos: bool,
-    /// How long clients work, in milliseconds of virtual time.
+    /// What may go wrong.
+    pub faults: Faults,
+    /// How long clients work and things go wrong, in milliseconds of simulated
+    /// time.
     pub work_ms: u64,
     /// How long the cluster may take to settle afterwards, in milliseconds of
-    /// virtual time.
+    /// simulated time, beyond what its clocks are ahead.
     pub settle_ms: u64,
     /// Log entries kept for peers that lag.
     pub log_keep_entries: u64,
-    /// A mistake put in on purpose, to see that it is found.
-    pub bug: Option<Bug>,
+    /// A mistake put in on purpose, to see that it is found: a name of
+    /// [`MISTAKES`](crate::mistakes::MISTAKES).
+    pub planted: Option<&'static str>,
+    /// Print what happens.
+    pub print: bool,
 }
 
 impl Options {
-    /// The run of a seed: size of the cluster and change of members follow
-    /// from it.
+    /// The run of a seed, with all faults, for so many seconds of simulated time
+    /// before it has to settle.
     #[must_use]
-    pub fn of_seed(seed: u64) -> Self {
+    pub fn of_seed(seed: u64, seconds: u64) -> Self {
         Self {
             seed,
-            peers: [3, 3, 5, 3, 1, 3][(seed % 6) as usize],
-            members_change: seed.is_multiple_of(2),
-            chaos: true,
-            work_ms: 8_000,
-            settle_ms: 30_000,
-            log_keep_entries: if seed.is_multiple_of(3) { 1_000 } else { 50 },
-            bug: None,
+            peers: [3, 5, 3, 1, 3, 4, 3, 7, 3, 2, 5, 6][(seed % 12) as usize],
+            faults: Faults::all(),
+            work_ms: seconds * 1_000,
+            settle_ms: 45_000,
+            log_keep_entries: [40, 40, 400][(seed % 3) as usize],
+            planted: None,
+            print: false,
         }
     }
-}
 
-/// Mistakes that the checkers must find.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Bug {
-    /// The disk loses entries that it said were synced.
-    DiskLosesSynced,
-    /// Promises go out before the write they rest on is synced.
-    SendsBeforeSync,
-    /// Tasks are leased three seconds before they are due.
-    LeasesEarly,
-    /// Repeated requests make new tasks.
-    ForgetsRequests,
-    /// Reads are answered from what happens to be applied.
-    ReadsWithoutQuorum,
-    /// One peer does not apply some of the acks.
-    OnePeerSkipsAcks,
-    /// Creates are acknowledged when the leader has appended them.
-    AcksBeforeCommit,
-    /// An ack only gives the lease back.
-    AcksOnlyRelease,
+    /// Whether this mistake is put in.
+    pub(crate) fn planted(&self, name: &str) -> bool {
+        self.planted == Some(name)
+    }
 }

@@ -4,15 +4,18 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use raft::eraftpb::HardState;
+use z4_check::history::OpId;
+use z4_consensus::callers::Callers;
 use z4_consensus::log::{LogStore, LogWrite, Position};
 use z4_consensus::machine::{Applied, Committed, StateMachine as _};
 use z4_consensus::replica::{Config, Input, Persist, Waiting};
 use z4_consensus::Replica;
 use z4_core::dispatch::Dispatcher;
 use z4_core::task::LeaseToken;
-use z4_core::{Namespace, TaskId};
+use z4_core::TaskId;
 use z4_storage::{AppliedEvents, MemDisk, MemStore, TaskMachine};
 
+use crate::consumers::Consumer;
 use crate::disk::SimLog;
 
 /// A peer's raft id and how often it was started: what was meant for an earlier
@@ -22,24 +25,30 @@ pub(crate) type Life = (u64, u64);
 /// Who asked the replica for what.
 #[derive(Clone, Debug)]
 pub(crate) enum Token {
-    Create {
+    /// A command or a read of a client.
+    Client {
         client: usize,
         attempt: u64,
     },
-    Read {
-        client: usize,
-        attempt: u64,
-    },
+    /// A lease command of the dispatcher.
     Lease {
-        namespace: Namespace,
+        namespace: z4_core::Namespace,
         takers: Vec<z4_core::command::Taker>,
     },
     Pulse,
-    Ack {
+    /// A consumer ends leases.
+    End {
         life: Life,
         tasks: Vec<(TaskId, LeaseToken)>,
+        /// The acks in the history, if they are acks.
+        acks: Vec<OpId>,
     },
+    /// Nobody waits for the outcome.
+    Nobody,
+    /// A change of members.
     Admin,
+    /// A transfer of leadership.
+    Transfer,
 }
 
 /// What waits for the simulated log thread.
@@ -58,14 +67,13 @@ pub(crate) enum ApplyJob {
     Drop(Vec<Position>),
 }
 
-/// A consumer that this peer serves.
-#[derive(Debug)]
-pub(crate) struct Consumer {
-    pub(crate) name: String,
-    pub(crate) namespace: Namespace,
-    pub(crate) received: u64,
-    /// Held and not yet known to be ended.
-    pub(crate) held: Vec<(TaskId, LeaseToken, u64)>,
+/// A group of writes on its way to the disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Group {
+    pub(crate) number: u64,
+    /// The last persist in it.
+    pub(crate) persist: u64,
+    pub(crate) sync: bool,
 }
 
 /// The running half of a peer.
@@ -76,14 +84,15 @@ pub(crate) struct Running {
     pub(crate) inbox: VecDeque<Input<Token>>,
     pub(crate) round_planned: bool,
     pub(crate) log_jobs: VecDeque<LogJob>,
-    /// Number of the group that is being written, and of its last persist.
-    pub(crate) writing: Option<(u64, u64)>,
-    pub(crate) group: u64,
+    pub(crate) writing: Option<Group>,
+    pub(crate) groups: u64,
     pub(crate) apply_jobs: VecDeque<ApplyJob>,
     pub(crate) apply_planned: bool,
-    pub(crate) waiting: VecDeque<Waiting<Token>>,
+    pub(crate) callers: Callers<Waiting<Token>>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) leading: bool,
+    /// An administrator's change waits for its answer here.
+    pub(crate) change_in_flight: bool,
     /// True time of the dispatcher's next look.
     pub(crate) wake_ns: Option<u64>,
     pub(crate) consumers: Vec<Consumer>,
@@ -96,10 +105,19 @@ pub(crate) struct Peer {
     pub(crate) state: MemDisk,
     pub(crate) boot: u64,
     pub(crate) run: Option<Running>,
-    /// Its wall clock minus the true time.
+    /// Its wall clock minus the true time, at the moment its pace last changed.
     pub(crate) skew_ns: i64,
+    pub(crate) drift_from_ns: u64,
+    /// Parts in a million by which its wall clock is fast.
+    pub(crate) drift_ppm: i64,
     pub(crate) paused_until_ns: u64,
-    /// Was removed and knows it.
+    /// Longest sync, in milliseconds.
+    pub(crate) sync_ms: u64,
+    /// How long the next write stands still, in milliseconds.
+    pub(crate) stall_ms: u64,
+    /// A snapshot was installed and nothing applied since.
+    pub(crate) fresh_snapshot: bool,
+    /// Was removed and knows it, or lost its disk: does not run again.
     pub(crate) gone: bool,
 }
 
@@ -113,13 +131,24 @@ impl Peer {
             boot: 0,
             run: None,
             skew_ns: 0,
+            drift_from_ns: 0,
+            drift_ppm: 0,
             paused_until_ns: 0,
+            sync_ms: 4,
+            stall_ms: 0,
+            fresh_snapshot: false,
             gone: false,
         }
     }
 
     pub(crate) fn life(&self) -> Life {
         (self.raft_id, self.boot)
+    }
+
+    /// Its wall clock minus the true time.
+    pub(crate) fn clock_off_ns(&self, now_ns: u64) -> i64 {
+        let passed_us = (now_ns - self.drift_from_ns) as i64 / 1_000;
+        self.skew_ns + passed_us * self.drift_ppm / 1_000
     }
 
     /// A founding member: state and log begin behind the same entry.
@@ -136,12 +165,7 @@ impl Peer {
     }
 
     /// Starts from what is on the disks.
-    pub(crate) fn start(
-        &mut self,
-        seed: u64,
-        log_keep_entries: u64,
-        namespaces: &[Namespace],
-    ) -> Result<(), String> {
+    pub(crate) fn start(&mut self, seed: u64, log_keep_entries: u64) -> Result<(), String> {
         self.boot += 1;
         let (store, applied) = self.state.open();
         reconcile(&self.log, applied.position)?;
@@ -164,12 +188,6 @@ impl Peer {
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let replica = Replica::new(config, Arc::clone(&self.log), machine.applied(), &logger)?;
-        let consumers = namespaces.iter().map(|namespace| Consumer {
-            name: format!("~{}.{}.{namespace}", self.raft_id, self.boot),
-            namespace: namespace.clone(),
-            received: 0,
-            held: Vec::new(),
-        });
         self.run = Some(Running {
             replica,
             machine,
@@ -178,23 +196,44 @@ impl Peer {
             round_planned: false,
             log_jobs: VecDeque::new(),
             writing: None,
-            group: 0,
+            groups: 0,
             apply_jobs: VecDeque::new(),
             apply_planned: false,
-            waiting: VecDeque::new(),
+            callers: Callers::default(),
             dispatcher: Dispatcher::new(),
             leading: false,
+            change_in_flight: false,
             wake_ns: None,
-            consumers: consumers.collect(),
+            consumers: Vec::new(),
         });
         Ok(())
     }
 
-    /// Power loss: of the unsynced steps of the log `kept` survive; of the
+    /// Power loss: of the unsynced writes of the log `kept` survive; of the
     /// state, what was flushed.
     pub(crate) fn crash(&mut self, kept: usize) {
         self.run = None;
+        self.paused_until_ns = 0;
         self.log.crash(kept);
+    }
+
+    /// Its disks are empty; it keeps its number.
+    pub(crate) fn lose_disk(&mut self) {
+        self.log = Arc::new(SimLog::new());
+        self.state = MemDisk::default();
+    }
+
+    /// An orderly stop: log and state are brought to disk.
+    pub(crate) fn stop(&mut self) {
+        if let Some(run) = self.run.take() {
+            self.log.sync();
+            // The flush of a store in memory cannot fail.
+            let _ = run.machine.flusher()();
+        }
+        self.paused_until_ns = 0;
+        // What was handed to the log thread and not written is gone; nobody was
+        // promised anything for it.
+        self.log.crash(0);
     }
 }
 

@@ -1,17 +1,15 @@
-//! The simulated raft thread: takes inputs in, steps, does the work in the
-//! order that a replica demands.
+//! The simulated raft thread and log thread: takes inputs in, steps, does the
+//! work in the order that a replica demands.
 
-use raft::eraftpb::{HardState, Message, MessageType};
+use raft::eraftpb::{Message, MessageType};
 use rand::Rng;
 use z4_consensus::log::{LogStore as _, Position};
-use z4_consensus::machine::StateMachine as _;
 use z4_consensus::replica::{Answer, Input, Work};
 use z4_consensus::status::Role;
 
 use crate::check::promises;
 use crate::clients::Reply;
-use crate::options::Bug;
-use crate::peer::{ApplyJob, LogJob, Token};
+use crate::peer::{ApplyJob, Group, LogJob, Token};
 use crate::world::{Event, World, MS};
 
 impl World {
@@ -56,19 +54,18 @@ impl World {
                 return;
             }
         }
+        if let Some(persist) = &work.persist {
+            self.check_appended(id, &persist.write.entries);
+        }
         let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {
             return;
         };
-        let mut early = None;
-        if let Some(persist) = work.persist {
-            early = Some(persist.number);
-            run.log_jobs.push_back(LogJob::Persist(persist));
-        }
+        run.log_jobs.extend(work.persist.map(LogJob::Persist));
         run.log_jobs.extend(work.cut.map(LogJob::Cut));
-        let mut acked = Vec::new();
+        let mut appended = Vec::new();
         if !work.waiting.is_empty() {
-            if self.options.bug == Some(Bug::AcksBeforeCommit) {
-                acked.extend(work.waiting.iter().map(|w| {
+            if self.options.planted("ack-before-quorum") {
+                appended.extend(work.waiting.iter().map(|w| {
                     let tokens = w.tokens.clone();
                     (w.position, w.stamp_ns, tokens)
                 }));
@@ -85,19 +82,16 @@ impl World {
             run.apply_jobs
                 .push_back(ApplyJob::Drop(work.drop_snapshots));
         }
-        for (position, stamp_ns, tokens) in acked {
-            self.ack_uncommitted(id, position, stamp_ns, tokens);
-        }
-        if let Some(number) = early.filter(|_| self.bug(Bug::SendsBeforeSync)) {
-            self.input(id, Input::Persisted { number });
+        for (position, stamp_ns, tokens) in appended {
+            self.ack_appended(position, stamp_ns, tokens);
         }
         self.write_next(id);
         self.plan_apply(id);
     }
 
-    /// Gives the log thread what waits, if it is idle: all in one group.
+    /// Gives the log thread what waits, if it is idle: all in one group, synced
+    /// when any write in it wants that.
     pub(crate) fn write_next(&mut self, id: u64) {
-        let slow = self.options.chaos && self.healed_at_ns.is_none();
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -108,13 +102,17 @@ impl World {
         if run.writing.is_some() || run.log_jobs.is_empty() {
             return;
         }
-        let mut last = 0;
+        let mut group = Group {
+            number: run.groups + 1,
+            persist: 0,
+            sync: false,
+        };
         for job in std::mem::take(&mut run.log_jobs) {
             let result = match job {
                 LogJob::Persist(mut persist) => {
                     // Synced when the group is done.
-                    persist.write.sync = false;
-                    last = last.max(persist.number);
+                    group.sync |= std::mem::take(&mut persist.write.sync);
+                    group.persist = group.persist.max(persist.number);
                     log.write(&persist.write)
                 }
                 LogJob::Cut(through) => log.cut_through(through),
@@ -123,97 +121,29 @@ impl World {
                 return self.fail(format!("peer {id}: {error}"));
             }
         }
-        run.group += 1;
-        run.writing = Some((run.group, last));
-        let group = run.group;
-        let longest_ms = match self.rng.gen_range(0..100) {
-            0 if slow => 400,
-            1..=9 if slow => 40,
-            _ => 4,
-        };
-        let delay_ns = self.rng.gen_range(MS / 5..longest_ms * MS);
-        self.at(delay_ns, Event::LogDone(life, group));
+        run.groups = group.number;
+        run.writing = Some(group);
+        let stall_ns = std::mem::take(&mut peer.stall_ms) * MS;
+        let longest_ns = peer.sync_ms.max(1) * MS;
+        let delay_ns = stall_ns + self.rng.gen_range(MS / 5..longest_ns);
+        self.at(delay_ns, Event::LogDone(life, group.number));
     }
 
-    pub(crate) fn log_done(&mut self, id: u64, group: u64) {
+    pub(crate) fn log_done(&mut self, id: u64, number: u64) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
         let Some(run) = peer.run.as_mut() else {
             return;
         };
-        if let Some((_, number)) = run.writing.take_if(|(writing, _)| *writing == group) {
-            peer.log.sync();
+        if let Some(group) = run.writing.take_if(|group| group.number == number) {
+            if group.sync {
+                peer.log.sync();
+            }
+            let number = group.persist;
             self.input(id, Input::Persisted { number });
             self.write_next(id);
         }
-    }
-
-    /// Switches a snapshot in: all that was asked of log and machine first, then
-    /// the machine, then the log. `false` when power was lost on the way.
-    fn install(&mut self, id: u64, position: Position, hard_state: &HardState) -> bool {
-        self.trace
-            .note(self.now_ns, format_args!("install {id} {position:?}"));
-        self.apply(id);
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return false;
-        };
-        let Some(run) = peer.run.as_mut() else {
-            return false;
-        };
-        let mut done = None;
-        let result = loop {
-            // The group under way, and what waits behind it.
-            if let Some((_, number)) = run.writing.take() {
-                done = done.max(Some(number));
-            }
-            let Some(job) = run.log_jobs.pop_front() else {
-                peer.log.sync();
-                break Ok(());
-            };
-            let result = match job {
-                LogJob::Persist(persist) => {
-                    done = done.max(Some(persist.number));
-                    peer.log.write(&persist.write)
-                }
-                LogJob::Cut(through) => peer.log.cut_through(through),
-            };
-            if result.is_err() {
-                break result;
-            }
-        };
-        if let Err(error) = result {
-            self.fail(format!("peer {id}: {error}"));
-            return false;
-        }
-        if let Err(error) = run.machine.install(position) {
-            self.fail(format!("peer {id}: {}", error.0));
-            return false;
-        }
-        let applied = run.machine.applied().clone();
-        self.report.installs += 1;
-        self.installed(id, position);
-        let between = self.options.chaos && self.healed_at_ns.is_none();
-        if between && self.rng.gen_range(0..5) == 0 {
-            self.crash(id);
-            self.within(50, 1_000, Event::Restart(id));
-            return false;
-        }
-        let now = self.clocks(id);
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return false;
-        };
-        if let Err(error) = peer.log.reset(position, hard_state) {
-            self.fail(format!("peer {id}: {error}"));
-            return false;
-        }
-        if let Some(run) = peer.run.as_mut() {
-            run.replica.step(Input::Installed(applied), now);
-        }
-        if let Some(number) = done {
-            self.input(id, Input::Persisted { number });
-        }
-        true
     }
 
     fn send(&mut self, id: u64, message: Message) {
@@ -226,34 +156,36 @@ impl World {
         let (life, to) = (peer.life(), message.to);
         if message.get_msg_type() == MessageType::MsgSnapshot {
             let longer_ns = self.rng.gen_range(2..60) * MS;
-            let arrives = self.net.fate(&mut self.rng, id, to).first().copied();
-            let event = Event::Snapshot {
-                from: life,
+            let event = match self.net.call(&mut self.rng, id, to) {
+                Some(delay_ns) => {
+                    let from = life;
+                    return self.at(delay_ns + longer_ns, Event::Snapshot { from, to, message });
+                }
+                None => Event::SnapshotSent {
+                    from: life,
+                    to,
+                    ok: false,
+                },
+            };
+            return self.at(longer_ns, event);
+        }
+        let [first, second] = self.net.fate(&mut self.rng, id, to);
+        if let Some(delay_ns) = second {
+            let message = message.clone();
+            let event = Event::Deliver {
+                from: id,
                 to,
                 message,
             };
-            return match arrives {
-                Some(delay_ns) => self.at(delay_ns + longer_ns, event),
-                None => self.at(
-                    longer_ns,
-                    Event::SnapshotSent {
-                        from: life,
-                        to,
-                        ok: false,
-                    },
-                ),
-            };
+            self.at(delay_ns, event);
         }
-        for delay_ns in self.net.fate(&mut self.rng, id, to) {
-            let message = message.clone();
-            self.at(
-                delay_ns,
-                Event::Deliver {
-                    from: id,
-                    to,
-                    message,
-                },
-            );
+        if let Some(delay_ns) = first {
+            let event = Event::Deliver {
+                from: id,
+                to,
+                message,
+            };
+            self.at(delay_ns, event);
         }
     }
 
@@ -271,13 +203,20 @@ impl World {
             ),
         );
         let Some(run) = self.peers.get(&to).and_then(|p| p.run.as_ref()) else {
-            if self.rng.gen_range(0..4) == 0 {
+            if self.one_in(4) {
                 self.input(from, Input::Unreachable(to));
             }
             return;
         };
         // A transport tells a removed peer so.
-        if run.replica.status().membership.removed.contains(&from) {
+        if run.replica.membership().removed.contains(&from) {
+            let asks = matches!(
+                message.get_msg_type(),
+                MessageType::MsgRequestVote | MessageType::MsgRequestPreVote
+            );
+            if asks {
+                self.saw("a removed member asked for votes");
+            }
             return self.within(1, 20, Event::ToldRemoved(from));
         }
         self.input(to, Input::Message { from, message });
@@ -303,14 +242,12 @@ impl World {
                 .carry(&target.state.incoming, position),
             _ => false,
         };
+        if !self.lives(from) {
+            self.saw("the sender of a snapshot crashed");
+        }
         if ok {
-            self.input(
-                to,
-                Input::Snapshot {
-                    from: from.0,
-                    message,
-                },
-            );
+            let from = from.0;
+            self.input(to, Input::Snapshot { from, message });
         }
         let delay_ns = self.net.delay(&mut self.rng);
         self.at(delay_ns, Event::SnapshotSent { from, to, ok });
@@ -320,12 +257,11 @@ impl World {
     /// it was removed: a learner says nothing by itself.
     pub(crate) fn dial(&mut self, id: u64) {
         let others: Vec<u64> = self.up().into_iter().filter(|o| *o != id).collect();
-        if others.is_empty() {
+        let Some(other) = self.one_of(&others) else {
             return;
-        }
-        let other = others[self.rng.gen_range(0..others.len())];
+        };
         let run = self.peers.get(&other).and_then(|p| p.run.as_ref());
-        let removed = run.is_some_and(|run| run.replica.status().membership.removed.contains(&id));
+        let removed = run.is_some_and(|run| run.replica.membership().removed.contains(&id));
         if removed && self.net.open(id, other) && self.net.open(other, id) {
             self.within(1, 20, Event::ToldRemoved(id));
         }
@@ -333,26 +269,13 @@ impl World {
 
     fn answered(&mut self, id: u64, answer: Answer<Token>) {
         match answer {
-            Answer::Propose(token, _) => self.proposal_failed(id, token),
-            Answer::Admin(_, result) => {
-                let said = match &result {
-                    Ok(()) => "done".to_owned(),
-                    Err(error) => error.to_string(),
-                };
-                self.trace
-                    .note(self.now_ns, format_args!("admin at {id}: {said}"));
-                if result.is_ok() {
-                    self.report.changes += 1;
-                }
-            }
-            Answer::Read(Token::Read { client, attempt }, result) => {
-                let reply = match result {
-                    Ok(index) => Reply::Read { peer: id, index },
-                    Err(_) => Reply::Failed,
-                };
+            Answer::Propose(token, error) => self.proposal_failed(id, token, &error),
+            Answer::Admin(token, result) => self.admin_answered(id, &token, &result),
+            Answer::Read(Token::Client { client, attempt }, result) => match result {
                 // Read here and now, whatever the answer's way takes.
-                self.client_read(client, attempt, &reply);
-            }
+                Ok(index) => self.client_read(id, client, attempt, index),
+                Err(_) => self.reply(client, attempt, Reply::Failed { certain: true }),
+            },
             Answer::Read(..) => {}
         }
     }
@@ -365,24 +288,20 @@ impl World {
             self.trace
                 .note(self.now_ns, format_args!("{id} refuses {from}: {refused}"));
         }
-        let status = run.replica.status();
-        if status.role == Role::Removed {
-            let Some(peer) = self.peers.get_mut(&id) else {
-                return;
-            };
-            peer.run = None;
-            peer.gone = true;
-            return self
-                .trace
-                .note(self.now_ns, format_args!("{id} is removed"));
+        let glance = run.replica.glance();
+        if glance.role == Role::Removed {
+            return self.peer_removed(id);
         }
-        let leads = status.role == Role::Leader && status.leader_ready;
-        if status.role == Role::Leader {
-            match self.checks.leader(status.term, id) {
+        if glance.role == Role::Leader {
+            match self.checks.elections.leads(glance.term, id) {
                 Err(broken) => return self.fail(broken),
-                Ok(new) => self.report.leaders += u64::from(new),
+                Ok(true) => {
+                    self.report.leaders += 1;
+                    self.check_leader(id, glance.term);
+                }
+                Ok(false) => {}
             }
         }
-        self.lead(id, leads);
+        self.lead(id, glance.role == Role::Leader && glance.leader_ready);
     }
 }

@@ -1,51 +1,64 @@
 //! When the faults end, the cluster must come to rest: everything that was
-//! created is delivered and acknowledged, and all peers hold the same.
+//! created is ended, removed members know it, and all peers hold the same
+//! (liveness: TigerBeetle's VOPR has such a second phase). Then what clients saw
+//! is judged.
 
 use z4_consensus::machine::StateMachine as _;
+use z4_core::machine::untouched;
 use z4_core::state::find_task;
-use z4_core::{invariants, TaskId};
+use z4_core::task::Phase;
+use z4_core::{invariants, Namespace, TaskId};
 
-use crate::world::{Event, Report, World, MS};
+use crate::check::ends::End;
+use crate::spaces::BETA;
+use crate::world::{Event, World, MS};
+
+/// Steps of the search for an order of one task's operations.
+const STEPS_MAX: u64 = 2_000_000;
 
 impl World {
-    /// The report, if all is at rest; an error if it is not in time, or if what
-    /// rests is wrong.
-    pub(crate) fn settled(&mut self) -> Result<Option<Report>, String> {
+    /// Whether all is at rest; an error if it is not in time, or if what rests
+    /// is wrong.
+    pub(crate) fn settled(&mut self) -> Result<bool, String> {
         let healed_at_ns = self.healed_at_ns.unwrap_or_default();
-        if let Some(open) = self.unsettled() {
-            if self.now_ns > healed_at_ns + self.options.settle_ms * MS {
+        if let Some(open) = self.unsettled()? {
+            let allowed_ns = self.options.settle_ms * MS + self.ahead_ns();
+            if self.now_ns > healed_at_ns + allowed_ns {
                 return Err(format!("liveness: {open}"));
             }
-            self.at(200 * MS, Event::Settled);
-            return Ok(None);
+            self.at(300 * MS, Event::Settled);
+            return Ok(false);
         }
         self.check_rest()?;
-        self.report.trace = self.trace.digest();
-        self.report.entries = self.checks.history.last_index();
-        self.report.leases = self.checks.leases.granted();
+        self.check_history()?;
+        self.report.hashes = self.checks.states.compared();
         self.report.settled_ms = (self.now_ns - healed_at_ns) / MS;
-        Ok(Some(self.report))
+        Ok(true)
+    }
+
+    /// By how much machine time was ahead of the clocks when the faults ended:
+    /// so long nothing falls due.
+    fn ahead_ns(&self) -> u64 {
+        let healed_ns = self.wall_ns() - (self.now_ns - self.healed_at_ns.unwrap_or_default());
+        let stamps = self.peers.values().filter_map(|p| p.run.as_ref());
+        let stamps = stamps.map(|run| run.machine.machine().stamp_ns());
+        // What is still ahead, and what has been waited for already.
+        let most = stamps.max().unwrap_or_default();
+        most.saturating_sub(healed_ns).min(60_000 * MS)
     }
 
     /// What still keeps the cluster from being at rest.
-    fn unsettled(&self) -> Option<String> {
-        if let Some(client) = self.clients.iter().position(|c| c.op.is_some()) {
+    fn unsettled(&self) -> Result<Option<String>, String> {
+        let busy = |c: &crate::clients::Client| c.op.is_some() || !c.todo.is_empty();
+        if let Some(client) = self.clients.iter().position(busy) {
             let op = &self.clients[client].op;
-            return Some(format!("client {client} waits for {op:?}"));
+            return Ok(Some(format!("client {client} waits for {op:?}")));
         }
-        let open = self.checks.creates.not_in(&self.checks.leases);
-        if !open.is_empty() {
-            return Some(format!(
-                "{} tasks are not acked: {}",
-                open.len(),
-                self.whereabouts(open[0])
-            ));
-        }
-        if self.options.members_change && !self.admin.done {
-            return Some(format!("members are changing: {:?}", self.admin));
+        if !self.admin.rests() {
+            return Ok(Some(format!("members are changing: {:?}", self.admin)));
         }
         let Some((leader, members)) = self.some_leader() else {
-            return Some("no peer leads".into());
+            return Ok(Some("no peer leads".into()));
         };
         let last = self.checks.history.last_index();
         for peer in self.peers.values() {
@@ -54,36 +67,70 @@ impl World {
                 if peer.gone {
                     continue;
                 }
-                return Some(format!("peer {id} does not run"));
+                return Ok(Some(format!("peer {id} does not run")));
             };
             if !members.members.contains_key(&id) {
-                return Some(format!("peer {id} does not know that it was removed"));
+                let what = format!("peer {id} does not know that it was removed");
+                return Ok(Some(what));
             }
             let applied = run.machine.applied().position.index;
             if applied != last {
-                return Some(format!("peer {id} is at {applied} of {last}"));
+                return Ok(Some(format!("peer {id} is at {applied} of {last}")));
             }
-            if run.replica.status().leader != leader {
-                return Some(format!("peer {id} does not follow {leader}"));
+            if run.replica.glance().leader != leader {
+                return Ok(Some(format!("peer {id} does not follow {leader}")));
             }
         }
-        None
+        self.open_task(leader)
+    }
+
+    /// A task that is not ended, as the leader has it; an error when one was
+    /// lost.
+    fn open_task(&self, leader: u64) -> Result<Option<String>, String> {
+        let Some(run) = self.peers.get(&leader).and_then(|p| p.run.as_ref()) else {
+            return Ok(Some("the leader is gone".into()));
+        };
+        let state = run.machine.machine().state();
+        for (id, name) in self.checks.creates.all() {
+            let over = self.checks.ends.is_over(id);
+            let found = find_task(state, name, id).map_err(|e| e.0)?;
+            let phase =
+                |(body, status): (_, Option<_>)| status.unwrap_or_else(|| untouched(&body)).phase;
+            match found.map(phase) {
+                Some(Phase::Dead { .. }) | None if over => {}
+                Some(Phase::Dead { .. }) => {}
+                Some(phase) if !over => {
+                    let stamp_ns = run.machine.machine().stamp_ns();
+                    let text = self.whereabouts(name, id);
+                    return Ok(Some(format!("task {id} is {phase:?} at {stamp_ns}{text}")));
+                }
+                // A namespace goes in steps.
+                Some(_) if self.checks.ends.was_deleted(name) => {
+                    return Ok(Some(format!("task {id} is not deleted yet")));
+                }
+                Some(phase) => {
+                    return Err(format!("promise 3: task {id} was ended and is {phase:?}"));
+                }
+                // Only so many dead letters are kept there.
+                None if self.space_of(name) == BETA => {}
+                None => return Err(format!("promise 1: task {id} of {name} is lost")),
+            }
+        }
+        Ok(None)
     }
 
     /// Where a task stands, at each peer.
-    fn whereabouts(&self, id: TaskId) -> String {
-        let mut text = format!("{id}");
+    fn whereabouts(&self, name: &Namespace, id: TaskId) -> String {
+        let mut text = String::new();
         for peer in self.peers.values() {
             let Some(run) = &peer.run else { continue };
-            let state = run.machine.machine().state();
-            for namespace in &self.namespaces {
-                if let Ok(Some((body, status))) = find_task(state, namespace, id) {
-                    let stamp_ns = run.machine.machine().stamp_ns();
-                    text += &format!(
-                        "; peer {} at {stamp_ns}: {namespace}, due {}, {status:?}",
-                        peer.raft_id, body.due_at_ns
-                    );
-                }
+            let machine = run.machine.machine();
+            if let Ok(Some((body, _))) = find_task(machine.state(), name, id) {
+                text += &format!("; peer {}: {name}, due {}", peer.raft_id, body.due_at_ns);
+            }
+            let names = machine.namespaces().filter(|(n, _)| *n == name);
+            for (_, row) in names {
+                text += &format!(", {:?}, {:?}", row.counts, row.paused_at_ns);
             }
         }
         text
@@ -97,15 +144,46 @@ impl World {
             self.checks.states.check(peer.raft_id, last, state)?;
             let report = invariants::check(state).map_err(|e| e.0)?;
             report.verdict().map_err(|broken| broken.join("; "))?;
-            let done = run.machine.machine().namespaces();
-            let done: u64 = done.map(|(_, row)| row.counts.done).sum();
-            let ended = self.checks.leases.ended();
-            if done != ended {
-                return Err(format!(
-                    "peer {} counts {done} tasks done, {ended} were acked",
-                    peer.raft_id
-                ));
+            for (name, row) in run.machine.machine().namespaces() {
+                if self.checks.ends.was_deleted(name) {
+                    continue;
+                }
+                let counts = [
+                    ("done", row.counts.done, End::Done),
+                    ("cancelled", row.counts.cancelled, End::Cancelled),
+                ];
+                for (what, counted, end) in counts {
+                    let ended = self.checks.ends.count(name, end);
+                    if counted != ended {
+                        return Err(format!(
+                            "promise 6: peer {} counts {counted} tasks {what} in {name}, and it \
+                             were {ended}",
+                            peer.raft_id
+                        ));
+                    }
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// What clients and consumers were told can be put in an order.
+    fn check_history(&mut self) -> Result<(), String> {
+        let beta = self.namespaces[BETA].clone();
+        for id in self.checks.creates.of(&beta) {
+            let mut nature = self.history.nature(id);
+            nature.forgotten = true;
+            self.history.set_nature(id, nature);
+        }
+        let report = z4_check::task::check(&self.history, STEPS_MAX);
+        self.report.linearized = report.operations;
+        if let Some((_, violation)) = report.violations.first() {
+            return Err(format!("promise 5: {}", violation.text));
+        }
+        if let Some(task) = report.gave_up.first() {
+            return Err(format!(
+                "the order of the operations on task {task} was not found within {STEPS_MAX} steps"
+            ));
         }
         Ok(())
     }

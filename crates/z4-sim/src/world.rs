@@ -1,10 +1,11 @@
 //! The cluster on virtual time: one queue of events, one seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use raft::eraftpb::Message;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use z4_check::history::{History, Nature};
 use z4_consensus::log::Position;
 use z4_consensus::machine::Applied;
 use z4_consensus::replica::{Input, Now};
@@ -12,16 +13,23 @@ use z4_consensus::{Member, Membership};
 use z4_core::dispatch::ConsumerReport;
 use z4_core::Namespace;
 
+use crate::admin::Admin;
 use crate::check::Checks;
 use crate::clients::{Client, Reply};
+use crate::consumers::EndReply;
+use crate::faults::Epoch;
 use crate::net::Net;
-use crate::options::{Bug, Options};
+use crate::options::Options;
 use crate::peer::{Life, Peer, Token};
+use crate::report::Report;
+use crate::spaces::{self, SPACES};
 use crate::trace::Trace;
 
 pub(crate) const MS: u64 = 1_000_000;
 /// True time at the start of each run, nanoseconds since the Unix epoch.
 const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
+/// Where founded state and log stand.
+const FOUNDED: Position = Position { index: 1, term: 1 };
 
 /// What happens at a moment.
 pub(crate) enum Event {
@@ -57,6 +65,10 @@ pub(crate) enum Event {
         to: u64,
         report: ConsumerReport,
     },
+    Gone {
+        to: u64,
+        consumer: String,
+    },
     ToldRemoved(u64),
     Client(usize),
     Timeout {
@@ -68,59 +80,47 @@ pub(crate) enum Event {
         attempt: u64,
         reply: Reply,
     },
-    Acked {
+    Ended {
         life: Life,
-        reply: Option<Vec<z4_core::TaskId>>,
+        reply: EndReply,
     },
-    Fault,
+    Epoch,
+    Fault(u64),
+    Mend,
+    Roll {
+        stopping: bool,
+    },
     Restart(u64),
+    Kill(u64),
     Heal,
     Admin,
     Settled,
-}
-
-/// How a run went.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Report {
-    /// Fingerprint of all that happened.
-    pub trace: u64,
-    /// Entries committed.
-    pub entries: u64,
-    /// Creates acknowledged.
-    pub acked: u64,
-    /// Deliveries.
-    pub leases: u64,
-    /// Reads answered.
-    pub reads: u64,
-    /// Crashes.
-    pub crashes: u64,
-    /// Snapshots installed.
-    pub installs: u64,
-    /// Changes of members that were committed.
-    pub changes: u64,
-    /// Leaders elected.
-    pub leaders: u64,
-    /// From the end of the faults until all was settled, in milliseconds.
-    pub settled_ms: u64,
 }
 
 pub(crate) struct World {
     pub(crate) options: Options,
     pub(crate) now_ns: u64,
     order: u64,
-    queue: BTreeMap<(u64, u64), Event>,
+    /// By time, then by the order in which they were planned. In boxes: the
+    /// queue moves them about.
+    queue: BTreeMap<(u64, u64), Box<Event>>,
     pub(crate) rng: StdRng,
     pub(crate) net: Net,
+    pub(crate) epoch: Epoch,
     pub(crate) peers: BTreeMap<u64, Peer>,
     pub(crate) namespaces: Vec<Namespace>,
     pub(crate) clients: Vec<Client>,
     pub(crate) attempts: u64,
     pub(crate) requests: u64,
+    /// What clients and consumers saw.
+    pub(crate) history: History,
     pub(crate) checks: Checks,
     pub(crate) trace: Trace,
     /// Clients make no new requests, nothing fails any more.
     pub(crate) healed_at_ns: Option<u64>,
-    pub(crate) admin: crate::admin::Admin,
+    pub(crate) admin: Admin,
+    /// Whom a rolling restart has not come to yet.
+    pub(crate) rolling: Vec<u64>,
     pub(crate) report: Report,
     pub(crate) failure: Option<String>,
 }
@@ -130,46 +130,38 @@ pub(crate) struct World {
 /// # Errors
 /// What was broken, when, and how to see it again.
 pub fn run(options: &Options) -> Result<Report, String> {
-    let seed = options.seed;
+    crate::mistakes::plant(options);
     let mut world = World::new(options.clone())?;
     let result = world.run();
-    result.map_err(|what| {
-        let at_ms = world.now_ns / MS;
-        format!("seed {seed}, at {at_ms} ms: {what}\n  replay: SEED={seed} TRACE=1 cargo test -p z4-sim seeds -- --nocapture")
-    })
+    result.map_err(|what| format!("at {} ms: {what}", world.now_ns / MS))
 }
 
 impl World {
     fn new(options: Options) -> Result<Self, String> {
-        let names = ["alpha", "beta"];
-        let namespaces: Result<Vec<_>, _> = names.iter().map(|n| Namespace::new(n)).collect();
         let mut world = Self {
             rng: StdRng::seed_from_u64(options.seed),
             now_ns: 0,
             order: 0,
             queue: BTreeMap::new(),
             net: Net::default(),
+            epoch: Epoch::default(),
             peers: BTreeMap::new(),
-            namespaces: namespaces.map_err(|e| e.to_string())?,
+            namespaces: spaces::names()?,
             clients: (0..6).map(|_| Client::default()).collect(),
             attempts: 0,
             requests: 0,
-            checks: Checks::new(2),
-            trace: Trace::new(),
+            history: History::of(Nature {
+                leased: true,
+                dies: true,
+                forgotten: false,
+                ended: false,
+            }),
+            checks: Checks::new(FOUNDED.index + 1),
+            trace: Trace::new(options.print),
             healed_at_ns: None,
-            admin: crate::admin::Admin::default(),
-            report: Report {
-                trace: 0,
-                entries: 0,
-                acked: 0,
-                leases: 0,
-                reads: 0,
-                crashes: 0,
-                installs: 0,
-                changes: 0,
-                leaders: 0,
-                settled_ms: 0,
-            },
+            admin: Admin::default(),
+            rolling: Vec::new(),
+            report: Report::default(),
             failure: None,
             options,
         };
@@ -182,25 +174,26 @@ impl World {
             raft_id_next: world.options.peers + 1,
             ..Membership::default()
         };
-        let position = Position { index: 1, term: 1 };
+        world.checks.founded(&membership);
         for id in ids {
             let peer = Peer::new(id);
             peer.found(&Applied {
-                position,
+                position: FOUNDED,
                 membership: membership.clone(),
             })?;
             world.peers.insert(id, peer);
             world.start(id);
         }
+        for space in 0..SPACES.len() {
+            let settings = world.settings_of(space, false);
+            world.clients[space].todo.push_back(settings);
+        }
         for client in 0..world.clients.len() {
             world.at(MS, Event::Client(client));
         }
-        if world.options.chaos {
-            world.at(500 * MS, Event::Fault);
-        }
-        if world.options.members_change {
-            world.at(world.options.work_ms / 4 * MS, Event::Admin);
-        }
+        world.epoch.think_ms = 1_000;
+        world.at(2_000 * MS, Event::Epoch);
+        world.at(3_000 * MS, Event::Admin);
         let end_ns = world.options.work_ms * MS;
         world.at(end_ns, Event::Heal);
         Ok(world)
@@ -210,7 +203,7 @@ impl World {
     pub(crate) fn at(&mut self, delay_ns: u64, event: Event) {
         self.order += 1;
         self.queue
-            .insert((self.now_ns + delay_ns, self.order), event);
+            .insert((self.now_ns + delay_ns, self.order), Box::new(event));
     }
 
     /// Plans an event at a random moment between two delays in milliseconds.
@@ -219,14 +212,23 @@ impl World {
         self.at(delay_ns, event);
     }
 
+    /// One of some, by chance; `None` of none.
+    pub(crate) fn one_of<T: Copy>(&mut self, all: &[T]) -> Option<T> {
+        if all.is_empty() {
+            return None;
+        }
+        all.get(self.rng.gen_range(0..all.len())).copied()
+    }
+
+    /// One chance in so many.
+    pub(crate) fn one_in(&mut self, many: u32) -> bool {
+        self.rng.gen_range(0..many) == 0
+    }
+
     pub(crate) fn fail(&mut self, what: impl Into<String>) {
         if self.failure.is_none() {
             self.failure = Some(what.into());
         }
-    }
-
-    pub(crate) fn bug(&self, bug: Bug) -> bool {
-        self.options.bug == Some(bug)
     }
 
     /// The true wall clock.
@@ -236,11 +238,20 @@ impl World {
 
     /// The clocks of a peer.
     pub(crate) fn clocks(&self, id: u64) -> Now {
-        let skew_ns = self.peers.get(&id).map_or(0, |p| p.skew_ns);
+        let off_ns = self
+            .peers
+            .get(&id)
+            .map_or(0, |p| p.clock_off_ns(self.now_ns));
         Now {
-            wall_ns: self.wall_ns().saturating_add_signed(skew_ns),
+            wall_ns: self.wall_ns().saturating_add_signed(off_ns),
             monotonic_ns: self.now_ns,
         }
+    }
+
+    /// Peers that are not gone for good, in order.
+    pub(crate) fn members(&self) -> BTreeSet<u64> {
+        let there = self.peers.values().filter(|p| !p.gone);
+        there.map(|p| p.raft_id).collect()
     }
 
     /// Peers that run, in order.
@@ -252,47 +263,28 @@ impl World {
     /// The leader that this peer would send clients to.
     pub(crate) fn leader_known_to(&self, id: u64) -> Option<u64> {
         let run = self.peers.get(&id)?.run.as_ref()?;
-        Some(run.replica.status().leader).filter(|leader| *leader != 0)
+        Some(run.replica.glance().leader).filter(|leader| *leader != 0)
     }
 
     pub(crate) fn start(&mut self, id: u64) {
         let seed = self.rng.gen();
+        let keep = self.options.log_keep_entries;
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
         if peer.run.is_some() || peer.gone {
             return;
         }
-        let keep = self.options.log_keep_entries;
-        if let Err(reason) = peer.start(seed, keep, &self.namespaces) {
+        if let Err(reason) = peer.start(seed, keep) {
             return self.fail(format!("peer {id} does not start: {reason}"));
         }
         let life = peer.life();
         self.trace.note(self.now_ns, format_args!("start {life:?}"));
+        self.seat_consumers(id);
         self.within(0, 50, Event::Tick(life));
         self.within(50, 500, Event::Flush(life));
         self.within(10, 100, Event::Consume(life));
         self.plan_round(id);
-    }
-
-    /// Power loss at a peer.
-    pub(crate) fn crash(&mut self, id: u64) {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        if peer.run.is_none() {
-            return;
-        }
-        let kept = self.rng.gen_range(0..=peer.log.unsynced());
-        peer.crash(kept);
-        self.trace.note(
-            self.now_ns,
-            format_args!("crash {id}, {kept} unsynced kept"),
-        );
-        if self.options.bug == Some(Bug::DiskLosesSynced) {
-            peer.log.forget(self.rng.gen_range(5..40));
-        }
-        self.report.crashes += 1;
     }
 
     pub(crate) fn input(&mut self, id: u64, input: Input<Token>) {
@@ -304,13 +296,13 @@ impl World {
 
     /// The raft thread wakes a little later, so that inputs come in batches.
     pub(crate) fn plan_round(&mut self, id: u64) {
-        let delay_ns = self.rng.gen_range(1_000..300_000);
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
         let life = peer.life();
         if let Some(run) = peer.run.as_mut().filter(|run| !run.round_planned) {
             run.round_planned = true;
+            let delay_ns = self.rng.gen_range(1_000..300_000);
             self.at(delay_ns, Event::Round(life));
         }
     }
@@ -324,21 +316,23 @@ impl World {
                 return Err("nothing happens any more".into());
             };
             self.now_ns = at_ns;
-            if let Event::Settled = event {
-                if let Some(report) = self.settled()? {
-                    return Ok(report);
+            self.report.events += 1;
+            if let Event::Settled = *event {
+                if self.settled()? {
+                    self.report.simulated_ms = self.now_ns / MS;
+                    self.report.trace = self.trace.digest();
+                    return Ok(std::mem::take(&mut self.report));
                 }
                 continue;
             }
-            self.happen(event);
+            self.happen(*event);
         }
     }
 
-    /// Whether the event's peer is the one it was meant for, and awake; an
-    /// event for a peer that sleeps is put off.
-    fn awake(&mut self, life: Life) -> Option<u64> {
-        let peer = self.peers.get(&life.0)?;
-        (peer.life() == life && peer.run.is_some()).then_some(life.0)
+    /// Whether this life of a peer goes on.
+    pub(crate) fn lives(&self, life: Life) -> bool {
+        let peer = self.peers.get(&life.0);
+        peer.is_some_and(|peer| peer.life() == life && peer.run.is_some())
     }
 
     fn happen(&mut self, event: Event) {
@@ -349,9 +343,10 @@ impl World {
             _ => None,
         };
         if let Some(life) = life {
-            if self.awake(life).is_none() {
+            if !self.lives(life) {
                 return;
             }
+            // What a peer that stands still would do waits until it goes on.
             let until_ns = self.peers.get(&life.0).map_or(0, |p| p.paused_until_ns);
             if until_ns > self.now_ns {
                 return self.at(until_ns - self.now_ns, event);
@@ -368,7 +363,7 @@ impl World {
             Event::Deliver { from, to, message } => self.deliver(from, to, message),
             Event::Snapshot { from, to, message } => self.deliver_snapshot(from, to, message),
             Event::SnapshotSent { from, to, ok } => {
-                if self.awake(from).is_some() {
+                if self.lives(from) {
                     self.input(from.0, Input::SnapshotSent { to, ok });
                 }
             }
@@ -386,6 +381,7 @@ impl World {
                 self.input(to, Input::Propose(vec![asked]));
             }
             Event::Report { to, report } => self.consumer_reported(to, report),
+            Event::Gone { to, consumer } => self.consumer_left(to, &consumer),
             Event::ToldRemoved(id) => self.input(id, Input::WasRemoved),
             Event::Client(client) => self.client_next(client),
             Event::Timeout { client, attempt } => self.client_timeout(client, attempt),
@@ -394,9 +390,13 @@ impl World {
                 attempt,
                 reply,
             } => self.client_reply(client, attempt, reply),
-            Event::Acked { life, reply } => self.acked(life, reply),
-            Event::Fault => self.fault(),
+            Event::Ended { life, reply } => self.ended(life, reply),
+            Event::Epoch => self.next_epoch(),
+            Event::Fault(epoch) => self.fault(epoch),
+            Event::Mend => self.mend(),
+            Event::Roll { stopping } => self.roll(stopping),
             Event::Restart(id) => self.start(id),
+            Event::Kill(id) => self.kill_fault(id),
             Event::Heal => self.heal(),
             Event::Admin => self.administer(),
             Event::Settled => {}

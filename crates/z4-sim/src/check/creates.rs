@@ -1,5 +1,5 @@
 //! Promise 1: an acknowledged create is not lost. Promise 4: a request id makes
-//! its tasks once.
+//! its tasks once, as long as it is remembered.
 
 use std::collections::BTreeMap;
 
@@ -8,46 +8,72 @@ use rand::Rng;
 use z4_core::command::{CreateTasks, CreatedTask};
 use z4_core::{Namespace, TaskId};
 
-use super::leases::Leases;
+/// What a request made.
+struct Made {
+    ids: Vec<TaskId>,
+    /// Its namespace is going, and what is remembered with it: the request may
+    /// be answered as before, or make its tasks anew.
+    going: bool,
+}
 
 #[derive(Default)]
 pub(crate) struct Creates {
-    by_request: BTreeMap<String, Vec<TaskId>>,
-    committed: BTreeMap<TaskId, String>,
+    by_request: BTreeMap<(Namespace, String), Made>,
+    /// All tasks, with their namespace and payload, which tells them apart.
+    committed: BTreeMap<TaskId, (Namespace, Vec<u8>)>,
     acked: Vec<(Namespace, TaskId)>,
 }
 
 impl Creates {
-    /// A create was committed.
+    /// A create was committed. Whether it made its tasks, or answered with those
+    /// of an earlier one.
     pub(crate) fn created(
         &mut self,
         create: &CreateTasks,
         tasks: &[CreatedTask],
-    ) -> Result<(), String> {
+        now_ns: u64,
+    ) -> Result<bool, String> {
         let ids: Vec<_> = tasks.iter().map(|t| t.id).collect();
-        let request = &create.request_id;
-        let known = self
-            .by_request
-            .entry(request.clone())
-            .or_insert_with(|| ids.clone());
-        if *known != ids {
-            return Err(format!(
-                "promise 4: request {request} made {known:?} and {ids:?}"
-            ));
-        }
-        for id in ids {
-            let other = self.committed.insert(id, request.clone());
-            if other.is_some_and(|other| other != *request) {
-                return Err(format!("task id {id} was given twice"));
+        if !create.request_id.is_empty() {
+            let key = (create.namespace.clone(), create.request_id.clone());
+            match self.by_request.get(&key) {
+                Some(known) if known.ids == ids => return Ok(false),
+                Some(known) if !known.going => {
+                    return Err(format!(
+                        "promise 4: request {} made {:?}, and {ids:?} at {now_ns}",
+                        create.request_id, known.ids
+                    ));
+                }
+                _ => {
+                    let made = Made {
+                        ids: ids.clone(),
+                        going: false,
+                    };
+                    self.by_request.insert(key, made);
+                }
             }
         }
-        Ok(())
+        for (id, new) in ids.iter().zip(&create.tasks) {
+            let task = (create.namespace.clone(), new.payload.clone());
+            if self.committed.insert(*id, task).is_some() {
+                return Err(format!("promise 4: task id {id} was given twice"));
+            }
+        }
+        Ok(true)
     }
 
     /// A client was told that its create is done.
     pub(crate) fn acked(&mut self, create: &CreateTasks, ids: &[TaskId]) -> Result<(), String> {
-        for id in ids {
-            if self.committed.get(id) != Some(&create.request_id) {
+        if ids.len() != create.tasks.len() {
+            return Err(format!(
+                "promise 1: {} tasks were asked for and {} acknowledged",
+                create.tasks.len(),
+                ids.len()
+            ));
+        }
+        for (id, new) in ids.iter().zip(&create.tasks) {
+            let asked = (create.namespace.clone(), new.payload.clone());
+            if self.committed.get(id) != Some(&asked) {
                 return Err(format!(
                     "promise 1: task {id} of request {} was acknowledged and is not committed",
                     create.request_id
@@ -60,14 +86,27 @@ impl Creates {
 
     /// A task whose create was acknowledged, mostly a recent one.
     pub(crate) fn some_acked(&self, rng: &mut StdRng) -> Option<(Namespace, TaskId)> {
-        let back = rng.gen_range(1..20);
+        let back = rng.gen_range(1..25);
         let at = self.acked.len().checked_sub(back)?;
         self.acked.get(at).cloned()
     }
 
-    /// Tasks that were created and are not ended.
-    pub(crate) fn not_in(&self, leases: &Leases) -> Vec<TaskId> {
-        let open = |id: &&TaskId| leases.ended_at(**id).is_none();
-        self.committed.keys().filter(open).copied().collect()
+    /// A namespace goes, and with it what was remembered of its requests.
+    pub(crate) fn forget(&mut self, name: &Namespace) {
+        let its = self.by_request.iter_mut().filter(|((n, _), _)| n == name);
+        for (_, made) in its {
+            made.going = true;
+        }
+    }
+
+    /// The tasks of a namespace.
+    pub(crate) fn of<'a>(&'a self, name: &'a Namespace) -> impl Iterator<Item = TaskId> + 'a {
+        let its = self.committed.iter().filter(move |(_, (n, _))| n == name);
+        its.map(|(id, _)| *id)
+    }
+
+    /// All tasks that were ever created.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (TaskId, &Namespace)> {
+        self.committed.iter().map(|(id, (name, _))| (*id, name))
     }
 }

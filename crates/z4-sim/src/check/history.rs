@@ -1,11 +1,15 @@
-//! All peers apply the same entry at the same index, and stamps rise.
+//! State machine safety: all peers apply the same entry at the same index (Raft,
+//! figure 3), none is left out, and stamps rise.
 
 use xxhash_rust::xxh3::Xxh3;
+use z4_consensus::log::Position;
 use z4_consensus::machine::Committed;
 
 pub(crate) struct History {
     /// Fingerprints of the entries from `first` on.
     entries: Vec<u64>,
+    /// Their terms, which never fall.
+    terms: Vec<u64>,
     first: u64,
     stamp_ns: u64,
 }
@@ -15,6 +19,7 @@ impl History {
     pub(crate) fn new(first: u64) -> Self {
         Self {
             entries: Vec::new(),
+            terms: Vec::new(),
             first,
             stamp_ns: 0,
         }
@@ -22,6 +27,16 @@ impl History {
 
     pub(crate) fn last_index(&self) -> u64 {
         self.first + self.entries.len() as u64 - 1
+    }
+
+    /// The last entry that was committed in a term before this one.
+    pub(crate) fn last_before(&self, term: u64) -> Option<Position> {
+        let at = self.terms.partition_point(|known| *known < term);
+        let last = at.checked_sub(1)?;
+        Some(Position {
+            index: self.first + last as u64,
+            term: *self.terms.get(last)?,
+        })
     }
 
     /// A peer applies an entry; whether it is the first to do so.
@@ -39,7 +54,10 @@ impl History {
             None if at != self.entries.len() => {
                 return Err(format!("peer {peer} leaves a gap before entry {index}"))
             }
-            None => self.entries.push(print),
+            None => {
+                self.entries.push(print);
+                self.terms.push(entry.position.term);
+            }
         }
         if entry.stamp_ns != 0 {
             if entry.stamp_ns <= self.stamp_ns {

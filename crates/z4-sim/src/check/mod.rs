@@ -1,30 +1,62 @@
 //! What must hold at every moment, one property a file.
 //!
 //! The checkers see each committed entry once, at the peer that applies it
-//! first, with what its commands answered, and keep a model of their own.
+//! first, with what its commands answered, and keep a model of their own. What
+//! clients saw is judged by `z4-check` at the end of a run (`settle.rs`).
+//!
+//! | file | property | source |
+//! |---|---|---|
+//! | `elections` | election safety | Raft (Ongaro, Ousterhout 2014), figure 3 |
+//! | `matching` | log matching | the same |
+//! | `leaders` | leader completeness | the same |
+//! | `history` | state machine safety; stamps rise | the same; promise 2 |
+//! | `quorum` | applied only what a quorum has synced | promise 1; Raft thesis, section 10.2.1 |
+//! | `promises` | votes and acknowledgements are synced before they leave | Raft thesis, section 3.8 |
+//! | `creates` | acknowledged creates are committed; one request, one create | promises 1 and 4 |
+//! | `times` | never early, never after its time to live | promise 2 |
+//! | `leases` | one live lease; only its holder ends it | promise 3 |
+//! | `ends` | what is done, cancelled or purged stays so | promise 3 |
+//! | `reads` | a read sees what was acknowledged before it | promise 5 |
+//! | `states` | equal index, equal state; conservation | promises 6 and 7 |
 
 pub(crate) mod creates;
 pub(crate) mod elections;
+pub(crate) mod ends;
 pub(crate) mod history;
+mod leaders;
 pub(crate) mod leases;
+pub(crate) mod matching;
 pub(crate) mod promises;
+mod quorum;
 pub(crate) mod reads;
 pub(crate) mod states;
 pub(crate) mod times;
 
+use raft::eraftpb::Entry;
 use z4_consensus::machine::Committed;
-use z4_core::{Command, Outcome, View};
+use z4_consensus::Membership;
+use z4_core::command::Unchanged;
+use z4_core::{Command, Namespace, Outcome};
 use z4_proto::command::decode_command;
+
+use crate::spaces::{GAMMA, GAMMA_LEASED_MAX};
+use crate::world::World;
 
 /// All checkers.
 pub(crate) struct Checks {
     pub(crate) history: history::History,
     pub(crate) creates: creates::Creates,
     pub(crate) leases: leases::Leases,
+    pub(crate) ends: ends::Ends,
     pub(crate) reads: reads::Reads,
     pub(crate) states: states::States,
-    elections: elections::Elections,
+    pub(crate) elections: elections::Elections,
+    pub(crate) matching: matching::Matching,
     times: times::Times,
+    /// The members as of the last entries that changed them, the newest last.
+    members: Vec<Membership>,
+    /// Whether the limit on leases in force is known.
+    limited: bool,
 }
 
 impl Checks {
@@ -33,76 +65,189 @@ impl Checks {
             history: history::History::new(first_index),
             creates: creates::Creates::default(),
             leases: leases::Leases::default(),
+            ends: ends::Ends::default(),
             reads: reads::Reads::default(),
             states: states::States::default(),
             elections: elections::Elections::default(),
+            matching: matching::Matching::default(),
             times: times::Times::default(),
+            members: Vec::new(),
+            limited: false,
         }
     }
 
-    pub(crate) fn leader(&mut self, term: u64, id: u64) -> Result<bool, String> {
-        self.elections.leads(term, id)
+    /// The cluster was founded with these members.
+    pub(crate) fn founded(&mut self, members: &Membership) {
+        self.members.push(members.clone());
     }
 
-    /// A peer applied an entry.
-    pub(crate) fn applied(
+    /// An entry was applied for the first time. Returns what rare events it was.
+    fn commands(
         &mut self,
-        peer: u64,
         entry: &Committed,
         outcomes: &[Outcome],
-    ) -> Result<(), String> {
-        let first = self.history.take(peer, entry)?;
-        if !first {
-            return Ok(());
-        }
+        gamma: &Namespace,
+    ) -> Result<Vec<&'static str>, String> {
         let index = entry.position.index;
         let now_ns = self.times.at(entry.stamp_ns);
+        let mut seen = Vec::new();
         for (bytes, outcome) in entry.commands.iter().zip(outcomes) {
             let command = decode_command(bytes).map_err(|e| e.to_string())?;
             match (&command, outcome) {
                 (Command::CreateTasks(create), Outcome::Created(tasks)) => {
-                    for (new, task) in create.tasks.iter().zip(tasks) {
-                        self.times.created(new, task.id);
+                    if self.creates.created(create, tasks, now_ns)? {
+                        for (new, task) in create.tasks.iter().zip(tasks) {
+                            self.times.created(new, task.id);
+                        }
+                    } else {
+                        seen.push("a create was answered from a remembered request");
                     }
-                    self.creates.created(create, tasks)?;
                 }
-                (Command::LeaseTasks(_), Outcome::Leased { grants, .. }) => {
+                (Command::LeaseTasks(lease), Outcome::Leased { grants, .. }) => {
                     for grant in grants {
-                        self.times.granted(grant.id)?;
-                        self.leases.granted_one(grant, now_ns)?;
+                        self.ends.granted(grant.id)?;
+                        self.times.granted(grant)?;
+                        if self.leases.granted_one(&lease.namespace, grant, now_ns)? {
+                            seen.push("a task was leased twice in a row");
+                        }
+                    }
+                    if lease.namespace == *gamma && self.limited {
+                        self.leases.within(gamma, now_ns, GAMMA_LEASED_MAX)?;
                     }
                 }
                 (Command::AckTasks(refs), Outcome::Ended { results, .. }) => {
-                    self.leases.acked(refs, results, index)?;
+                    seen.extend(self.leases.acked(refs, results, now_ns)?);
+                    for ((id, _), result) in refs.leases.iter().zip(results) {
+                        if result.is_ok() {
+                            self.ends
+                                .ended(&refs.namespace, *id, ends::End::Done, index);
+                        }
+                    }
                 }
                 (Command::ReleaseTasks(refs), Outcome::Ended { results, .. }) => {
-                    self.leases
-                        .given_back(refs.leases.iter().copied(), results)?;
+                    let leases = refs.leases.iter().copied();
+                    self.leases.given_back(leases, results, now_ns)?;
+                    self.times
+                        .came_back(refs.leases.iter().map(|l| l.0), results);
                 }
                 (Command::NackTasks(nacks), Outcome::Ended { results, .. }) => {
                     let leases = nacks.nacks.iter().map(|nack| (nack.id, nack.token));
-                    self.leases.given_back(leases, results)?;
+                    self.leases.given_back(leases, results, now_ns)?;
+                    self.times
+                        .came_back(nacks.nacks.iter().map(|n| n.id), results);
                 }
                 (Command::ExtendLeases(extends), Outcome::Extended { results, .. }) => {
                     for (extend, result) in extends.extends.iter().zip(results) {
                         if let Ok(deadline_ns) = result {
-                            self.leases
-                                .extended(extend.id, extend.token, *deadline_ns)?;
+                            let lease = (extend.id, extend.token);
+                            self.leases.extended(lease, *deadline_ns, now_ns)?;
                         }
                     }
+                }
+                (_, Outcome::Changed(results)) => {
+                    seen.extend(self.changed(&command, results, index)?);
+                }
+                (Command::SetNamespace(set), Outcome::NamespaceSet { config, .. })
+                    if set.namespace == *gamma =>
+                {
+                    self.limited = config.leased_max == GAMMA_LEASED_MAX;
+                }
+                (Command::DeleteNamespace(name), Outcome::NamespaceDeleting) => {
+                    if self.ends.deleted(name, &self.creates, index) {
+                        seen.push("a namespace was deleted with tasks in it");
+                    }
+                    self.creates.forget(name);
                 }
                 _ => {}
             }
         }
-        Ok(())
+        Ok(seen)
     }
 
-    /// A peer's state at an index.
-    pub(crate) fn state(&mut self, peer: u64, index: u64, state: &impl View) -> Result<(), String> {
-        self.states.check(peer, index, state)?;
-        let report = z4_core::invariants::check(state).map_err(|e| e.0)?;
-        report
-            .verdict()
-            .map_err(|broken| format!("peer {peer} at {index}: {}", broken.join("; ")))
+    fn changed(
+        &mut self,
+        command: &Command,
+        results: &[Result<(), Unchanged>],
+        index: u64,
+    ) -> Result<Option<&'static str>, String> {
+        let (namespace, ids) = match command {
+            Command::CancelTasks(refs) | Command::PurgeTasks(refs) => (&refs.namespace, &refs.ids),
+            Command::RescheduleTasks(change) => (&change.namespace, &change.ids),
+            Command::RedriveTasks(redrive) => (&redrive.namespace, &redrive.ids),
+            _ => return Ok(None),
+        };
+        let mut seen = None;
+        let done = ids.iter().zip(results).filter(|(_, result)| result.is_ok());
+        for (id, _) in done {
+            self.ends.changed(*id)?;
+            match command {
+                Command::CancelTasks(_) => {
+                    self.ends.ended(namespace, *id, ends::End::Cancelled, index);
+                    seen = Some("a task was cancelled");
+                }
+                Command::PurgeTasks(_) => {
+                    self.ends.ended(namespace, *id, ends::End::Purged, index);
+                }
+                Command::RescheduleTasks(change) => self.times.rescheduled(*id, change.due),
+                _ => {
+                    self.times.redriven(*id);
+                    seen = Some("a dead letter was tried again");
+                }
+            }
+        }
+        Ok(seen)
+    }
+}
+
+impl World {
+    /// A peer applied an entry.
+    pub(crate) fn check_applied(&mut self, id: u64, entry: &Committed, outcomes: &[Outcome]) {
+        let first = match self.checks.history.take(id, entry) {
+            Ok(first) => first,
+            Err(broken) => return self.fail(broken),
+        };
+        if !first {
+            return;
+        }
+        self.report.entries += 1;
+        if let Err(broken) = self.check_quorum(entry.position) {
+            return self.fail(broken);
+        }
+        if let Some(members) = &entry.membership {
+            self.note_members(members);
+        }
+        let gamma = self.namespaces[GAMMA].clone();
+        match self.checks.commands(entry, outcomes, &gamma) {
+            Ok(seen) => {
+                for what in seen {
+                    self.saw(what);
+                }
+            }
+            Err(broken) => self.fail(broken),
+        }
+        self.report.leases = self.checks.leases.granted();
+    }
+
+    fn note_members(&mut self, members: &Membership) {
+        let voters = |m: &Membership| m.voter_count();
+        let promoted = self.checks.members.last().is_some_and(|old| {
+            old.members.len() == members.members.len() && voters(old) < voters(members)
+        });
+        if promoted && self.net.split() {
+            self.saw("a learner was promoted while the network was split");
+        }
+        self.checks.members.push(members.clone());
+        if self.checks.members.len() > 3 {
+            self.checks.members.remove(0);
+        }
+    }
+
+    /// A peer is about to append these entries to its log.
+    pub(crate) fn check_appended(&mut self, id: u64, entries: &[Entry]) {
+        match self.checks.matching.appended(id, entries) {
+            Ok(false) => {}
+            Ok(true) => self.saw("entries that were not committed were replaced"),
+            Err(broken) => self.fail(broken),
+        }
     }
 }

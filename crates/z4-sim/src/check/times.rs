@@ -1,15 +1,29 @@
-//! Promise 2: no task is delivered before its time by the machine's clock.
+//! Promise 2: no task is delivered before its time by the machine's clock, nor
+//! after its time to live, nor more often than it may fail.
 
 use std::collections::BTreeMap;
 
-use z4_core::command::{Due, NewTask};
+use z4_core::command::{Due, Ended, Grant, LeaseLost, NewTask};
+use z4_core::task::expires_at_ns;
 use z4_core::TaskId;
+
+/// When a task may be delivered.
+struct When {
+    /// From then on.
+    due_ns: u64,
+    /// When it last fell due for the first time: its age counts from there.
+    first_ns: u64,
+    ttl_ms: u64,
+    max_attempts: u32,
+    /// Its failures are counted from there.
+    forgiven: bool,
+}
 
 #[derive(Default)]
 pub(crate) struct Times {
     /// Machine time, by the stamps of the log.
     now_ns: u64,
-    due_ns: BTreeMap<TaskId, u64>,
+    tasks: BTreeMap<TaskId, When>,
 }
 
 impl Times {
@@ -19,25 +33,82 @@ impl Times {
         self.now_ns
     }
 
-    /// A task was created; a repeated request changes nothing.
-    pub(crate) fn created(&mut self, new: &NewTask, id: TaskId) {
-        let due_ns = match new.due {
+    fn due(&self, due: Due) -> u64 {
+        match due {
             Due::Now => self.now_ns,
-            Due::At(time) => time.as_ns(),
+            Due::At(time) => time.as_ns().max(self.now_ns),
             Due::AfterSeconds(seconds) => self.now_ns + seconds * 1_000_000_000,
+        }
+    }
+
+    /// A task was created.
+    pub(crate) fn created(&mut self, new: &NewTask, id: TaskId) {
+        let due_ns = self.due(new.due);
+        let when = When {
+            due_ns,
+            first_ns: due_ns,
+            ttl_ms: new.ttl_ms,
+            max_attempts: new.max_attempts,
+            forgiven: false,
         };
-        self.due_ns.entry(id).or_insert(due_ns);
+        self.tasks.insert(id, when);
+    }
+
+    /// A task got another time.
+    pub(crate) fn rescheduled(&mut self, id: TaskId, due: Due) {
+        let due_ns = self.due(due);
+        if let Some(when) = self.tasks.get_mut(&id) {
+            when.due_ns = due_ns;
+            when.first_ns = due_ns;
+        }
+    }
+
+    /// A dead letter is tried again, now.
+    pub(crate) fn redriven(&mut self, id: TaskId) {
+        self.rescheduled(id, Due::Now);
+        if let Some(when) = self.tasks.get_mut(&id) {
+            // One that keeps its attempts has one more, beyond its limit.
+            when.forgiven = true;
+        }
+    }
+
+    /// Leases were ended; whose tasks wait again is due when the answer says.
+    pub(crate) fn came_back(
+        &mut self,
+        ids: impl Iterator<Item = TaskId>,
+        ended: &[Result<Ended, LeaseLost>],
+    ) {
+        for (id, ended) in ids.zip(ended) {
+            if let (Ok(Ended::Waiting { due_at_ns }), Some(when)) = (ended, self.tasks.get_mut(&id))
+            {
+                when.due_ns = *due_at_ns;
+            }
+        }
     }
 
     /// A task was leased.
-    pub(crate) fn granted(&self, id: TaskId) -> Result<(), String> {
-        match self.due_ns.get(&id) {
-            Some(due_ns) if *due_ns <= self.now_ns => Ok(()),
-            Some(due_ns) => Err(format!(
-                "promise 2: task {id} was leased {} ms before it was due",
-                (due_ns - self.now_ns) / 1_000_000
-            )),
-            None => Err(format!("task {id} was leased and never created")),
+    pub(crate) fn granted(&self, grant: &Grant) -> Result<(), String> {
+        let (id, now_ns) = (grant.id, self.now_ns);
+        let Some(when) = self.tasks.get(&id) else {
+            return Err(format!("task {id} was leased and never created"));
+        };
+        if when.due_ns > now_ns {
+            return Err(format!(
+                "promise 2: task {id} was leased {} us before it was due",
+                (when.due_ns - now_ns) / 1_000
+            ));
         }
+        if expires_at_ns(when.first_ns, when.ttl_ms).is_some_and(|at_ns| at_ns <= now_ns) {
+            return Err(format!(
+                "promise 2: task {id} was leased after its time to live"
+            ));
+        }
+        if when.max_attempts > 0 && grant.attempt > when.max_attempts && !when.forgiven {
+            return Err(format!(
+                "promise 2: task {id} is tried for the {}th time, and may be {} times",
+                grant.attempt, when.max_attempts
+            ));
+        }
+        Ok(())
     }
 }

@@ -1,0 +1,91 @@
+//! Crashes.
+//!
+//! - Power loss: the process is gone, and with it all that was written and not
+//!   synced, but for a prefix that the disk got round to; a write that was under
+//!   way is torn and does not count. The state keeps what was flushed.
+//! - Death of the process (kill -9): what was written to the log survives, the
+//!   state keeps what was flushed.
+//! - Blackout: power loss at all peers at once.
+//!
+//! A crash comes between any two events, so between any two durable steps: the
+//! write of a group and its sync, a flush and the cut of the log, the switch of
+//! a snapshot and the reset of the log (`install.rs`).
+
+use rand::Rng;
+
+use crate::world::{Event, World};
+
+impl World {
+    pub(super) fn crash_fault(&mut self, id: u64) {
+        self.crash(id);
+        let longest_ms = [400, 2_000, 15_000][self.rng.gen_range(0..3)];
+        self.within(20, longest_ms, Event::Restart(id));
+    }
+
+    pub(crate) fn kill_fault(&mut self, id: u64) {
+        if self.healed_at_ns.is_some() {
+            return;
+        }
+        self.die(id);
+        self.within(20, 1_000, Event::Restart(id));
+    }
+
+    pub(super) fn blackout(&mut self, ids: &[u64]) {
+        for id in ids {
+            self.crash(*id);
+            self.within(20, 800, Event::Restart(*id));
+        }
+        self.saw("all peers lost power at once");
+    }
+
+    /// Power loss at a peer.
+    pub(crate) fn crash(&mut self, id: u64) {
+        let Some((unsynced, leads)) = self.falls(id) else {
+            return;
+        };
+        let kept = self.rng.gen_range(0..=unsynced);
+        let torn = kept < unsynced && self.rng.gen();
+        if torn {
+            self.saw("a torn write at the end of a log was dropped");
+        }
+        if leads && kept < unsynced {
+            self.saw("a leader lost a tail that was not synced");
+        }
+        self.trace.note(
+            self.now_ns,
+            format_args!("crash {id}, {kept} of {unsynced} unsynced writes kept"),
+        );
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.crash(kept);
+        if self.options.planted("disk-loses-synced") {
+            peer.log.forget(self.rng.gen_range(5..40));
+        }
+    }
+
+    /// Death of a peer's process.
+    pub(crate) fn die(&mut self, id: u64) {
+        let Some((unsynced, _)) = self.falls(id) else {
+            return;
+        };
+        self.trace.note(self.now_ns, format_args!("kill {id}"));
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.crash(unsynced);
+        }
+    }
+
+    /// A peer that runs is about to stop running: how many writes of its log are
+    /// not synced, and whether it leads.
+    fn falls(&mut self, id: u64) -> Option<(usize, bool)> {
+        let peer = self.peers.get(&id)?;
+        let run = peer.run.as_ref()?;
+        let (unsynced, leads) = (peer.log.unsynced(), run.leading);
+        let changing = run.change_in_flight;
+        if leads && changing {
+            self.saw("a leader crashed with a change of members on its way");
+        }
+        self.report.crashes += 1;
+        Some((unsynced, leads))
+    }
+}

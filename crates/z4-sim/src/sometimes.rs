@@ -1,0 +1,63 @@
+//! What must happen now and then.
+//!
+//! A simulator that never reaches a rare state proves nothing about it, and
+//! nobody would notice when a change of the generator made it blind ("sometimes
+//! assertions": Antithesis, FoundationDB's `buggify` coverage, TigerBeetle's
+//! marks). Each event of this list is counted; a batch of
+//! [`BATCH_MIN`] seeds or more that never reached one of them has failed.
+
+use std::collections::BTreeMap;
+
+use crate::world::World;
+
+/// Seeds from which on every event must have been reached.
+pub const BATCH_MIN: u64 = 100;
+
+/// All events.
+pub const SOMETIMES: &[&str] = &[
+    "a change of members was lost with its leader",
+    "a create was repeated across two leaders",
+    "a create was answered from a remembered request",
+    "a dead letter by age",
+    "a dead letter by attempts",
+    "a dead letter was tried again",
+    "a late ack found another's lease",
+    "a lease ran out in the tick of an ack",
+    "a leader crashed with a change of members on its way",
+    "a leader lost a tail that was not synced",
+    "a leader stood still beyond an election",
+    "a learner was promoted while the network was split",
+    "a member lost its disk and was replaced",
+    "a namespace was deleted with tasks in it",
+    "a peer crashed between a snapshot and the reset of its log",
+    "a peer was low on disk space",
+    "a proposal lost its place to another leader",
+    "a read was confirmed by a follower",
+    "a read outlived the leader it was asked of",
+    "a removed member asked for votes",
+    "a snapshot jumped over callers",
+    "a snapshot was installed under load",
+    "a task was cancelled",
+    "a task was leased twice in a row",
+    "a torn write at the end of a log was dropped",
+    "all peers lost power at once",
+    "all peers were restarted in turn",
+    "entries that were not committed were replaced",
+    "leadership was transferred",
+    "machine time stood while a leader's clock was behind",
+    "the clock of a leader stepped back",
+    "the leader was removed",
+    "the sender of a snapshot crashed",
+    "two snapshots in a row at one peer",
+];
+
+/// How often each event was reached.
+pub type Seen = BTreeMap<&'static str, u64>;
+
+impl World {
+    /// An event of the list was reached.
+    pub(crate) fn saw(&mut self, what: &'static str) {
+        debug_assert!(SOMETIMES.contains(&what), "{what} is not in the list");
+        *self.report.seen.entry(what).or_default() += 1;
+    }
+}
