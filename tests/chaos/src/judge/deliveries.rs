@@ -7,7 +7,7 @@ use z4_check::delivery::{Created, Delivered, Deliveries, Removed, Returned};
 use z4_core::TaskId;
 
 use super::{by_label, labels, seen_with};
-use crate::record::{Act, Call, End, Handed, Op, Told};
+use crate::record::{Act, Call, End, Fate, Handed, Op, Spec, Told};
 
 /// How much later than its peer a consumer may learn that its stream ended, and
 /// the other way round.
@@ -46,9 +46,15 @@ fn created(told: &Told, seen: &mut Deliveries, label: u64, id: TaskId, acked: bo
     let created = Created {
         due_ns: spec.map_or(0, |spec| spec.due_ns),
         acked,
-        may_vanish: spec.is_some_and(|spec| spec.ttl_ms > 0),
+        may_vanish: spec.is_some_and(may_vanish),
     };
     seen.created(id, created);
+}
+
+/// Whether it may end before anybody saw it: it waits for so long only, or the
+/// leases of its few attempts were granted to streams that broke before it came.
+fn may_vanish(spec: &Spec) -> bool {
+    spec.ttl_ms > 0 || spec.fate == Fate::Poison
 }
 
 fn delivered(seen: &mut Deliveries, handed: &Handed) {
