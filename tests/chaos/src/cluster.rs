@@ -142,6 +142,15 @@ impl Cluster {
         .map_err(|why| format!("{} does not become a voter: {why}", self.peers[n].id()))
     }
 
+    /// Asks once that a peer is added, and does not look at what comes of it.
+    pub fn try_add(&mut self, n: usize) {
+        let (id, address) = (self.peers[n].id(), net::peer_address(n));
+        let answers = self.wait_answers(n);
+        if let (Ok(()), Ok(leader)) = (answers, self.leader()) {
+            let _ = self.peers[leader].client().add_member(&id, &address);
+        }
+    }
+
     /// Adds a peer that runs, as a learner at first.
     ///
     /// # Errors

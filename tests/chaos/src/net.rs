@@ -216,6 +216,11 @@ pub fn peer_address(n: usize) -> String {
     format!("{}:{PEER_PORT}", host(n))
 }
 
+/// `host:port` of metrics and health of a place.
+pub fn metrics_address(n: usize) -> String {
+    format!("{}:{METRICS_PORT}", host(n))
+}
+
 fn from_port(from: usize) -> u16 {
     FROM_PORT + u16::try_from(from).unwrap_or(0)
 }

@@ -64,6 +64,14 @@ impl Plan {
         }
     }
 
+    /// Takes kinds out that cannot be made; false when none is left.
+    #[must_use]
+    pub fn without(&mut self, kinds: &[Kind]) -> bool {
+        let out = |kind: &Kind| kinds.iter().any(|other| other.name == kind.name);
+        self.kinds.retain(|kind| !out(kind));
+        !self.kinds.is_empty()
+    }
+
     /// The next fault, and the chance that it draws its particulars from.
     pub fn next(&mut self) -> (Kind, StdRng) {
         if self.deck.is_empty() {
@@ -80,5 +88,42 @@ impl Plan {
     /// A number for something else that follows from the seed.
     pub fn number(&mut self) -> u64 {
         self.rng.gen()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn names(plan: &mut Plan, count: usize) -> Vec<&'static str> {
+        (0..count).map(|_| plan.next().0.name).collect()
+    }
+
+    #[test]
+    fn a_seed_draws_one_plan_and_every_kind_comes() {
+        let all = kinds(&[], &[]).unwrap();
+        let deck: u32 = all.iter().map(|kind| kind.weight).sum();
+        let plan = |seed| names(&mut Plan::new(seed, all.clone()), deck as usize);
+        assert_eq!(plan(7), plan(7));
+        assert_ne!(plan(7), plan(8));
+        assert!(all.iter().all(|kind| plan(7).contains(&kind.name)));
+    }
+
+    #[test]
+    fn kinds_are_chosen_by_name() {
+        let some = |names: &[&str], skip: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+            let found = kinds(&owned(names), &owned(skip));
+            found.map(|kinds| kinds.iter().map(|kind| kind.name).collect::<Vec<_>>())
+        };
+        assert_eq!(some(&["kill all", " packet loss"], &[]).unwrap().len(), 2);
+        assert_eq!(
+            some(&["kill all", "garbage"], &["garbage"]).unwrap(),
+            ["kill all"]
+        );
+        assert!(some(&["rain"], &[]).unwrap_err().contains("kill leader"));
+        assert!(some(&["garbage"], &["garbage"]).is_err());
     }
 }

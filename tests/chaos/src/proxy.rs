@@ -235,3 +235,90 @@ fn write(take: &Receiver<(Instant, Vec<u8>)>, mut to: &TcpStream, valve: &Valve)
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// A proxy in front of one who sends everything back.
+    fn echo() -> (Proxy, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap().to_string();
+        thread::spawn(move || {
+            for mut socket in listener.incoming().flatten() {
+                thread::spawn(move || {
+                    let mut back = socket.try_clone().unwrap();
+                    let _ = std::io::copy(&mut socket, &mut back);
+                });
+            }
+        });
+        let proxy = Proxy::start("127.0.0.1", &target).unwrap();
+        let socket = TcpStream::connect(proxy.address()).unwrap();
+        (proxy, socket)
+    }
+
+    fn said(socket: &mut TcpStream, words: &[u8]) -> Vec<u8> {
+        socket.write_all(words).unwrap();
+        let mut heard = vec![0; words.len()];
+        socket.read_exact(&mut heard).unwrap();
+        heard
+    }
+
+    #[test]
+    fn an_open_valve_lets_everything_through() {
+        let (proxy, mut socket) = echo();
+        assert_eq!(said(&mut socket, b"hello"), b"hello");
+        // There and back.
+        assert_eq!(proxy.valve().seen().bytes, 10);
+    }
+
+    #[test]
+    fn a_shut_valve_holds_back_and_forgets_nothing() {
+        let (proxy, mut socket) = echo();
+        proxy.valve().shut();
+        socket.write_all(b"held").unwrap();
+        while proxy.valve().seen().held == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(proxy.valve().seen().bytes, 0);
+        proxy.valve().open();
+        let mut heard = [0; 4];
+        socket.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"held");
+    }
+
+    #[test]
+    fn a_connection_is_cut_in_the_middle_of_a_message() {
+        let (proxy, mut socket) = echo();
+        assert_eq!(said(&mut socket, b"before"), b"before");
+        proxy.valve().cut_after(3);
+        socket.write_all(b"message").unwrap();
+        let mut heard = Vec::new();
+        // The end, or that the connection was reset.
+        let _ = socket.read_to_end(&mut heard);
+        // What went through may have come back before the cut.
+        assert!(b"mes".starts_with(&heard), "{heard:?}");
+        assert_eq!(proxy.valve().seen().cut, 1);
+        // The next one goes through.
+        let mut next = TcpStream::connect(proxy.address()).unwrap();
+        assert_eq!(said(&mut next, b"again"), b"again");
+    }
+
+    #[test]
+    fn refused_is_refused_for_all_and_delayed_is_late() {
+        let (proxy, mut socket) = echo();
+        assert_eq!(said(&mut socket, b"before"), b"before");
+        proxy.valve().refuse();
+        assert_eq!(socket.read(&mut [0; 1]).unwrap_or(0), 0);
+        proxy.valve().open();
+        proxy.valve().delay(Duration::from_millis(30));
+        let mut next = TcpStream::connect(proxy.address()).unwrap();
+        let start = Instant::now();
+        assert_eq!(said(&mut next, b"late"), b"late");
+        // There and back.
+        assert!(start.elapsed() >= Duration::from_millis(60));
+        assert_eq!(proxy.valve().seen().delayed, 2);
+    }
+}

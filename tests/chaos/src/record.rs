@@ -285,3 +285,19 @@ impl Record {
         ops + told.handed.iter().filter(|h| within(h.at_ns)).count()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_count_again_when_one_that_began_later_is_answered() {
+        let record = Record::new(Instant::now());
+        record.told().writes = vec![(1, 10), (5, 30), (12, 31), (25, 40)];
+        // The one that began at 5 may have been done before.
+        assert_eq!(record.first_write_since(11), Some(31));
+        assert_eq!(record.first_write_since(26), None);
+        assert_eq!(record.longest_gap(10, 41), 20);
+        assert_eq!(record.longest_gap(31, 100), 60);
+    }
+}

@@ -11,7 +11,7 @@ use z4_e2e::wait;
 
 use crate::cluster::{Cluster, SETTLE_LIMIT};
 use crate::end;
-use crate::fault::{Done, Kind, Stage};
+use crate::fault::{fail_point, Done, Kind, Stage};
 use crate::judge;
 use crate::load::Load;
 use crate::options::Options;
@@ -47,6 +47,12 @@ pub fn run(options: &Options, seed: u64, folder: &Path) -> Result<Report, String
         report: Report::default(),
     };
     println!("{members} peers, logs in {}", folder.display());
+    if !fail_point::are_there(0) {
+        println!("the servers are built without fail points: those faults are left out");
+        if !run.plan.without(fail_point::KINDS) {
+            return Err("no fault is left".into());
+        }
+    }
     let end = Instant::now() + Duration::from_secs_f64(options.minutes * 60.0);
     let mut round = 0;
     while Instant::now() < end && run.report.violations.is_empty() {
@@ -104,7 +110,7 @@ impl Run {
             self.report.calm_rate = count as f64 / (CALM.as_secs_f64() * 0.75);
         }
         while Instant::now() < end {
-            self.fault(record)?;
+            self.fault(namespace, record)?;
             let pause = self.plan.number() % 1_500;
             thread::sleep(Duration::from_millis(200 + pause));
         }
@@ -135,10 +141,11 @@ impl Run {
         Ok(())
     }
 
-    fn fault(&mut self, record: &Record) -> Result<(), String> {
+    fn fault(&mut self, namespace: &str, record: &Record) -> Result<(), String> {
         let (kind, rng) = self.plan.next();
         let mut stage = Stage {
             cluster: &mut self.cluster,
+            namespace,
             record,
             rng,
         };

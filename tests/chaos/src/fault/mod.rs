@@ -6,6 +6,7 @@ mod corrupt;
 mod cut;
 mod delay;
 pub mod disk_full;
+pub mod fail_point;
 mod garbage;
 mod idle;
 mod kill;
@@ -33,6 +34,8 @@ use crate::record::Record;
 pub struct Stage<'a> {
     /// The peers.
     pub cluster: &'a mut Cluster,
+    /// Where the tasks of the round are.
+    pub namespace: &'a str,
     /// The clock, and what clients were told.
     pub record: &'a Record,
     /// Chance, of this fault alone.
@@ -82,6 +85,7 @@ pub const KINDS: &[&[Kind]] = &[
     garbage::KINDS,
     slow::KINDS,
     clock::KINDS,
+    fail_point::KINDS,
 ];
 
 impl Stage<'_> {

@@ -2,8 +2,11 @@
 //! which no call comes after one that began when it was over: a read, at any peer,
 //! sees what was acknowledged before.
 
+use std::collections::BTreeMap;
+
 use z4_check::history::{self, History, Nature, Reply, Standing};
 use z4_check::task;
+use z4_core::TaskId;
 
 use super::{by_label, labels, seen_with, Verdict};
 use crate::record::{Act, Call, End, Fate, Op, Stands, Told};
@@ -20,9 +23,17 @@ pub fn check(namespace: &str, told: &Told, verdict: &mut Verdict) {
     };
     let mut history = History::of(leased);
     let by_label = by_label(told);
+    let acks = acks(told);
     for op in &told.ops {
         let labels = labels(&op.call);
-        let called = history.invoke(op.client, call(namespace, &op.call), op.invoked_ns);
+        let ack = ack_of(op).and_then(|lease| acks.get(&lease));
+        let invoked_ns = ack.map_or(op.invoked_ns, |ack| ack.invoked_ns);
+        let called = history.invoke(op.client, call(namespace, &op.call), invoked_ns);
+        if ack.is_some_and(|ack| op.at_ns > ack.at_ns) {
+            let gone = Reply::Stands(Standing::Missing);
+            history.acked(called, op.at_ns, gone);
+            continue;
+        }
         let tasks: Vec<_> = match &op.end {
             End::Made(ids) => ids.clone(),
             _ => seen_with(&by_label, labels)
@@ -46,6 +57,39 @@ pub fn check(namespace: &str, told: &Told, verdict: &mut Verdict) {
     verdict.gave_up = report.gave_up.len();
     let broken = report.violations.iter().map(|(_, why)| why.to_string());
     verdict.broken.extend(broken);
+}
+
+/// An ack that was done, whoever's proposal did it.
+struct Acked {
+    /// When it was said first.
+    invoked_ns: u64,
+    /// When it was answered first.
+    at_ns: u64,
+}
+
+/// A consumer that says an ack twice may be told twice that it was done: what was
+/// lost with a leader is proposed again, and that the task is gone while its lease
+/// would be live says that its holder's ack did it. One of them did; by the other
+/// the task is gone.
+fn acks(told: &Told) -> BTreeMap<(TaskId, u64), Acked> {
+    let mut acks: BTreeMap<(TaskId, u64), Acked> = BTreeMap::new();
+    for op in &told.ops {
+        let Some(lease) = ack_of(op) else { continue };
+        let ack = acks.entry(lease).or_insert(Acked {
+            invoked_ns: op.invoked_ns,
+            at_ns: op.at_ns,
+        });
+        ack.invoked_ns = ack.invoked_ns.min(op.invoked_ns);
+        ack.at_ns = ack.at_ns.min(op.at_ns);
+    }
+    acks
+}
+
+fn ack_of(op: &Op) -> Option<(TaskId, u64)> {
+    match (&op.call, &op.end) {
+        (Call::Lease(Act::Ack, id, token), End::Done) => Some((*id, *token)),
+        _ => None,
+    }
 }
 
 fn call(namespace: &str, call: &Call) -> history::Call {

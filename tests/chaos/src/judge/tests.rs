@@ -108,6 +108,20 @@ fn a_right_history_passes_and_is_looked_at() {
     assert_eq!(verdict.gave_up, 0);
 }
 
+#[test]
+fn an_ack_that_is_said_twice_may_be_told_twice() {
+    let (mut told, dead, counts) = right();
+    let again = op(Call::Lease(Act::Ack, id(1), 60), 301, 309, End::Done);
+    told.ops.insert(7, again);
+    assert_eq!(
+        judge("ns", &told, &dead, &counts).broken,
+        Vec::<String>::new()
+    );
+    // Under another token it is a breach.
+    told.ops[7].call = Call::Lease(Act::Ack, id(1), 61);
+    assert!(!judge("ns", &told, &dead, &counts).broken.is_empty());
+}
+
 type Spoil = fn(&mut Told, &mut Dead, &mut NamespaceCounts);
 
 #[test]
