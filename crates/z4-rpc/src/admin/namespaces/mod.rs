@@ -75,7 +75,7 @@ fn some_namespaces(
             next = Some(name);
             return false;
         }
-        found.push((name, row));
+        found.push((name, *row));
         true
     })?;
     Ok((found, next))
