@@ -10,7 +10,7 @@ DEBUG := $(CARGO_TARGET_DIR)/debug
 # The Compose tool is a plugin of the engine or a program of its own.
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/docker-compose.yaml
 
-.PHONY: help setup run test verify fix e2e bench sim mutants chaos demo compose_up compose_down compose_test docker_base clean_db
+.PHONY: help setup run test verify fix e2e failpoints bench sim mutants chaos demo compose_up compose_down compose_test docker_base clean_db
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,11 @@ chaos: export MINUTES ?= 30
 chaos: ## make real faults on a real cluster, as root: MINUTES=30, SEED=
 	@scripts/setup chaos
 	@scripts/chaos "$(PROFILE)"
+
+failpoints: setup ## fail every durable step of real binaries, one at a time
+	cargo build --locked -p z4-server --features z4-server/failpoints --target-dir "$(CARGO_TARGET_DIR)/failpoints"
+	cargo build --locked -p z4t --target-dir "$(CARGO_TARGET_DIR)/failpoints"
+	Z4_BIN_DIR="$(CARGO_TARGET_DIR)/failpoints/debug" cargo test --locked -p z4-e2e --features failpoints fail_points -- --nocapture
 
 bench: setup ## run the benchmarks
 	cargo bench --locked -p z4-bench

@@ -16,10 +16,12 @@
 //! | [`machine`] | the trait of the replicated state machine |
 //! | [`transport`] | the trait of the way to other peers |
 //! | [`runtime`] | raft, log and apply threads on bounded channels |
+//! | [`fault`] | fail points, of all crates |
 //! | [`limits`] | every bound of channels, batches and time-outs |
 
 pub mod callers;
 pub mod error;
+pub mod fault;
 pub mod gate;
 pub mod limits;
 pub mod log;

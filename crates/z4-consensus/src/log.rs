@@ -10,6 +10,12 @@ use raft::eraftpb::{Entry, HardState};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogError(pub String);
 
+impl From<crate::fault::Fault> for LogError {
+    fn from(fault: crate::fault::Fault) -> Self {
+        Self(fault.0)
+    }
+}
+
 impl std::fmt::Display for LogError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)

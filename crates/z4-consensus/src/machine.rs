@@ -7,6 +7,12 @@ use crate::membership::Membership;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MachineError(pub String);
 
+impl From<crate::fault::Fault> for MachineError {
+    fn from(fault: crate::fault::Fault) -> Self {
+        Self(fault.0)
+    }
+}
+
 impl std::fmt::Display for MachineError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)

@@ -40,6 +40,8 @@ fn main() -> ExitCode {
     // Help, version and usage errors are the argument library's: it prints and
     // exits.
     let options = Options::from_args();
+    #[cfg(feature = "failpoints")]
+    z4_consensus::fault::from_environment();
     if let Err(complaint) = options.check() {
         // With no standard error there is nobody left to tell.
         let _ = writeln!(std::io::stderr(), "z4-server: {complaint}");

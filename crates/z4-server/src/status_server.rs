@@ -95,6 +95,9 @@ fn serve(connection: &mut TcpStream, sources: &Sources) -> io::Result<()> {
 struct Request {
     method: String,
     path: String,
+    /// What stands behind the question mark; only fail points heed it.
+    #[cfg_attr(not(feature = "failpoints"), allow(dead_code))]
+    query: String,
 }
 
 /// Reads up to the end of the head; a body is not waited for. `None` for
@@ -119,9 +122,11 @@ fn read_request(connection: &mut TcpStream) -> io::Result<Option<Request>> {
         match request.parse(&head) {
             Ok(httparse::Status::Complete(_)) => {
                 let (method, path) = (request.method.unwrap_or(""), request.path.unwrap_or(""));
+                let (path, query) = path.split_once('?').unwrap_or((path, ""));
                 return Ok(Some(Request {
                     method: method.to_owned(),
-                    path: path.split('?').next().unwrap_or("").to_owned(),
+                    path: path.to_owned(),
+                    query: query.to_owned(),
                 }));
             }
             Ok(httparse::Status::Partial) if head.len() < HEAD_LEN_MAX => {}
@@ -177,6 +182,10 @@ impl Answer {
 }
 
 fn answer(request: &Request, sources: &Sources) -> Answer {
+    #[cfg(feature = "failpoints")]
+    if let Some(answer) = faults::answer(request) {
+        return answer;
+    }
     let mut answer = match request.path.as_str() {
         "/metrics" | "/healthz" | "/readyz" if !matches!(&*request.method, "GET" | "HEAD") => {
             Answer::text(405, "only GET and HEAD\n")
@@ -199,5 +208,7 @@ fn answer(request: &Request, sources: &Sources) -> Answer {
     answer
 }
 
+#[cfg(feature = "failpoints")]
+mod faults;
 #[cfg(test)]
 mod tests;

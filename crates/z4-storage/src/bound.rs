@@ -185,6 +185,7 @@ impl BoundFile {
         self.sequence += 1;
         let path = self.dir.join(NAMES[(self.sequence % 2) as usize]);
         let bytes = self.bound.encode(self.sequence);
+        files::fault("bound.write").map_err(StorageError::io("write", &path))?;
         OpenOptions::new()
             .create(true)
             .write(true)

@@ -10,6 +10,7 @@ use rocksdb::{
 };
 
 use crate::error::StorageError;
+use crate::files::fault;
 
 /// Blocks cached in memory, of both databases together, in bytes.
 pub const BLOCK_CACHE_BYTES: usize = 128 << 20;
@@ -148,6 +149,11 @@ pub(crate) fn open(path: &Path, kind: Kind, cache: &Cache) -> Result<DB, Storage
         );
         std::process::abort();
     });
+    let name = match kind {
+        Kind::Log => "log.open",
+        Kind::State => "state.open",
+    };
+    fault(name).map_err(StorageError::io("open", path))?;
     let volume = Volume::of(path);
     let mut options = options(kind, cache, volume.write_buffer_bytes());
     // RocksDB would begin at once, and a peer that was started again for want of

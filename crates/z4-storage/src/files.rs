@@ -4,6 +4,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+use z4_consensus::fault::point;
+
 use crate::error::StorageError;
 
 /// Makes a directory and its parents, if missing.
@@ -13,16 +15,23 @@ pub(crate) fn make_dir(dir: &Path) -> Result<(), StorageError> {
 
 /// Makes the names in a directory durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
-    File::open(dir)
+    fault("dir.sync")
+        .and_then(|()| File::open(dir))
         .and_then(|d| d.sync_all())
         .map_err(StorageError::io("sync", dir))
+}
+
+/// A fail point of a step on files.
+pub(crate) fn fault(name: &'static str) -> std::io::Result<()> {
+    point(name).map_err(std::io::Error::from)
 }
 
 /// Makes every file in a directory durable, and their names.
 pub(crate) fn sync_files(dir: &Path) -> Result<(), StorageError> {
     for entry in fs::read_dir(dir).map_err(StorageError::io("list", dir))? {
         let path = entry.map_err(StorageError::io("list", dir))?.path();
-        File::open(&path)
+        fault("files.sync")
+            .and_then(|()| File::open(&path))
             .and_then(|f| f.sync_all())
             .map_err(StorageError::io("sync", &path))?;
     }
@@ -32,13 +41,16 @@ pub(crate) fn sync_files(dir: &Path) -> Result<(), StorageError> {
 /// Replaces a file as a whole, durably: a crash leaves the old or the new.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
     let temporary = path.with_extension("tmp");
-    File::create(&temporary)
+    fault("file.write")
+        .and_then(|()| File::create(&temporary))
         .and_then(|mut f| {
             f.write_all(bytes)?;
             f.sync_all()
         })
         .map_err(StorageError::io("write", &temporary))?;
-    fs::rename(&temporary, path).map_err(StorageError::io("rename", path))?;
+    fault("file.rename")
+        .and_then(|()| fs::rename(&temporary, path))
+        .map_err(StorageError::io("rename", path))?;
     match path.parent() {
         Some(dir) => sync_dir(dir),
         None => Ok(()),

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use rocksdb::{Cache, DB};
+use z4_consensus::fault::point;
 use z4_consensus::log::Position;
 use z4_consensus::machine::MachineError;
 
@@ -139,6 +140,7 @@ impl Live {
         let (db, position) = self.current();
         let started = Instant::now();
         step("flush.begun");
+        point("flush")?;
         db.db()
             .flush()
             .map_err(|e| MachineError(format!("the task state was not flushed: {e}")))?;

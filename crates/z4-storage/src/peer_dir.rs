@@ -95,7 +95,9 @@ impl PeerDir {
     }
 
     pub fn set_identity(&self, file: &IdentityFile) -> Result<(), StorageError> {
-        files::replace(&self.0.join(IDENTITY), &file.encode())
+        let path = self.0.join(IDENTITY);
+        files::fault("identity.write").map_err(StorageError::io("write", &path))?;
+        files::replace(&path, &file.encode())
     }
 
     /// Why this peer must not start; `None` when it may.
@@ -109,7 +111,11 @@ impl PeerDir {
     /// Notes for good that this peer must not start again. What made it
     /// suspicious may look sound at the next start.
     pub fn quarantine(&self, reason: &str) -> StorageError {
-        match files::replace(&self.0.join(QUARANTINE), reason.as_bytes()) {
+        let path = self.0.join(QUARANTINE);
+        let written = files::fault("quarantine.write")
+            .map_err(StorageError::io("write", &path))
+            .and_then(|()| files::replace(&path, reason.as_bytes()));
+        match written {
             Ok(()) => self.quarantined(reason),
             Err(e) => e,
         }
@@ -127,8 +133,10 @@ impl PeerDir {
     }
 
     pub fn mark_removed(&self) -> Result<(), StorageError> {
+        let path = self.0.join(REMOVED);
+        files::fault("removed.mark").map_err(StorageError::io("write", &path))?;
         files::replace(
-            &self.0.join(REMOVED),
+            &path,
             b"this peer was removed from its cluster; erase its directories and add it anew\n",
         )
     }

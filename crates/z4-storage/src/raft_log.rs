@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use protobuf::{CodedInputStream, Message as _};
 use raft::eraftpb::{Entry, HardState};
 use rocksdb::{Cache, DBRawIterator, ReadOptions, WriteBatch, WriteOptions, DB};
+use z4_consensus::fault::point;
 use z4_consensus::log::{LogError, LogStore, LogWrite, Position};
 
 use crate::bound::BoundFile;
@@ -122,6 +123,7 @@ impl RaftLog {
         if self.released.swap(seen.cut.index, Ordering::Relaxed) == seen.cut.index {
             return Ok(());
         }
+        point("log.release")?;
         self.db.flush().map_err(failed)?;
         // What is left is written anew: only worth it when it is little.
         if seen.last.index - seen.cut.index <= RELEASE_ENTRIES_MAX {
@@ -166,6 +168,7 @@ impl LogStore for RaftLog {
     }
 
     fn entries(&self, low: u64, high: u64, bytes_max: u64) -> Result<Vec<Entry>, LogError> {
+        point("log.read")?;
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(entry_key(high));
         let mut rows = {
@@ -230,6 +233,7 @@ impl LogStore for RaftLog {
             batch.put(HARD_STATE, bytes_of(hard_state)?);
             next.hard_state = hard_state.clone();
         }
+        point("log.write")?;
         self.db
             .write_opt(batch, &write_options(write.sync))
             .map_err(failed)?;
@@ -239,6 +243,7 @@ impl LogStore for RaftLog {
 
         *self.seen() = next.clone();
         if write.sync {
+            point("log.bound.follow")?;
             writer.bound_follow(&next)?;
         }
         Ok(())
@@ -259,12 +264,14 @@ impl LogStore for RaftLog {
         next.cut = through;
         // Readers stop asking for these entries before they go.
         *self.seen() = next;
+        point("log.cut")?;
         let mut batch = WriteBatch::default();
         batch.delete_range(entry_key(0), entry_key(through.index + 1));
         batch.put(CUT, position_bytes(through));
         self.db
             .write_opt(batch, &write_options(false))
             .map_err(failed)?;
+        step("log.cut.written");
         // Gives back whole files at once; what is left goes with compaction.
         self.db
             .delete_file_in_range(entry_key(0), entry_key(through.index))
@@ -272,6 +279,7 @@ impl LogStore for RaftLog {
     }
 
     fn reset(&self, to: Position, hard_state: &HardState) -> Result<(), LogError> {
+        point("log.reset")?;
         let mut writer = self.writer();
         // A longer log may give way to a snapshot that it disagrees with.
         writer.bound_down_to(to.index)?;

@@ -147,17 +147,20 @@ pub(crate) fn make(live: &Live, from: &LiveDb, position: Position) -> Result<(),
         // RocksDB gives a checkpoint its name last: it is whole.
         return Ok(());
     }
+    files::fault("checkpoint").map_err(StorageError::io("make", &path))?;
     let failed = |e| StorageError::database("make a snapshot of", from.path())(e);
     Checkpoint::new(from.db())
         .and_then(|c| c.create_checkpoint(&path))
         .map_err(failed)?;
+    step("checkpoint.made");
     files::sync_files(&path)?;
     files::sync_dir(&live.root().join(SNAPSHOTS))
 }
 
 /// Removes a snapshot; what cannot be removed goes at the next start.
 pub(crate) fn remove(root: &Path, position: Position) {
-    let _ = fs::remove_dir_all(snapshot_dir(root, position));
+    let _ = files::fault("checkpoint.remove")
+        .and_then(|()| fs::remove_dir_all(snapshot_dir(root, position)));
 }
 
 /// Replaces the live database by the received snapshot at `position`.
@@ -173,6 +176,7 @@ pub(crate) fn install(live: &Live, position: Position) -> Result<Applied, Storag
         number,
     };
     let path = root.join(dir.name());
+    files::fault("install").map_err(StorageError::io("install", &received))?;
     files::sync_files(&received)?;
     fs::rename(&received, &path).map_err(|e| match e.kind() {
         ErrorKind::NotFound => StorageError::damaged(&received, "no such snapshot was received"),

@@ -10,6 +10,7 @@ use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 
 use rocksdb::{DBRawIterator, ReadOptions, WriteBatch, WriteOptions, DB};
+use z4_consensus::fault::point;
 use z4_consensus::log::Position;
 use z4_consensus::machine::{Applied, Flusher, MachineError};
 use z4_consensus::Membership;
@@ -21,6 +22,7 @@ use crate::live::{Live, LiveDb};
 use crate::machine::TaskStore;
 use crate::raft_log::{decode_position, position_bytes};
 use crate::snapshot;
+use crate::step::step;
 use crate::verify::{self, Busy, VerdictSink};
 
 /// Key of the position of the last applied entry.
@@ -169,10 +171,12 @@ impl TaskStore for RocksState {
         }
         let mut options = WriteOptions::default();
         options.disable_wal(true);
+        point("state.commit")?;
         self.db
             .db()
             .write_opt(batch, &options)
             .map_err(|e| MachineError(format!("the task state failed: {e}")))?;
+        step("state.committed");
         self.live.committed(position);
         Ok(())
     }
@@ -251,6 +255,7 @@ impl View for RocksView {
 }
 
 fn get(db: &DB, key: &RowKey, bytes: &[u8]) -> Result<Option<Row>, StateError> {
+    point("state.read").map_err(|fault| StateError(fault.0))?;
     match db.get_pinned(bytes).map_err(failed)? {
         Some(value) => row(key, &value).map(Some),
         None => Ok(None),

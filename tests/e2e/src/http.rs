@@ -26,6 +26,19 @@ pub fn get(address: &str, path: &str) -> Result<(u16, String), String> {
     Ok((code, body.to_owned()))
 }
 
+/// Status code of `PUT path`, without a body.
+///
+/// # Errors
+/// Why there was no HTTP answer.
+pub fn put(address: &str, path: &str) -> Result<u16, String> {
+    let request = format!("PUT {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let answer = exchange(address, request.as_bytes())?;
+    let text = String::from_utf8_lossy(&answer);
+    let code = text.split_whitespace().nth(1);
+    code.and_then(|code| code.parse().ok())
+        .ok_or_else(|| format!("no status line in {text:?}"))
+}
+
 /// Sends `bytes` and reads until the other side closes or is silent.
 ///
 /// # Errors

@@ -12,8 +12,9 @@ use super::sink::{Done, Sink};
 use super::stop::stop_process;
 use crate::callers;
 use crate::error::ProposeError;
+use crate::fault::{mark, point};
 use crate::log::Position;
-use crate::machine::{Applied, Committed, StateMachine};
+use crate::machine::{Applied, Committed, MachineError, StateMachine};
 use crate::metrics::Metrics;
 
 /// Callers whose commands stand in one entry.
@@ -115,11 +116,15 @@ impl<M: StateMachine> ApplyThread<M> {
         let started = Instant::now();
         let count = run.len();
         let positions: Vec<_> = run.iter().map(|e| e.position).collect();
-        let replies = match self.machine.apply(run) {
+        let applied = point("raft.apply")
+            .map_err(MachineError::from)
+            .and_then(|()| self.machine.apply(run));
+        let replies = match applied {
             Ok(replies) => replies,
             Err(error) => stop_process(&self.logger, "apply", &error.0),
         };
         self.metrics.applied(started.elapsed(), count);
+        mark("raft.applied");
         self.pace.add(count as u64, bytes);
         // The raft thread first: reads may wait for it. Fails only when the
         // peer is stopping.

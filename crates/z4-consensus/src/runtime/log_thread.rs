@@ -9,7 +9,8 @@ use slog::Logger;
 
 use super::raft_thread::Notice;
 use super::stop::stop_process;
-use crate::log::{LogStore, LogWrite, Position};
+use crate::fault::{mark, point};
+use crate::log::{LogError, LogStore, LogWrite, Position};
 use crate::metrics::Metrics;
 use crate::replica::Persist;
 
@@ -59,11 +60,15 @@ impl<L: LogStore> LogThread<L> {
         let Some(number) = group.number else { return };
         let started = Instant::now();
         let entries = group.write.entries.len();
-        if let Err(error) = self.log.write(&group.write) {
+        let written = point("raft.persist")
+            .map_err(LogError::from)
+            .and_then(|()| self.log.write(&group.write));
+        if let Err(error) = written {
             stop_process(&self.logger, "log write", &error.0);
         }
         self.metrics
             .log_written(started.elapsed(), entries, group.bytes, group.write.sync);
+        mark("raft.persisted");
         // Fails only when the peer is stopping.
         let _ = self.notices.send(Notice::Persisted(number));
     }

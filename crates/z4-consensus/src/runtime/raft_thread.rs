@@ -14,6 +14,7 @@ use super::outbox::{HungUp, Outbox};
 use super::sink::{Accepted, Done, Sink};
 use super::stop::stop_process;
 use crate::error::{ProposeError, ReadError};
+use crate::fault::mark;
 use crate::limits;
 use crate::log::{LogStore, Position};
 use crate::machine::Applied;
@@ -239,6 +240,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
         }
         self.metrics.sent(work.send.len());
         if !work.send.is_empty() {
+            mark("raft.send");
             self.transport.send(work.send);
         }
         for answer in work.answers {
@@ -309,6 +311,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
                 "the apply thread has ended",
             )
         };
+        mark("raft.installed");
         let (reset_tx, reset) = crossbeam_channel::bounded(1);
         self.send_to_log(LogJob::Reset(position, hard_state, reset_tx));
         let pushed = self.log.push_all();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use protobuf::well_known_types::Timestamp;
+use z4_consensus::fault::mark;
 use z4_core::command::{Command, Due, NewTask};
 use z4_core::task::WallTime;
 use z4_core::{Outcome, TaskId, View};
@@ -32,6 +33,7 @@ pub(super) async fn create<V: View + Clone + Send + Sync + 'static>(
         until: if idempotent { Until::Applied } else { until },
     };
     let done = node.propose(request, timeout).await?;
+    mark("create.reply");
     let Command::CreateTasks(create) = command else {
         return Err(Error::Internal(
             "a create request made another command".into(),

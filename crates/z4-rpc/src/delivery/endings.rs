@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use grpcio::RpcStatusCode;
+use z4_consensus::fault::mark;
 use z4_core::command::{
     Command, Ended, Extend, ExtendLeases, LeaseLost, LeaseRefs, Nack, NackTasks, Outcome,
 };
@@ -129,6 +130,7 @@ pub(crate) async fn end<V: View + Clone + Send + Sync + 'static>(
         }
         node.timer().sleep(RETRY).await;
     };
+    mark("ack.reply");
     for ending in &endings {
         count(&node, kind, &ending.result);
     }

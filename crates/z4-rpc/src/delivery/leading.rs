@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use z4_consensus::fault::mark;
 use z4_consensus::runtime::{Done, Proposal, Sink};
 use z4_consensus::{Handle, ProposeError};
 use z4_core::command::Command;
@@ -97,6 +98,9 @@ impl Leading {
 }
 
 fn propose(command: Command, handle: &Handle<Outcome>, delivery: &Delivery) {
+    if matches!(command, Command::LeaseTasks(_)) {
+        mark("lease.grant");
+    }
     let encoded = encode_command(&command);
     let delivery = delivery.clone();
     let sink = Sink::new(move |result: Result<Done<Outcome>, ProposeError>| {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures::future::{select, Either};
 use grpcio::{Deadline, RpcStatus, UnarySink};
 use protobuf::Message;
+use z4_consensus::fault::mark;
 use z4_core::command::{Command, Grant, LeaseTasks, Taker};
 use z4_core::state::due_next_after;
 use z4_core::{limits as core_limits, Namespace, Outcome, Refusal, View};
@@ -172,6 +173,7 @@ async fn take_now<V: View + Clone + Send + Sync + 'static>(
         idempotent: false,
         until: Until::Applied,
     };
+    mark("lease.grant");
     let done = match node.propose(request, limits::UNARY_TIMEOUT).await {
         Ok(done) => done,
         // The name was used this once: what it holds was granted by this.

@@ -10,6 +10,7 @@ use futures::stream::FuturesUnordered;
 use futures::{Sink, SinkExt, Stream, StreamExt};
 use grpcio::{DuplexSink, RequestStream, WriteFlags};
 use protobuf::Message;
+use z4_consensus::fault::mark;
 use z4_consensus::runtime::{Accepted, Done, Proposal, Sink as Answer};
 use z4_consensus::ProposeError;
 use z4_core::{Namespace, Outcome, View};
@@ -256,6 +257,7 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
 }
 
 fn reply_with(replies: &Outbox<ForwardReply>, in_work: &AtomicUsize, reply: ForwardReply) {
+    mark("forward.reply");
     let bytes = reply.compute_size() as usize;
     in_work.fetch_sub(1, Ordering::AcqRel);
     // Fails only when the stream has ended.

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use grpcio::{RpcStatus, RpcStatusCode};
+use z4_consensus::fault::point;
 use z4_proto::generated::peer::{SnapshotChunk, SnapshotFile};
 
 use crate::limits;
@@ -72,6 +73,7 @@ impl Incoming {
             ));
         }
         if let Some(open) = &mut self.open {
+            fault("snapshot.receive.write")?;
             open.write_all(data).map_err(|e| io(&e))?;
         }
         self.offset += data.len() as u64;
@@ -90,6 +92,7 @@ impl Incoming {
                 return Ok(());
             }
             if let Some(open) = self.open.take() {
+                fault("snapshot.receive.sync")?;
                 open.sync_all().map_err(|e| io(&e))?;
             }
             self.current += 1;
@@ -110,6 +113,7 @@ impl Incoming {
         if self.whole.exists() {
             return Ok(());
         }
+        fault("snapshot.receive.rename")?;
         fs::rename(&self.dir, &self.whole).map_err(|e| io(&e))?;
         self.kept = true;
         if let Some(parent) = self.whole.parent() {
@@ -127,6 +131,10 @@ impl Drop for Incoming {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
+}
+
+fn fault(name: &'static str) -> Result<(), RpcStatus> {
+    point(name).map_err(|fault| io(&fault.into()))
 }
 
 fn sync_dir(dir: &Path) -> Result<(), RpcStatus> {

@@ -11,6 +11,7 @@ use futures::SinkExt;
 use grpcio::{ClientCStreamSender, WriteFlags};
 use protobuf::Message as _;
 use raft::eraftpb::Message;
+use z4_consensus::fault::point;
 use z4_consensus::log::Position;
 use z4_consensus::Handle;
 use z4_core::Outcome;
@@ -94,6 +95,7 @@ fn send(
     dir: &Path,
     message: &Message,
 ) -> Result<(), String> {
+    point("snapshot.send").map_err(|fault| fault.0)?;
     let files = list(dir)?;
     let mut header = SnapshotHeader::default();
     header.set_opening(network.opening(to).ok_or("this peer is in no cluster")?);
