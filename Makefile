@@ -10,7 +10,7 @@ DEBUG := $(CARGO_TARGET_DIR)/debug
 # The Compose tool is a plugin of the engine or a program of its own.
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/docker-compose.yaml
 
-.PHONY: help setup run test verify fix e2e failpoints bench sim mutants chaos demo compose_up compose_down compose_test docker_base clean_db
+.PHONY: help setup run test verify fix e2e failpoints bench fuzz sim mutants chaos demo compose_up compose_down compose_test docker_base clean_db
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ failpoints: setup ## fail every durable step of real binaries, one at a time
 
 bench: setup ## run the benchmarks
 	cargo bench --locked -p z4-bench
+
+fuzz: SECONDS = 30
+fuzz: setup ## run the fuzz targets: SECONDS=30 for each
+	@scripts/fuzz "$(SECONDS)"
 
 demo: setup ## three peers in temporary folders: create, stream, kill the leader
 	@cargo build --locked --release -p z4-server -p z4t

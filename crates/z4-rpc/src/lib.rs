@@ -28,6 +28,9 @@ mod convert;
 pub mod delivery;
 pub mod errors;
 mod forward;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod health;
 mod leader;
 pub mod limits;

@@ -53,7 +53,7 @@ impl Bound {
         self.cluster_id == identity.cluster_id && self.raft_id == identity.raft_id
     }
 
-    fn encode(&self, sequence: u64) -> Vec<u8> {
+    pub(crate) fn encode(&self, sequence: u64) -> Vec<u8> {
         let mut out = Writer::new(VERSION);
         out.number(sequence);
         out.fixed(&self.cluster_id);
@@ -65,7 +65,7 @@ impl Bound {
         files::seal(out.finish())
     }
 
-    fn decode(sealed: &[u8]) -> Option<(u64, Self)> {
+    pub(crate) fn decode(sealed: &[u8]) -> Option<(u64, Self)> {
         let mut input = Reader::new(files::unseal(sealed)?, VERSION)?;
         let sequence = input.number()?;
         let bound = Self {

@@ -35,6 +35,9 @@ pub mod verify;
 mod bound;
 mod error;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod live;
 mod peer_dir;
 mod planted;

@@ -40,7 +40,7 @@ pub(crate) struct IdentityFile {
 }
 
 impl IdentityFile {
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new(VERSION);
         out.fixed(&self.identity.cluster_id);
         out.number(self.identity.raft_id);
@@ -50,7 +50,7 @@ impl IdentityFile {
         files::seal(out.finish())
     }
 
-    fn decode(sealed: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(sealed: &[u8]) -> Option<Self> {
         let mut input = Reader::new(files::unseal(sealed)?, VERSION)?;
         let identity = Identity {
             cluster_id: input.fixed()?,

@@ -449,7 +449,7 @@ fn entry_value<'a>(rows: &'a DBRawIterator<'_>, index: u64) -> Result<&'a [u8], 
     }
 }
 
-fn read_entry(index: u64, value: &[u8]) -> Result<Entry, LogError> {
+pub(crate) fn read_entry(index: u64, value: &[u8]) -> Result<Entry, LogError> {
     let entry = Entry::parse_from_bytes(value)
         .map_err(|e| LogError(format!("entry {index} does not decode: {e}")))?;
     if entry.index != index {
@@ -462,7 +462,7 @@ fn read_entry(index: u64, value: &[u8]) -> Result<Entry, LogError> {
 }
 
 /// The term of an entry, without copying its data.
-fn read_term(value: &[u8]) -> Result<u64, LogError> {
+pub(crate) fn read_term(value: &[u8]) -> Result<u64, LogError> {
     const TERM_FIELD: u32 = 2;
     let mut input = CodedInputStream::from_bytes(value);
     let mut read = || -> protobuf::ProtobufResult<u64> {

@@ -64,7 +64,7 @@ impl StateDir {
         format!("{STATE_PREFIX}{}-{}", name_of(self.origin), self.number)
     }
 
-    fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         let mut parts = name.strip_prefix(STATE_PREFIX)?.split('-');
         let mut number = || parts.next()?.parse().ok();
         let (index, term, number) = (number()?, number()?, number()?);

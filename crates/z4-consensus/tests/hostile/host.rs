@@ -91,7 +91,7 @@ pub struct Host {
 
 impl Host {
     /// A replica that has this seat.
-    pub fn new(seat: Seat, dice: &mut Dice) -> Self {
+    pub fn new(seat: Seat, dice: &mut Dice<'_>) -> Self {
         let (voters, learners): (&[u64], &[u64]) = match seat {
             Seat::SingleVoter => (&[1], &[4]),
             Seat::Learner => (&[2, 3], &[1, 4]),
@@ -241,7 +241,7 @@ impl Host {
 
     /// Does what the replica wants done; a write may be reported later. Now and
     /// then a tick passes, or a client calls.
-    pub fn settle(&mut self, dice: &mut Dice) {
+    pub fn settle(&mut self, dice: &mut Dice<'_>) {
         match dice.gen_range(0..40) {
             0 | 7..=9 => self.tick(),
             1 => {

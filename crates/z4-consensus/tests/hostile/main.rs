@@ -17,8 +17,8 @@ mod messages;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use host::Host;
-use messages::Dice;
 use raft::eraftpb::MessageType;
+use rand::rngs::StdRng;
 use rand::SeedableRng;
 use z4_consensus::gate::{Refused, UNKNOWN_AHEAD_MAX};
 use z4_consensus::Role;
@@ -81,7 +81,7 @@ fn arbitrary_messages_do_not_panic_and_the_refused_change_nothing() {
 
 /// Sends messages to replicas that have this seat when they come.
 fn bombard(seat: Seat, seed: u64, count: u64) -> Tally {
-    let mut dice = Dice::seed_from_u64(seed ^ ((seat as u64) << 32));
+    let mut dice = StdRng::seed_from_u64(seed ^ ((seat as u64) << 32));
     let mut tally = Tally::default();
     let mut host = Host::new(seat, &mut dice);
     while tally.sent < count {
@@ -91,7 +91,6 @@ fn bombard(seat: Seat, seed: u64, count: u64) -> Tally {
         }
         let (from, message, with_snapshot) = messages::any(&mut dice, &host);
         let before = host.status();
-        let text = format!("{from} {message:?} snapshot {with_snapshot}, at {before:?}");
         tally.sent += 1;
         let result = catch_unwind(AssertUnwindSafe(|| {
             let refused = host.message(from, message.clone(), with_snapshot);
@@ -103,7 +102,6 @@ fn bombard(seat: Seat, seed: u64, count: u64) -> Tally {
                 );
             }
             if refused.is_some() || seat == Seat::Removed {
-                let (before, after) = (format!("{before:?}"), format!("{after:?}"));
                 assert_eq!(before, after, "{refused:?}");
                 let quiet = host.take_work().is_none();
                 let lost = matches!(refused, Some(Refused::LogLost(_)));
@@ -119,7 +117,11 @@ fn bombard(seat: Seat, seed: u64, count: u64) -> Tally {
             }
             Ok(None) if seat == Seat::Removed => tally.refused += 1,
             Ok(None) => tally.admitted += 1,
-            Err(_) => panic!("message {} to a {seat:?}, seed {seed}: {text}", tally.sent),
+            Err(_) => panic!(
+                "message {} to a {seat:?}, seed {seed}: {from} {message:?} snapshot \
+                 {with_snapshot}, at {before:?}",
+                tally.sent
+            ),
         }
     }
     tally

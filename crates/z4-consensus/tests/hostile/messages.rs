@@ -2,14 +2,14 @@
 
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChange, ConfChangeType, Entry, EntryType, Message, MessageType};
-use rand::rngs::StdRng;
-use rand::Rng;
+use rand::{Rng, RngCore};
 use z4_consensus::membership::Change;
 use z4_consensus::proposals::Envelope;
 
 use super::host::{Host, GONE, ME};
 
-pub type Dice = StdRng;
+/// What decides: a seed, or the bytes of a fuzz target.
+pub type Dice<'a> = dyn RngCore + 'a;
 
 const KINDS: [MessageType; 19] = [
     MessageType::MsgHup,
@@ -34,7 +34,7 @@ const KINDS: [MessageType; 19] = [
 ];
 
 /// The stream's member, the message, and whether files of a snapshot came along.
-pub fn any(dice: &mut Dice, host: &Host) -> (u64, Message, bool) {
+pub fn any(dice: &mut Dice<'_>, host: &Host) -> (u64, Message, bool) {
     let status = host.status();
     // Appends are what most of the code is behind.
     let kind = match dice.gen_range(0..5) {
@@ -74,7 +74,7 @@ pub fn any(dice: &mut Dice, host: &Host) -> (u64, Message, bool) {
         status.applied_index,
         status.last_index,
     ];
-    let index = |dice: &mut Dice| {
+    let index = |dice: &mut Dice<'_>| {
         let base = indexes[dice.gen_range(0..indexes.len())];
         if dice.gen_bool(0.5) {
             base
@@ -124,7 +124,7 @@ pub fn any(dice: &mut Dice, host: &Host) -> (u64, Message, bool) {
     (from, message, with_snapshot)
 }
 
-fn near(dice: &mut Dice, base: u64) -> u64 {
+fn near(dice: &mut Dice<'_>, base: u64) -> u64 {
     match dice.gen_range(0..12) {
         0 => 0,
         1 => u64::MAX - dice.gen_range(0..3),
@@ -135,12 +135,12 @@ fn near(dice: &mut Dice, base: u64) -> u64 {
     }
 }
 
-fn bytes(dice: &mut Dice) -> Vec<u8> {
+fn bytes(dice: &mut Dice<'_>) -> Vec<u8> {
     let len = dice.gen_range(0..40);
     (0..len).map(|_| dice.gen()).collect()
 }
 
-fn entry(dice: &mut Dice, after: u64, place: u64, term: u64) -> Entry {
+fn entry(dice: &mut Dice<'_>, after: u64, place: u64, term: u64) -> Entry {
     let mut entry = Entry {
         index: after.wrapping_add(place).wrapping_add(1),
         term,
@@ -172,7 +172,7 @@ fn entry(dice: &mut Dice, after: u64, place: u64, term: u64) -> Entry {
 }
 
 /// A change of members; mostly raft's own part of it says the same.
-fn conf_change(dice: &mut Dice) -> Vec<u8> {
+fn conf_change(dice: &mut Dice<'_>) -> Vec<u8> {
     let raft_id = dice.gen_range(0..9);
     let (change, kind) = match dice.gen_range(0..3) {
         0 => {
@@ -197,8 +197,8 @@ fn conf_change(dice: &mut Dice) -> Vec<u8> {
     conf.write_to_bytes().unwrap_or_default()
 }
 
-fn snapshot(dice: &mut Dice, message: &mut Message, last: u64, term: u64) {
-    let ids = |dice: &mut Dice, most: usize| -> Vec<u64> {
+fn snapshot(dice: &mut Dice<'_>, message: &mut Message, last: u64, term: u64) {
+    let ids = |dice: &mut Dice<'_>, most: usize| -> Vec<u64> {
         let count = dice.gen_range(0..=most);
         (0..count).map(|_| dice.gen_range(0..9)).collect()
     };

@@ -5,7 +5,7 @@ mod add;
 mod change;
 mod check;
 mod info;
-mod namespaces;
+pub(crate) mod namespaces;
 mod remove;
 mod verify;
 

@@ -46,7 +46,7 @@ pub(crate) fn check<V: View + Clone + Send + Sync + 'static>(
     Ok(from)
 }
 
-fn check_against(
+pub(crate) fn check_against(
     opening: &Opening,
     identity: &Identity,
     membership: &Membership,

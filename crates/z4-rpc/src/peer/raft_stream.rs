@@ -80,7 +80,7 @@ fn take_batch<V: View + Clone + Send + Sync + 'static>(
 
 /// Parses a message and checks that it is what this stream is for. What it says
 /// to Raft is for the gate of consensus to judge.
-fn parse(bytes: &[u8], from: u64, me: u64) -> Result<Message, RpcStatus> {
+pub(crate) fn parse(bytes: &[u8], from: u64, me: u64) -> Result<Message, RpcStatus> {
     let message = Message::parse_from_bytes(bytes)
         .map_err(|_| invalid("a message does not decode".into()))?;
     if message.get_from() != from {

@@ -14,7 +14,7 @@ use crate::limits;
 /// Files on their way in, in a directory named `….part` until all of them are
 /// whole and durable. Erased when dropped before [`finish`](Self::finish).
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub(crate) struct Incoming {
     /// Where they are written.
     dir: PathBuf,
     /// What the directory is called when all is there.
@@ -29,7 +29,7 @@ pub(super) struct Incoming {
 
 impl Incoming {
     /// Checks the list of files and makes the directory, empty.
-    pub(super) fn begin(whole: PathBuf, files: Vec<SnapshotFile>) -> Result<Self, RpcStatus> {
+    pub(crate) fn begin(whole: PathBuf, files: Vec<SnapshotFile>) -> Result<Self, RpcStatus> {
         check_list(&files)?;
         let mut name = whole.file_name().unwrap_or_default().to_owned();
         name.push(".part");
@@ -51,7 +51,7 @@ impl Incoming {
     }
 
     /// Writes the next piece: pieces come in order, files whole.
-    pub(super) fn chunk(&mut self, chunk: &SnapshotChunk) -> Result<(), RpcStatus> {
+    pub(crate) fn chunk(&mut self, chunk: &SnapshotChunk) -> Result<(), RpcStatus> {
         self.pass_full_files()?;
         let Some(file) = self.files.get(self.current) else {
             return Err(invalid("a piece behind the last file"));
@@ -102,7 +102,7 @@ impl Incoming {
     }
 
     /// Checks that all came, and makes it durable.
-    pub(super) fn finish(&mut self) -> Result<(), RpcStatus> {
+    pub(crate) fn finish(&mut self) -> Result<(), RpcStatus> {
         self.pass_full_files()?;
         if self.current < self.files.len() {
             return Err(invalid("the stream ended before the last file was whole"));

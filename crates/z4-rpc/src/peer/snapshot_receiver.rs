@@ -166,7 +166,11 @@ fn next<V: View + Clone + Send + Sync + 'static>(
     }
 }
 
-fn message_of(header: &SnapshotHeader, from: u64, me: u64) -> Result<Message, RpcStatus> {
+pub(crate) fn message_of(
+    header: &SnapshotHeader,
+    from: u64,
+    me: u64,
+) -> Result<Message, RpcStatus> {
     let invalid = |m: &str| RpcStatus::with_message(RpcStatusCode::INVALID_ARGUMENT, m.to_owned());
     let message = Message::parse_from_bytes(header.get_message())
         .map_err(|_| invalid("the message does not decode"))?;

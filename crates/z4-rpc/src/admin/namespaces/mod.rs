@@ -1,6 +1,6 @@
 //! Namespaces: seeing them, their settings, pausing, deleting.
 
-mod settings;
+pub(crate) mod settings;
 mod show;
 mod stats;
 

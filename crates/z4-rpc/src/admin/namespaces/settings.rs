@@ -30,7 +30,7 @@ const FIELDS: [&str; 12] = [
 ///
 /// # Errors
 /// [`Refusal`] with code `Invalid` that names the field and the rule.
-pub(super) fn patch(
+pub(crate) fn patch(
     settings: &NamespaceSettings,
     mask: &[String],
 ) -> Result<NamespacePatch, Refusal> {

@@ -1,0 +1,108 @@
+//! Private decoders of outside bytes, opened for the fuzz targets. Not part of
+//! the API: built with the feature `fuzzing` alone.
+
+use std::path::PathBuf;
+
+use grpcio::RpcStatus;
+use raft::eraftpb::Message;
+use z4_consensus::{Identity, Membership};
+use z4_core::command::{Due, NamespacePatch};
+use z4_core::{Namespace, Refusal, TaskId};
+use z4_proto::generated::admin::NamespaceSettings;
+use z4_proto::generated::collection::{
+    Extend, LeaseRef, ListTasksRequest, Nack, PurgeTasksRequest, RedriveTasksRequest,
+    RescheduleTaskRequest,
+};
+use z4_proto::generated::peer::{Opening, SnapshotChunk, SnapshotHeader};
+
+use crate::peer::{opening, raft_stream, snapshot_files, snapshot_receiver};
+use crate::validate::{self, Token};
+
+/// Whether a stream may be opened so.
+pub fn opening(
+    opening: &Opening,
+    identity: &Identity,
+    membership: &Membership,
+) -> Result<(), RpcStatus> {
+    opening::check_against(opening, identity, membership)
+}
+
+/// A message of a batch.
+pub fn raft_message(bytes: &[u8], from: u64, me: u64) -> Result<Message, RpcStatus> {
+    raft_stream::parse(bytes, from, me)
+}
+
+/// Receives a snapshot into `dir`: header, chunks, end.
+pub fn snapshot(
+    dir: PathBuf,
+    mut header: SnapshotHeader,
+    chunks: &[SnapshotChunk],
+    (from, me): (u64, u64),
+) -> Result<(), RpcStatus> {
+    let message = snapshot_receiver::message_of(&header, from, me);
+    let files = header.take_files().into_vec();
+    let mut incoming = snapshot_files::Incoming::begin(dir, files)?;
+    for chunk in chunks {
+        incoming.chunk(chunk)?;
+    }
+    incoming.finish()?;
+    message.map(drop)
+}
+
+/// A listing: the place where it begins, and the token of that place.
+pub fn list(request: &ListTasksRequest) -> Result<((u64, TaskId), String), Refusal> {
+    let ask = validate::list(request)?;
+    Ok((ask.from, ask.token(ask.from)))
+}
+
+/// The token of a place, and what it reads back as.
+pub fn token(listing: &[u8], place: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+    let token = Token::of(&[listing]);
+    token.read(&token.write(place))
+}
+
+/// What a token is read as.
+pub fn read_token(listing: &[u8], token: &str) -> Result<Option<Vec<u8>>, Refusal> {
+    Token::of(&[listing]).read(token)
+}
+
+/// The ids of a redrive.
+pub fn redrive(request: &RedriveTasksRequest) -> Result<Vec<TaskId>, Refusal> {
+    validate::redrive(request).map(|ask| ask.ids)
+}
+
+/// The ids of a purge.
+pub fn purge(request: &PurgeTasksRequest) -> Result<Vec<TaskId>, Refusal> {
+    validate::purge(request).map(|ask| ask.ids)
+}
+
+/// A task, and the time it is moved to.
+pub fn reschedule(request: &RescheduleTaskRequest) -> Result<(Namespace, TaskId, Due), Refusal> {
+    let (namespace, id) = validate::task_of(&request.namespace, &request.task_id)?;
+    Ok((namespace, id, validate::reschedule_due(request)?))
+}
+
+/// Whether an ack can be asked for.
+pub fn ack(lease: LeaseRef) -> bool {
+    crate::delivery::asks::lease(lease).is_ok()
+}
+
+/// Whether a nack can be asked for.
+pub fn nack(nack: Nack) -> bool {
+    crate::delivery::asks::nack(nack).is_ok()
+}
+
+/// Whether an extend can be asked for.
+pub fn extend(extend: Extend) -> bool {
+    crate::delivery::asks::extend(extend).is_ok()
+}
+
+/// Whether a consumer may call itself so.
+pub fn consumer_id(id: &str) -> Result<(), Refusal> {
+    crate::delivery::consumer_id::check(id)
+}
+
+/// New settings of a namespace.
+pub fn patch(settings: &NamespaceSettings, mask: &[String]) -> Result<NamespacePatch, Refusal> {
+    crate::admin::namespaces::settings::patch(settings, mask)
+}

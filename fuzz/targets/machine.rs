@@ -1,0 +1,272 @@
+//! Any list of commands, as the bytes decide: no panic, the same state twice,
+//! every invariant after every entry.
+#![no_main]
+
+mod bytes;
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use rand::Rng;
+use z4_core::command::{
+    CreateTasks, Due, Extend, ExtendLeases, LeaseRefs, LeaseTasks, Nack, NackTasks, NamespacePatch,
+    NewTask, RedriveTasks, RescheduleTasks, SetNamespace, Taker, TaskRefs,
+};
+use z4_core::invariants::{check, state_hash};
+use z4_core::task::{LeaseToken, Priority, WallTime};
+use z4_core::{Command, Machine, MemState, Namespace, Outcome, TaskId};
+
+const NAMES: [&str; 3] = ["a", "a.", "ab"];
+/// Spans, instants and counts: small ones that meet, and the ends of the range.
+const NUMBERS: [u64; 12] = [
+    0,
+    1,
+    2,
+    3,
+    5,
+    10,
+    500,
+    1_000,
+    60_000,
+    1 << 40,
+    u64::MAX - 1,
+    u64::MAX,
+];
+
+/// Every row is looked at after every entry: long runs would be few.
+const ENTRIES_MAX: u64 = 50;
+
+struct Author<'a> {
+    bytes: Bytes<'a>,
+    tasks: Vec<TaskId>,
+    leases: Vec<(TaskId, LeaseToken)>,
+}
+
+impl Author<'_> {
+    fn below(&mut self, end: usize) -> usize {
+        self.bytes.gen_range(0..end)
+    }
+
+    fn number(&mut self) -> u64 {
+        NUMBERS[self.below(NUMBERS.len())]
+    }
+
+    fn task(&mut self) -> TaskId {
+        match self.tasks.len() {
+            0 => TaskId::new(1, 1, 0),
+            count => {
+                let at = self.below(count);
+                self.tasks[at]
+            }
+        }
+    }
+
+    fn lease(&mut self) -> (TaskId, LeaseToken) {
+        match self.leases.len() {
+            0 => (self.task(), LeaseToken(2)),
+            count => {
+                let at = self.below(count);
+                self.leases[at]
+            }
+        }
+    }
+
+    fn due(&mut self) -> Due {
+        match self.below(4) {
+            0 | 1 => Due::Now,
+            2 => Due::At(WallTime::from_ns(self.number().saturating_mul(1_000_000))),
+            _ => Due::AfterSeconds(self.number()),
+        }
+    }
+
+    fn create(&mut self, namespace: Namespace) -> Command {
+        let request = self.below(5);
+        let count = self.below(4);
+        let tasks = (0..count).map(|_| NewTask {
+            payload: vec![1; self.below(3)],
+            due: self.due(),
+            priority: Priority::new(self.below(10) as u8).unwrap_or_default(),
+            max_attempts: self.number() as u32 % 4,
+            ttl_ms: self.number(),
+            ..NewTask::default()
+        });
+        Command::CreateTasks(CreateTasks {
+            namespace,
+            tasks: tasks.collect(),
+            request_id: if request < 3 {
+                String::new()
+            } else {
+                format!("r{request}")
+            },
+        })
+    }
+
+    fn set(&mut self, namespace: Namespace) -> Command {
+        let value = self.number();
+        let mut patch = NamespacePatch::default();
+        match self.below(13) {
+            0 => patch.lease_ms = Some(value),
+            1 => patch.dedupe_ms = Some(value),
+            2 => patch.max_attempts = Some(value as u32),
+            3 => patch.backoff_min_ms = Some(value),
+            4 => patch.backoff_max_ms = Some(value),
+            5 => patch.pending_max = Some(value),
+            6 => patch.bytes_max = Some(value),
+            7 => patch.leased_max = Some(value),
+            8 => patch.rate_per_s = Some(value as u32),
+            9 => patch.rate_burst = Some(value as u32),
+            10 => patch.dead_keep_ms = Some(value),
+            11 => patch.dead_keep_count = Some(value),
+            _ => patch.paused = Some(value % 2 == 1),
+        }
+        Command::SetNamespace(SetNamespace { namespace, patch })
+    }
+
+    fn command(&mut self) -> Option<Command> {
+        let namespace = Namespace::new(NAMES[self.below(NAMES.len())]).ok()?;
+        let kind = self.below(18);
+        Some(match kind {
+            0..=3 => self.create(namespace),
+            4..=6 => {
+                let takers = (0..self.below(3)).map(|n| Taker {
+                    consumer: format!("c{n}"),
+                    room: self.number() as u32 % 5,
+                });
+                let takers = takers.collect();
+                let lease_ms = self.number();
+                Command::LeaseTasks(LeaseTasks {
+                    namespace,
+                    takers,
+                    lease_ms,
+                })
+            }
+            7 | 8 => {
+                let leases = (0..self.below(4)).map(|_| self.lease()).collect();
+                let refs = LeaseRefs { namespace, leases };
+                if kind == 7 {
+                    Command::AckTasks(refs)
+                } else {
+                    Command::ReleaseTasks(refs)
+                }
+            }
+            9 => {
+                let nacks = (0..self.below(4)).map(|_| {
+                    let (id, token) = self.lease();
+                    let delay = self.number();
+                    let delay_ms = (delay != 3).then_some(delay);
+                    let permanent = self.below(8) == 7;
+                    Nack {
+                        id,
+                        token,
+                        delay_ms,
+                        error: "e".into(),
+                        permanent,
+                    }
+                });
+                let nacks = nacks.collect();
+                Command::NackTasks(NackTasks { namespace, nacks })
+            }
+            10 => {
+                let extends = (0..self.below(4)).map(|_| {
+                    let (id, token) = self.lease();
+                    let lease_ms = self.number();
+                    Extend {
+                        id,
+                        token,
+                        lease_ms,
+                    }
+                });
+                let extends = extends.collect();
+                Command::ExtendLeases(ExtendLeases { namespace, extends })
+            }
+            11 | 12 => {
+                let ids = (0..self.below(4)).map(|_| self.task()).collect();
+                let refs = TaskRefs { namespace, ids };
+                if kind == 11 {
+                    Command::CancelTasks(refs)
+                } else {
+                    Command::PurgeTasks(refs)
+                }
+            }
+            13 => {
+                let ids = (0..self.below(4)).map(|_| self.task()).collect();
+                let due = self.due();
+                Command::RescheduleTasks(RescheduleTasks {
+                    namespace,
+                    ids,
+                    due,
+                })
+            }
+            14 => {
+                let ids = (0..self.below(4)).map(|_| self.task()).collect();
+                let keep_attempts = self.below(2) == 1;
+                Command::RedriveTasks(RedriveTasks {
+                    namespace,
+                    ids,
+                    keep_attempts,
+                })
+            }
+            15 => self.set(namespace),
+            16 if self.below(4) == 3 => Command::DeleteNamespace(namespace),
+            _ => Command::Pulse,
+        })
+    }
+
+    fn learn(&mut self, outcomes: &[Outcome]) {
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Created(tasks) => self.tasks.extend(tasks.iter().map(|t| t.id)),
+                Outcome::Leased { grants, .. } => {
+                    self.leases.extend(grants.iter().map(|g| (g.id, g.token)));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let (Ok(mut one), Ok(mut two)) = (
+        Machine::open(MemState::new()),
+        Machine::open(MemState::new()),
+    ) else {
+        return;
+    };
+    let (tasks, leases) = (Vec::new(), Vec::new());
+    let mut author = Author {
+        bytes: Bytes(bytes),
+        tasks,
+        leases,
+    };
+    let mut stamp_ns = 1_000_000_000_u64;
+    let mut index = 1;
+    while author.bytes.left() && index < ENTRIES_MAX {
+        index += 1;
+        stamp_ns = match author.below(8) {
+            // The clock of a new leader may be behind.
+            0 => stamp_ns.saturating_sub(author.number()),
+            _ => stamp_ns.saturating_add(author.number().min(1 << 50).saturating_mul(1_000)),
+        };
+        let count = 1 + author.below(3);
+        let commands: Vec<Command> = (0..count).filter_map(|_| author.command()).collect();
+        let mut events = (Vec::new(), Vec::new());
+        let outcomes = one.apply_entry(index, stamp_ns, commands.clone(), &mut events.0);
+        let again = two.apply_entry(index, stamp_ns, commands, &mut events.1);
+        assert_eq!(outcomes, again);
+        assert_eq!(events.0, events.1);
+        let Ok(outcomes) = outcomes else {
+            panic!("{outcomes:?}")
+        };
+        author.learn(&outcomes);
+        let report = check(one.state()).map(|report| report.verdict());
+        assert!(matches!(report, Ok(Ok(()))), "{report:?}");
+        // A machine that was opened a moment ago goes on as one that runs.
+        if author.below(8) == 7 {
+            let reopened = Machine::open(two.into_state());
+            let Ok(reopened) = reopened else {
+                panic!("it does not open again")
+            };
+            two = reopened;
+        }
+    }
+    assert_eq!(state_hash(one.state()).ok(), state_hash(two.state()).ok());
+});
