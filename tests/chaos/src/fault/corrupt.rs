@@ -43,10 +43,7 @@ const REMEDY: &str = "add it anew with empty directories";
 const TAIL: u64 = 40 * 1024;
 
 fn flip_log(stage: &mut Stage<'_>) -> Result<Done, String> {
-    damage(stage, "peer/log", "log", |stage, path, len| {
-        if len < 2 * TAIL {
-            return Err(format!("{} is too short", path.display()));
-        }
+    damage(stage, "peer/log", "log", 2 * TAIL, |stage, path, len| {
         let at = stage.rng.gen_range(0..len - TAIL);
         flip(path, at, 1 << stage.rng.gen_range(0..8))
     })
@@ -54,7 +51,7 @@ fn flip_log(stage: &mut Stage<'_>) -> Result<Done, String> {
 
 /// All of the log file's second half: more than a crash can tear off.
 fn cut_log(stage: &mut Stage<'_>) -> Result<Done, String> {
-    damage(stage, "peer/log", "log", |_, path, len| {
+    damage(stage, "peer/log", "log", 2 * TAIL, |_, path, len| {
         let file = fs::OpenOptions::new().write(true).open(path);
         let cut = file.and_then(|file| file.set_len(len / 2));
         cut.map_err(|e| format!("{}: {e}", path.display()))
@@ -62,7 +59,7 @@ fn cut_log(stage: &mut Stage<'_>) -> Result<Done, String> {
 }
 
 fn flip_table(stage: &mut Stage<'_>) -> Result<Done, String> {
-    damage(stage, "db", "sst", |stage, path, len| {
+    damage(stage, "db", "sst", 4_096, |stage, path, len| {
         let at = stage.rng.gen_range(0..len);
         flip(path, at, 1 << stage.rng.gen_range(0..8))
     })
@@ -82,13 +79,30 @@ fn flip(path: &Path, at: u64, bit: u8) -> Result<(), String> {
 
 type Harm = fn(&mut Stage<'_>, &Path, u64) -> Result<(), String>;
 
-fn damage(stage: &mut Stage<'_>, folder: &str, kind: &str, harm: Harm) -> Result<Done, String> {
+fn damage(
+    stage: &mut Stage<'_>,
+    folder: &str,
+    kind: &str,
+    least: u64,
+    harm: Harm,
+) -> Result<Done, String> {
     let n = stage.follower()?;
     let from_ns = stage.now_ns();
-    stage.cluster.peers[n].kill();
-    let Some((path, len)) = largest(&stage.cluster.peers[n].data().join(folder), kind) else {
-        return Err(format!("no {kind} file in {folder}"));
+    let folder = stage.cluster.peers[n].data().join(folder);
+    // A file that was begun a moment ago has nothing to damage, and may be begun
+    // while the peer is killed.
+    let found = || {
+        let found = largest(&folder, kind).filter(|(_, len)| *len >= least);
+        found.ok_or_else(|| format!("no {kind} file of {least} bytes in {}", folder.display()))
     };
+    let (path, len) = wait::within(LIMIT, || {
+        found()?;
+        stage.cluster.peers[n].kill();
+        if found().is_err() {
+            stage.cluster.peers[n].start(false)?;
+        }
+        found()
+    })?;
     harm(stage, &path, len)?;
     let said = find_out(stage, n)?;
     // However often it is started: it does not serve.
