@@ -44,6 +44,10 @@ pub struct Applied {
     pub position: Position,
     /// The members as of that entry.
     pub membership: Membership,
+    /// The greatest stamp of all that was applied, in nanoseconds since the Unix
+    /// epoch; 0 when nothing had one. A leader's stamps go on from there, also
+    /// when a snapshot stands in the place of the log that had them.
+    pub stamp_ns: u64,
 }
 
 /// Flushes what the machine has applied to stable storage, from a thread of its

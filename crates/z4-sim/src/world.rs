@@ -180,6 +180,7 @@ impl World {
             peer.found(&Applied {
                 position: FOUNDED,
                 membership: membership.clone(),
+                stamp_ns: 0,
             })?;
             world.peers.insert(id, peer);
             world.start(id);

@@ -93,6 +93,10 @@ impl<S: TaskStore> TaskMachine<S> {
     /// [`MachineError`] when the store fails: end the process.
     pub fn open(store: S, applied: Applied, sink: EventSink) -> Result<Self, MachineError> {
         let machine = Machine::open(store).map_err(state_error)?;
+        let applied = Applied {
+            stamp_ns: machine.stamp_ns(),
+            ..applied
+        };
         let mut opened = Self {
             machine,
             applied,
@@ -195,6 +199,7 @@ impl<S: TaskStore> StateMachine for TaskMachine<S> {
             }
         }
         self.commit(members_changed)?;
+        self.applied.stamp_ns = self.machine.stamp_ns();
         self.tell(events);
         Ok(replies)
     }
@@ -215,7 +220,10 @@ impl<S: TaskStore> StateMachine for TaskMachine<S> {
     fn install(&mut self, position: Position) -> Result<(), MachineError> {
         let (store, applied) = self.machine.state_mut().install(position)?;
         self.machine = Machine::open(store).map_err(state_error)?;
-        self.applied = applied;
+        self.applied = Applied {
+            stamp_ns: self.machine.stamp_ns(),
+            ..applied
+        };
         self.tell(Vec::new());
         Ok(())
     }

@@ -242,6 +242,7 @@ impl Store {
         self.applied = Applied {
             position: BEGINNING,
             membership,
+            stamp_ns: 0,
         };
         self.identity = Some(identity);
         Ok(())

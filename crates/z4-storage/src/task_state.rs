@@ -77,6 +77,7 @@ pub(crate) fn read_applied(db: &DB) -> Result<Applied, StateError> {
     Ok(Applied {
         position,
         membership,
+        stamp_ns: 0,
     })
 }
 

@@ -76,7 +76,7 @@ pub struct Replica<L: LogStore, P> {
     /// The members as of the last committed entry.
     membership: Membership,
     applied_index: u64,
-    /// Greatest stamp of the log.
+    /// Greatest stamp of the log, and of what was applied before it.
     stamp_ns: u64,
     /// First index of this peer's own term, while it leads.
     lead_from: Option<u64>,
@@ -147,7 +147,8 @@ impl<L: LogStore, P> Replica<L, P> {
                 position.index, cut.index, hard_state.commit
             ));
         }
-        let stamp_ns = proposing::greatest_stamp(&*log, cut, last).map_err(|e| e.to_string())?;
+        let logged_ns = proposing::greatest_stamp(&*log, cut, last).map_err(|e| e.to_string())?;
+        let stamp_ns = logged_ns.max(applied.stamp_ns);
         let view =
             LogView::open(log, applied.membership.conf_state()).map_err(|e| e.to_string())?;
         let raft_config = raft::Config {

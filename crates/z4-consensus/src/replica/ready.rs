@@ -213,6 +213,7 @@ impl<L: LogStore, P> Replica<L, P> {
     pub(super) fn installed(&mut self, applied: Applied) {
         self.applied_index = applied.position.index;
         self.flushed = applied.position;
+        self.stamp_ns = self.stamp_ns.max(applied.stamp_ns);
         self.snapshots.clear();
         self.membership = applied.membership;
         self.heard.keep(&self.membership);

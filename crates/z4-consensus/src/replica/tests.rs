@@ -82,6 +82,17 @@ fn replica(voters: &[u64], learners: &[u64]) -> (Arc<TestLog>, Replica<TestLog, 
 }
 
 fn start(log: &Arc<TestLog>, voters: &[u64], learners: &[u64], seed: u64) -> Replica<TestLog, u32> {
+    start_at(log, voters, learners, seed, 0)
+}
+
+/// As `start`, with a machine that has applied stamps up to this one.
+fn start_at(
+    log: &Arc<TestLog>,
+    voters: &[u64],
+    learners: &[u64],
+    seed: u64,
+    stamp_ns: u64,
+) -> Replica<TestLog, u32> {
     let identity = Identity {
         cluster_id: [1; 16],
         raft_id: 1,
@@ -102,6 +113,7 @@ fn start(log: &Arc<TestLog>, voters: &[u64], learners: &[u64], seed: u64) -> Rep
     let applied = Applied {
         position: START,
         membership,
+        stamp_ns,
     };
     let config = Config {
         raft_id: 1,
@@ -133,6 +145,33 @@ fn a_single_voter_sends_nothing_before_its_term_is_durable() {
     let works = all_work(&mut replica);
     let mut sent = works.iter().flat_map(|w| &w.send);
     assert!(sent.any(|m| m.get_msg_type() == MessageType::MsgAppend));
+}
+
+/// The log may have been cut, or replaced by a snapshot, where the last stamp
+/// stood; a leader whose clock is behind goes on from what the machine has.
+#[test]
+fn stamps_rise_above_those_that_are_no_longer_in_the_log() {
+    let (log, _) = replica(&[1], &[]);
+    let mut replica = start_at(&log, &[1], &[], 7, 5_000);
+    let now = Now {
+        wall_ns: 10,
+        monotonic_ns: 0,
+    };
+    let number = all_work(&mut replica)
+        .into_iter()
+        .find_map(|w| w.persist)
+        .unwrap()
+        .number;
+    replica.step(Input::Persisted { number }, now);
+    let asked = crate::proposals::Asked {
+        command: vec![1],
+        units: 0,
+        token: 1,
+    };
+    replica.step(Input::Propose(vec![asked]), now);
+    let works = all_work(&mut replica);
+    let waiting = works.iter().flat_map(|w| &w.waiting).next().unwrap();
+    assert_eq!(waiting.stamp_ns, 5_001);
 }
 
 /// The context of a read must not be that of a read of an earlier life: the
@@ -187,6 +226,7 @@ fn a_late_notice_of_applied_entries_does_not_overtake_a_snapshot() {
     let mut applied = Applied {
         position: Position { index: 50, term: 2 },
         membership: replica.status().membership,
+        stamp_ns: 0,
     };
     applied.membership.raft_id_next = 9;
     let metadata = snapshot.mut_snapshot().mut_metadata();

@@ -77,6 +77,7 @@ impl Group {
             let applied = Applied {
                 position: START,
                 membership: membership.clone(),
+                stamp_ns: 0,
             };
             peer.disk.durable.lock().unwrap().0 = applied;
             peer.log.reset(START, &hard_state).unwrap();

@@ -112,6 +112,7 @@ impl Host {
         let applied = Applied {
             position: START,
             membership,
+            stamp_ns: 0,
         };
         let config = Config {
             raft_id: ME,
@@ -303,6 +304,7 @@ impl Host {
             let applied = Applied {
                 position: *position,
                 membership,
+                stamp_ns: 0,
             };
             self.replica.step(Input::Installed(applied), self.now);
         }
@@ -330,6 +332,7 @@ impl Host {
                 let applied = Applied {
                     position: Position { index, term },
                     membership: status.membership,
+                    stamp_ns: 0,
                 };
                 self.replica.step(Input::Checkpointed(applied), self.now);
             }

@@ -268,6 +268,7 @@ impl Cluster {
             Applied {
                 position: first,
                 membership,
+                stamp_ns: 0,
             },
         );
         cluster.wait(1, |status| status.leader_ready);

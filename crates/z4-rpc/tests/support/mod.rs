@@ -156,6 +156,7 @@ impl Peer {
         let applied = Applied {
             position: Position { index: 1, term: 1 },
             membership: Membership::bootstrap(&identity, &peer.peer_address),
+            stamp_ns: 0,
         };
         peer.starter
             .start(identity, MemLog::bootstrapped(), applied)
