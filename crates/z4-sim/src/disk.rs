@@ -142,6 +142,12 @@ impl SimLog {
         at.index <= disk.synced.cut.index || disk.synced.term(at.index) == Some(at.term)
     }
 
+    /// Whether the log has this very entry.
+    #[must_use]
+    pub fn has_entry(&self, entry: &Entry) -> bool {
+        self.disk().seen.entries.get(&entry.index) == Some(entry)
+    }
+
     /// Whether the entry at `index` is on stable storage, or was cut away.
     #[must_use]
     pub fn is_synced(&self, index: u64) -> bool {

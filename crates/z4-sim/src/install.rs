@@ -18,7 +18,10 @@ impl World {
             .note(self.now_ns, format_args!("install {id} {position:?}"));
         self.apply(id);
         let done = match self.finish_writes(id) {
-            Ok(done) => done,
+            Ok(done) => {
+                self.check_synced(id, done.unwrap_or_default());
+                done
+            }
             Err(error) => {
                 self.fail(format!("peer {id}: {error}"));
                 return false;

@@ -55,7 +55,7 @@ impl World {
             }
         }
         if let Some(persist) = &work.persist {
-            self.check_appended(id, &persist.write.entries);
+            self.check_appended(id, persist.number, &persist.write.entries);
         }
         let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {
             return;
@@ -137,10 +137,11 @@ impl World {
             return;
         };
         if let Some(group) = run.writing.take_if(|group| group.number == number) {
+            let number = group.persist;
             if group.sync {
                 peer.log.sync();
+                self.check_synced(id, number);
             }
-            let number = group.persist;
             self.input(id, Input::Persisted { number });
             self.write_next(id);
         }
@@ -154,6 +155,12 @@ impl World {
             return self.fail(format!("peer {id}: {broken}"));
         }
         let (life, to) = (peer.life(), message.to);
+        // Other messages carry what is no entry of the log: the context of a read.
+        if message.get_msg_type() == MessageType::MsgAppend {
+            if let Err(broken) = self.checks.matching.are(id, &message.entries) {
+                return self.fail(broken);
+            }
+        }
         if message.get_msg_type() == MessageType::MsgSnapshot {
             let longer_ns = self.rng.gen_range(2..60) * MS;
             let event = match self.net.call(&mut self.rng, id, to) {

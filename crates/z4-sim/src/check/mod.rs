@@ -243,11 +243,27 @@ impl World {
     }
 
     /// A peer is about to append these entries to its log.
-    pub(crate) fn check_appended(&mut self, id: u64, entries: &[Entry]) {
-        match self.checks.matching.appended(id, entries) {
-            Ok(false) => {}
-            Ok(true) => self.saw("entries that were not committed were replaced"),
-            Err(broken) => self.fail(broken),
+    pub(crate) fn check_appended(&mut self, id: u64, number: u64, entries: &[Entry]) {
+        if self.checks.matching.appended(id, number, entries) {
+            self.saw("entries that were not committed were replaced");
+        }
+    }
+
+    /// Writes of a peer's log are on stable storage.
+    pub(crate) fn check_synced(&mut self, id: u64, number: u64) {
+        if let Err(broken) = self.checks.matching.synced(id, number) {
+            self.fail(broken);
+        }
+    }
+
+    /// A peer lost power, and its log is as it will find it again.
+    pub(crate) fn check_crashed(&mut self, id: u64) {
+        let Some(peer) = self.peers.get(&id) else {
+            return;
+        };
+        let kept = |entry: &Entry| peer.log.has_entry(entry);
+        if let Err(broken) = self.checks.matching.crashed(id, kept) {
+            self.fail(broken);
         }
     }
 }

@@ -62,6 +62,7 @@ impl World {
         if self.options.planted("disk-loses-synced") {
             peer.log.forget(self.rng.gen_range(5..40));
         }
+        self.check_crashed(id);
     }
 
     /// Death of a peer's process.
@@ -73,6 +74,7 @@ impl World {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.crash(unsynced);
         }
+        self.check_crashed(id);
     }
 
     /// A peer that runs is about to stop running: how many writes of its log are

@@ -39,6 +39,7 @@ impl World {
         if let Some(peer) = self.peers.get_mut(&id) {
             if peer.run.is_some() {
                 peer.stop();
+                self.check_crashed(id);
                 self.trace.note(self.now_ns, format_args!("stop {id}"));
                 if self.rolling.is_empty() {
                     self.saw("all peers were restarted in turn");
