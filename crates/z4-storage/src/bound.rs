@@ -7,10 +7,12 @@
 //!
 //! There are two copies, written in turn, so that a torn write leaves one. What
 //! the file promises about entries is taken back, in both copies, before
-//! entries are replaced.
+//! entries are replaced. Beside them stands what the last synced write held,
+//! itself not synced.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use raft::eraftpb::HardState;
@@ -23,6 +25,9 @@ use crate::files;
 
 const VERSION: u8 = 1;
 const NAMES: [&str; 2] = ["BOUND.0", "BOUND.1"];
+/// Follows every synced write, but is not synced itself: it outlives the process,
+/// not the machine. It may be torn or missing.
+const HINT: &str = "BOUND.hint";
 
 /// What the log held at least.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -87,7 +92,11 @@ impl Bound {
 pub(crate) struct BoundFile {
     dir: PathBuf,
     sequence: u64,
+    /// Which copy is the older one.
+    copy_next: usize,
     bound: Bound,
+    hint: Option<File>,
+    hint_len: usize,
 }
 
 impl BoundFile {
@@ -97,23 +106,36 @@ impl BoundFile {
     /// [`StorageError::Damaged`] when there are copies but none is valid.
     pub fn read(dir: &Path) -> Result<Option<Self>, StorageError> {
         let mut newest: Option<(u64, Bound)> = None;
+        let mut copy_next = 0;
         let mut found = false;
-        for name in NAMES {
+        for (copy, name) in NAMES.iter().enumerate() {
             let Some(bytes) = files::read(&dir.join(name))? else {
                 continue;
             };
             found = true;
-            if let Some(copy) = Bound::decode(&bytes) {
-                if newest.as_ref().is_none_or(|n| n.0 < copy.0) {
-                    newest = Some(copy);
+            if let Some(read) = Bound::decode(&bytes) {
+                if newest.as_ref().is_none_or(|n| n.0 < read.0) {
+                    newest = Some(read);
+                    copy_next = 1 - copy;
                 }
+            }
+        }
+        // Never alone: what the copies say of term and vote must not be lost.
+        let hint = files::read(&dir.join(HINT))?.and_then(|bytes| Bound::decode(&bytes));
+        if let (Some(newest), Some(hint)) = (&mut newest, hint) {
+            let same = (hint.1.cluster_id, hint.1.raft_id);
+            if newest.0 < hint.0 && same == (newest.1.cluster_id, newest.1.raft_id) {
+                *newest = hint;
             }
         }
         match newest {
             Some((sequence, bound)) => Ok(Some(Self {
                 dir: dir.to_owned(),
                 sequence,
+                copy_next,
                 bound,
+                hint: None,
+                hint_len: 0,
             })),
             None if found => Err(StorageError::damaged(
                 dir.join(NAMES[0]),
@@ -130,9 +152,13 @@ impl BoundFile {
         hard_state: &HardState,
         last: Position,
     ) -> Result<Self, StorageError> {
+        files::remove(&dir.join(HINT))?;
         let mut file = Self {
             dir: dir.to_owned(),
             sequence: 0,
+            copy_next: 0,
+            hint: None,
+            hint_len: 0,
             bound: Bound {
                 term: hard_state.term,
                 vote: hard_state.vote,
@@ -168,6 +194,35 @@ impl BoundFile {
         self.write_one()
     }
 
+    /// Follows what is durable now, without a sync: a log that others cut short
+    /// behind the last raise is found then, unless the machine went down.
+    pub fn follow(&mut self, hard_state: &HardState, last: Position) -> Result<(), StorageError> {
+        self.bound.term = hard_state.term;
+        self.bound.vote = hard_state.vote;
+        self.bound.last = last;
+        self.sequence += 1;
+        let bytes = self.bound.encode(self.sequence);
+        let path = self.dir.join(HINT);
+        let mut write = || {
+            let file = match &mut self.hint {
+                Some(file) => file,
+                none => {
+                    let mut options = OpenOptions::new();
+                    options.create(true).write(true).truncate(true);
+                    none.insert(options.open(&path)?)
+                }
+            };
+            file.write_all_at(&bytes, 0)?;
+            // Numbers are written as short as they are.
+            if self.hint_len != bytes.len() {
+                file.set_len(bytes.len() as u64)?;
+                self.hint_len = bytes.len();
+            }
+            Ok(())
+        };
+        write().map_err(StorageError::io("write", &path))
+    }
+
     /// Promises no entry any more, until it is raised again. In both copies: the
     /// older one must not come back.
     pub fn lower(&mut self) -> Result<(), StorageError> {
@@ -183,7 +238,8 @@ impl BoundFile {
     /// Writes the older copy. In place: the other one is whole meanwhile.
     fn write_one(&mut self) -> Result<(), StorageError> {
         self.sequence += 1;
-        let path = self.dir.join(NAMES[(self.sequence % 2) as usize]);
+        let path = self.dir.join(NAMES[self.copy_next]);
+        self.copy_next = 1 - self.copy_next;
         let bytes = self.bound.encode(self.sequence);
         files::fault("bound.write").map_err(StorageError::io("write", &path))?;
         OpenOptions::new()

@@ -57,6 +57,14 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
     }
 }
 
+/// Removes a file, if there is one.
+pub(crate) fn remove(path: &Path) -> Result<(), StorageError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(StorageError::io("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
 /// The bytes of a file; `None` when there is none.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
     match fs::read(path) {

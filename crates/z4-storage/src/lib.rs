@@ -42,6 +42,7 @@ mod live;
 mod peer_dir;
 mod planted;
 mod recover;
+mod sentinel;
 mod step;
 #[cfg(test)]
 mod tests;

@@ -10,8 +10,10 @@ use rocksdb::{Cache, DB};
 use z4_consensus::fault::point;
 use z4_consensus::log::Position;
 use z4_consensus::machine::MachineError;
+use z4_core::state::StateError;
 
 use crate::metrics::Metrics;
+use crate::sentinel::Sentinel;
 use crate::step::step;
 
 /// One database and its directory.
@@ -20,6 +22,7 @@ pub(crate) struct LiveDb {
     // Fields drop in this order: closed before its files are removed.
     db: DB,
     dir: Dir,
+    sentinel: Sentinel,
 }
 
 /// A directory that is removed with its last user, once it is retired.
@@ -30,12 +33,23 @@ struct Dir {
 }
 
 impl LiveDb {
-    pub fn new(db: DB, path: PathBuf) -> Self {
+    pub fn new(db: DB, path: PathBuf, sentinel: Sentinel) -> Self {
         let retired = AtomicBool::new(false);
         Self {
             db,
             dir: Dir { path, retired },
+            sentinel,
         }
+    }
+
+    pub fn sentinel(&self) -> &Sentinel {
+        &self.sentinel
+    }
+
+    /// For `map_err` on reads and writes. Does not return when data is damaged.
+    pub fn failed(&self, e: rocksdb::Error) -> StateError {
+        self.sentinel.check(&e);
+        StateError(format!("the task state failed: {e}"))
     }
 
     pub fn db(&self) -> &DB {
@@ -141,9 +155,10 @@ impl Live {
         let started = Instant::now();
         step("flush.begun");
         point("flush")?;
-        db.db()
-            .flush()
-            .map_err(|e| MachineError(format!("the task state was not flushed: {e}")))?;
+        db.db().flush().map_err(|e| {
+            db.sentinel.check(&e);
+            MachineError(format!("the task state was not flushed: {e}"))
+        })?;
         self.metrics.flushed(started.elapsed());
         step("flush.done");
         Ok(position)

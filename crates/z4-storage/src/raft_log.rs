@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use protobuf::{CodedInputStream, Message as _};
@@ -19,6 +19,7 @@ use crate::bound::BoundFile;
 use crate::db::{self, Kind};
 use crate::error::StorageError;
 use crate::metrics::Metrics;
+use crate::sentinel::Sentinel;
 use crate::step::step;
 
 const HARD_STATE: &[u8] = b"h";
@@ -37,6 +38,8 @@ pub struct RaftLog {
     seen: Mutex<Seen>,
     /// Where the log was cut when space was last given back.
     released: AtomicU64,
+    /// None for a log on its own.
+    sentinel: OnceLock<Sentinel>,
 }
 
 /// Where the log begins and ends.
@@ -95,7 +98,21 @@ impl RaftLog {
                 hard_state,
             }),
             released: AtomicU64::new(cut.index),
+            sentinel: OnceLock::new(),
         })
+    }
+
+    /// From now on the process ends when data turns out to be damaged.
+    pub(crate) fn watch(&self, sentinel: Sentinel) {
+        // Said once, when it is opened.
+        let _ = self.sentinel.set(sentinel);
+    }
+
+    fn failed(&self, e: rocksdb::Error) -> LogError {
+        if let Some(sentinel) = self.sentinel.get() {
+            sentinel.check(&e);
+        }
+        failed(e)
     }
 
     /// From now on the bound file follows this log.
@@ -124,7 +141,7 @@ impl RaftLog {
             return Ok(());
         }
         point("log.release")?;
-        self.db.flush().map_err(failed)?;
+        self.db.flush().map_err(|e| self.failed(e))?;
         // What is left is written anew: only worth it when it is little.
         if seen.last.index - seen.cut.index <= RELEASE_ENTRIES_MAX {
             self.db.compact_range(None::<&[u8]>, None::<&[u8]>);
@@ -181,6 +198,7 @@ impl LogStore for RaftLog {
         let mut entries = Vec::new();
         let mut bytes = 0;
         for index in low..high {
+            rows.status().map_err(|e| self.failed(e))?;
             let value = entry_value(&rows, index)?;
             bytes += value.len() as u64;
             if bytes > bytes_max && !entries.is_empty() {
@@ -196,7 +214,11 @@ impl LogStore for RaftLog {
         if let Some(known) = self.seen().term(index) {
             return Ok(known);
         }
-        match self.db.get_pinned(entry_key(index)).map_err(failed)? {
+        match self
+            .db
+            .get_pinned(entry_key(index))
+            .map_err(|e| self.failed(e))?
+        {
             Some(value) => read_term(&value).map(Some),
             // It may have been cut since.
             None => self.seen().term(index).ok_or_else(|| missing(index)),
@@ -236,7 +258,7 @@ impl LogStore for RaftLog {
         point("log.write")?;
         self.db
             .write_opt(batch, &write_options(write.sync))
-            .map_err(failed)?;
+            .map_err(|e| self.failed(e))?;
         self.metrics
             .log_written(write.sync, bytes, started.elapsed());
         step("log.written");
@@ -270,12 +292,12 @@ impl LogStore for RaftLog {
         batch.put(CUT, position_bytes(through));
         self.db
             .write_opt(batch, &write_options(false))
-            .map_err(failed)?;
+            .map_err(|e| self.failed(e))?;
         step("log.cut.written");
         // Gives back whole files at once; what is left goes with compaction.
         self.db
             .delete_file_in_range(entry_key(0), entry_key(through.index))
-            .map_err(failed)
+            .map_err(|e| self.failed(e))
     }
 
     fn reset(&self, to: Position, hard_state: &HardState) -> Result<(), LogError> {
@@ -290,7 +312,7 @@ impl LogStore for RaftLog {
         batch.put(HARD_STATE, bytes_of(hard_state)?);
         self.db
             .write_opt(batch, &write_options(true))
-            .map_err(failed)?;
+            .map_err(|e| self.failed(e))?;
         step("log.reset.written");
         let next = Seen {
             cut: to,
@@ -358,17 +380,16 @@ impl Writer {
         }
     }
 
-    /// The bound follows a synced write: at once when term or vote changed, for
-    /// these must never be forgotten; else once in a while.
+    /// The bound follows a synced write: durably when term or vote changed, for
+    /// these must never be forgotten, and once in a while; else without a sync.
     fn bound_follow(&mut self, now: &Seen) -> Result<(), LogError> {
-        match &self.bound {
-            Some(bound)
-                if !bound.covers(&now.hard_state) || self.bound_at.elapsed() >= BOUND_INTERVAL =>
-            {
-                self.bound_follow_now(now)
-            }
-            _ => Ok(()),
+        let Some(bound) = &mut self.bound else {
+            return Ok(());
+        };
+        if !bound.covers(&now.hard_state) || self.bound_at.elapsed() >= BOUND_INTERVAL {
+            return self.bound_follow_now(now);
         }
+        bound.follow(&now.hard_state, now.last).map_err(log_error)
     }
 
     fn bound_follow_now(&mut self, now: &Seen) -> Result<(), LogError> {
@@ -442,7 +463,6 @@ fn read_last(db: &DB, cut: Position) -> Result<Position, LogError> {
 }
 
 fn entry_value<'a>(rows: &'a DBRawIterator<'_>, index: u64) -> Result<&'a [u8], LogError> {
-    rows.status().map_err(failed)?;
     match (rows.key(), rows.value()) {
         (Some(key), Some(value)) if key == entry_key(index) => Ok(value),
         _ => Err(missing(index)),

@@ -25,6 +25,7 @@ use crate::db::{self, Kind};
 use crate::error::StorageError;
 use crate::files;
 use crate::live::{Live, LiveDb};
+use crate::sentinel::Sentinel;
 use crate::step::step;
 use crate::task_state::read_applied;
 
@@ -97,6 +98,7 @@ fn set_current(root: &Path, dir: StateDir) -> Result<(), StorageError> {
 pub(crate) fn open_live(
     root: &Path,
     cache: &Cache,
+    sentinel: &Sentinel,
 ) -> Result<(LiveDb, StateDir, Applied), StorageError> {
     let known = current(root)?;
     let dir = known.unwrap_or(StateDir {
@@ -118,7 +120,7 @@ pub(crate) fn open_live(
         set_current(root, dir)?;
     }
     let applied = read_applied(&database).map_err(|e| StorageError::damaged(&path, e.0))?;
-    Ok((LiveDb::new(database, path), dir, applied))
+    Ok((LiveDb::new(database, path, sentinel.clone()), dir, applied))
 }
 
 /// Removes all that `CURRENT` does not name: snapshots are made anew, and what
@@ -148,7 +150,10 @@ pub(crate) fn make(live: &Live, from: &LiveDb, position: Position) -> Result<(),
         return Ok(());
     }
     files::fault("checkpoint").map_err(StorageError::io("make", &path))?;
-    let failed = |e| StorageError::database("make a snapshot of", from.path())(e);
+    let failed = |e| {
+        from.sentinel().check(&e);
+        StorageError::database("make a snapshot of", from.path())(e)
+    };
     Checkpoint::new(from.db())
         .and_then(|c| c.create_checkpoint(&path))
         .map_err(failed)?;
@@ -200,6 +205,8 @@ pub(crate) fn install(live: &Live, position: Position) -> Result<Applied, Storag
     step("install.verified");
     set_current(root, dir)?;
     step("install.switched");
-    live.switch(LiveDb::new(database, path), position).retire();
+    let sentinel = live.db().sentinel().clone();
+    live.switch(LiveDb::new(database, path, sentinel), position)
+        .retire();
     Ok(applied)
 }

@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::peer_dir::{self, IdentityFile, PeerDir};
 use crate::raft_log::RaftLog;
 use crate::recover;
+use crate::sentinel::Sentinel;
 use crate::snapshot;
 use crate::space::SpaceKeeper;
 use crate::step::step;
@@ -84,7 +85,17 @@ impl Store {
             Err(StorageError::Damaged { what, .. }) => return Err(peer_dir.quarantine(&what)),
             other => Arc::new(other?),
         };
-        let (live_db, state_dir, applied) = snapshot::open_live(&options.db_dir, &cache)?;
+        let sentinel = Sentinel::new(&peer_dir, &options.logger);
+        log.watch(sentinel.clone());
+        let opened = snapshot::open_live(&options.db_dir, &cache, &sentinel);
+        let (live_db, state_dir, applied) = match opened {
+            // What lost its state has applied what it cannot vouch for.
+            Err(StorageError::Damaged { path, what }) if known.is_some() => {
+                let reason = format!("{} is damaged: {what}", path.display());
+                return Err(peer_dir.quarantine(&reason));
+            }
+            other => other?,
+        };
         let position = applied.position;
         let live = Live::new(&options.db_dir, cache, metrics, live_db, position);
         let mut store = Self {

@@ -87,7 +87,7 @@ impl View for RocksState {
         match self.pending.get(&bytes) {
             Some(Some(value)) => row(key, value).map(Some),
             Some(None) => Ok(None),
-            None => get(self.db.db(), key, &bytes),
+            None => get(&self.db, key, &bytes),
         }
     }
 
@@ -107,7 +107,7 @@ impl View for RocksState {
             .range((Included(from), Excluded(to)))
             .peekable();
         loop {
-            stored.status().map_err(failed)?;
+            stored.status().map_err(|e| self.db.failed(e))?;
             let stored_key = stored.key();
             let newer = match (pending.peek(), stored_key) {
                 (Some((key, _)), Some(stored_key)) => key.as_slice() <= stored_key,
@@ -176,7 +176,7 @@ impl TaskStore for RocksState {
         self.db
             .db()
             .write_opt(batch, &options)
-            .map_err(|e| MachineError(format!("the task state failed: {e}")))?;
+            .map_err(|e| MachineError(self.db.failed(e).0))?;
         step("state.committed");
         self.live.committed(position);
         Ok(())
@@ -230,7 +230,7 @@ impl RocksView {
 
 impl View for RocksView {
     fn get(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
-        get(self.live.db().db(), key, &keys::encode(key))
+        get(&self.live.db(), key, &keys::encode(key))
     }
 
     fn scan(
@@ -251,13 +251,13 @@ impl View for RocksView {
             }
             stored.next();
         }
-        stored.status().map_err(failed)
+        stored.status().map_err(|e| db.failed(e))
     }
 }
 
-fn get(db: &DB, key: &RowKey, bytes: &[u8]) -> Result<Option<Row>, StateError> {
+fn get(db: &LiveDb, key: &RowKey, bytes: &[u8]) -> Result<Option<Row>, StateError> {
     point("state.read").map_err(|fault| StateError(fault.0))?;
-    match db.get_pinned(bytes).map_err(failed)? {
+    match db.db().get_pinned(bytes).map_err(|e| db.failed(e))? {
         Some(value) => row(key, &value).map(Some),
         None => Ok(None),
     }
@@ -297,6 +297,6 @@ pub(crate) fn row(key: &RowKey, value: &[u8]) -> Result<Row, StateError> {
     decode_row(key, value).map_err(|e| StateError(format!("the row of {key:?}: {e}")))
 }
 
-pub(crate) fn failed(e: rocksdb::Error) -> StateError {
+fn failed(e: rocksdb::Error) -> StateError {
     StateError(format!("the task state failed: {e}"))
 }

@@ -12,7 +12,7 @@ use z4_core::state::{Row, RowKey, StateError, View};
 
 use crate::keys;
 use crate::live::LiveDb;
-use crate::task_state::{failed, row, visit_stored};
+use crate::task_state::{row, visit_stored};
 
 /// What a check found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,7 +63,7 @@ pub(crate) fn begin(
     let (done, refused) = (busy.clone(), Arc::clone(&sink));
     let check = move || {
         let verdict = {
-            let view = SnapshotView(db.db().snapshot());
+            let view = SnapshotView(db.db().snapshot(), &db);
             // The apply thread waits for nothing else.
             let _ = taken.send(());
             verdict(&view, position)
@@ -83,14 +83,14 @@ pub(crate) fn begin(
 }
 
 /// The rows of one moment.
-struct SnapshotView<'a>(Snapshot<'a>);
+struct SnapshotView<'a>(Snapshot<'a>, &'a LiveDb);
 
 impl View for SnapshotView<'_> {
     fn get(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
         let found = self
             .0
             .get_pinned_opt(keys::encode(key), uncached())
-            .map_err(failed)?;
+            .map_err(|e| self.1.failed(e))?;
         found.map(|value| row(key, &value)).transpose()
     }
 
@@ -114,7 +114,7 @@ impl View for SnapshotView<'_> {
             }
             stored.next();
         }
-        stored.status().map_err(failed)
+        stored.status().map_err(|e| self.1.failed(e))
     }
 }
 
