@@ -31,8 +31,9 @@ pub enum Error {
         /// The request has a request id: repeating it is safe.
         idempotent: bool,
     },
-    /// A change may have been done, or may yet be; what to do is said. Repeating
-    /// it does no harm, but its answer may speak of what the first one did.
+    /// A change may have been done, or may yet be; what to do is said: look, and
+    /// repeat it if it was not done. A repeat that is blind may undo what others
+    /// did since.
     #[error("leadership was lost and the outcome is unknown; {0}")]
     Uncertain(String),
     /// A queue is full; nothing was done.

@@ -66,11 +66,13 @@ pub(crate) async fn settle<V: View + Clone + Send + Sync + 'static>(
     }
 }
 
-/// Whether a second time does nothing that the first did not. A task that was
-/// tried again may be a dead letter anew, for another reason, before the second
-/// time: nobody asked that it be tried again after that.
+/// Whether a second time does nothing that the first did not, whatever others did
+/// between the two: what is gone is gone for ever. All else could undo what
+/// somebody was told is done: a task that was tried again may be a dead letter
+/// anew, for another reason; a task may have been moved, a setting changed, a
+/// namespace of the same name made anew.
 fn is_harmless(command: &Command) -> bool {
-    !matches!(command, Command::RedriveTasks(_))
+    matches!(command, Command::CancelTasks(_) | Command::PurgeTasks(_))
 }
 
 /// The log answered what it cannot.
@@ -82,26 +84,43 @@ pub(crate) fn unexpected(what: impl std::fmt::Debug) -> Error {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use z4_core::command::{RedriveTasks, TaskRefs};
+    use z4_core::command::{
+        Due, NamespacePatch, RedriveTasks, RescheduleTasks, SetNamespace, TaskRefs,
+    };
     use z4_core::{Namespace, TaskId};
 
     use super::*;
 
     /// A dead letter that was redriven while leaders changed came back a second
-    /// time, after it had died again: the peer had repeated the command.
+    /// time, after it had died again: the peer had repeated the command. The
+    /// others of the first list would so undo a later change of somebody else.
     #[test]
-    fn a_redrive_is_not_repeated_a_purge_is() {
+    fn only_what_removes_a_task_for_ever_is_repeated() {
         let (namespace, id) = (Namespace::new("n").unwrap(), TaskId::new(1, 1, 0));
-        let redrive = Command::RedriveTasks(RedriveTasks {
+        let refs = TaskRefs {
             namespace: namespace.clone(),
             ids: vec![id],
-            keep_attempts: false,
-        });
-        let refs = TaskRefs {
-            namespace,
-            ids: vec![id],
         };
-        assert!(!is_harmless(&redrive));
+        let once = [
+            Command::RedriveTasks(RedriveTasks {
+                namespace: namespace.clone(),
+                ids: vec![id],
+                keep_attempts: false,
+            }),
+            Command::RescheduleTasks(RescheduleTasks {
+                namespace: namespace.clone(),
+                ids: vec![id],
+                due: Due::Now,
+            }),
+            Command::SetNamespace(SetNamespace {
+                namespace: namespace.clone(),
+                patch: NamespacePatch::default(),
+            }),
+            Command::DeleteNamespace(namespace),
+        ];
+        for command in once {
+            assert!(!is_harmless(&command), "{command:?}");
+        }
         assert!(is_harmless(&Command::PurgeTasks(refs.clone())));
         assert!(is_harmless(&Command::CancelTasks(refs)));
     }

@@ -76,42 +76,32 @@ async fn change<V: View + Clone + Send + Sync + 'static>(
     command: &Command,
 ) -> Result<(), Error> {
     match settle(node, command, limits::UNARY_TIMEOUT).await {
-        Ok(settled) => judge(namespace, id, command, &settled),
+        Ok(settled) => judge(namespace, id, &settled),
         Err(Error::Unknown { .. }) => Err(uncertain(id)),
         Err(error) => Err(error),
     }
 }
 
 fn uncertain(id: TaskId) -> Error {
-    Error::Uncertain(format!("see with GetTask what became of task {id}"))
+    Error::Uncertain(format!(
+        "see with GetTask what became of task {id}, and try again if it is as before"
+    ))
 }
 
 /// Whether a change of one task was made, or why not.
-fn judge(
-    namespace: &Namespace,
-    id: TaskId,
-    command: &Command,
-    settled: &Settled,
-) -> Result<(), Error> {
+fn judge(namespace: &Namespace, id: TaskId, settled: &Settled) -> Result<(), Error> {
     match &settled.outcome {
         Outcome::Changed(results) => match results.first() {
             Some(Ok(())) => Ok(()),
-            Some(Err(why)) if settled.maybe_before && may_be_ours(command, why) => {
-                Err(uncertain(id))
-            }
+            // A task that an earlier try of this cancelled is gone for ever: one
+            // that is leased or dead was not. Nothing else is tried twice.
+            Some(Err(Unchanged::Gone)) if settled.maybe_before => Err(uncertain(id)),
             Some(Err(why)) => Err(unchanged::error(namespace, id, why)),
             None => Err(unexpected(&settled.outcome)),
         },
         Outcome::Refused(refusal) => Err(refusal.clone().into()),
         other => Err(unexpected(other)),
     }
-}
-
-/// Whether a refusal may speak of what an earlier try of the same command did. A
-/// cancelled task is gone for ever, so one that is leased or dead was not; a task
-/// that was moved may have run since, and be anything.
-fn may_be_ours(command: &Command, why: &Unchanged) -> bool {
-    !matches!(command, Command::CancelTasks(_)) || *why == Unchanged::Gone
 }
 
 /// A task that was read before it was cancelled, and was waiting then, whatever
@@ -146,38 +136,26 @@ mod tests {
         use grpcio::RpcStatusCode as S;
         let namespace = Namespace::new("n").unwrap();
         let id = TaskId::new(1, 2, 3);
-        let cancel = Command::CancelTasks(TaskRefs {
-            namespace: namespace.clone(),
-            ids: vec![id],
-        });
-        let run = Command::RescheduleTasks(RescheduleTasks {
-            namespace: namespace.clone(),
-            ids: vec![id],
-            due: z4_core::command::Due::Now,
-        });
         let leased = Unchanged::Leased {
             consumer: "w".into(),
             deadline_ns: 1,
         };
         let (held, dead, gone) = (S::FAILED_PRECONDITION, S::FAILED_PRECONDITION, S::NOT_FOUND);
-        // Command, what it met, the status of a first try and of a repeated one.
+        // What a cancel met, the status of a first try and of a repeated one.
         let table = [
-            (&cancel, Unchanged::Gone, gone, S::UNKNOWN),
-            (&cancel, leased.clone(), held, held),
-            (&cancel, Unchanged::Dead, dead, dead),
-            (&run, Unchanged::Gone, gone, S::UNKNOWN),
-            (&run, leased, held, S::UNKNOWN),
-            (&run, Unchanged::Dead, dead, S::UNKNOWN),
+            (Unchanged::Gone, gone, S::UNKNOWN),
+            (leased, held, held),
+            (Unchanged::Dead, dead, dead),
         ];
-        for (command, why, first, repeated) in table {
+        for (why, first, repeated) in table {
             for (maybe_before, code) in [(false, first), (true, repeated)] {
                 let settled = |result| Settled {
                     outcome: Outcome::Changed(vec![result]),
                     maybe_before,
                 };
-                let judged = judge(&namespace, id, command, &settled(Err(why.clone())));
-                assert_eq!(judged.unwrap_err().code(), code, "{command:?} {why:?}");
-                assert!(judge(&namespace, id, command, &settled(Ok(()))).is_ok());
+                let judged = judge(&namespace, id, &settled(Err(why.clone())));
+                assert_eq!(judged.unwrap_err().code(), code, "{why:?}");
+                assert!(judge(&namespace, id, &settled(Ok(()))).is_ok());
             }
         }
     }

@@ -7,7 +7,7 @@ mod stats;
 use z4_core::command::{NamespacePatch, SetNamespace};
 use z4_core::limits::NAMESPACE_LEN_MAX;
 use z4_core::state::{find_namespace, NamespaceRow, Row, RowKey, StateError};
-use z4_core::{Code, Command, Namespace, Outcome, View};
+use z4_core::{Command, Namespace, Outcome, View};
 use z4_proto::generated::admin::{
     self as wire, DeleteNamespaceResponse, ListNamespacesRequest, ListNamespacesResponse,
     UpdateNamespaceRequest,
@@ -126,10 +126,9 @@ async fn set<V: View + Clone + Send + Sync + 'static>(
         namespace: name.clone(),
         patch,
     });
-    // Setting the same twice is setting it once.
     let settled = settle(node, &command, limits::UNARY_TIMEOUT).await;
     let settled = settled.map_err(|error| match error {
-        Error::Unknown { .. } => Error::Unknown { idempotent: true },
+        Error::Unknown { .. } => uncertain(&name, "its settings are what was asked for"),
         error => error,
     })?;
     match settled.outcome {
@@ -151,15 +150,11 @@ pub(super) async fn delete<V: View + Clone + Send + Sync + 'static>(
     let command = Command::DeleteNamespace(name.clone());
     let settled = settle(node, &command, limits::UNARY_TIMEOUT).await;
     let settled = settled.map_err(|error| match error {
-        Error::Unknown { .. } => {
-            Error::Uncertain(format!("see with GetNamespace whether {name} is deleting"))
-        }
+        Error::Unknown { .. } => uncertain(&name, "it is deleting or gone"),
         error => error,
     })?;
     match settled.outcome {
         Outcome::NamespaceDeleting => {}
-        // It was there when this began, so it was deleted since.
-        Outcome::Refused(refusal) if refusal.code == Code::NotFound && settled.maybe_before => {}
         Outcome::Refused(refusal) => return Err(refusal.into()),
         other => return Err(unexpected(other)),
     }
@@ -172,6 +167,14 @@ pub(super) async fn delete<V: View + Clone + Send + Sync + 'static>(
         response.set_remaining(counts.pending + counts.leased + counts.dead);
     }
     Ok(response)
+}
+
+/// A change of a namespace may have been made, or may yet be. A peer does not
+/// make it a second time: somebody else may have made another since.
+fn uncertain(name: &Namespace, done: &str) -> Error {
+    Error::Uncertain(format!(
+        "see with GetNamespace {name} whether {done}, and try again if not"
+    ))
 }
 
 /// A name, as these requests call it.
@@ -190,4 +193,20 @@ async fn existing<V: View + Clone + Send + Sync + 'static>(
     let wanted = name.clone();
     let row = reading::latest(node, move |view| find_namespace(view, &wanted)).await?;
     row.ok_or_else(|| no_namespace(name))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// UNAVAILABLE would have clients repeat it by themselves.
+    #[test]
+    fn an_uncertain_change_says_unknown_and_what_to_do() {
+        let name = Namespace::new("mails").unwrap();
+        let error = uncertain(&name, "it is deleting or gone");
+        assert_eq!(error.code(), grpcio::RpcStatusCode::UNKNOWN);
+        let message = error.to_string();
+        assert!(message.contains("GetNamespace mails"), "{message}");
+    }
 }
