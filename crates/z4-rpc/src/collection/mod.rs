@@ -273,7 +273,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         sink: UnarySink<LeaseTasksResponse>,
     ) {
         let node = self.node.clone();
-        let deadline = ctx.deadline();
+        let deadline = delivery::CallDeadline::of(ctx.deadline());
         ctx.spawn(async move {
             let started = Instant::now();
             let metrics = node.network().metrics().clone();

@@ -4,7 +4,7 @@ use std::future::{poll_fn, Future};
 use std::time::{Duration, Instant};
 
 use futures::future::{select, Either};
-use grpcio::{Deadline, RpcStatus, UnarySink};
+use grpcio::{RpcStatus, UnarySink};
 use protobuf::Message;
 use z4_consensus::fault::mark;
 use z4_core::command::{Command, Grant, LeaseTasks, Taker};
@@ -14,6 +14,7 @@ use z4_proto::encode_command;
 use z4_proto::generated::collection::{Delivery, LeaseTasksRequest, LeaseTasksResponse};
 
 use super::bodies::{self, unreadable};
+use super::call_deadline::CallDeadline;
 use super::find::{leases_of, Whose};
 use super::inbox::Told;
 use super::seat::{Seat, Wish};
@@ -35,21 +36,21 @@ struct Want {
     wait: Duration,
     bytes: u64,
     /// The caller waits no longer than this.
-    deadline: Deadline,
+    deadline: CallDeadline,
 }
 
 /// Leases tasks and answers with them. What the caller does not get is given
-/// back.
+/// back; whether it got it is what gRPC says, which ends calls by a clock that
+/// does not jump.
 pub(crate) async fn respond<V: View + Clone + Send + Sync + 'static>(
     node: Node<V>,
     request: LeaseTasksRequest,
-    deadline: Deadline,
+    deadline: CallDeadline,
     sink: UnarySink<LeaseTasksResponse>,
 ) -> RpcStatus {
     match answer(&node, request, deadline).await {
         Ok((response, namespace, grants)) => {
-            let answered = sink.success(response).await;
-            if answered.is_ok() && !deadline.exceeded() {
+            if sink.success(response).await.is_ok() {
                 let metrics = node.network().metrics();
                 grants.iter().for_each(|g| deliver::count(metrics, g));
                 return RpcStatus::ok();
@@ -69,7 +70,7 @@ pub(crate) async fn respond<V: View + Clone + Send + Sync + 'static>(
 async fn answer<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     request: LeaseTasksRequest,
-    deadline: Deadline,
+    deadline: CallDeadline,
 ) -> Result<(LeaseTasksResponse, Namespace, Vec<Grant>), Error> {
     let want = check(node, request, deadline)?;
     let grants = take(node, &want).await?;
@@ -84,7 +85,7 @@ async fn answer<V: View + Clone + Send + Sync + 'static>(
 fn check<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     request: LeaseTasksRequest,
-    deadline: Deadline,
+    deadline: CallDeadline,
 ) -> Result<Want, Error> {
     let namespace = Namespace::new(request.get_namespace())?;
     let tasks_max = core_limits::LEASE_COUNT_MAX as u32;
@@ -229,7 +230,7 @@ async fn take_later<V: View + Clone + Send + Sync + 'static>(
                 return Err(Error::Unavailable("this peer is shutting down".into()));
             }
             Some(None) => break,
-            None if Instant::now() >= until || want.deadline.exceeded() => break,
+            None if Instant::now() >= until || want.deadline.is_over() => break,
             None => {}
         }
     }

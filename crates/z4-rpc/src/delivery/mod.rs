@@ -13,7 +13,7 @@
 //! | `seat` | a consumer's place at this peer |
 //! | `stream` | GetTaskStream |
 //! | `consume` | Consume |
-//! | `lease` | LeaseTasks |
+//! | `lease`, `call_deadline` | LeaseTasks; how long its caller waits |
 //! | `bodies`, `deliver` | from a grant to what is written |
 //! | `asks` | what clients ask for leases, checked |
 //! | `settle`, `endings` | leases that end: untold, and with an answer |
@@ -23,6 +23,7 @@
 
 pub(crate) mod asks;
 mod bodies;
+mod call_deadline;
 mod consume;
 pub(crate) mod consumer_id;
 mod deliver;
@@ -38,6 +39,7 @@ mod stream;
 mod thread;
 mod view;
 
+pub(crate) use call_deadline::CallDeadline;
 pub(crate) use consume::run as run_consume;
 pub use inbox::{Applied, Delivery};
 pub(crate) use lease::respond as respond_lease;
