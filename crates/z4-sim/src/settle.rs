@@ -26,6 +26,7 @@ impl World {
             if self.now_ns > healed_at_ns + allowed_ns {
                 return Err(format!("liveness: {open}"));
             }
+            self.go_on();
             self.at(300 * MS, Event::Settled);
             return Ok(false);
         }
@@ -34,6 +35,27 @@ impl World {
         self.report.hashes = self.checks.states.compared();
         self.report.settled_ms = (self.now_ns - healed_at_ns) / MS;
         Ok(true)
+    }
+
+    /// A namespace that is paused still, by a request that came late, is to go
+    /// on: an administrator looks again.
+    fn go_on(&mut self) {
+        let Some((leader, _)) = self.some_leader() else {
+            return;
+        };
+        let Some(run) = self.peers.get(&leader).and_then(|p| p.run.as_ref()) else {
+            return;
+        };
+        let rows = run.machine.machine().namespaces();
+        let paused = rows.filter(|(_, row)| row.paused_at_ns.is_some());
+        let paused: Vec<_> = paused.map(|(name, _)| self.space_of(name)).collect();
+        for space in paused {
+            if self.clients[space].todo.is_empty() && self.clients[space].op.is_none() {
+                let settings = self.settings_of(space, true);
+                self.clients[space].todo.push_back(settings);
+                self.at(MS, Event::Client(space));
+            }
+        }
     }
 
     /// By how much machine time was ahead of the clocks when the faults ended:
