@@ -64,6 +64,9 @@ pub const LIVENESS_WAIT: Duration = Duration::from_millis(500);
 
 /// Streams of consumers at one peer; above it: RESOURCE_EXHAUSTED.
 pub const CONSUMER_STREAM_COUNT_MAX: usize = 10_000;
+/// Streams of a peer that broke and are remembered: what they are granted late
+/// stays for their consumers; of those before, it is given back.
+pub const BROKEN_STREAM_COUNT_MAX: usize = 10_000;
 /// Consumers of other peers that the leader keeps in mind.
 pub const REMOTE_CONSUMER_COUNT_MAX: usize = 200_000;
 /// Tasks leased to one stream and not yet written to it.

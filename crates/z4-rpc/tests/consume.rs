@@ -301,6 +301,30 @@ fn who_vanishes_finds_its_leases_again_and_nobody_else_gets_them() {
     peer.stop();
 }
 
+/// Who has no name cannot come back: what was not given to it goes to others.
+#[test]
+fn who_vanishes_without_a_name_leaves_what_it_was_not_given() {
+    let (peer, client) = peer();
+    let ids: Vec<_> = (0..4).map(|_| create(&client, &"x".repeat(100))).collect();
+    let mut nameless = Consumer::try_open(&client, |open| {
+        open.set_lease(duration(600_000));
+        open.mut_credit().set_max_in_flight(4);
+        open.mut_credit().set_max_in_flight_bytes(200);
+    })
+    .unwrap();
+    let given: Vec<_> = nameless.deliveries(2);
+    let given: Vec<_> = given.iter().map(id).collect();
+    assert_eq!(given, [&ids[0], &ids[1]]);
+    nameless.vanish();
+    let mut other = Consumer::open(&client, "other", 10);
+    let others = other.deliveries(2);
+    let mut others_ids: Vec<_> = others.iter().map(id).collect();
+    others_ids.sort_unstable();
+    assert_eq!(others_ids, [&ids[2], &ids[3]]);
+    other.expect_quiet(&others[0]);
+    peer.stop();
+}
+
 #[test]
 fn a_second_stream_of_a_consumer_takes_over() {
     let (peer, client) = peer();

@@ -14,6 +14,7 @@ use support::{eventually, Peer, SnapshotsOfTest};
 use z4_core::Namespace;
 use z4_proto::generated::collection::{
     AckTasksRequest, CreateTaskRequest, Delivery, LeaseOutcome as Said, LeaseTasksRequest,
+    TaskState,
 };
 
 fn three() -> (Vec<Peer>, Vec<Client>) {
@@ -83,6 +84,59 @@ fn a_consumer_that_comes_back_elsewhere_has_its_leases() {
     assert!(back.iter().all(|d| d.attempt == 1 && d.deliveries == 2));
     drop(other);
     drop(again);
+    peers.into_iter().for_each(Peer::stop);
+}
+
+/// Four of eight leases are given and four wait at the peer for room; the consumer
+/// is at another peer and has all eight when the old one sees that it has gone.
+#[test]
+fn a_stream_that_breaks_late_ends_no_lease_that_its_consumer_has_elsewhere() {
+    let (peers, clients) = three();
+    let create_one = |_| {
+        let mut request = CreateTaskRequest::default();
+        request.set_namespace("n".into());
+        request.set_payload(vec![7; 100]);
+        let mut created = clients[0].create(&request).unwrap();
+        created.take_task().take_id()
+    };
+    let ids: Vec<_> = (0..8).map(create_one).collect();
+    let mut at_b = Consumer::try_open(&clients[1], |open| {
+        open.set_consumer_id("c".into());
+        open.set_lease(duration(600_000));
+        open.mut_credit().set_max_in_flight(8);
+        open.mut_credit().set_max_in_flight_bytes(400);
+    })
+    .unwrap();
+    at_b.deliveries(4);
+    let is_leased = |id: &String| {
+        let task = clients[0].get("n", id).unwrap();
+        task.get_state() == TaskState::TASK_STATE_LEASED
+    };
+    eventually("all are leased", || ids.iter().all(is_leased));
+    let mut at_c = Consumer::open(&clients[2], "c", 8);
+    assert_eq!(at_c.consuming.get_resumed(), 8);
+    let back = at_c.deliveries(8);
+    at_b.vanish();
+    let namespace = Namespace::new("n").unwrap();
+    eventually("the old stream has ended", || {
+        let view = block_on(peers[0].node.consumers_view(&namespace)).unwrap();
+        view.consumers == 1
+    });
+    let mut rival = Consumer::open(&clients[0], "rival", 10);
+    let created = create(&clients[0]);
+    let new = rival.delivery();
+    assert_eq!(
+        new.get_task().get_id(),
+        created,
+        "and nothing of the other's"
+    );
+    rival.expect_quiet(&new);
+    for delivery in &back {
+        let result = at_c.ack(delivery);
+        assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_DONE);
+    }
+    drop(at_c);
+    drop(rival);
     peers.into_iter().for_each(Peer::stop);
 }
 

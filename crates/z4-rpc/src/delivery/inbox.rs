@@ -91,6 +91,9 @@ pub(super) struct Credit {
     pub(super) window: AtomicU64,
     /// A notice of it is on its way.
     pub(super) noticed: AtomicBool,
+    /// Its consumer may come back for its leases, here or elsewhere: nothing of
+    /// it is given back when it ends.
+    pub(super) keeps: AtomicBool,
 }
 
 /// The other end of a [`Delivery`].

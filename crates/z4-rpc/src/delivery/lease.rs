@@ -212,6 +212,7 @@ async fn take_later<V: View + Clone + Send + Sync + 'static>(
             window: want.tasks.into(),
             step: 1,
             follows: false,
+            keeps: false,
         },
     )?;
     let mut until = Instant::now() + want.wait;

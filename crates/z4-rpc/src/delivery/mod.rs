@@ -9,7 +9,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `inbox`, `thread`, `local`, `leading` | the thread: who is here, what they were given, what is proposed |
+//! | `inbox`, `thread`, `local`, `kept`, `leading` | the thread: who is here, what they were given, what is proposed |
 //! | `seat` | a consumer's place at this peer |
 //! | `stream` | GetTaskStream |
 //! | `consume` | Consume |
@@ -30,6 +30,7 @@ mod deliver;
 pub(crate) mod endings;
 mod find;
 mod inbox;
+mod kept;
 mod leading;
 mod lease;
 mod local;

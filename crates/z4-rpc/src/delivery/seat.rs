@@ -1,5 +1,6 @@
 //! A consumer's place at this peer, whatever method it came by: its name, its
-//! credit, and what it is told. Who leaves gives back what it was granted.
+//! credit, and what it is told. Who leaves gives back what it was granted, but not
+//! who may come back for it.
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub(super) struct Wish {
     pub(super) step: u64,
     /// See [`Open`].
     pub(super) follows: bool,
+    /// The consumer may come back for its leases, unless it says that it is done.
+    pub(super) keeps: bool,
 }
 
 pub(super) struct Seat<V: View + Clone + Send + Sync + 'static> {
@@ -69,6 +72,7 @@ impl<V: View + Clone + Send + Sync + 'static> Seat<V> {
             left: false,
         };
         seat.credit.window.store(wish.window, Ordering::Release);
+        seat.credit.keeps.store(wish.keeps, Ordering::Release);
         node.delivery().send(Control::Open(Open {
             consumer: seat.name.clone(),
             namespace: seat.namespace.clone(),
@@ -115,6 +119,17 @@ impl<V: View + Clone + Send + Sync + 'static> Seat<V> {
         }
     }
 
+    /// The consumer may come back, to this peer or another, and have its leases
+    /// again: to give them back would end them under its hands.
+    pub(super) fn keeps(&self) -> bool {
+        self.credit.keeps.load(Ordering::Acquire)
+    }
+
+    /// The consumer is done, and comes back for nothing.
+    pub(super) fn finish(&self) {
+        self.credit.keeps.store(false, Ordering::Release);
+    }
+
     /// Gives the place up. Returns what was granted and not looked at.
     pub(super) fn leave(&mut self) -> Vec<Grant> {
         if std::mem::replace(&mut self.left, true) {
@@ -147,6 +162,8 @@ impl<V: View + Clone + Send + Sync + 'static> Seat<V> {
 impl<V: View + Clone + Send + Sync + 'static> Drop for Seat<V> {
     fn drop(&mut self) {
         let grants = self.leave();
-        self.release(grants);
+        if !self.keeps() {
+            self.release(grants);
+        }
     }
 }

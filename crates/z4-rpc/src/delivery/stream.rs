@@ -67,6 +67,7 @@ pub(crate) async fn run<V: View + Clone + Send + Sync + 'static>(
         window: limits::STREAM_WINDOW,
         step: limits::STREAM_WINDOW / 8,
         follows: false,
+        keeps: false,
     };
     let seat = match Seat::take(&node, wish) {
         Ok(seat) => seat,

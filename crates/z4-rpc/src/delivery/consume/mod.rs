@@ -30,7 +30,7 @@ use crate::node::Node;
 enum End {
     /// Both sides are done.
     Closed,
-    /// The client went without a word: it may come back for its leases.
+    /// The client went without a word: one with a name may come back.
     Gone,
     /// This peer ends it.
     Status(RpcStatus),

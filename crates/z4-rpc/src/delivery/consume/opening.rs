@@ -78,6 +78,8 @@ pub(super) async fn open<V: View + Clone + Send + Sync + 'static>(
         window: 0,
         step: 1,
         follows: true,
+        // A made-up name is that of one stream.
+        keeps: !is_new,
     };
     let mut seat = Seat::take(node, wish)?;
     // What an earlier stream at this peer is granted from here on comes to this

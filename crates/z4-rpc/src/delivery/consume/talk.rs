@@ -53,6 +53,7 @@ pub(super) struct Talk<V: View + Clone + Send + Sync + 'static> {
     /// When to look at leases and at what waits.
     look: Option<(u64, Sleep)>,
     /// The client sends no more; ready when it is not just a broken connection.
+    /// Until it is known which, it is given nothing and nothing is given back.
     half_closed: Option<Sleep>,
 }
 
@@ -126,13 +127,17 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
         any |= self.poll_requests(Pin::new(requests), cx)?;
         any |= self.poll_batches(cx)?;
         any |= self.poll_look(cx)?;
-        let surplus = self.flow.surplus(wall_ns());
-        self.seat.release(surplus);
-        any |= self.poll_read(cx)?;
+        let is_open = self.half_closed.is_none();
+        if is_open {
+            let surplus = self.flow.surplus(wall_ns());
+            self.seat.release(surplus);
+            any |= self.poll_read(cx)?;
+        }
         any |= self.poll_write(Pin::new(sink), cx).map_err(|_| End::Gone)?;
         let settled = self.flow.settled().saturating_sub(self.seat.settled());
         self.seat.settle(settled);
-        self.seat.set_window(self.flow.window());
+        let window = if is_open { self.flow.window() } else { 0 };
+        self.seat.set_window(window);
         Ok(any)
     }
 
@@ -180,7 +185,6 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
                 Poll::Ready(None) => {
                     let timer = self.seat.node.timer();
                     self.half_closed = Some(timer.sleep(limits::HALF_CLOSE_GRACE));
-                    self.flow.drain();
                 }
                 Poll::Pending => break,
             }
@@ -308,8 +312,11 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
             self.unanswered -= usize::from(is_answer);
             return Some(response);
         }
+        if self.half_closed.is_some() {
+            return None;
+        }
         while let Some((wait, delivery)) = self.ready.pop_front() {
-            if self.flow.is_draining() && (!wait.resumed || self.half_closed.is_some()) {
+            if self.flow.is_draining() && !wait.resumed {
                 self.seat.release(vec![wait.grant.clone()]);
                 self.flow.skip(&wait);
                 continue;
@@ -364,9 +371,16 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
         Ok(true)
     }
 
-    /// Ends it. `release`: also the leases in hand are given back.
+    /// Ends it. `release`: also the leases in hand are given back. Else a client
+    /// with a name keeps all that it was leased, given or not: it may be at
+    /// another peer by now, and have been given it there.
     pub(super) fn close(mut self, release: bool) {
         self.batches.let_go();
+        if release {
+            self.seat.finish();
+        } else if self.seat.keeps() {
+            return;
+        }
         let reading = self.reading.take().map(|(waits, _)| waits);
         let undelivered = self
             .ready
