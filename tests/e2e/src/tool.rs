@@ -127,11 +127,22 @@ impl Tool {
     #[track_caller]
     #[must_use]
     pub fn count(&self, namespace: &str, name: &str) -> u64 {
-        let value = self.json(&["ns", "get", namespace]);
-        let count = &value["counts"][name];
+        let [count] = self.counts(namespace, [name]);
         count
-            .as_u64()
-            .unwrap_or_else(|| panic!("{name} is not in {value}"))
+    }
+
+    /// Counts of a namespace at one moment, as `ns get` has them.
+    ///
+    /// # Panics
+    /// When there is no such namespace.
+    #[track_caller]
+    #[must_use]
+    pub fn counts<const N: usize>(&self, namespace: &str, names: [&str; N]) -> [u64; N] {
+        let value = self.json(&["ns", "get", namespace]);
+        names.map(|name| {
+            let count = value["counts"][name].as_u64();
+            count.unwrap_or_else(|| panic!("{name} is not in {value}"))
+        })
     }
 }
 
