@@ -21,6 +21,13 @@ const PAST: &[(u64, u64, &str)] = &[
         300,
         "stamps fell behind a snapshot when the clock was behind",
     ),
+    (4, 60, "a request went with its namespace: the checker"),
+    (1, 100, "a namespace goes in steps: the checker"),
+    (
+        1_795_798_542_893,
+        300,
+        "a newcomer to a cluster at rest was not promoted",
+    ),
 ];
 
 /// Runs each seed, on as many threads as there are cores.

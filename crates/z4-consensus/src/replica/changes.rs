@@ -219,9 +219,14 @@ impl<L: LogStore, P> Replica<L, P> {
             !member.voter
                 && self.raw.raft.prs().get(**id).is_some_and(|progress| {
                     // In a short log everything is close to the end: one that
-                    // has taken nothing in yet has not caught up.
+                    // has taken nothing in yet has not caught up. The state must
+                    // not be asked for `Replicate`: when the answer to a snapshot
+                    // overtakes the report that it was sent, raft-rs goes on
+                    // probing until an entry comes, and in a cluster at rest
+                    // none does.
                     self.alive(**id)
-                        && progress.state == raft::ProgressState::Replicate
+                        && progress.state != raft::ProgressState::Snapshot
+                        && progress.matched > 0
                         && progress.matched + limits::PROMOTE_LAG_MAX >= last_index
                 })
         });

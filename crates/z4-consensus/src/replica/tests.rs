@@ -377,3 +377,80 @@ fn while_space_is_low_the_log_is_cut_right_behind_what_is_flushed() {
     assert!(last > 50);
     assert_eq!(settle(&mut replica).map(|cut| cut.index), Some(last));
 }
+
+/// The answer of a newcomer to its snapshot may come before the report that the
+/// snapshot was sent. raft-rs then takes the newcomer for one that is being
+/// probed until it acknowledges something new, and in a cluster at rest there is
+/// nothing: it must get its vote all the same.
+#[test]
+fn a_newcomer_is_promoted_when_its_answer_overtakes_the_report_of_its_snapshot() {
+    let (log, mut replica) = replica(&[1], &[2]);
+    let mut at = Now::default();
+    // The last index that the newcomer has.
+    let mut has = 0;
+    let mut snapshots = 0;
+    for _ in 0..10 * limits::ELECTION_TICKS {
+        at.monotonic_ns += limits::TICK.as_nanos() as u64;
+        replica.step(Input::Tick, at);
+        while let Some(work) = replica.work() {
+            if let Some(persist) = &work.persist {
+                log.write(&persist.write).unwrap();
+                let number = persist.number;
+                replica.step(Input::Persisted { number }, at);
+            }
+            if let Some(last) = work.apply.last() {
+                let index = last.position.index;
+                replica.step(Input::Applied { index }, at);
+            }
+            if work.checkpoint {
+                let status = replica.status();
+                let applied = Applied {
+                    position: Position {
+                        index: status.applied_index,
+                        term: status.term,
+                    },
+                    membership: replica.membership().clone(),
+                    stamp_ns: 0,
+                };
+                replica.step(Input::Checkpointed(applied), at);
+            }
+            for sent in work.send {
+                let mut reply = Message::default();
+                (reply.from, reply.to, reply.term) = (2, 1, sent.term);
+                reply.set_msg_type(MessageType::MsgAppendResponse);
+                match sent.get_msg_type() {
+                    MessageType::MsgHeartbeat => {
+                        reply.set_msg_type(MessageType::MsgHeartbeatResponse);
+                    }
+                    MessageType::MsgAppend if sent.index > has => {
+                        (reply.reject, reply.index, reply.reject_hint) = (true, sent.index, has);
+                    }
+                    MessageType::MsgAppend => {
+                        has = sent.index + sent.entries.len() as u64;
+                        reply.index = has;
+                    }
+                    MessageType::MsgSnapshot => {
+                        has = sent.get_snapshot().get_metadata().index;
+                        reply.index = has;
+                        snapshots += 1;
+                    }
+                    other => panic!("{other:?}"),
+                }
+                let sent_snapshot = sent.get_msg_type() == MessageType::MsgSnapshot;
+                let answer = Input::Message {
+                    from: 2,
+                    message: reply,
+                };
+                replica.step(answer, at);
+                if sent_snapshot {
+                    replica.step(Input::SnapshotSent { to: 2, ok: true }, at);
+                }
+            }
+        }
+        if replica.membership().members[&2].voter {
+            assert_eq!(snapshots, 1);
+            return;
+        }
+    }
+    panic!("the newcomer has all up to {has} and no vote: {:?}", replica.status());
+}
