@@ -14,13 +14,14 @@ use crate::fault::disk_full;
 use crate::load::Places;
 use crate::net::{self, Net};
 use crate::peer::Peer;
-use crate::shell;
 
 /// How long a healthy cluster may take to agree, members that need a snapshot
 /// included.
 pub const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 /// How long a peer may take to answer after its start.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// Room on a disk that does not fill up.
+const DISK_BYTES: u64 = 4 << 30;
 /// Lines of its log that are shown of a peer that ended by itself.
 const SHOWN_LINES: usize = 12;
 
@@ -37,25 +38,32 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// `members` voters, and places for more up to `places`.
+    /// `members` voters, and places for more up to `places`. Their disks may be
+    /// lying about every sync.
     ///
     /// # Errors
     /// When they do not form a cluster.
-    pub fn start(run: &Path, members: usize, places: usize) -> Result<Self, String> {
+    pub fn start(
+        run: &Path,
+        members: usize,
+        places: usize,
+        lying: bool,
+    ) -> Result<Self, String> {
         let net = Net::new(places)?;
-        let peers = (0..places).map(|n| Peer::new(n, run));
+        let disk_bytes = |n| match n {
+            disk_full::PLACE => disk_full::VOLUME_BYTES,
+            _ => DISK_BYTES,
+        };
+        let peers = (0..places).map(|n| Peer::new(n, run, disk_bytes(n)));
         let mut cluster = Self {
             net,
             peers: peers.collect::<Result<_, _>>()?,
             known: Places::default(),
             ends: Vec::new(),
         };
-        let volume = cluster.peers[disk_full::PLACE].data();
-        let size = disk_full::VOLUME;
-        shell::line(&format!(
-            "mount -t tmpfs -o size={size} tmpfs {}",
-            volume.display()
-        ))?;
+        if lying {
+            cluster.peers.iter().for_each(|peer| peer.volume().lie());
+        }
         cluster.peers[0].start(true)?;
         cluster.set_member(0, true);
         cluster.leader()?;
@@ -256,8 +264,8 @@ impl Cluster {
         }
     }
 
-    /// Makes every fault end: the network is whole, paused peers go on, members
-    /// that do not run are started.
+    /// Makes every fault end: network and disks are whole, paused peers go on,
+    /// members that do not run are started.
     ///
     /// # Errors
     /// What the system refused.
@@ -265,6 +273,7 @@ impl Cluster {
         self.net.heal()?;
         self.look_for_ends();
         for peer in &mut self.peers {
+            peer.mend_disk();
             peer.may_end = false;
             if peer.is_running() && !peer.is_awake() {
                 peer.resume()?;

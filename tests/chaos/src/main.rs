@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `room` | the namespaces that a run takes place in, and its end |
 //! | `net`, `proxy` | bridge, addresses, losses; delays and cuts |
-//! | `peer`, `cluster` | processes, members |
+//! | `peer`, `cluster` | processes and their disks (`z4-faultfs`), members |
 //! | `plan`, `fault/` | what goes wrong, and when |
 //! | `load/`, `record` | clients, and what they were told |
 //! | `end`, `judge` | every task ends; every promise was kept |
@@ -83,6 +83,9 @@ fn outside(options: &Options) -> i32 {
     arguments.extend(options.faults.iter().map(|name| format!("--faults={name}")));
     arguments.extend(options.skip.iter().map(|name| format!("--skip={name}")));
     arguments.extend(options.peers.map(|count| format!("--peers={count}")));
+    if options.lying_disks {
+        arguments.push("--lying-disks".to_owned());
+    }
     let code = match room::run_inside(&arguments, folder.path()) {
         Ok(code) => code,
         Err(why) => {

@@ -36,6 +36,11 @@ pub struct Options {
     #[structopt(long, env = "PEERS")]
     pub peers: Option<usize>,
 
+    /// Disks that sync in name only: a run that does not find a breach then
+    /// would not find a missing sync either
+    #[structopt(long)]
+    pub lying_disks: bool,
+
     /// Keeps the folder of the run also when all is well
     #[structopt(long)]
     pub keep: bool,

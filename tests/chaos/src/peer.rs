@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rand::rngs::StdRng;
 use z4_e2e::client::Client;
 use z4_e2e::{binaries, command};
+use z4_faultfs::{Lost, Volume};
 
 use crate::net;
 use crate::shell;
@@ -25,16 +27,24 @@ pub struct Peer {
     child: Option<Child>,
     is_paused: bool,
     client: Client,
+    volume: Volume,
 }
 
+/// How long a sync takes on a disk that is well: as on a good one of a server.
+const SYNC_TIME: Duration = Duration::from_micros(500);
+
 impl Peer {
-    /// The peer of a place; nothing runs yet.
+    /// The peer of a place, with a disk of so many bytes; nothing runs yet.
     ///
     /// # Errors
-    /// When its folder cannot be made.
-    pub fn new(n: usize, run: &Path) -> Result<Self, String> {
+    /// When its folder cannot be made, or its disk not be mounted.
+    pub fn new(n: usize, run: &Path, disk_bytes: u64) -> Result<Self, String> {
         let folder = run.join(format!("peer{}", n + 1));
-        fs::create_dir_all(folder.join("data")).map_err(|e| format!("a folder: {e}"))?;
+        let data = folder.join("data");
+        fs::create_dir_all(&data).map_err(|e| format!("a folder: {e}"))?;
+        let volume = Volume::mount(&data, disk_bytes);
+        let volume = volume.map_err(|e| format!("no disk at {}: {e}", data.display()))?;
+        volume.sync_time(SYNC_TIME);
         Ok(Self {
             n,
             member: false,
@@ -44,6 +54,7 @@ impl Peer {
             child: None,
             is_paused: false,
             client: Client::new(&net::service_address(n)),
+            volume,
         })
     }
 
@@ -153,6 +164,23 @@ impl Peer {
         let _ = child.kill();
         let _ = child.wait();
         Err(format!("{} runs {limit:?} after SIGTERM", self.id()))
+    }
+
+    /// Its disk.
+    pub fn volume(&self) -> &Volume {
+        &self.volume
+    }
+
+    /// Its disk is well again.
+    pub fn mend_disk(&self) {
+        self.volume.sync_time(SYNC_TIME);
+        self.volume.fail_sync(None);
+    }
+
+    /// The power fails: the process is gone, and with it what was not synced.
+    pub fn lose_power(&mut self, rng: &mut StdRng) -> Lost {
+        self.kill();
+        self.volume.lose_power(rng)
     }
 
     /// SIGSTOP: it is there and does nothing.

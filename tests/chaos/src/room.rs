@@ -3,6 +3,7 @@
 //! file systems, processes) ends with the room, however the run ends, and two
 //! rooms know nothing of each other.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +48,8 @@ pub fn possible() -> Result<(), String> {
     if clock::library().is_none() {
         return Err("libfaketime is missing: apt-get install libfaketime".into());
     }
+    let fuse = File::options().read(true).write(true).open("/dev/fuse");
+    fuse.map_err(|e| format!("no FUSE here, run as root where it is allowed: /dev/fuse: {e}"))?;
     let mut probe = ROOM.to_vec();
     probe.extend(["ip", "link", "add", "probe", "type", "bridge"]);
     shell::run("unshare", &probe)

@@ -42,7 +42,7 @@ pub fn run(options: &Options, seed: u64, folder: &Path) -> Result<Report, String
     let members = options.peers.unwrap_or(drawn);
     let mut run = Run {
         start: Instant::now(),
-        cluster: Cluster::start(folder, members, PLACES)?,
+        cluster: Cluster::start(folder, members, PLACES, options.lying_disks)?,
         plan,
         report: Report::default(),
     };

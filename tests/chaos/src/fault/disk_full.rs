@@ -38,7 +38,7 @@ pub const KINDS: &[Kind] = &[
 /// The place whose data lies on a small volume.
 pub const PLACE: usize = 1;
 /// The size of that volume.
-pub const VOLUME: &str = "384m";
+pub const VOLUME_BYTES: u64 = 384 << 20;
 /// What is left of it when it is low: below the reserve, a tenth.
 const LEFT_KIB: u64 = 16 * 1024;
 /// How long until everybody knows that a disk is low.

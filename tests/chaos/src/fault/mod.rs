@@ -5,6 +5,7 @@ pub mod clock;
 mod corrupt;
 mod cut;
 mod delay;
+mod disk;
 pub mod disk_full;
 pub mod fail_point;
 mod garbage;
@@ -15,6 +16,7 @@ mod member;
 mod mixed;
 mod partition;
 mod pause;
+mod power;
 mod restart;
 mod slow;
 mod stall;
@@ -69,6 +71,7 @@ pub struct Kind {
 /// All kinds.
 pub const KINDS: &[&[Kind]] = &[
     kill::KINDS,
+    power::KINDS,
     pause::KINDS,
     partition::KINDS,
     loss::KINDS,
@@ -81,6 +84,7 @@ pub const KINDS: &[&[Kind]] = &[
     mixed::KINDS,
     corrupt::KINDS,
     disk_full::KINDS,
+    disk::KINDS,
     idle::KINDS,
     garbage::KINDS,
     slow::KINDS,
