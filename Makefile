@@ -10,7 +10,7 @@ DEBUG := $(CARGO_TARGET_DIR)/debug
 # The Compose tool is a plugin of the engine or a program of its own.
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/docker-compose.yaml
 
-.PHONY: help setup run test verify fix e2e failpoints bench fuzz sim mutants chaos demo compose_up compose_down compose_test docker_base clean_db
+.PHONY: help setup run test verify fix e2e failpoints bench fuzz sim mutants chaos chaos_lies demo compose_up compose_down compose_test docker_base clean_db
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,18 @@ chaos: export MINUTES ?= 30
 chaos: ## make real faults on a real cluster, as root: MINUTES=30, SEED=
 	@scripts/setup chaos
 	@scripts/chaos "$(PROFILE)"
+
+# Exit code 1 of the runner, a broken promise, is what is wanted here.
+chaos_lies: PROFILE ?= release
+chaos_lies: ## see that make chaos finds a raft log that is not synced
+	@scripts/setup chaos
+	@status=0; \
+	scripts/chaos "$(PROFILE)" --lying-disks --minutes 1 --faults "power loss of all" || status=$$?; \
+	case $$status in \
+	1) echo "chaos_lies: found" ;; \
+	3) exit 3 ;; \
+	*) echo "chaos_lies: syncs in name only were NOT found" >&2; exit 1 ;; \
+	esac
 
 failpoints: setup ## fail every durable step of real binaries, one at a time
 	cargo build --locked -p z4-server --features z4-server/failpoints --target-dir "$(CARGO_TARGET_DIR)/failpoints"

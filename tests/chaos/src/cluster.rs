@@ -20,6 +20,8 @@ use crate::peer::Peer;
 pub const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 /// How long a peer may take to answer after its start.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// How the names of files end that entries of the raft log are synced to.
+const RAFT_LOG: &str = ".log";
 /// Room on a disk that does not fill up.
 const DISK_BYTES: u64 = 4 << 30;
 /// Lines of its log that are shown of a peer that ended by itself.
@@ -39,16 +41,11 @@ pub struct Cluster {
 
 impl Cluster {
     /// `members` voters, and places for more up to `places`. Their disks may be
-    /// lying about every sync.
+    /// lying about each sync of the raft log.
     ///
     /// # Errors
     /// When they do not form a cluster.
-    pub fn start(
-        run: &Path,
-        members: usize,
-        places: usize,
-        lying: bool,
-    ) -> Result<Self, String> {
+    pub fn start(run: &Path, members: usize, places: usize, lying: bool) -> Result<Self, String> {
         let net = Net::new(places)?;
         let disk_bytes = |n| match n {
             disk_full::PLACE => disk_full::VOLUME_BYTES,
@@ -62,7 +59,8 @@ impl Cluster {
             ends: Vec::new(),
         };
         if lying {
-            cluster.peers.iter().for_each(|peer| peer.volume().lie());
+            let peers = cluster.peers.iter();
+            peers.for_each(|peer| peer.volume().lie_about(RAFT_LOG));
         }
         cluster.peers[0].start(true)?;
         cluster.set_member(0, true);

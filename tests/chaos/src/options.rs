@@ -36,8 +36,8 @@ pub struct Options {
     #[structopt(long, env = "PEERS")]
     pub peers: Option<usize>,
 
-    /// Disks that sync in name only: a run that does not find a breach then
-    /// would not find a missing sync either
+    /// Disks that sync the raft log in name only: a run that does not find a
+    /// breach then would not find a missing sync either
     #[structopt(long)]
     pub lying_disks: bool,
 

@@ -161,6 +161,16 @@ impl Image {
         found.ok_or(Refused::Missing)
     }
 
+    /// Whether a name of this number ends so.
+    pub fn is_named(&self, number: u64, end: &str) -> bool {
+        self.nodes.values().any(|node| match &node.content {
+            Content::Folder(names) => names.iter().any(|(name, named)| {
+                *named == number && name.to_str().is_some_and(|name| name.ends_with(end))
+            }),
+            Content::File(_) => false,
+        })
+    }
+
     fn file(&mut self, number: u64) -> Result<&mut File, Refused> {
         match &mut self.nodes.get_mut(&number).ok_or(Refused::Missing)?.content {
             Content::File(file) => Ok(file),
@@ -427,9 +437,8 @@ impl Image {
         if let Content::File(file) = &mut node.content {
             return file.sync(now);
         }
-        let in_it = |step: &Step| {
-            step.number <= now && step.names.iter().any(|name| name.folder == number)
-        };
+        let in_it =
+            |step: &Step| step.number <= now && step.names.iter().any(|name| name.folder == number);
         let through = self.journal.iter().rposition(in_it);
         for _ in 0..through.map_or(0, |at| at + 1) {
             self.forget_oldest();

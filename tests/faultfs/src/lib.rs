@@ -18,8 +18,8 @@
 //!   are durable all the same: a system writes back by itself.
 //!
 //! A sync takes as long as the disk is told, may fail once, and may be a lie
-//! ([`Volume::lie`]): with that a test shows that it would find a missing sync. A
-//! sync that failed takes the file's unsynced writes with it for good, whatever
+//! ([`Volume::lie_about`]): with that a test shows that it would find a missing
+//! sync. A sync that failed takes the file's unsynced writes with it for good, whatever
 //! later syncs answer, as Linux does (Rebello et al., "Can Applications Recover
 //! from fsync Failures?", USENIX ATC 2020).
 
@@ -35,8 +35,8 @@ use std::time::Duration;
 use fuser::{BackgroundSession, Config, MountOption};
 use rand::rngs::StdRng;
 
-pub use image::Lost;
 use image::Image;
+pub use image::Lost;
 use serve::{Fate, Server};
 
 /// How a disk behaves.
@@ -45,7 +45,8 @@ struct Manner {
     sync_time: Duration,
     /// How many syncs are left before one fails.
     fails_after: Option<u64>,
-    lies: bool,
+    /// Syncs of files whose names end so are done in name only.
+    lies_about: Option<String>,
     syncs: u64,
 }
 
@@ -65,10 +66,13 @@ impl Disk {
         self.manner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long the sync that begins now takes, and what comes of it.
-    fn next_sync(&self) -> (Duration, Fate) {
+    /// How long the sync of a file or folder that begins now takes, and what
+    /// comes of it.
+    fn next_sync(&self, number: u64) -> (Duration, Fate) {
         let mut manner = self.manner();
         manner.syncs += 1;
+        let about = manner.lies_about.as_ref();
+        let lie = about.is_some_and(|end| self.image().is_named(number, end));
         let fate = match manner.fails_after {
             Some(0) => {
                 manner.fails_after = None;
@@ -78,7 +82,7 @@ impl Disk {
                 manner.fails_after = Some(left - 1);
                 Fate::Done
             }
-            None if manner.lies => Fate::Lie,
+            None if lie => Fate::Lie,
             None => Fate::Done,
         };
         (manner.sync_time, fate)
@@ -134,9 +138,9 @@ impl Volume {
         self.disk.manner().fails_after.is_none()
     }
 
-    /// From now on syncs are done in name only.
-    pub fn lie(&self) {
-        self.disk.manner().lies = true;
+    /// From now on syncs of files whose names end so are done in name only.
+    pub fn lie_about(&self, end: &str) {
+        self.disk.manner().lies_about = Some(end.to_owned());
     }
 
     /// Syncs so far.

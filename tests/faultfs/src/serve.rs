@@ -86,7 +86,7 @@ impl Server {
     /// began.
     fn sync(&self, number: u64, reply: ReplyEmpty) {
         let (disk, now) = (Arc::clone(&self.0), self.0.image().now());
-        let (wait, fate) = disk.next_sync();
+        let (wait, fate) = disk.next_sync(number);
         let end = move || {
             thread::sleep(wait);
             match fate {

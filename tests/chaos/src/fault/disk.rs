@@ -50,7 +50,9 @@ fn error(stage: &mut Stage<'_>) -> Result<Done, String> {
     })?;
     let said = peer.log_from(from);
     if !said.contains(TEXT) {
-        return Err(format!("a sync failed, {id} ended and does not say so: {said}"));
+        return Err(format!(
+            "a sync failed, {id} ended and does not say so: {said}"
+        ));
     }
     // What the sync was for is not on the disk.
     let lost = peer.lose_power(&mut rng);
