@@ -325,6 +325,30 @@ fn who_vanishes_without_a_name_leaves_what_it_was_not_given() {
     peer.stop();
 }
 
+/// A lease that waits for room on a stream whose client sends no more is neither
+/// given nor given back until it is known that the client is not gone; half of it
+/// may pass meanwhile.
+#[test]
+fn who_half_closes_while_a_lease_waits_for_room_has_a_good_end() {
+    let (peer, client) = peer();
+    let ids: Vec<_> = (0..2).map(|_| create(&client, &"x".repeat(100))).collect();
+    let mut consumer = Consumer::try_open(&client, |open| {
+        open.set_consumer_id("c".into());
+        open.set_lease(duration(200));
+        open.mut_credit().set_max_in_flight(2);
+        open.mut_credit().set_max_in_flight_bytes(150);
+    })
+    .unwrap();
+    assert_eq!(id(&consumer.delivery()), ids[0]);
+    // The other is leased too, and half of that passes right after the close.
+    std::thread::sleep(Duration::from_millis(70));
+    assert!(consumer.close().is_empty());
+    // And its thread serves others.
+    let other = Consumer::open(&client, "other", 2).deliveries(2);
+    assert_eq!(other.len(), 2);
+    peer.stop();
+}
+
 #[test]
 fn a_second_stream_of_a_consumer_takes_over() {
     let (peer, client) = peer();

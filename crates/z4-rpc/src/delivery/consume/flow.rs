@@ -5,6 +5,11 @@
 //! beyond them waits here, as much again as may be in flight; the rest is given
 //! back, and no more is taken until a lease ends. So that this is rare, the
 //! credit is cut to what will fit by the mean size of tasks.
+//!
+//! A consumer with a name whose connection broke may be at another peer, with all
+//! that it was granted here, long before this peer notices. So nothing is given
+//! back in its name but when a message of it came after there was cause to: who
+//! speaks on this stream is here. What a silent one was not given runs out.
 
 use std::borrow::Borrow;
 use std::collections::{HashSet, VecDeque};
@@ -25,6 +30,10 @@ pub(super) struct Wait {
     pub(super) own: bool,
     /// Then others had better have it, in nanoseconds of the clock.
     release_at_ns: u64,
+    /// How many messages had come from the consumer when it came.
+    heard_before: u64,
+    /// And when it was time that others had it.
+    heard_when_late: Option<u64>,
 }
 
 impl Borrow<Grant> for Wait {
@@ -63,6 +72,10 @@ pub(super) struct Flow {
     /// By how much `ended` is beyond `settled` without a cause that can be found.
     excess: u64,
     excess_since_ns: Option<u64>,
+    /// The consumer has a name, and may be elsewhere by now.
+    named: bool,
+    /// Messages that came from it on this stream.
+    heard: u64,
 }
 
 impl Flow {
@@ -84,7 +97,19 @@ impl Flow {
             draining: false,
             excess: 0,
             excess_since_ns: None,
+            named: false,
+            heard: 0,
         }
+    }
+
+    /// The consumer has a name of its own: it can come back elsewhere.
+    pub(super) fn name(&mut self) {
+        self.named = true;
+    }
+
+    /// A message came from the consumer.
+    pub(super) fn heard(&mut self) {
+        self.heard += 1;
     }
 
     pub(super) fn set_credit(&mut self, in_flight_max: Option<u64>, bytes_max: Option<u64>) {
@@ -140,6 +165,8 @@ impl Flow {
             grant,
             resumed,
             own,
+            heard_before: self.heard,
+            heard_when_late: None,
         };
         if own {
             self.received += 1;
@@ -180,13 +207,29 @@ impl Flow {
     /// What is beyond the credit, or has waited for too long: to be given back.
     pub(super) fn surplus(&mut self, now_ns: u64) -> Vec<Grant> {
         let mut surplus = Vec::new();
-        let old = |wait: &Wait| wait.release_at_ns <= now_ns;
-        while self.waiting.front().is_some_and(old) && !self.front_is_resumed() {
+        while let Some(front) = self.waiting.front_mut() {
+            if front.resumed || front.release_at_ns > now_ns {
+                break;
+            }
             self.blocked = true;
-            surplus.extend(self.give_up(true));
+            let heard_before = *front.heard_when_late.get_or_insert(self.heard);
+            let is_over = front.grant.deadline_ns <= now_ns;
+            if !is_over && self.is_elsewhere(heard_before) {
+                break;
+            }
+            let Some(grant) = self.give_up(true) else {
+                break;
+            };
+            // Others have what is over by now.
+            surplus.extend((!is_over).then_some(grant));
         }
         while self.draining || self.is_over_count() || self.is_over_bytes() {
             let by_bytes = self.is_over_bytes();
+            let back = self.waiting.back();
+            if !self.draining && back.is_some_and(|wait| self.is_elsewhere(wait.heard_before)) {
+                self.blocked |= by_bytes;
+                break;
+            }
             let Some(grant) = self.give_up(false) else {
                 break;
             };
@@ -196,8 +239,10 @@ impl Flow {
         surplus
     }
 
-    fn front_is_resumed(&self) -> bool {
-        self.waiting.front().is_some_and(|wait| wait.resumed)
+    /// Whether the consumer may be at another peer, for all that is known: it was
+    /// silent since so many of its messages had come.
+    fn is_elsewhere(&self, heard_before: u64) -> bool {
+        self.named && self.heard == heard_before
     }
 
     fn is_over_count(&self) -> bool {
@@ -303,7 +348,11 @@ impl Flow {
         let first = self.ledger.first_ns();
         let overdue = first.map(|at| at.saturating_add(limits::LEASE_OVERDUE_NS));
         let front = self.waiting.front().filter(|wait| !wait.resumed);
-        let waited = front.map(|wait| wait.release_at_ns);
+        // A late one goes when its consumer says something, or is over.
+        let waited = front.map(|wait| match wait.heard_when_late {
+            Some(_) => wait.grant.deadline_ns,
+            None => wait.release_at_ns,
+        });
         [excess, overdue, waited].into_iter().flatten().min()
     }
 
@@ -473,5 +522,36 @@ mod tests {
         assert!(flow.surplus(15 * SECOND - 1).is_empty());
         assert_eq!(flow.surplus(15 * SECOND).len(), 1);
         assert_eq!(flow.window(), 1);
+    }
+
+    #[test]
+    fn a_consumer_with_a_name_that_is_silent_gives_nothing_back() {
+        let mut flow = Flow::new(100, 100);
+        flow.name();
+        (0..4).for_each(|n| flow.take(grant(n, 100), true, false, 0));
+        assert!(flow.surplus(0).is_empty(), "it may be at another peer");
+        assert_eq!(flow.next(0).len(), 1);
+        assert_eq!(flow.window(), 4, "and takes no more");
+        flow.heard();
+        assert_eq!(flow.surplus(0).len(), 2, "beyond twice the bytes");
+        // What has waited for half of its lease goes once it is heard of again.
+        let late_ns = 15 * SECOND;
+        assert_eq!(flow.look_at_ns(0), Some(late_ns));
+        assert!(flow.surplus(late_ns).is_empty());
+        assert_eq!(flow.look_at_ns(late_ns), Some(30 * SECOND));
+        flow.heard();
+        assert_eq!(flow.surplus(late_ns).len(), 1);
+        assert!(flow.waiting.is_empty());
+    }
+
+    #[test]
+    fn what_a_silent_consumer_was_not_given_is_over_with_its_lease() {
+        let mut flow = Flow::new(100, 100);
+        flow.name();
+        (0..2).for_each(|n| flow.take(grant(n, 100), true, false, 0));
+        assert_eq!(flow.next(0).len(), 1);
+        assert!(flow.surplus(20 * SECOND).is_empty());
+        assert!(flow.surplus(30 * SECOND).is_empty(), "others have it");
+        assert_eq!((flow.waiting.len(), flow.settled()), (0, 1));
     }
 }

@@ -67,6 +67,9 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
         let mut hello = ConsumeResponse::default();
         hello.set_consuming(consuming);
         let mut flow = Flow::new(opened.in_flight_max, opened.bytes_max);
+        if seat.keeps() {
+            flow.name();
+        }
         let now_ns = wall_ns();
         for grant in opened.leases {
             flow.take(grant, false, true, now_ns);
@@ -126,9 +129,11 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
         let mut any = self.poll_told(cx)?;
         any |= self.poll_requests(Pin::new(requests), cx)?;
         any |= self.poll_batches(cx)?;
-        any |= self.poll_look(cx)?;
         let is_open = self.half_closed.is_none();
         if is_open {
+            // Only with the surplus: what is to be looked at would be found due
+            // again and again while nothing may be done about it.
+            any |= self.poll_look(cx)?;
             let surplus = self.flow.surplus(wall_ns());
             self.seat.release(surplus);
             any |= self.poll_read(cx)?;
@@ -177,7 +182,10 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
         let mut any = false;
         while self.half_closed.is_none() && self.unanswered < limits::CONSUME_UNANSWERED_MAX {
             match requests.as_mut().poll_next(cx) {
-                Poll::Ready(Some(Ok(request))) => self.request(request),
+                Poll::Ready(Some(Ok(request))) => {
+                    self.flow.heard();
+                    self.request(request);
+                }
                 Poll::Ready(Some(Err(error @ grpcio::Error::Codec(_)))) => {
                     return Err(End::Status(undecodable(&error)));
                 }
