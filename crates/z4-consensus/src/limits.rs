@@ -57,6 +57,11 @@ pub const TICKS_AT_ONCE_MAX: u64 = 1;
 pub const LOG_KEEP_ENTRIES: u64 = 10_000;
 /// Bytes of log behind a follower beyond which it is given a snapshot instead.
 pub const LOG_KEEP_BYTES_MAX: u64 = 256 << 20;
+/// The same while disk space is low.
+pub const LOG_KEEP_LOW_BYTES_MAX: u64 = 16 << 20;
+/// While disk space is low, log is kept for followers that were heard of within
+/// this time: long enough for a restart.
+pub const REMEMBERED: Duration = Duration::from_secs(180);
 /// State is flushed, and the log cut, when this much log was applied since.
 pub const FLUSH_LOG_BYTES: u64 = 32 << 20;
 /// State is flushed at least this often while entries are applied.

@@ -88,12 +88,14 @@ impl Room {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Somebody has looked at this peer's disk.
-    pub fn looked(&self, own: DiskSpace) {
+    /// Somebody has looked at this peer's disk. Of the others only voters count:
+    /// whoever has no vote does not keep the cluster from taking tasks.
+    pub fn looked(&self, own: DiskSpace, is_voter: impl Fn(u64) -> bool) {
         let mut shared = self.lock();
         shared.own = own;
         shared.others.retain(|_, heard| heard.is_fresh());
         let others = shared.others.iter();
+        let others = others.filter(|(raft_id, _)| is_voter(**raft_id));
         let others = others.map(|(raft_id, heard)| (Some(*raft_id), heard.space));
         let known = others.filter(|(_, space)| space.needed_bytes > 0);
         let all = known.chain([(None, own)]);
@@ -120,10 +122,13 @@ impl Room {
             });
     }
 
-    /// Whether this peer can take so many bytes at once and keep what it needs.
+    /// Whether this peer can take a snapshot of so many bytes. It may use half of
+    /// what is to stay free: without it the peer never learns of what was ended,
+    /// never gives space back, and keeps all others from creates.
     pub(crate) fn fits(&self, bytes: u64) -> bool {
         let own = self.lock().own;
-        own.needed_bytes == 0 || bytes <= own.spare_bytes()
+        let left = own.needed_bytes / 2;
+        own.needed_bytes == 0 || bytes.saturating_add(left) <= own.free_bytes
     }
 
     /// A peer has told how its disk is.
@@ -216,9 +221,13 @@ mod tests {
         }
     }
 
+    fn all(_: u64) -> bool {
+        true
+    }
+
     fn told(space: DiskSpace) -> Message {
         let room = Room::default();
-        room.looked(space);
+        room.looked(space, all);
         room.to_tell().unwrap_or_default()
     }
 
@@ -260,23 +269,29 @@ mod tests {
     #[test]
     fn a_low_peer_refuses_whoever_leads_and_goes_on_when_there_is_room() {
         let room = Room::default();
-        room.looked(space(3, true));
+        room.looked(space(3, true), all);
         for leader in [1, 2] {
             let said = refused(&room, leader).unwrap_or_default();
             for part in ["peer1", "3145728", "10485760", "retry in 1000 ms"] {
                 assert!(said.contains(part), "{part}: {said}");
             }
         }
-        room.looked(space(100, false));
+        room.looked(space(100, false), all);
         assert_eq!(refused(&room, 1), None);
     }
 
     #[test]
     fn the_leader_refuses_for_a_voter_that_is_low_and_for_no_other() {
         let room = Room::default();
-        room.looked(space(100, false));
+        room.looked(space(100, false), all);
         room.heard(3, &told(space(11, true)));
         assert_eq!(refused(&room, 1), None, "a learner");
+        // Nor does it make the others' room smaller.
+        for _ in 0..3 {
+            room.looked(space(100, false), |raft_id| raft_id == 2);
+            assert_eq!(refused(&room, 1), None);
+            assert_eq!(refused(&room, 1), None);
+        }
         room.heard(2, &told(space(11, true)));
         let said = refused(&room, 1).unwrap_or_default();
         assert!(said.contains("peer2"), "{said}");
@@ -289,27 +304,30 @@ mod tests {
     fn a_snapshot_that_leaves_too_little_does_not_fit() {
         let room = Room::default();
         assert!(room.fits(u64::MAX), "nobody has looked");
-        room.looked(space(16, false));
-        assert!(room.fits(6 * MIB) && !room.fits(6 * MIB + 1));
+        room.looked(space(16, false), all);
+        assert!(room.fits(11 * MIB) && !room.fits(11 * MIB + 1));
+        // It helps a peer that is low already.
+        room.looked(space(9, true), all);
+        assert!(room.fits(4 * MIB) && !room.fits(4 * MIB + 1));
     }
 
     #[test]
     fn between_two_looks_no_more_comes_in_than_there_is_room_for() {
         let room = Room::default();
-        room.looked(space(100, false));
+        room.looked(space(100, false), all);
         // The other has 6 MiB to spare, and each byte counts more than once.
         room.heard(2, &told(space(16, false)));
-        room.looked(space(100, false));
+        room.looked(space(100, false), all);
         let admit = || room.admit(&status(1), "peer1", 1 << 20);
         assert!(admit().is_ok());
         let said = admit().map_err(|error| error.to_string());
         assert!(said.is_err_and(|said| said.contains("peer2")));
         // What was let in may still be on its way.
         for _ in 0..limits::DISK_LOOKS_KEPT {
-            room.looked(space(100, false));
+            room.looked(space(100, false), all);
             assert!(admit().is_err());
         }
-        room.looked(space(100, false));
+        room.looked(space(100, false), all);
         assert!(admit().is_ok());
     }
 
@@ -317,7 +335,7 @@ mod tests {
     fn who_has_nothing_to_spare_and_is_not_low_takes_one_more() {
         // Else it would refuse for ever, and never be low.
         let room = Room::default();
-        room.looked(space(10, false));
+        room.looked(space(10, false), all);
         let admit = |bytes| room.admit(&status(1), "peer1", bytes);
         assert!(admit(8 << 20).is_err(), "more than the reserve bears");
         assert!(admit(1 << 20).is_ok());

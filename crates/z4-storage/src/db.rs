@@ -162,10 +162,38 @@ pub(crate) fn open(path: &Path, kind: Kind, cache: &Cache) -> Result<DB, Storage
     DB::open(&options, path).map_err(|e| open_error(path, e))
 }
 
+/// What is free on the volume of a directory, in bytes; the most there can be
+/// when the system does not tell.
+pub(crate) fn free_bytes(path: &Path) -> u64 {
+    Volume::of(path).free_bytes
+}
+
+/// Reads these keys and the last row, before anybody interprets them: an error of
+/// the system is not to be taken for damaged data, of which a peer is healed by
+/// being thrown away.
+pub(crate) fn check_readable(db: &DB, path: &Path, keys: &[&[u8]]) -> Result<(), StorageError> {
+    let failed = |e: rocksdb::Error| match e.kind() {
+        ErrorKind::Corruption => StorageError::damaged(path, e.into_string()),
+        _ => StorageError::Database {
+            doing: "read",
+            path: path.to_owned(),
+            message: e.into_string(),
+        },
+    };
+    for key in keys {
+        db.get_pinned(key).map_err(failed)?;
+    }
+    let mut rows = db.raw_iterator();
+    rows.seek_to_last();
+    rows.status().map_err(failed)
+}
+
 fn open_error(path: &Path, e: rocksdb::Error) -> StorageError {
-    let corrupted = e.kind() == ErrorKind::Corruption;
-    let message = e.into_string();
-    if corrupted {
+    let message = e.as_ref().to_owned();
+    // RocksDB says so too when the system does not let it look at a file. One
+    // that is not there is damage.
+    let unseen = message.contains("Can't access") && !message.contains("No such file");
+    if e.kind() == ErrorKind::Corruption && !unseen {
         StorageError::damaged(path, message)
     } else if message.contains("lock") {
         StorageError::InUse {

@@ -55,12 +55,25 @@ struct Seen {
 struct Writer {
     bound: Option<BoundFile>,
     bound_at: Instant,
+    /// The size of entries of late, to guess what is behind the cut.
+    entry_bytes_mean: u64,
+}
+
+impl Writer {
+    fn note_sizes(&mut self, bytes: u64, entries: u64) {
+        if let Some(mean) = bytes.checked_div(entries) {
+            self.entry_bytes_mean = (self.entry_bytes_mean * 7 + mean) / 8;
+        }
+    }
 }
 
 /// The bound follows the end of the log at most this often.
 const BOUND_INTERVAL: Duration = Duration::from_secs(1);
-/// With more entries than this behind the cut, space comes back by flushes only.
-const RELEASE_ENTRIES_MAX: u64 = 1_024;
+/// What is behind the cut is written anew to give space back only when it takes
+/// no more than this part of what is free.
+const RELEASE_PART: u64 = 4;
+/// The size of an entry before one was written.
+const ENTRY_BYTES_GUESS: u64 = 16 << 10;
 
 impl RaftLog {
     /// Opens the log in `path`, or makes it, with a cache of its own.
@@ -80,6 +93,7 @@ impl RaftLog {
         metrics: Metrics,
     ) -> Result<Self, StorageError> {
         let db = db::open(path, Kind::Log, cache)?;
+        db::check_readable(&db, path, &[HARD_STATE, CUT])?;
         let damaged = |e: LogError| StorageError::damaged(path, e.0);
         let hard_state = read_hard_state(&db).map_err(damaged)?;
         let cut = read_cut(&db).map_err(damaged)?;
@@ -91,6 +105,7 @@ impl RaftLog {
             writer: Mutex::new(Writer {
                 bound: None,
                 bound_at: Instant::now(),
+                entry_bytes_mean: ENTRY_BYTES_GUESS,
             }),
             seen: Mutex::new(Seen {
                 cut,
@@ -137,14 +152,17 @@ impl RaftLog {
     /// [`LogError`] when it cannot be written: end the process.
     pub(crate) fn release(&self) -> Result<(), LogError> {
         let seen = self.seen().clone();
-        if self.released.swap(seen.cut.index, Ordering::Relaxed) == seen.cut.index {
+        if self.released.load(Ordering::Relaxed) == seen.cut.index {
             return Ok(());
         }
         point("log.release")?;
         self.db.flush().map_err(|e| self.failed(e))?;
-        // What is left is written anew: only worth it when it is little.
-        if seen.last.index - seen.cut.index <= RELEASE_ENTRIES_MAX {
+        let left = seen.last.index - seen.cut.index;
+        let left_bytes = left.saturating_mul(self.writer().entry_bytes_mean);
+        // Else it is tried again at the next look: less may be left then.
+        if left_bytes <= db::free_bytes(&self.path) / RELEASE_PART {
             self.db.compact_range(None::<&[u8]>, None::<&[u8]>);
+            self.released.store(seen.cut.index, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -261,6 +279,7 @@ impl LogStore for RaftLog {
             .map_err(|e| self.failed(e))?;
         self.metrics
             .log_written(write.sync, bytes, started.elapsed());
+        writer.note_sizes(bytes, write.entries.len() as u64);
         step("log.written");
 
         *self.seen() = next.clone();
@@ -290,8 +309,10 @@ impl LogStore for RaftLog {
         let mut batch = WriteBatch::default();
         batch.delete_range(entry_key(0), entry_key(through.index + 1));
         batch.put(CUT, position_bytes(through));
+        // Synced before files go, which is for good: a log that came back uncut
+        // would have a hole at its front.
         self.db
-            .write_opt(batch, &write_options(false))
+            .write_opt(batch, &write_options(true))
             .map_err(|e| self.failed(e))?;
         step("log.cut.written");
         // Gives back whole files at once; what is left goes with compaction.

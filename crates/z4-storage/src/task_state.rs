@@ -7,6 +7,7 @@
 use std::collections::btree_map::Entry as Slot;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included};
+use std::path::Path;
 use std::sync::Arc;
 
 use rocksdb::{DBRawIterator, ReadOptions, WriteBatch, WriteOptions, DB};
@@ -17,6 +18,8 @@ use z4_consensus::Membership;
 use z4_core::state::{Row, RowKey, State, StateError, View};
 use z4_proto::row::{decode_row, encode_row};
 
+use crate::db;
+use crate::error::StorageError;
 use crate::keys;
 use crate::live::{Live, LiveDb};
 use crate::machine::TaskStore;
@@ -60,6 +63,15 @@ impl RocksState {
             live: Arc::clone(&self.live),
         }
     }
+}
+
+/// Whether what [`read_applied`] reads can be read at all.
+///
+/// # Errors
+/// [`StorageError::Damaged`] for what fails its checksum, and for a failure of
+/// the system what it says.
+pub(crate) fn check_applied(db: &DB, path: &Path) -> Result<(), StorageError> {
+    db::check_readable(db, path, &[&APPLIED, &MEMBERSHIP])
 }
 
 /// What a database says about itself: all zero for a new one.

@@ -23,8 +23,13 @@ impl Heard {
     /// Whether the member was heard of within two election time-outs.
     pub(super) fn alive(&self, raft_id: u64, now_ns: u64) -> bool {
         let within = limits::TICK.as_nanos() as u64 * limits::ELECTION_TICKS as u64 * 2;
+        self.within(raft_id, now_ns, within)
+    }
+
+    /// Whether the member was heard of within so many nanoseconds.
+    pub(super) fn within(&self, raft_id: u64, now_ns: u64, span_ns: u64) -> bool {
         let last = self.0.get(&raft_id);
-        last.is_some_and(|last_ns| now_ns.saturating_sub(*last_ns) <= within)
+        last.is_some_and(|last_ns| now_ns.saturating_sub(*last_ns) <= span_ns)
     }
 
     /// Forgets who is no member.

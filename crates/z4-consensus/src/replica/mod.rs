@@ -27,7 +27,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use raft::eraftpb::{HardState, Message};
+use raft::eraftpb::{HardState, Message, MessageType};
 use raft::{RawNode, SnapshotStatus, StateRole};
 
 pub use input::{Answer, Input, Now, Persist, Waiting, Work};
@@ -333,6 +333,13 @@ impl<L: LogStore, P> Replica<L, P> {
         raft_id == self.config.raft_id || self.heard.alive(raft_id, self.now.monotonic_ns)
     }
 
+    /// This peer, and members heard of within minutes.
+    fn is_remembered(&self, raft_id: u64) -> bool {
+        let span_ns = limits::REMEMBERED.as_nanos() as u64;
+        let now_ns = self.now.monotonic_ns;
+        raft_id == self.config.raft_id || self.heard.within(raft_id, now_ns, span_ns)
+    }
+
     fn leads(&self) -> bool {
         !self.removed && self.raw.raft.state == StateRole::Leader
     }
@@ -437,9 +444,15 @@ impl<L: LogStore, P> Replica<L, P> {
         self.drop_old_snapshots();
     }
 
-    /// Keeps the newest snapshot and those on their way.
-    fn drop_old_snapshots(&mut self) {
+    /// Keeps the newest snapshot, as long as the log goes on from it, and those on
+    /// their way. One that is of no use must not keep files that compactions have
+    /// written anew since.
+    pub(super) fn drop_old_snapshots(&mut self) {
+        let cut = self.raw.store().cut().index;
+        let asked_for = |m: &Message| m.get_msg_type() == MessageType::MsgSnapshot;
         let newest = self.snapshots.last().copied();
+        let is_of_use = |p: &Position| p.index >= cut || self.raw.raft.msgs.iter().any(asked_for);
+        let newest = newest.filter(is_of_use);
         let sending = &self.sending;
         let dropped = &mut self.work.drop_snapshots;
         self.snapshots.retain(|position| {

@@ -320,7 +320,8 @@ impl<L: LogStore, P> Replica<L, P> {
 
     /// Cuts the log below what is applied on stable storage, but leaves enough
     /// for followers that lag within bounds, and for snapshots on their way.
-    /// While disk space is low, entries stay for followers that are alive only:
+    /// While disk space is low, entries stay for followers that were heard of
+    /// within minutes and do not lag far: one that restarts finds what it needs,
     /// one that comes back later gets a snapshot.
     pub(super) fn plan_cut(&mut self) {
         let last = self.raw.raft.raft_log.last_index();
@@ -333,10 +334,14 @@ impl<L: LogStore, P> Replica<L, P> {
         };
         let mut through = durable.min(last.saturating_sub(keep));
         if self.leads() {
-            let lag_max =
-                (limits::LOG_KEEP_BYTES_MAX / self.entry_bytes_mean.max(1)).min(lag_keep * 10);
+            let entries = |bytes: u64| bytes / self.entry_bytes_mean.max(1);
+            let lag_max = entries(limits::LOG_KEEP_BYTES_MAX).min(lag_keep * 10);
+            let lag_max_low = entries(limits::LOG_KEEP_LOW_BYTES_MAX).min(lag_keep);
             for (raft_id, progress) in self.raw.raft.prs().iter() {
-                let waited_for = !self.space_low || self.alive(*raft_id);
+                let (waited_for, lag_max) = match self.space_low {
+                    true => (self.is_remembered(*raft_id), lag_max_low),
+                    false => (true, lag_max),
+                };
                 if waited_for && last - progress.matched.min(last) <= lag_max {
                     through = through.min(progress.matched);
                 }
@@ -364,6 +369,7 @@ impl<L: LogStore, P> Replica<L, P> {
         };
         self.raw.mut_store().cut_through(through);
         self.work.cut = Some(through);
+        self.drop_old_snapshots();
     }
 }
 

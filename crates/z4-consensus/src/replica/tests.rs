@@ -371,11 +371,73 @@ fn while_space_is_low_the_log_is_cut_right_behind_what_is_flushed() {
     }
     replica.step(Input::Tick, now);
     assert_eq!(settle(&mut replica), None, "the learner lags by little");
+    // It was heard of a while ago: it may be restarting.
+    let mut message = Message::default();
+    message.set_msg_type(MessageType::MsgHeartbeatResponse);
+    (message.from, message.to, message.term) = (2, 1, replica.status().term);
+    replica.step(Input::Message { from: 2, message }, now);
+    let after = |span: std::time::Duration| Now {
+        monotonic_ns: now.monotonic_ns + span.as_nanos() as u64,
+        ..now
+    };
     replica.step(Input::SpaceLow(true), now);
-    replica.step(Input::Tick, now);
+    replica.step(Input::Tick, after(limits::REMEMBERED / 2));
+    assert_eq!(settle(&mut replica), None, "it is waited for");
+    replica.step(Input::Tick, after(limits::REMEMBERED * 2));
     let last = replica.status().last_index;
     assert!(last > 50);
     assert_eq!(settle(&mut replica).map(|cut| cut.index), Some(last));
+}
+
+/// The files of a snapshot are those of the state at that time: kept beyond their
+/// use, they keep the space of all that compactions have written anew since.
+#[test]
+fn a_snapshot_behind_the_cut_is_dropped() {
+    let (log, mut replica) = replica(&[1], &[2]);
+    let now = Now::default();
+    let mut dropped = Vec::new();
+    let mut settle = |replica: &mut Replica<TestLog, u32>| {
+        while let Some(work) = replica.work() {
+            if let Some(persist) = work.persist {
+                log.write(&persist.write).unwrap();
+                let number = persist.number;
+                replica.step(Input::Persisted { number }, now);
+            }
+            if let Some(last) = work.apply.last() {
+                let index = last.position.index;
+                replica.step(Input::Applied { index }, now);
+                replica.step(Input::Flushed(last.position), now);
+            }
+            dropped.extend(work.drop_snapshots);
+        }
+        dropped.clone()
+    };
+    settle(&mut replica);
+    let status = replica.status();
+    let position = Position {
+        index: status.applied_index,
+        term: status.term,
+    };
+    let made = Applied {
+        position,
+        membership: replica.membership().clone(),
+        stamp_ns: 0,
+    };
+    replica.step(Input::Checkpointed(made), now);
+    replica.step(Input::Tick, now);
+    assert!(settle(&mut replica).is_empty(), "the log goes on from it");
+    for token in 0..50 {
+        let asked = Asked {
+            command: vec![1],
+            units: 0,
+            token,
+        };
+        replica.step(Input::Propose(vec![asked]), now);
+        settle(&mut replica);
+    }
+    replica.step(Input::SpaceLow(true), now);
+    replica.step(Input::Tick, now);
+    assert_eq!(settle(&mut replica), [position]);
 }
 
 /// The answer of a newcomer to its snapshot may come before the report that the
@@ -452,5 +514,8 @@ fn a_newcomer_is_promoted_when_its_answer_overtakes_the_report_of_its_snapshot()
             return;
         }
     }
-    panic!("the newcomer has all up to {has} and no vote: {:?}", replica.status());
+    panic!(
+        "the newcomer has all up to {has} and no vote: {:?}",
+        replica.status()
+    );
 }

@@ -111,6 +111,9 @@ struct Looked {
 struct Volumes {
     db: Filled,
     peer: Filled,
+    /// Of what is needed there, what is held back as the reserve.
+    db_reserve_bytes: u64,
+    peer_reserve_bytes: u64,
     are_one: bool,
     state: DbSpace,
     log: DbSpace,
@@ -118,18 +121,20 @@ struct Volumes {
 
 impl Volumes {
     /// Whether there is room for compactions of the task state, and of the raft
-    /// log, beside all that is needed anyway.
+    /// log, beside what is being written. They may use the reserve but for an
+    /// eighth: it is there for them, and without them nothing that ended gives
+    /// its space back.
     fn bear_compaction(&self) -> (bool, bool) {
         let (state, log) = (self.state.compaction_bytes(), self.log.compaction_bytes());
-        let bears = |volume: Filled, bytes: u64| {
-            volume.free_bytes >= volume.needed_bytes.saturating_add(bytes)
+        let bears = |volume: Filled, reserve_bytes: u64, bytes: u64| {
+            let usable = reserve_bytes - reserve_bytes / 8;
+            let needed = volume.needed_bytes.saturating_sub(usable);
+            volume.free_bytes >= needed.saturating_add(bytes)
         };
+        let db = |bytes| bears(self.db, self.db_reserve_bytes, bytes);
         match self.are_one {
-            true => {
-                let both = bears(self.db, state + log);
-                (both, both)
-            }
-            false => (bears(self.db, state), bears(self.peer, log)),
+            true => (db(state + log), db(state + log)),
+            false => (db(state), bears(self.peer, self.peer_reserve_bytes, log)),
         }
     }
 }
@@ -154,13 +159,16 @@ impl Work {
                 if !std::mem::replace(&mut self.blind, true) {
                     warn!(self.watched.logger, "free disk space is not known"; "error" => %error);
                 }
-                self.watched.room.looked(DiskSpace::default());
+                self.watched.room.looked(DiskSpace::default(), |_| false);
                 return None;
             }
         };
         self.blind = false;
         let space = self.judge.judge(&[volumes.db, volumes.peer]);
-        self.watched.room.looked(space);
+        let status = self.watched.handle.status();
+        let members = &status.membership.members;
+        let is_voter = |raft_id| members.get(&raft_id).is_some_and(|m| m.voter);
+        self.watched.room.looked(space, is_voter);
         self.gauges.set(&volumes, space);
         if space.is_low != self.was_low {
             self.changed(space);
@@ -178,13 +186,17 @@ impl Work {
             true => (of_state + of_log, of_state + of_log),
             false => (of_state, of_log),
         };
-        let filled = |volume: Volume, needed: u64| Filled {
+        let reserve = |volume: &Volume| volume.reserve_bytes(watched.reserve_bytes);
+        let filled = |volume: &Volume, needed: u64| Filled {
             free_bytes: volume.free_bytes,
-            needed_bytes: volume.reserve_bytes(watched.reserve_bytes) + needed,
+            // As much as somebody may have asked for.
+            needed_bytes: reserve(volume).saturating_add(needed),
         };
         Ok(Volumes {
-            db: filled(db, of_db),
-            peer: filled(peer, of_peer),
+            db: filled(&db, of_db),
+            peer: filled(&peer, of_peer),
+            db_reserve_bytes: reserve(&db),
+            peer_reserve_bytes: reserve(&peer),
             are_one,
             state,
             log,
@@ -322,5 +334,42 @@ impl Gauges {
             self.needed.with_label_values(&[dir]).set(number(needed));
         }
         self.low.set(i64::from(space.is_low));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// One volume with a reserve of 800 MiB, a task state of 500 MiB and nothing
+    /// in memory.
+    fn volumes(free_mib: u64) -> Volumes {
+        let filled = Filled {
+            free_bytes: free_mib * MIB,
+            needed_bytes: 800 * MIB,
+        };
+        Volumes {
+            db: filled,
+            peer: filled,
+            db_reserve_bytes: 800 * MIB,
+            peer_reserve_bytes: 800 * MIB,
+            are_one: true,
+            state: DbSpace {
+                file_bytes: 500 * MIB,
+                ..DbSpace::default()
+            },
+            log: DbSpace::default(),
+        }
+    }
+
+    /// Else nothing gave space back once the reserve is reached, and acks, which
+    /// go on, would use it up.
+    #[test]
+    fn compactions_may_use_the_reserve_but_for_an_eighth() {
+        assert_eq!(volumes(700).bear_compaction(), (true, true), "it is low");
+        assert_eq!(volumes(600).bear_compaction(), (true, true));
+        assert_eq!(volumes(599).bear_compaction(), (false, false));
     }
 }

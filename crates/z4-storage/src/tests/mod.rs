@@ -5,6 +5,7 @@ mod contracts;
 mod crash;
 mod damage;
 mod machine;
+mod space;
 mod start;
 mod verify;
 mod walk;
