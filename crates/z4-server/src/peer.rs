@@ -217,7 +217,9 @@ impl Starter {
             on_removed: Box::new(move || {
                 if let Err(error) = registrar.mark_removed() {
                     crit!(logger, "cannot note the removal of this peer"; "error" => %error);
-                    // What is on disk is unknown: only a restart can tell.
+                    // The logger is asynchronous; standard error is not. What is
+                    // on disk is unknown: only a restart can tell.
+                    eprintln!("z4: cannot note the removal of this peer: {error}");
                     std::process::abort();
                 }
             }),

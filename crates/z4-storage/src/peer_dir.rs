@@ -109,7 +109,8 @@ impl PeerDir {
     }
 
     /// Notes for good that this peer must not start again. What made it
-    /// suspicious may look sound at the next start.
+    /// suspicious may look sound at the next start. When that cannot be noted,
+    /// the error says both.
     pub fn quarantine(&self, reason: &str) -> StorageError {
         let path = self.0.join(QUARANTINE);
         let written = files::fault("quarantine.write")
@@ -117,7 +118,7 @@ impl PeerDir {
             .and_then(|()| files::replace(&path, reason.as_bytes()));
         match written {
             Ok(()) => self.quarantined(reason),
-            Err(e) => e,
+            Err(e) => StorageError::damaged(&self.0, format!("{reason} (not noted: {e})")),
         }
     }
 

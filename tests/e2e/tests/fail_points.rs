@@ -1,23 +1,31 @@
 //! Every durable step of a server fails once, or the server dies beside it:
 //! nothing is acknowledged after, the process ends with the reason, and started
 //! again it has all that was acknowledged. `make failpoints` builds the servers
-//! that these tests need.
+//! that these tests need; the lists of what they do are held against the list of
+//! all points in every build.
+//!
+//! | file | what |
+//! |---|---|
+//! | here | which points are met, and by whom |
+//! | `acts` | what the tests do to peers, and look at after |
+//! | `steps` | a peer alone, a founder, a newcomer, who lets it in |
+//! | `roles` | the leader and a follower of three peers under load |
+//! | `apart` | points that take a situation of their own |
+
+#[cfg(feature = "failpoints")]
+mod acts;
+#[cfg(feature = "failpoints")]
+mod apart;
+#[cfg(feature = "failpoints")]
+mod roles;
+#[cfg(feature = "failpoints")]
+mod steps;
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
-
-use z4_e2e::client::option;
-use z4_e2e::cluster::voters;
-use z4_e2e::{create, http, wait, Client, Peer, PeerSpec};
-use z4_proto::generated::collection::{AckTasksRequest, LeaseRef, LeaseTasksRequest};
-
-const LIMIT: Duration = Duration::from_secs(40);
-const CALL: Duration = Duration::from_secs(2);
-const ERROR: &str = "return(disk%20on%20fire)";
 
 /// How a peer ends at a point.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum End {
+pub enum End {
     /// With the reason.
     Said,
     /// As by kill -9.
@@ -25,7 +33,7 @@ enum End {
 }
 
 /// Points of a peer that serves.
-const SERVING: &[(&str, End)] = &[
+pub const SERVING: &[(&str, End)] = &[
     ("raft.persist", End::Said),
     ("log.write", End::Said),
     ("log.written", End::Killed),
@@ -44,10 +52,11 @@ const SERVING: &[(&str, End)] = &[
     ("flush.done", End::Killed),
     ("log.cut", End::Said),
     ("log.cut.written", End::Killed),
+    ("state.read", End::Said),
 ];
 
 /// Points of the first start of a founder.
-const FOUNDING: &[(&str, End)] = &[
+pub const FOUNDING: &[(&str, End)] = &[
     ("log.open", End::Said),
     ("state.open", End::Said),
     ("state.created", End::Killed),
@@ -68,7 +77,7 @@ const FOUNDING: &[(&str, End)] = &[
 ];
 
 /// Points of a newcomer on its way in.
-const JOINING: &[(&str, End)] = &[
+pub const JOINING: &[(&str, End)] = &[
     ("join.identified", End::Killed),
     ("join.bounded", End::Killed),
     ("install", End::Said),
@@ -80,227 +89,40 @@ const JOINING: &[(&str, End)] = &[
 ];
 
 /// Points of a leader that lets a newcomer in.
-const LEADING: &[(&str, End)] = &[
+pub const LEADING: &[(&str, End)] = &[
     ("checkpoint", End::Said),
     ("checkpoint.made", End::Killed),
     ("raft.send", End::Killed),
 ];
 
 /// Points where an error is borne: the step is taken again, with other files.
-const BORNE_BY_NEWCOMER: &[&str] = &[
+pub const BORNE_BY_NEWCOMER: &[&str] = &[
     "snapshot.receive.write",
     "snapshot.receive.sync",
     "snapshot.receive.rename",
 ];
 
-fn set(peer: &Peer, point: &str, action: &str) {
-    let path = format!("/failpoints/{point}?{action}");
-    let code = http::put(&peer.metrics_address(), &path).unwrap();
-    assert_eq!(code, 200, "{path}: was the server built with fail points?");
-}
+/// Points that a leader of three peers meets, and a peer alone does not.
+pub const LEADING_THREE: &[(&str, End)] =
+    &[("raft.send", End::Killed), ("forward.reply", End::Killed)];
 
-/// Waits until the peer has ended, and checks how; the time since `since`.
-#[track_caller]
-fn ended(peer: &mut Peer, point: &str, end: End, before: usize, since: Instant) -> Duration {
-    wait::until("the peer ends", LIMIT, || {
-        wait::check(!peer.is_running(), || format!("{point}: it runs on"))
-    });
-    let took = since.elapsed();
-    peer.reap();
-    let log = &peer.log()[before..];
-    if end == End::Said {
-        assert!(log.contains("disk on fire"), "{point}: no reason in {log}");
-        assert!(log.contains(point), "{point}: is not named in {log}");
-    }
-    took
-}
-
-/// Leases a task and acknowledges it; whether that was answered.
-fn take_one(client: &Client, made: &mut BTreeSet<String>) -> Option<()> {
-    let mut request = LeaseTasksRequest::new();
-    request.set_namespace("points".to_owned());
-    request.set_max_tasks(1);
-    let leased = client.collection.lease_tasks_opt(&request, option(CALL));
-    let leased = leased.ok()?;
-    let delivery = leased.get_deliveries().first()?;
-    // From here on it may be gone, whatever is said.
-    made.remove(delivery.get_task().get_id());
-    let mut lease = LeaseRef::new();
-    lease.set_task_id(delivery.get_task().get_id().to_owned());
-    lease.set_lease_token(delivery.get_lease_token());
-    let mut acks = AckTasksRequest::new();
-    acks.set_namespace("points".to_owned());
-    acks.mut_leases().push(lease);
-    let acked = client.collection.ack_tasks_opt(&acks, option(CALL));
-    acked.ok().map(|_| ())
-}
-
-/// Works until the peer does not answer any more; when that call began.
-#[track_caller]
-fn work(client: &Client, point: &str, made: &mut BTreeSet<String>) -> Instant {
-    let end = Instant::now() + LIMIT;
-    while Instant::now() < end {
-        let began = Instant::now();
-        match client.create_within(&create("points", vec![1; 1_024]), CALL) {
-            Ok(answer) => made.insert(answer.get_task().get_id().to_owned()),
-            Err(_) => return began,
-        };
-        let began = Instant::now();
-        if made.len().is_multiple_of(4) && take_one(client, made).is_none() {
-            return began;
-        }
-    }
-    panic!("{point} is not reached");
-}
-
-#[track_caller]
-fn all_there(client: &Client, point: &str, made: &BTreeSet<String>) {
-    let lost = made.iter().filter(|id| client.get("points", id).is_err());
-    let lost: Vec<_> = lost.collect();
-    assert!(
-        lost.is_empty(),
-        "{point}: {} lost of {}",
-        lost.len(),
-        made.len()
-    );
-}
+/// Points that take a situation of their own, each in a test of its own.
+pub const APART: &[&str] = &[
+    "log.read",
+    "log.release",
+    "log.bound_lowered",
+    "removed.mark",
+    "quarantine.write",
+    "snapshot.send",
+    "checkpoint.remove",
+];
 
 #[test]
-fn a_serving_peer_ends_at_every_point_and_has_lost_nothing() {
-    // Few entries are kept: flushes and cuts come by themselves.
-    let spec = PeerSpec::bootstrap("peer1").with("Z4_LOG_KEEP_ENTRIES", "20");
-    let mut peer = Peer::started(spec);
-    let client = peer.client();
-    let mut made = BTreeSet::new();
-    let mut worst = Duration::ZERO;
-    for (point, end) in SERVING {
-        peer.wait_ready();
-        peer.wait_answers();
-        let before = peer.log().len();
-        set(&peer, point, ERROR);
-        let since = work(&client, point, &mut made);
-        let took = ended(&mut peer, point, *end, before, since);
-        worst = worst.max(took);
-        peer.start();
-        peer.wait_ready();
-        peer.wait_answers();
-        all_there(&client, point, &made);
-    }
-    println!(
-        "{} points of a serving peer, {} acknowledged tasks kept, 0 lost; the slowest end {} ms \
-         after the call that met it",
-        SERVING.len(),
-        made.len(),
-        worst.as_millis()
-    );
-}
-
-#[test]
-fn a_founder_that_fails_at_any_point_founds_its_cluster_the_next_time() {
-    for (point, end) in FOUNDING {
-        let faults = format!("{point}=return(disk on fire)");
-        let mut peer = Peer::new(PeerSpec::bootstrap("peer1").with("FAILPOINTS", &faults));
-        let done = peer.run_to_end();
-        assert_ne!(done.code, 0, "{point}: {done:?}");
-        let said = format!("{}{}", done.stdout, done.stderr);
-        assert_eq!(
-            said.contains("disk on fire"),
-            *end == End::Said,
-            "{point}: {said}"
-        );
-        peer.spec.variables.clear();
-        peer.start();
-        peer.wait_ready();
-        peer.wait_answers();
-        let made = peer.client().create(&create("points", point.as_bytes()));
-        made.unwrap_or_else(|refused| panic!("{point}: {refused}"));
-    }
-    println!("{} points of a founder", FOUNDING.len());
-}
-
-/// Adds the second peer to the first, again and again if need be, and waits
-/// until both vote. Peers that have ended are started again, whole.
-#[track_caller]
-fn join(peers: &mut [Peer; 2], point: &str) {
-    let address = peers[1].peer_address();
-    wait::until("both vote", LIMIT, || {
-        for peer in peers.iter_mut() {
-            if !peer.is_running() {
-                peer.reap();
-                peer.spec.variables.clear();
-                peer.start();
-                peer.wait_answers();
-            }
-        }
-        let client = peers[0].client();
-        let info = client.info().map_err(|e| e.to_string())?;
-        if voters(&info) == 2 {
-            return Ok(());
-        }
-        // It may be a member already, or still be on its way.
-        let added = client.add_member("peer2", &address);
-        Err(format!("{point}: {added:?} {info:?}"))
-    });
-}
-
-fn check_joined(peers: &mut [Peer; 2], point: &str, made: &BTreeSet<String>) {
-    for peer in peers.iter_mut() {
-        peer.wait_ready();
-        peer.wait_answers();
-        all_there(&peer.client(), point, made);
-    }
-}
-
-fn pair() -> ([Peer; 2], BTreeSet<String>) {
-    let mut peers = [PeerSpec::bootstrap("peer1"), PeerSpec::waiting("peer2")].map(Peer::new);
-    peers.iter_mut().for_each(Peer::start);
-    peers.iter_mut().for_each(Peer::wait_answers);
-    peers[0].wait_ready();
-    let made = (0..20).map(|n| {
-        let answer = peers[0].client().create(&create("points", vec![n]));
-        answer.unwrap().get_task().get_id().to_owned()
-    });
-    let made = made.collect();
-    (peers, made)
-}
-
-#[test]
-fn a_newcomer_that_fails_at_any_point_comes_in_the_next_time() {
-    for (point, end) in JOINING {
-        let (mut peers, made) = pair();
-        set(&peers[1], point, ERROR);
-        let before = peers[1].log().len();
-        let address = peers[1].peer_address();
-        let since = Instant::now();
-        // It may end before the leader has its answer.
-        let _ = peers[0].client().add_member("peer2", &address);
-        ended(&mut peers[1], point, *end, before, since);
-        join(&mut peers, point);
-        check_joined(&mut peers, point, &made);
-    }
-    for point in BORNE_BY_NEWCOMER {
-        let (mut peers, made) = pair();
-        set(&peers[1], point, &format!("1*{ERROR}"));
-        join(&mut peers, point);
-        assert!(peers[1].log().contains(point), "{point} is not reached");
-        check_joined(&mut peers, point, &made);
-    }
-    let points = JOINING.len() + BORNE_BY_NEWCOMER.len();
-    println!("{points} points of a newcomer");
-}
-
-#[test]
-fn a_leader_that_fails_at_any_point_lets_the_newcomer_in_the_next_time() {
-    for (point, end) in LEADING {
-        let (mut peers, made) = pair();
-        set(&peers[0], point, ERROR);
-        let before = peers[0].log().len();
-        let address = peers[1].peer_address();
-        let since = Instant::now();
-        let _ = peers[0].client().add_member("peer2", &address);
-        ended(&mut peers[0], point, *end, before, since);
-        join(&mut peers, point);
-        check_joined(&mut peers, point, &made);
-    }
-    println!("{} points of a leader", LEADING.len());
+fn every_fail_point_is_met_by_a_test() {
+    let ending = [SERVING, FOUNDING, JOINING, LEADING, LEADING_THREE].concat();
+    let ending = ending.into_iter().map(|(point, _)| point);
+    let other = [BORNE_BY_NEWCOMER, APART].concat();
+    let met: BTreeSet<&str> = ending.chain(other).collect();
+    let all = z4_consensus::fault::POINTS.iter().map(|(point, _)| *point);
+    assert_eq!(met, all.collect(), "left: met by a test; right: all points");
 }

@@ -11,7 +11,6 @@ mod client_crate;
 mod consume_exec;
 mod deliver;
 mod disk_full;
-#[cfg(feature = "failpoints")]
 mod fail_points;
 mod failover;
 mod forward;

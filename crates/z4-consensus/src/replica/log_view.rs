@@ -33,6 +33,8 @@ pub(super) struct LogView<L> {
     snapshot: RefCell<Option<Applied>>,
     /// raft-rs asked for a snapshot that is not there.
     snapshot_wanted: Cell<bool>,
+    /// Why the log could not be read.
+    unreadable: RefCell<Option<LogError>>,
 }
 
 impl<L: LogStore> LogView<L> {
@@ -49,6 +51,7 @@ impl<L: LogStore> LogView<L> {
             last,
             snapshot: RefCell::new(None),
             snapshot_wanted: Cell::new(false),
+            unreadable: RefCell::new(None),
             log,
         })
     }
@@ -125,8 +128,20 @@ impl<L: LogStore> LogView<L> {
         self.snapshot_wanted.replace(false)
     }
 
-    fn read_failed(&self, error: LogError) -> raft::Error {
-        raft::Error::Store(StorageError::Other(Box::new(error)))
+    /// Why the log could not be read, if so: the peer must stop.
+    pub(super) fn take_unreadable(&self) -> Option<LogError> {
+        self.unreadable.take()
+    }
+
+    /// raft-rs panics on a log that cannot be read, which is as good an end as
+    /// another; but where it can wait, the peer stops as for every other reason,
+    /// when the step is done.
+    fn read_failed(&self, error: LogError, can_wait: bool) -> raft::Error {
+        if !can_wait {
+            return raft::Error::Store(StorageError::Other(Box::new(error)));
+        }
+        *self.unreadable.borrow_mut() = Some(error);
+        raft::Error::Store(StorageError::LogTemporarilyUnavailable)
     }
 }
 
@@ -147,7 +162,7 @@ impl<L: LogStore> Storage for LogView<L> {
         low: u64,
         high: u64,
         max_size: impl Into<Option<u64>>,
-        _context: GetEntriesContext,
+        context: GetEntriesContext,
     ) -> raft::Result<Vec<Entry>> {
         if low <= self.cut.index {
             return Err(raft::Error::Store(StorageError::Compacted));
@@ -159,7 +174,7 @@ impl<L: LogStore> Storage for LogView<L> {
             return self
                 .log
                 .entries(low, high, bytes_max)
-                .map_err(|e| self.read_failed(e));
+                .map_err(|e| self.read_failed(e, context.can_async()));
         }
         let skip = (low - recent_from) as usize;
         let take = (high - low) as usize;
@@ -197,7 +212,7 @@ impl<L: LogStore> Storage for LogView<L> {
         match self.log.term(index) {
             Ok(Some(term)) => Ok(term),
             Ok(None) => Err(raft::Error::Store(StorageError::Unavailable)),
-            Err(error) => Err(self.read_failed(error)),
+            Err(error) => Err(self.read_failed(error, false)),
         }
     }
 

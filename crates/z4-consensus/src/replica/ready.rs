@@ -32,6 +32,9 @@ impl<L: LogStore, P> Replica<L, P> {
             self.checkpoint_asked = true;
             self.work.checkpoint = true;
         }
+        if let Some(error) = self.raw.store().take_unreadable() {
+            self.stop(format!("the raft log cannot be read: {error}"));
+        }
         self.write_carried();
         self.drive_reads();
         let work = std::mem::take(&mut self.work);
