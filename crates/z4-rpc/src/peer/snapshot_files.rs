@@ -228,6 +228,36 @@ mod tests {
     }
 
     #[test]
+    fn no_flipped_bit_of_a_piece_is_taken() {
+        let root = tempfile::tempdir().unwrap();
+        let mut state = 7_u32;
+        let mut below = |bound: usize| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state as usize % bound
+        };
+        let data: Vec<u8> = (0..32 << 10).map(|_| below(256) as u8).collect();
+        let whole = piece(0, 0, &data);
+        for n in 0..2_000 {
+            let files = vec![file("a.sst", data.len() as u64)];
+            let mut incoming = Incoming::begin(root.path().join("7-1"), files).unwrap();
+            let mut damaged = whole.clone();
+            // The checksum is as good a place as any.
+            if n % 50 == 0 {
+                damaged.set_crc32c(damaged.get_crc32c() ^ (1 << below(32)));
+            } else {
+                let bit = below(data.len() * 8);
+                damaged.mut_data()[bit / 8] ^= 1 << (bit % 8);
+            }
+            let refused = incoming.chunk(&damaged).unwrap_err();
+            assert_eq!(refused.code(), RpcStatusCode::DATA_LOSS, "{refused:?}");
+            drop(incoming);
+            assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
     fn the_same_snapshot_again_leaves_the_first() {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("7-1");

@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
 use super::*;
 use crate::bound::BoundFile;
 
 /// A peer with a log of 200 entries, closed.
-fn peer() -> TempDir {
+pub(super) fn peer() -> TempDir {
     let dir = TempDir::new().unwrap();
     let store = founded(dir.path());
     for index in 2..=200 {
@@ -27,7 +26,7 @@ fn refused(dir: &Path) -> String {
 }
 
 /// The WAL files of the log, the largest last.
-fn wal(dir: &Path) -> PathBuf {
+pub(super) fn wal(dir: &Path) -> PathBuf {
     let mut files: Vec<_> = std::fs::read_dir(dir.join("peer/log"))
         .unwrap()
         .map(|f| f.unwrap().path())
@@ -197,75 +196,6 @@ fn damaged_small_files_are_refused() {
             "{name}: {e}"
         );
     }
-}
-
-/// How much of the torture below is done: one in so many. `Z4_TORTURE=1` does
-/// all of it.
-fn torture_step() -> usize {
-    std::env::var("Z4_TORTURE").map_or(61, |step| step.parse().unwrap())
-}
-
-/// What a peer does with a write-ahead log that was changed: whether it refused.
-/// It panics when the peer goes on without an entry that was synced.
-fn refuses(whole: &Path, name: &std::ffi::OsStr, bytes: &[u8], what: &str) -> bool {
-    let dir = TempDir::new().unwrap();
-    let copied = std::process::Command::new("cp")
-        .args(["-r", "--"])
-        .args([whole.join("peer"), whole.join("db"), dir.path().to_owned()])
-        .status();
-    assert!(copied.unwrap().success());
-    std::fs::write(dir.path().join("peer/log").join(name), bytes).unwrap();
-    match open(dir.path()) {
-        Err(e) => {
-            assert!(e.to_string().contains("add it anew"), "{what}: {e}");
-            true
-        }
-        Ok(store) => {
-            let log = store.log();
-            assert_eq!(log.last().unwrap(), at(230, 3), "{what}: silently lost");
-            let entries = log.entries(2, 231, u64::MAX).unwrap();
-            assert_eq!(entries.len(), 229, "{what}");
-            assert_eq!(log.hard_state().unwrap().commit, 230, "{what}");
-            false
-        }
-    }
-}
-
-#[test]
-fn no_cut_and_no_flipped_bit_of_the_log_loses_a_synced_entry_in_silence() {
-    let dir = peer();
-    let store = open(dir.path()).unwrap();
-    // In one term, and faster than the bound is synced.
-    for index in 201..=230 {
-        append(store.log().as_ref(), index, index, 3);
-    }
-    drop(store);
-    let path = wal(dir.path());
-    let name = path.file_name().unwrap();
-    let whole = std::fs::read(&path).unwrap();
-    let (mut refused, mut borne) = (0, 0);
-    let mut count = |refuses: bool| match refuses {
-        true => refused += 1,
-        false => borne += 1,
-    };
-    let from = whole.len().saturating_sub(4_096);
-    for len in (from..whole.len()).step_by(torture_step()) {
-        count(refuses(
-            dir.path(),
-            name,
-            &whole[..len],
-            &format!("cut at {len}"),
-        ));
-    }
-    let mut rng = rand::rngs::StdRng::seed_from_u64(4);
-    for _ in 0..2_000 / torture_step() {
-        let bit = rng.gen_range(0..whole.len() * 8);
-        let mut bytes = whole.clone();
-        bytes[bit / 8] ^= 1 << (bit % 8);
-        count(refuses(dir.path(), name, &bytes, &format!("bit {bit}")));
-    }
-    println!("{refused} refused, {borne} borne, silent loss 0");
-    assert!(refused > borne, "{refused} refused, {borne} borne");
 }
 
 const DAMAGED: &str = "Z4_TEST_DAMAGED";
