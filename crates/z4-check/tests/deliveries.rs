@@ -231,10 +231,10 @@ fn good_deliveries_pass_and_duplicates_have_their_reason() {
         (
             |all| {
                 all.delivered(came(5, 1, 100));
-                all.returned(id(), 5, Returned::StreamBroke);
+                all.returned(id(), 5, Returned::Closed);
                 all.delivered(came(6, 2, 110));
             },
-            |r| r.after_break,
+            |r| r.after_close,
         ),
         (
             |all| {

@@ -200,9 +200,9 @@ pub struct Told {
     pub handed: Vec<Handed>,
     /// What was planned, by label.
     pub specs: BTreeMap<u64, Spec>,
-    /// Consumers whose stream ended, and when: what its peer did not know to be
-    /// given is given back.
-    pub ended_streams: Vec<(String, u64)>,
+    /// Consumers that closed their side of a stream, and right before when: what
+    /// they hold is given back.
+    pub closed_streams: Vec<(String, u64)>,
     /// What no client may ever be told, one sentence each.
     pub absurd: Vec<String>,
     /// Acknowledged creates: when they were asked, and when answered.

@@ -200,7 +200,7 @@ impl Judge {
             match lease.returned {
                 Some(Returned::Nacked) => report.after_nack += 1,
                 Some(Returned::Released) => report.after_release += 1,
-                Some(Returned::StreamBroke) => report.after_break += 1,
+                Some(Returned::Closed) => report.after_close += 1,
                 None => {
                     let text = format!(
                         "task {id} was leased again at {}, and its lease lasts until {}: \

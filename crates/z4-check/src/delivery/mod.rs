@@ -57,8 +57,9 @@ pub enum Returned {
     Nacked,
     /// A release was sent, answered or not.
     Released,
-    /// The stream it came on broke: the peer may not have counted it as given.
-    StreamBroke,
+    /// Its consumer closed the stream in good order: its peer gives back what the
+    /// consumer holds. A stream that breaks gives back nothing.
+    Closed,
 }
 
 /// How a task went by a client's word, other than by an ack.
@@ -183,8 +184,8 @@ pub struct Report {
     pub after_nack: u64,
     /// Deliveries after a release.
     pub after_release: u64,
-    /// Deliveries after a stream that broke.
-    pub after_break: u64,
+    /// Deliveries after a stream that its consumer closed.
+    pub after_close: u64,
     /// Of all these, how many followed an ack that got no answer.
     pub after_unknown_ack: u64,
     /// Broken promises; the first 1,000.

@@ -9,10 +9,6 @@ use z4_core::TaskId;
 use super::{by_label, labels, seen_with};
 use crate::record::{Act, Call, End, Fate, Handed, Op, Spec, Told};
 
-/// How much later than its peer a consumer may learn that its stream ended, and
-/// the other way round.
-const NOTICED_NS: u64 = 4_500_000_000;
-
 /// What is broken.
 pub fn check(told: &Told) -> Vec<String> {
     let mut seen = Deliveries::default();
@@ -34,7 +30,7 @@ pub fn check(told: &Told) -> Vec<String> {
     for handed in &told.handed {
         delivered(&mut seen, handed);
     }
-    broke(told, &mut seen);
+    closed(told, &mut seen);
     // All tasks have ended: all were due. Every task says who made it: there are
     // no strangers.
     let report = seen.check(u64::MAX, 0);
@@ -71,22 +67,26 @@ fn delivered(seen: &mut Deliveries, handed: &Handed) {
     });
 }
 
-/// What came on a stream that ended may be given back by its peer: it cannot know
-/// what was read of what it wrote. So a lease ends early, when its consumer's
-/// stream ended before the task came to the next.
-fn broke(told: &Told, seen: &mut Deliveries) {
-    let mut ends: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-    for (name, at_ns) in &told.ended_streams {
-        ends.entry(name).or_default().push(*at_ns);
+/// Who closes a stream in good order gives back what it holds. So a lease ends
+/// early when its consumer did that between its delivery and the next lease; that
+/// it comes back soon and is given the lease again does not stop it. A stream that
+/// broke gives back nothing: its consumer may have its leases at another peer.
+fn closed(told: &Told, seen: &mut Deliveries) {
+    let mut closed: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for (name, at_ns) in &told.closed_streams {
+        closed.entry(name).or_default().push(*at_ns);
     }
     let mut leases: Vec<&Handed> = told.handed.iter().collect();
     leases.sort_by_key(|handed| (handed.id, handed.token, handed.at_ns));
+    let leases: Vec<&[&Handed]> = leases
+        .chunk_by(|a, b| (a.id, a.token) == (b.id, b.token))
+        .collect();
     for pair in leases.windows(2) {
-        let (first, next) = (pair[0], pair[1]);
-        let span = first.at_ns.saturating_sub(NOTICED_NS)..next.at_ns + NOTICED_NS;
-        let ended = ends.get(first.consumer.as_str()).into_iter().flatten();
-        if first.id == next.id && ended.into_iter().any(|at_ns| span.contains(at_ns)) {
-            seen.returned(first.id, first.token, Returned::StreamBroke);
+        let (first, next) = (pair[0][0], pair[1][0]);
+        let span = first.at_ns..=next.at_ns;
+        let closed = closed.get(first.consumer.as_str()).into_iter().flatten();
+        if first.id == next.id && closed.into_iter().any(|at_ns| span.contains(at_ns)) {
+            seen.returned(first.id, first.token, Returned::Closed);
         }
     }
 }

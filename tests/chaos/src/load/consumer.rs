@@ -69,8 +69,6 @@ pub fn run(scene: Scene, client: u32, rng: StdRng) {
             continue;
         };
         let leave = life.visit(&mut conversation);
-        let ended = (life.name.clone(), life.scene.record.now_ns());
-        life.scene.record.told().ended_streams.push(ended);
         match leave {
             Leave::Broken => {}
             Leave::Crash { same } => {
@@ -81,6 +79,8 @@ pub fn run(scene: Scene, client: u32, rng: StdRng) {
                 }
             }
             Leave::HangUp => {
+                let closed = (life.name.clone(), life.scene.record.now_ns());
+                life.scene.record.told().closed_streams.push(closed);
                 conversation.hang_up();
                 life.hear_out(&mut conversation);
             }

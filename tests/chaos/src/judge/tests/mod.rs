@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod leases;
+
 use z4_core::state::NamespaceCounts;
 use z4_core::TaskId;
 
