@@ -3,7 +3,7 @@
 //!
 //! Source: promise 4 of z4; Jepsen's unique-ids checker.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use z4_core::TaskId;
 
@@ -21,7 +21,9 @@ pub struct Requests {
     /// By which request, and at which place in it.
     by: HashMap<TaskId, (u64, u32)>,
     /// What stands at each place of a request.
-    at: HashMap<(u64, u32), TaskId>,
+    at: BTreeMap<(u64, u32), TaskId>,
+    /// Those of which no task can be.
+    refused: HashSet<u64>,
     repeated: u64,
 }
 
@@ -63,10 +65,27 @@ impl Requests {
     /// # Errors
     ///
     /// [`Rule::MadeTwice`]: another task was made for the same place, or the task
-    /// by another request.
+    /// by another request. [`Rule::MadeThoughRefused`]: the request was refused.
     pub fn seen(&mut self, request: u64, place: u32, task: TaskId) -> Result<(), Violation> {
+        if self.refused.contains(&request) {
+            return Err(though_refused(request, place, task));
+        }
         self.owned(request, place, task)?;
         self.is_one(request, place, task)
+    }
+
+    /// Every try of a request was answered, each with a refusal that says that
+    /// nothing was done: no task of it can be.
+    ///
+    /// # Errors
+    ///
+    /// [`Rule::MadeThoughRefused`]: one was seen.
+    pub fn refused(&mut self, request: u64) -> Result<(), Violation> {
+        self.refused.insert(request);
+        match self.at.range((request, 0)..=(request, u32::MAX)).next() {
+            None => Ok(()),
+            Some(((_, place), task)) => Err(though_refused(request, *place, *task)),
+        }
     }
 
     /// How often a request was answered again.
@@ -100,6 +119,13 @@ impl Requests {
             format!("request {request:016x}, place {place}, made task {known} and task {task}"),
         ))
     }
+}
+
+fn though_refused(request: u64, place: u32, task: TaskId) -> Violation {
+    Violation::new(
+        Rule::MadeThoughRefused,
+        format!("request {request:016x} was refused, and at place {place} made task {task}"),
+    )
 }
 
 fn list(tasks: &[TaskId]) -> String {

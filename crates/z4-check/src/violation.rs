@@ -36,6 +36,8 @@ pub enum Rule {
     RequestSplit,
     /// One create made two tasks, or two creates share one.
     MadeTwice,
+    /// A create that was surely refused made a task.
+    MadeThoughRefused,
     /// The counts of a namespace do not add up.
     CountsDiffer,
     /// The counts of a namespace are not what its clients know.

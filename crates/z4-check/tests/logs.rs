@@ -100,6 +100,18 @@ fn a_create_that_is_seen_made_one_task() {
 }
 
 #[test]
+fn a_create_that_was_refused_made_nothing() {
+    let mut requests = Requests::default();
+    assert_eq!(requests.refused(5), Ok(()));
+    assert_eq!(requests.seen(6, 0, id(2)), Ok(()));
+    let made = requests.seen(5, 0, id(1)).unwrap_err();
+    assert_eq!(made.rule, Rule::MadeThoughRefused);
+    // Seen before it was known that it was refused.
+    let made = requests.refused(6).unwrap_err();
+    assert_eq!(made.rule, Rule::MadeThoughRefused);
+}
+
+#[test]
 fn counts_add_up_and_are_what_clients_know() {
     let counts = NamespaceCounts {
         created: 21,

@@ -4,14 +4,15 @@
 use std::time::{Duration, Instant};
 
 use z4_core::state::NamespaceCounts;
+use z4_core::TaskId;
 use z4_e2e::client::{option, Client, Refused};
 use z4_e2e::{life, wait};
 use z4_proto::generated::admin::{
     NamespaceSettings, NamespaceStats, UpdateNamespaceRequest, VerifyClusterRequest,
 };
 
-use crate::judge::Dead;
 use crate::load::calls;
+use crate::record::Fate;
 
 /// How long the last tasks may take to end: the latest due time that a producer
 /// gives, the longest lease, and a way back from what was before.
@@ -71,17 +72,19 @@ fn stats(clients: &[Client], namespace: &str) -> Result<NamespaceStats, String> 
     anywhere(clients, |client| life::stats(client, namespace))
 }
 
-/// The dead letters of a namespace.
+/// The dead letters of a namespace, and what each carries.
 ///
 /// # Errors
-/// When no peer lists them, or one is named by what is no id.
-pub fn dead(clients: &[Client], namespace: &str) -> Result<Dead, String> {
+/// When no peer lists them, or one is none that anybody made.
+pub fn dead(clients: &[Client], namespace: &str) -> Result<Vec<(TaskId, u64)>, String> {
     let listed = anywhere(clients, |client| life::dead_letters(client, namespace))?;
-    let id = |task: &z4_proto::generated::collection::Task| {
-        let id = task.get_id().parse();
-        id.map_err(|_| format!("{task:?} has no id"))
+    let read = |task: &z4_proto::generated::collection::Task| {
+        let carried = Fate::read(task.get_payload());
+        let read = task.get_id().parse().ok().zip(carried);
+        let read = read.map(|(id, (_, label))| (id, label));
+        read.ok_or_else(|| format!("nobody made {task:?}"))
     };
-    listed.iter().map(id).collect()
+    listed.iter().map(read).collect()
 }
 
 /// The one state hash of all members, with no invariant broken.

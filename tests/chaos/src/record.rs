@@ -198,6 +198,8 @@ pub struct Told {
     pub ops: Vec<Op>,
     /// Deliveries, in the order they came.
     pub handed: Vec<Handed>,
+    /// Tasks that were in a list, and what they carry.
+    pub listed: Vec<(TaskId, u64)>,
     /// What was planned, by label.
     pub specs: BTreeMap<u64, Spec>,
     /// Consumers that closed their side of a stream, and right before when: what

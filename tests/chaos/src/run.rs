@@ -120,6 +120,8 @@ impl Run {
         load.finish();
         let hash = end::verify(&clients)?;
         let dead = end::dead(&clients, namespace)?;
+        record.told().listed.extend(&dead);
+        let dead = dead.into_iter().map(|(id, _)| id).collect();
         let verdict = judge::judge(namespace, &record.told(), &dead, &counts);
         println!(
             "{namespace}: drained in {} s, {} created, {} done, {} dead, {} cancelled, \

@@ -4,7 +4,7 @@
 //!
 //! | file | promise |
 //! |---|---|
-//! | `requests` | a create, however often repeated, makes its tasks once |
+//! | `requests` | a create, however often repeated, makes its tasks once; one that was refused, none |
 //! | `deliveries` | at least once, not before its time, in one hand, never after its end |
 //! | `calls` | what was acknowledged is seen by every call that begins later |
 //! | `counts` | the counts of the namespace are what the clients know |
@@ -58,7 +58,7 @@ pub fn judge(namespace: &str, told: &Told, dead: &Dead, counts: &NamespaceCounts
     verdict
 }
 
-/// The tasks that carry these labels and came to anybody: place, id.
+/// The tasks that carry these labels and were seen by anybody: place, id.
 fn seen_with(by_label: &ByLabel, labels: &[u64]) -> Vec<(u32, TaskId)> {
     let mut seen = Vec::new();
     for (place, label) in labels.iter().enumerate() {
@@ -68,14 +68,15 @@ fn seen_with(by_label: &ByLabel, labels: &[u64]) -> Vec<(u32, TaskId)> {
     seen
 }
 
-/// What came to consumers, by what it carries: one task for a label, or it is a
-/// breach.
+/// What came to consumers or was listed, by what it carries: one task for a
+/// label, or it is a breach.
 type ByLabel = BTreeMap<u64, BTreeSet<TaskId>>;
 
 fn by_label(told: &Told) -> ByLabel {
     let mut ids = ByLabel::new();
-    for handed in &told.handed {
-        ids.entry(handed.label).or_default().insert(handed.id);
+    let handed = told.handed.iter().map(|handed| (handed.id, handed.label));
+    for (id, label) in handed.chain(told.listed.iter().copied()) {
+        ids.entry(label).or_default().insert(id);
     }
     ids
 }

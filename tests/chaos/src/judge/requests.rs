@@ -1,5 +1,5 @@
 //! A create that was sent once, or repeated under one request id, made its tasks
-//! once; and no task is of two creates.
+//! once; one whose every try was refused made none; and no task is of two creates.
 
 use z4_check::request::Requests;
 
@@ -17,8 +17,12 @@ pub fn check(told: &Told) -> Vec<String> {
         let Some(request) = labels.first().copied() else {
             continue;
         };
-        if let End::Made(ids) = &op.end {
-            broken.extend(requests.answered(request, ids).err());
+        match &op.end {
+            End::Made(ids) => broken.extend(requests.answered(request, ids).err()),
+            // Of a create only where every try was answered with a status that
+            // says that nothing was done.
+            End::Refused(_) => broken.extend(requests.refused(request).err()),
+            _ => {}
         }
         for (place, id) in seen_with(&by_label, labels) {
             broken.extend(requests.seen(request, place, id).err());

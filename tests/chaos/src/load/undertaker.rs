@@ -7,12 +7,12 @@ use rand::rngs::StdRng;
 use rand::Rng;
 use z4_e2e::client::{option, Refused};
 use z4_proto::generated::collection::{
-    ListTasksRequest, PurgeTasksRequest, RedriveTasksRequest, TaskState,
+    ListTasksRequest, PurgeTasksRequest, RedriveTasksRequest, Task, TaskState,
 };
 
 use super::calls::{self, TRY_LIMIT};
 use super::Scene;
-use crate::record::{Call, End, Stands};
+use crate::record::{Call, End, Fate, Stands};
 
 /// Works until no more tasks are to be made.
 pub fn run(scene: Scene, client: u32, mut rng: StdRng) {
@@ -22,10 +22,14 @@ pub fn run(scene: Scene, client: u32, mut rng: StdRng) {
         request.set_namespace(scene.namespace.clone());
         request.set_state(TaskState::TASK_STATE_DEAD);
         request.set_page_size(20);
+        request.set_with_body(true);
         let collection = scene.client(&mut rng).collection.clone();
         let Ok(page) = collection.list_tasks_opt(&request, option(TRY_LIMIT)) else {
             continue;
         };
+        for task in page.get_tasks() {
+            listed(&scene, task);
+        }
         for task in page.get_tasks().iter().take(4) {
             let Some(id) = calls::id(&scene.record, task.get_id()) else {
                 continue;
@@ -62,5 +66,17 @@ pub fn run(scene: Scene, client: u32, mut rng: StdRng) {
             };
             scene.record.ended(client, call, invoked_ns, end);
         }
+    }
+}
+
+/// Records what a listed task carries.
+fn listed(scene: &Scene, task: &Task) {
+    let record = &scene.record;
+    let Some(id) = calls::id(record, task.get_id()) else {
+        return;
+    };
+    match Fate::read(task.get_payload()) {
+        Some((_, label)) => record.told().listed.push((id, label)),
+        None => record.absurd(format!("a task is listed that nobody made: {task:?}")),
     }
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod creates;
 mod leases;
 
 use z4_core::state::NamespaceCounts;
