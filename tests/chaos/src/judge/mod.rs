@@ -8,7 +8,7 @@
 //! | `deliveries` | at least once, not before its time, in one hand, never after its end |
 //! | `calls` | what was acknowledged is seen by every call that begins later |
 //! | `counts` | the counts of the namespace are what the clients know |
-//! | `ends` | every acknowledged task ended in a way that somebody asked for |
+//! | `ends` | every acknowledged task ended in a way that somebody asked for; none dies that may not |
 
 mod calls;
 mod counts;

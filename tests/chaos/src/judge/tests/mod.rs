@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod creates;
+mod deaths;
 mod leases;
 
 use z4_core::state::NamespaceCounts;
