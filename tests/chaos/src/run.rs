@@ -11,7 +11,7 @@ use z4_e2e::wait;
 
 use crate::cluster::{Cluster, SETTLE_LIMIT};
 use crate::end;
-use crate::fault::{fail_point, Done, Kind, Stage};
+use crate::fault::{fail_point, Done, Kind, Stage, RECOVERY_LIMIT};
 use crate::judge;
 use crate::load::Load;
 use crate::options::Options;
@@ -25,8 +25,6 @@ const PLACES: usize = 5;
 const CALM: Duration = Duration::from_secs(4);
 /// How long faults are made in one round.
 const ROUND: Duration = Duration::from_secs(75);
-/// How long writes may take to be acknowledged after a fault.
-const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs until its time is over, or something is broken; the figures.
 ///
@@ -161,7 +159,10 @@ impl Run {
             first.ok_or_else(|| format!("{}: writes are not acknowledged again", kind.name))
         })?;
         self.note(kind, record, &done, again);
-        Ok(())
+        match done.late(again) {
+            Some(why) => Err(named(why)),
+            None => Ok(()),
+        }
     }
 
     fn note(&mut self, kind: Kind, record: &Record, done: &Done, again_ns: u64) {

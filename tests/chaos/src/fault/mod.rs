@@ -31,6 +31,15 @@ use rand::Rng;
 
 use crate::cluster::Cluster;
 use crate::record::Record;
+use crate::report::seconds;
+
+/// How long writes may stay away where a quorum was left alone. An election takes
+/// 0.5 to 1 s and may fail once or twice, a call to a peer that does not answer
+/// 2 s, and the machine has other work to do.
+const QUORUM_LIMIT: Duration = Duration::from_secs(10);
+/// How long they may stay away after the end of any other fault: peers start, and
+/// catch up.
+pub const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a fault works on.
 pub struct Stage<'a> {
@@ -52,6 +61,8 @@ pub struct Done {
     /// From when on writes are to be acknowledged: where a quorum was left
     /// alone that is the beginning, else the end.
     pub mark_ns: u64,
+    /// How soon.
+    pub limit: Duration,
     /// What shows that it acted; `None` when nothing does.
     pub seen: Option<String>,
 }
@@ -153,6 +164,7 @@ impl Done {
         Self {
             from_ns,
             mark_ns: from_ns,
+            limit: QUORUM_LIMIT,
             seen,
         }
     }
@@ -162,12 +174,42 @@ impl Done {
         Self {
             from_ns,
             mark_ns: end_ns,
+            limit: RECOVERY_LIMIT,
             seen,
         }
+    }
+
+    /// What is wrong when writes were acknowledged again at `again_ns` only.
+    pub fn late(&self, again_ns: u64) -> Option<String> {
+        let took = Duration::from_nanos(again_ns.saturating_sub(self.mark_ns));
+        (took > self.limit).then(|| {
+            format!(
+                "writes were acknowledged again after {} s, at most {} s are allowed",
+                seconds(took),
+                seconds(self.limit)
+            )
+        })
     }
 }
 
 /// `count` of `what` as a proof, when there are any.
 pub fn proof(count: u64, what: &str) -> Option<String> {
     (count > 0).then(|| format!("{count} {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_come_back_soon_where_a_quorum_was_left_alone() {
+        let second = 1_000_000_000;
+        let left = Done::from_start(5 * second, None);
+        assert_eq!(left.late(15 * second), None);
+        assert!(left.late(15 * second + 1).is_some());
+        // Counted from the end, and peers have to start.
+        let away = Done::from_end(5 * second, 20 * second, None);
+        assert_eq!(away.late(79 * second), None);
+        assert!(away.late(81 * second).is_some());
+    }
 }
