@@ -8,7 +8,8 @@ pub const VIOLATED: i32 = 1;
 pub const USAGE: i32 = 2;
 /// No run can take place here: not root, or a tool is missing.
 pub const NOT_HERE: i32 = 3;
-/// The run proves nothing: too little load, or a fault that did not act.
+/// The run proves nothing: too little load, a fault that did not act, or too many
+/// tasks whose calls were not put in an order.
 pub const INVALID: i32 = 4;
 /// The runner itself failed.
 pub const BROKEN: i32 = 5;

@@ -42,9 +42,6 @@ use structopt::StructOpt;
 use options::Options;
 use report::Report;
 
-/// Load before the first fault below which a run proves nothing, in operations
-/// per second.
-const CALM_RATE_MIN: f64 = 100.0;
 /// How long a run may take beyond its time before it counts as hung.
 const HANG_LIMIT: Duration = Duration::from_secs(600);
 
@@ -126,15 +123,8 @@ fn verdict(report: &Report) -> i32 {
         println!("VIOLATION: {violation}");
     }
     let mut code = exit::PASSED;
-    if report.calm_rate < CALM_RATE_MIN {
-        println!(
-            "INVALID: {:.0} operations/s before the first fault, at least {CALM_RATE_MIN} are needed",
-            report.calm_rate
-        );
-        code = exit::INVALID;
-    }
-    if !report.unseen.is_empty() {
-        println!("INVALID: not seen to act: {}", report.unseen.join(", "));
+    for why in report.invalid() {
+        println!("INVALID: {why}");
         code = exit::INVALID;
     }
     if !report.violations.is_empty() {

@@ -6,6 +6,12 @@ use std::time::Duration;
 
 use crate::record::{End, Told};
 
+/// Load before the first fault below which a run proves nothing, in operations
+/// per second.
+const CALM_RATE_MIN: f64 = 100.0;
+/// Of so many tasks, one may be left without an order of its calls.
+const GAVE_UP_SHARE: u64 = 100;
+
 /// What one fault cost.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
@@ -28,10 +34,12 @@ pub struct Report {
     pub calm_rate: f64,
     /// Rounds that were judged, and how long each took to end its last task.
     pub drains: Vec<Duration>,
-    /// Calls at tasks for which an order was looked for.
+    /// Tasks for whose calls an order was looked for.
+    pub ordered_tasks: u64,
+    /// Those calls.
     pub ordered_calls: u64,
     /// Tasks for which that took too long.
-    pub gave_up: usize,
+    pub gave_up: u64,
 }
 
 impl Report {
@@ -74,6 +82,28 @@ impl Report {
     /// All faults.
     pub fn fault_count(&self) -> usize {
         self.faults.values().map(Vec::len).sum()
+    }
+
+    /// Why the run proves nothing; nothing when it does.
+    pub fn invalid(&self) -> Vec<String> {
+        let mut why = Vec::new();
+        if self.calm_rate < CALM_RATE_MIN {
+            why.push(format!(
+                "{:.0} operations/s before the first fault, at least {CALM_RATE_MIN} are needed",
+                self.calm_rate
+            ));
+        }
+        if !self.unseen.is_empty() {
+            why.push(format!("not seen to act: {}", self.unseen.join(", ")));
+        }
+        // Of these nobody knows whether a read was stale.
+        if self.gave_up * GAVE_UP_SHARE > self.ordered_tasks {
+            why.push(format!(
+                "no order was looked for to the end at {} of {} tasks",
+                self.gave_up, self.ordered_tasks
+            ));
+        }
+        why
     }
 
     /// The line that a run ends with.
@@ -140,4 +170,28 @@ fn row(name: &str, costs: &[Cost]) -> String {
 /// Seconds with two decimals.
 pub fn seconds(time: Duration) -> String {
     format!("{:.2}", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_proves_nothing_when_too_little_was_looked_at() {
+        let report = |calm_rate, gave_up| Report {
+            calm_rate,
+            ordered_tasks: 1_000,
+            gave_up,
+            ..Report::default()
+        };
+        assert_eq!(report(100.0, 10).invalid(), Vec::<String>::new());
+        assert_eq!(report(99.0, 0).invalid().len(), 1);
+        assert_eq!(
+            report(100.0, 11).invalid(),
+            ["no order was looked for to the end at 11 of 1000 tasks"]
+        );
+        let mut unseen = report(100.0, 0);
+        unseen.unseen.push("rain");
+        assert_eq!(unseen.invalid(), ["not seen to act: rain"]);
+    }
 }

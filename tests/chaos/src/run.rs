@@ -135,6 +135,7 @@ impl Run {
             verdict.gave_up,
             verdict.broken.len()
         );
+        self.report.ordered_tasks += verdict.ordered_tasks;
         self.report.ordered_calls += verdict.ordered_calls;
         self.report.gave_up += verdict.gave_up;
         self.report.violations.extend(verdict.broken);

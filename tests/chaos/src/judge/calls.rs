@@ -34,27 +34,31 @@ pub fn check(namespace: &str, told: &Told, verdict: &mut Verdict) {
             history.acked(called, op.at_ns, gone);
             continue;
         }
-        let tasks: Vec<_> = match &op.end {
-            End::Made(ids) => ids.clone(),
-            _ => seen_with(&by_label, labels)
-                .iter()
-                .map(|(_, id)| *id)
-                .collect(),
+        // Of a create that was not answered the first task may be one that nobody
+        // saw: each has the label that it carries, not the one of its place here.
+        let tasks: Vec<(u64, TaskId)> = match &op.end {
+            End::Made(ids) => labels.iter().copied().zip(ids.iter().copied()).collect(),
+            _ => {
+                let seen = seen_with(&by_label, labels).into_iter();
+                seen.map(|(place, id)| (labels[place as usize], id))
+                    .collect()
+            }
         };
         if let Call::Create { .. } = op.call {
-            history.learned(called, &tasks);
+            let ids: Vec<TaskId> = tasks.iter().map(|(_, id)| *id).collect();
+            history.learned(called, &ids);
         }
-        for (label, id) in labels.iter().zip(&tasks) {
-            let dies = told.specs.get(label);
+        for (label, id) in tasks {
+            let dies = told.specs.get(&label);
             let dies = dies.is_some_and(|spec| spec.ttl_ms > 0 || spec.fate != Fate::Good);
-            history.set_nature(*id, Nature { dies, ..leased });
+            history.set_nature(id, Nature { dies, ..leased });
         }
         end(&mut history, called, op);
     }
     let report = task::check(&history, STEPS_MAX);
     verdict.ordered_tasks = report.tasks;
     verdict.ordered_calls = report.operations;
-    verdict.gave_up = report.gave_up.len();
+    verdict.gave_up = report.gave_up.len() as u64;
     let broken = report.violations.iter().map(|(_, why)| why.to_string());
     verdict.broken.extend(broken);
 }

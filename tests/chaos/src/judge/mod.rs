@@ -39,7 +39,7 @@ pub struct Verdict {
     pub ordered_calls: u64,
     /// Tasks for which no order was found in the steps that are allowed, and
     /// there may be one.
-    pub gave_up: usize,
+    pub gave_up: u64,
 }
 
 /// Judges a round whose every task has ended.

@@ -6,6 +6,7 @@
 mod creates;
 mod deaths;
 mod leases;
+mod natures;
 
 use z4_core::state::NamespaceCounts;
 use z4_core::TaskId;
