@@ -155,6 +155,21 @@ fn bad_deliveries_are_refused_with_their_rule() {
                 ..came(5, 1, 100)
             });
         }),
+        (AfterEnd, |all| {
+            // The index is far above the removal's, and the consumer asked later.
+            all.removed(
+                id(),
+                Removed {
+                    acked: true,
+                    at_ns: 500,
+                    index: Some(9),
+                },
+            );
+            all.delivered(Delivered {
+                asked_ns: 501,
+                ..came(5, 1, 100)
+            });
+        }),
         (EndedTwice, |all| {
             all.delivered(came(5, 1, 100));
             all.acked(id(), 5, 120);

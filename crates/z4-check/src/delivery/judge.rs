@@ -154,11 +154,9 @@ impl Judge {
             }
         }
         for removed in task.removed.iter().filter(|removed| removed.acked) {
-            let late = match removed.index {
-                Some(index) => token > index,
-                None => delivered.asked_ns > removed.at_ns,
-            };
-            if late {
+            // A stream was asked for long ago: its later leases tell by their tokens.
+            let granted_after = removed.index.is_some_and(|index| token > index);
+            if granted_after || delivered.asked_ns > removed.at_ns {
                 let text =
                     format!("task {id} came with token {token} after it was removed: {removed:?}");
                 self.broken(Rule::AfterEnd, text);

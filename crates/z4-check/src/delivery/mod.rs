@@ -69,7 +69,9 @@ pub struct Removed {
     pub acked: bool,
     /// When the answer came, by the observer.
     pub at_ns: u64,
-    /// The log index of the entry that did it, where it is known.
+    /// A log index that is not below that of the entry that did it, where one is
+    /// known: the nearer, the more is found. What was asked after the answer has a
+    /// higher one.
     pub index: Option<u64>,
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use z4_check::delivery::{Created, Delivered, Deliveries, Removed, Returned};
 use z4_core::TaskId;
 
+use super::indexes::Entries;
 use super::{by_label, labels, seen_with};
 use crate::record::{Act, Call, End, Fate, Handed, Op, Spec, Told};
 
@@ -13,6 +14,7 @@ use crate::record::{Act, Call, End, Fate, Handed, Op, Spec, Told};
 pub fn check(told: &Told) -> Vec<String> {
     let mut seen = Deliveries::default();
     let by_label = by_label(told);
+    let entries = Entries::of(told, &by_label);
     for op in &told.ops {
         let labels = labels(&op.call);
         if let End::Made(ids) = &op.end {
@@ -25,7 +27,7 @@ pub fn check(told: &Told) -> Vec<String> {
                 created(told, &mut seen, labels[place as usize], id, false);
             }
         }
-        ended(&mut seen, op);
+        ended(&mut seen, op, &entries);
     }
     for handed in &told.handed {
         delivered(&mut seen, handed);
@@ -91,7 +93,7 @@ fn closed(told: &Told, seen: &mut Deliveries) {
     }
 }
 
-fn ended(seen: &mut Deliveries, op: &Op) {
+fn ended(seen: &mut Deliveries, op: &Op, entries: &Entries) {
     let may_be = matches!(op.end, End::Done | End::Died | End::Unknown);
     let acked = op.end != End::Unknown;
     let at_ns = op.at_ns;
@@ -110,7 +112,7 @@ fn ended(seen: &mut Deliveries, op: &Op) {
         (Call::Lease(Act::Extend, id, token), End::Unknown) => seen.extended(*id, *token, None),
         (Call::Redrive(id), _) if may_be => seen.redriven(*id),
         (Call::Cancel(id) | Call::Purge(id), _) if may_be => {
-            let index = None;
+            let index = entries.above(at_ns);
             seen.removed(
                 *id,
                 Removed {

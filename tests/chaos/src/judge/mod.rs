@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `requests` | a create, however often repeated, makes its tasks once; one that was refused, none |
 //! | `deliveries` | at least once, not before its time, in one hand, never after its end |
+//! | `indexes` | what was asked later has the higher log index |
 //! | `calls` | what was acknowledged is seen by every call that begins later |
 //! | `counts` | the counts of the namespace are what the clients know |
 //! | `ends` | every acknowledged task ended in a way that somebody asked for; none dies that may not |
@@ -14,6 +15,7 @@ mod calls;
 mod counts;
 mod deliveries;
 mod ends;
+mod indexes;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -50,6 +52,7 @@ pub fn judge(namespace: &str, told: &Told, dead: &Dead, counts: &NamespaceCounts
     };
     verdict.broken.extend(requests::check(told));
     verdict.broken.extend(deliveries::check(told));
+    verdict.broken.extend(indexes::check(told, &by_label(told)));
     verdict
         .broken
         .extend(counts::check(namespace, told, counts));

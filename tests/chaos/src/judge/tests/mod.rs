@@ -5,6 +5,7 @@
 
 mod creates;
 mod deaths;
+mod indexes;
 mod leases;
 mod natures;
 
