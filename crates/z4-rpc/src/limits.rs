@@ -112,6 +112,9 @@ pub const CONSUME_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an ack, nack, extend or release of a Consume stream waits for a
 /// leader; then the stream ends with UNAVAILABLE.
 pub const CONSUME_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a Consume stream that its client closed waits until what the client had
+/// is given back; then it ends with UNAVAILABLE.
+pub const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
 /// A Consume stream whose client sends no more is taken for closed, not for
 /// broken, after this time.
 pub const HALF_CLOSE_GRACE: Duration = Duration::from_millis(50);

@@ -87,6 +87,30 @@ fn a_consumer_that_comes_back_elsewhere_has_its_leases() {
     peers.into_iter().for_each(Peer::stop);
 }
 
+/// It was told the end before its leases were given back, found them at another
+/// peer, and lost them there.
+#[test]
+fn who_closed_finds_nothing_that_is_on_its_way_to_others() {
+    let (peers, clients) = three();
+    for n in 0..10 {
+        for _ in 0..20 {
+            create(&clients[0]);
+        }
+        let mut at_b = Consumer::open(&clients[1], "c", 50);
+        let got = at_b.deliveries(20);
+        at_b.close();
+        let mut at_c = Consumer::open(&clients[2], "c", 50);
+        assert_eq!(at_c.consuming.get_resumed(), 0, "{n}");
+        for delivery in at_c.deliveries(20) {
+            assert!(!keys(&got).contains(&key(&delivery)));
+            let result = at_c.ack(&delivery);
+            assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_DONE);
+        }
+        at_c.close();
+    }
+    peers.into_iter().for_each(Peer::stop);
+}
+
 /// Four of eight leases are given and four wait at the peer for room; the consumer
 /// is at another peer and has all eight when the old one sees that it has gone.
 #[test]
@@ -155,6 +179,8 @@ fn a_peer_that_lags_finds_every_lease_of_who_comes() {
         let back = stream.delivery();
         assert_eq!(key(&back), key(&leased.get_deliveries()[0]));
         stream.ack(&back);
+        // One that breaks may be given the next task before that is noticed.
+        stream.close();
     }
     peers.into_iter().for_each(Peer::stop);
 }

@@ -5,6 +5,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use futures::channel::mpsc;
 use futures::StreamExt;
@@ -17,6 +18,7 @@ use crate::errors::Error;
 use crate::leader::no_leader;
 use crate::limits;
 use crate::node::Node;
+use crate::reading::catch_up;
 
 /// What a consumer wants.
 pub(super) struct Wish {
@@ -130,6 +132,41 @@ impl<V: View + Clone + Send + Sync + 'static> Seat<V> {
         self.credit.keeps.store(false, Ordering::Release);
     }
 
+    /// Gives leases back, unless they are another stream's now, and then those that
+    /// were on their way meanwhile. Whether all of that was done in time; it goes
+    /// on in any case.
+    pub(super) async fn give_back(&mut self, mut grants: Vec<Grant>) -> bool {
+        let until = Instant::now() + limits::CLOSE_PATIENCE;
+        while !grants.is_empty() && !self.taken_over {
+            let released = settle::released(&self.node, &self.namespace, &grants);
+            let node = self.node.clone();
+            // What the leader had granted before is told here once it is applied.
+            let seen = Box::pin(async move {
+                let _ = released.await;
+                catch_up(&node).await.is_ok()
+            });
+            let left = until.saturating_duration_since(Instant::now());
+            if self.node.timer().within(left, seen).await != Some(true) {
+                return false;
+            }
+            grants = self.untold();
+        }
+        true
+    }
+
+    /// What was granted and not looked at.
+    fn untold(&mut self) -> Vec<Grant> {
+        let mut grants = Vec::new();
+        while let Ok(told) = self.told.try_recv() {
+            match told {
+                Told::Grant(grant) => grants.push(grant),
+                Told::TakenOver => self.taken_over = true,
+                Told::Opened | Told::Ended(_) => {}
+            }
+        }
+        grants
+    }
+
     /// Gives the place up. Returns what was granted and not looked at.
     pub(super) fn leave(&mut self) -> Vec<Grant> {
         if std::mem::replace(&mut self.left, true) {
@@ -140,15 +177,7 @@ impl<V: View + Clone + Send + Sync + 'static> Seat<V> {
         let close = Control::Close(self.name.clone());
         self.node.delivery().send(close);
         self.told.close();
-        let mut grants = Vec::new();
-        while let Ok(told) = self.told.try_recv() {
-            match told {
-                Told::Grant(grant) => grants.push(grant),
-                Told::TakenOver => self.taken_over = true,
-                Told::Opened | Told::Ended(_) => {}
-            }
-        }
-        grants
+        self.untold()
     }
 
     /// Gives leases back, unless they are another stream's now.

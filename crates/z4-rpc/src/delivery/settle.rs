@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use futures::Future;
+use futures::channel::oneshot;
+use futures::future::join_all;
+use futures::{Future, FutureExt};
 use z4_core::command::{Command, Grant, LeaseRefs};
 use z4_core::{Namespace, View};
 use z4_proto::encode_command;
@@ -16,6 +18,26 @@ use crate::propose::{Request, Until};
 
 /// Wait between two tries.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// Gives leases back, whether or not the future is waited for; ready when that is
+/// applied, or when the leases have ended.
+pub(super) fn released<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    namespace: &Namespace,
+    grants: &[Grant],
+) -> oneshot::Receiver<()> {
+    let batches = grants.chunks(limits::ACK_BATCH_MAX).map(|batch| {
+        let refs = refs(namespace, batch);
+        end(node.clone(), Command::ReleaseTasks(refs), last(batch))
+    });
+    let all = join_all(batches);
+    let (tx, rx) = oneshot::channel();
+    node.network().spawn(all.map(move |_| {
+        // Nobody waits any longer when this fails.
+        let _ = tx.send(());
+    }));
+    rx
+}
 
 /// Gives leases back; returns at once.
 pub(super) fn release<V: View + Clone + Send + Sync + 'static>(

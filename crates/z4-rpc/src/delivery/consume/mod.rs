@@ -24,6 +24,7 @@ use z4_core::View;
 use z4_proto::generated::collection::{ConsumeRequest, ConsumeResponse};
 
 use self::talk::Talk;
+use crate::errors::Error;
 use crate::node::Node;
 
 /// Why a conversation ended.
@@ -58,16 +59,24 @@ pub(crate) async fn run<V: View + Clone + Send + Sync + 'static>(
     };
     sink.enhance_batch(true);
     let end = poll_fn(|cx| talk.poll(&mut requests, &mut sink, cx)).await;
-    talk.close(matches!(end, End::Closed));
-    match end {
+    let status = match end {
         End::Closed => {
-            let _ = sink.close().await;
-            RpcStatus::ok()
+            if talk.finish().await {
+                let _ = sink.close().await;
+                return RpcStatus::ok();
+            }
+            let message = "what was in hand is not given back yet";
+            Error::Unavailable(message.into()).status()
         }
-        End::Gone => gone(),
+        End::Gone => {
+            talk.break_off();
+            return gone();
+        }
         End::Status(status) => {
-            let _ = sink.fail(status.clone()).await;
+            talk.break_off();
             status
         }
-    }
+    };
+    let _ = sink.fail(status.clone()).await;
+    status
 }

@@ -379,43 +379,54 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
         Ok(true)
     }
 
-    /// Ends it. `release`: also the leases in hand are given back. Else a client
-    /// with a name keeps all that it was leased, given or not: it may be at
-    /// another peer by now, and have been given it there.
-    pub(super) fn close(mut self, release: bool) {
+    /// Ends it, the client being done: all that it has is given back. Whether that
+    /// is done; the client may come back under its name as soon as it is told so,
+    /// and must not be given again what is on its way to others.
+    pub(super) async fn finish(mut self) -> bool {
         self.batches.let_go();
-        if release {
-            self.seat.finish();
-        } else if self.seat.keeps() {
+        self.seat.finish();
+        let mut grants: Vec<Grant> = self.undelivered().map(|wait| wait.grant).collect();
+        let held = self.flow.ledger.take();
+        grants.extend(held.into_iter().map(|((id, token), held)| Grant {
+            consumer: self.seat.name.clone(),
+            id,
+            token,
+            deadline_ns: held.deadline_ns,
+            due_at_ns: 0,
+            attempt: 0,
+            deliveries: 0,
+            bytes: held.bytes,
+        }));
+        // The place is kept meanwhile: what comes late is seen.
+        let is_done = self.seat.give_back(grants).await;
+        let late = self.seat.leave();
+        self.seat.release(late);
+        is_done
+    }
+
+    /// Ends it without a word of the client. One with a name keeps all that it was
+    /// leased, given or not: it may be at another peer by now, and have been given
+    /// it there.
+    pub(super) fn break_off(mut self) {
+        self.batches.let_go();
+        if self.seat.keeps() {
             return;
         }
-        let reading = self.reading.take().map(|(waits, _)| waits);
-        let undelivered = self
-            .ready
-            .drain(..)
-            .map(|(wait, _)| wait)
-            .chain(reading.into_iter().flatten())
-            .chain(self.flow.take_waiting());
         // What the client had before, it may come back for.
-        let mut grants: Vec<Grant> = undelivered
-            .filter(|wait| release || !wait.resumed)
-            .map(|wait| wait.grant)
-            .collect();
+        let undelivered = self.undelivered().filter(|wait| !wait.resumed);
+        let mut grants: Vec<Grant> = undelivered.map(|wait| wait.grant).collect();
         grants.extend(self.seat.leave());
-        if release {
-            let held = self.flow.ledger.take();
-            grants.extend(held.into_iter().map(|((id, token), held)| Grant {
-                consumer: self.seat.name.clone(),
-                id,
-                token,
-                deadline_ns: held.deadline_ns,
-                due_at_ns: 0,
-                attempt: 0,
-                deliveries: 0,
-                bytes: held.bytes,
-            }));
-        }
         self.seat.release(grants);
+    }
+
+    fn undelivered(&mut self) -> impl Iterator<Item = Wait> {
+        let reading = self.reading.take().map(|(waits, _)| waits);
+        let ready: Vec<Wait> = self.ready.drain(..).map(|(wait, _)| wait).collect();
+        let waiting = self.flow.take_waiting();
+        ready
+            .into_iter()
+            .chain(reading.into_iter().flatten())
+            .chain(waiting)
     }
 }
 
