@@ -191,6 +191,17 @@ impl Fate {
     }
 }
 
+/// A consumer closed its side of a stream: what it holds is given back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// Who.
+    pub consumer: String,
+    /// Right before it did.
+    pub at_ns: u64,
+    /// The stream ended with OK: all was given back by then.
+    pub is_over: bool,
+}
+
 /// All of a round.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
@@ -202,9 +213,8 @@ pub struct Told {
     pub listed: Vec<(TaskId, u64)>,
     /// What was planned, by label.
     pub specs: BTreeMap<u64, Spec>,
-    /// Consumers that closed their side of a stream, and right before when: what
-    /// they hold is given back.
-    pub closed_streams: Vec<(String, u64)>,
+    /// Streams that their consumers closed.
+    pub closed_streams: Vec<Closed>,
     /// What no client may ever be told, one sentence each.
     pub absurd: Vec<String>,
     /// Acknowledged creates: when they were asked, and when answered.

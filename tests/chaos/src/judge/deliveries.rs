@@ -8,7 +8,11 @@ use z4_core::TaskId;
 
 use super::indexes::Entries;
 use super::{by_label, labels, seen_with};
-use crate::record::{Act, Call, End, Fate, Handed, Op, Spec, Told};
+use crate::load::LEASE;
+use crate::record::{Act, Call, Closed, End, Fate, Handed, Op, Spec, Told};
+
+/// How long a lease lasts at most that lived when its consumer closed a stream.
+const LASTS_NS: u64 = 2 * LEASE.as_nanos() as u64;
 
 /// What is broken.
 pub fn check(told: &Told) -> Vec<String> {
@@ -70,25 +74,29 @@ fn delivered(seen: &mut Deliveries, handed: &Handed) {
 }
 
 /// Who closes a stream in good order gives back what it holds. So a lease ends
-/// early when its consumer did that between its delivery and the next lease; that
-/// it comes back soon and is given the lease again does not stop it. A stream that
-/// broke gives back nothing: its consumer may have its leases at another peer.
+/// early when its consumer did that between its last delivery and the next lease.
+/// When it was not told the end, it may have had the lease again before that was
+/// done. A stream that broke gives back nothing: its consumer may have its leases
+/// at another peer.
 fn closed(told: &Told, seen: &mut Deliveries) {
-    let mut closed: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-    for (name, at_ns) in &told.closed_streams {
-        closed.entry(name).or_default().push(*at_ns);
+    let mut closed: BTreeMap<&str, Vec<&Closed>> = BTreeMap::new();
+    for one in &told.closed_streams {
+        closed.entry(&one.consumer).or_default().push(one);
     }
     let mut leases: Vec<&Handed> = told.handed.iter().collect();
     leases.sort_by_key(|handed| (handed.id, handed.token, handed.at_ns));
-    let leases: Vec<&[&Handed]> = leases
-        .chunk_by(|a, b| (a.id, a.token) == (b.id, b.token))
-        .collect();
     for pair in leases.windows(2) {
-        let (first, next) = (pair[0][0], pair[1][0]);
-        let span = first.at_ns..=next.at_ns;
-        let closed = closed.get(first.consumer.as_str()).into_iter().flatten();
-        if first.id == next.id && closed.into_iter().any(|at_ns| span.contains(at_ns)) {
-            seen.returned(first.id, first.token, Returned::Closed);
+        let (last, next) = (pair[0], pair[1]);
+        if last.id != next.id || last.token == next.token {
+            continue;
+        }
+        let of = closed.get(last.consumer.as_str()).into_iter().flatten();
+        let gives_back = |one: &&Closed| {
+            let grace_ns = if one.is_over { 0 } else { LASTS_NS };
+            (last.at_ns..=next.at_ns + grace_ns).contains(&(one.at_ns + grace_ns))
+        };
+        if of.copied().any(|one| gives_back(&one)) {
+            seen.returned(last.id, last.token, Returned::Closed);
         }
     }
 }

@@ -17,7 +17,7 @@ use z4_proto::generated::collection::{
 
 use super::said::Said;
 use super::{calls, leaser, Scene, LEASE};
-use crate::record::{Act, Call, End, Fate};
+use crate::record::{Act, Call, Closed, End, Fate};
 
 /// Tasks that it holds at most.
 const IN_FLIGHT: u32 = 24;
@@ -79,10 +79,15 @@ pub fn run(scene: Scene, client: u32, rng: StdRng) {
                 }
             }
             Leave::HangUp => {
-                let closed = (life.name.clone(), life.scene.record.now_ns());
-                life.scene.record.told().closed_streams.push(closed);
+                let at_ns = life.scene.record.now_ns();
                 conversation.hang_up();
-                life.hear_out(&mut conversation);
+                let is_over = life.hear_out(&mut conversation) && conversation.ended().is_ok();
+                let closed = Closed {
+                    consumer: life.name.clone(),
+                    at_ns,
+                    is_over,
+                };
+                life.scene.record.told().closed_streams.push(closed);
             }
         }
         life.give_up();
@@ -221,16 +226,17 @@ impl Life {
         }
     }
 
-    /// After the last word the peer answers what is open, and ends.
-    fn hear_out(&mut self, conversation: &mut Conversation) {
+    /// After the last word the peer answers what is open, and ends; whether it did.
+    fn hear_out(&mut self, conversation: &mut Conversation) -> bool {
         let end = Instant::now() + Duration::from_secs(4);
         while Instant::now() < end {
             match conversation.listen(Duration::from_millis(200)) {
-                Listened::Ended => return,
+                Listened::Ended => return true,
                 Listened::Heard(Heard::result(result)) => self.answered(&result),
                 _ => {}
             }
         }
+        false
     }
 
     /// What was not answered never will be.

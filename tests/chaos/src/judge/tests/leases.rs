@@ -1,6 +1,7 @@
 //! When a lease may end before its deadline.
 
 use super::*;
+use crate::record::Closed;
 
 /// Task 1 comes to c55 at 190 ms, and 10 ms later to c60; its first lease would
 /// last for long.
@@ -17,6 +18,13 @@ fn who_closes_a_stream_gives_back_what_came_before() {
     let judged = |told: &Told| judge("ns", told, &dead, &counts).broken.join("\n");
     // Streams that break are nobody's reason.
     assert!(judged(&told).contains("LeaseOverlap"));
+    let close = |told: &mut Told, name: &str, at_ms: u64, is_over| {
+        told.closed_streams = vec![Closed {
+            consumer: name.to_owned(),
+            at_ns: at_ms * MS,
+            is_over,
+        }];
+    };
     for (name, at_ms, is_reason) in [
         ("c55", 189, false),
         ("c55", 190, true),
@@ -24,8 +32,19 @@ fn who_closes_a_stream_gives_back_what_came_before() {
         ("c55", 201, false),
         ("c60", 195, false),
     ] {
-        told.closed_streams = vec![(name.to_owned(), at_ms * MS)];
+        close(&mut told, name, at_ms, true);
         let said = judged(&told);
         assert_eq!(said.is_empty(), is_reason, "{name} at {at_ms}: {said}");
     }
+    // It had the lease again when it had been told that all was given back.
+    let mut again = handed(1, 55, 1, 195, DUE_NS);
+    again.resumed = true;
+    told.handed.push(again);
+    close(&mut told, "c55", 192, true);
+    assert!(judged(&told).contains("LeaseOverlap"));
+    // Or when it had not.
+    close(&mut told, "c55", 192, false);
+    assert_eq!(judged(&told), "");
+    close(&mut told, "c55", 201, false);
+    assert!(judged(&told).contains("LeaseOverlap"));
 }
