@@ -1,5 +1,6 @@
 //! Thousands of connections that say nothing, or a preface and nothing more: the
-//! peer serves others as before, and has its descriptors back afterwards.
+//! peer serves others as before, each costs it little memory, and it has its
+//! descriptors back afterwards.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -9,6 +10,7 @@ use z4_e2e::wait;
 
 use super::{Done, Kind, Stage};
 use crate::net;
+use crate::report::seconds;
 
 /// The kinds of this file.
 pub const KINDS: &[Kind] = &[Kind {
@@ -23,6 +25,10 @@ const COUNT: usize = 10_000;
 const COUNT_MIN: usize = 9_000;
 /// How long one may take to be taken.
 const DIAL_LIMIT: Duration = Duration::from_secs(2);
+/// What one may cost the peer, in KiB; 10 were measured.
+const COST_MAX_KIB: u64 = 32;
+/// How long creates may pause meanwhile.
+const GAP_MAX: Duration = Duration::from_secs(5);
 /// How many descriptors more than before may be left afterwards.
 const LEFT_MAX: usize = 300;
 /// The beginning of every HTTP/2 connection.
@@ -31,6 +37,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 fn run(stage: &mut Stage<'_>) -> Result<Done, String> {
     let n = stage.cluster.leader()?;
     let before = stage.cluster.peers[n].descriptors();
+    let memory_before = stage.cluster.peers[n].memory_mib();
     let address: SocketAddr = net::service_address(n)
         .parse()
         .map_err(|e| format!("an address of ours: {e}"))?;
@@ -51,18 +58,30 @@ fn run(stage: &mut Stage<'_>) -> Result<Done, String> {
     stage.hold(2_000..5_000);
     let held = stage.cluster.peers[n].descriptors();
     let memory = stage.cluster.peers[n].memory_mib();
+    let gap = Duration::from_nanos(stage.record.longest_gap(from_ns, stage.now_ns()));
     let count = open.len();
     drop(open);
     let id = stage.cluster.peers[n].id();
+    let cost_kib = memory.saturating_sub(memory_before) * 1024 / count.max(1) as u64;
+    let said = format!(
+        "{count} connections, {held} descriptors at {id}, {memory_before} to {memory} MiB, \
+         {cost_kib} KiB each; creates paused {} s",
+        seconds(gap)
+    );
+    if count >= COUNT_MIN && cost_kib > COST_MAX_KIB {
+        return Err(format!("idle connections cost memory: {said}"));
+    }
+    if gap > GAP_MAX {
+        return Err(format!("idle connections stop creates: {said}"));
+    }
     wait::within(Duration::from_secs(30), || {
         let now = stage.cluster.peers[n].descriptors();
         wait::check(now <= before + LEFT_MAX, || {
             format!("{id} has {now} descriptors, {before} before the idle connections")
         })
     })?;
-    let seen = format!("{count} connections, {held} descriptors and {memory} MiB at {id}");
     Ok(Done::from_start(
         from_ns,
-        (count >= COUNT_MIN).then_some(seen),
+        (count >= COUNT_MIN).then_some(said),
     ))
 }
