@@ -6,7 +6,7 @@
 //! | 1 acked creates are kept | [`delivery`], [`conserve`] | what consumers got by the end, counts |
 //! | 2 never early, at least once | [`delivery`] | creates, deliveries |
 //! | 3 one lease, an ack is final | [`lease`] (log order), [`delivery`] (consumers) | grants and ends |
-//! | 4 one request, one task | [`request`] | replies to creates |
+//! | 4 one request, one task; a refused one, none | [`request`] | replies to creates, what was seen |
 //! | 5 reads see what was acked | [`task`] by [`linear`]; [`index`] | a [`history`]; replies with an index |
 //! | 6 conservation | [`conserve`] | counts of a namespace |
 //! | 7 equal states | [`hash`] | hashes by peer and index |
