@@ -195,6 +195,11 @@ fn history(told: &Told) -> String {
     let mut lines: Vec<(u64, String)> = Vec::new();
     lines.extend(told.ops.iter().map(|op| (op.at_ns, format!("{op:?}"))));
     lines.extend(told.handed.iter().map(|h| (h.at_ns, format!("{h:?}"))));
+    lines.extend(
+        told.closed_streams
+            .iter()
+            .map(|c| (c.at_ns, format!("{c:?}"))),
+    );
     lines.sort();
     let lines: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
     lines.join("\n")
