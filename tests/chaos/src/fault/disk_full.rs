@@ -67,7 +67,7 @@ fn low(stage: &mut Stage<'_>) -> Result<Done, String> {
     stage.hold(2_000..6_000);
     let acks = acks_since(stage, low_ns);
     let reads = reads(stage);
-    fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    give_back(&path)?;
     let end_ns = stage.now_ns();
     let reads = reads.map_err(|why| format!("{id} has little room: a read: {why}"))?;
     if acks == 0 {
@@ -133,7 +133,7 @@ fn full(stage: &mut Stage<'_>) -> Result<Done, String> {
             ));
         }
     }
-    fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    give_back(&path)?;
     let end_ns = stage.now_ns();
     let how = if died {
         "it ended and waited"
@@ -151,6 +151,15 @@ fn prepare(stage: &mut Stage<'_>) -> Result<std::path::PathBuf, String> {
         stage.cluster.join(PLACE)?;
     }
     Ok(stage.cluster.peers[PLACE].data().join("somebody-else"))
+}
+
+/// Removes the file. That is durable when its folder is synced, and only then does
+/// this disk count the room as free: a peer that waits for room syncs nothing.
+fn give_back(path: &Path) -> Result<(), String> {
+    let removed = fs::remove_file(path)
+        .and_then(|()| File::open(path.parent().unwrap_or(path)))
+        .and_then(|folder| folder.sync_all());
+    removed.map_err(|e| format!("{}: {e}", path.display()))
 }
 
 fn free_kib(path: &Path) -> Result<u64, String> {
