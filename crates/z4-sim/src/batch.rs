@@ -173,8 +173,9 @@ fn tell(tally: &Tally, seconds: f64) -> bool {
             total.events, total.entries, total.operations, total.acked, total.leases, total.reads
         );
         println!(
-            "{} operations put in order, {} states compared; settled within {} ms",
-            total.linearized, total.hashes, total.settled_ms
+            "{} operations put in order, {} states compared; settled within {} ms, {} ms beyond \
+             the lead of machine time",
+            total.linearized, total.hashes, total.settled_ms, total.beyond_lead_ms
         );
         println!(
             "{} leaders, {} crashes, {} snapshots installed, {} changes by the administrator",

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use protobuf::Message as _;
-use raft::eraftpb::{Entry, HardState};
+use raft::eraftpb::{Entry, EntryType, HardState};
 use z4_consensus::log::{LogError, LogStore, LogWrite, Position};
+use z4_consensus::proposals::Envelope;
 
 /// What a log holds at one moment.
 #[derive(Clone, Debug, Default)]
@@ -135,6 +136,11 @@ impl SimLog {
         self.disk().synced.hard_state.clone()
     }
 
+    /// The greatest stamp in the log, written or synced; 0 without any.
+    pub(crate) fn greatest_stamp(&self) -> u64 {
+        greatest_stamp(self.disk().seen.entries.values())
+    }
+
     /// Whether this very entry is on stable storage, or was cut away.
     #[must_use]
     pub fn has_synced(&self, at: Position) -> bool {
@@ -154,6 +160,17 @@ impl SimLog {
         let disk = self.disk();
         index <= disk.synced.cut.index || disk.synced.entries.contains_key(&index)
     }
+}
+
+/// The greatest stamp among entries that follow each other: that of the last
+/// one that has any, since stamps rise along a log. 0 without any.
+pub(crate) fn greatest_stamp<'a>(
+    entries: impl IntoIterator<Item = &'a Entry, IntoIter: DoubleEndedIterator>,
+) -> u64 {
+    let stamped = |entry: &&Entry| entry.get_entry_type() == EntryType::EntryNormal;
+    let mut newest_first = entries.into_iter().rev().filter(stamped);
+    let stamp_ns = newest_first.find_map(|entry| Envelope::stamp(&entry.data));
+    stamp_ns.unwrap_or_default()
 }
 
 impl LogStore for SimLog {

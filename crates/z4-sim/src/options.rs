@@ -15,7 +15,11 @@ pub struct Options {
     /// time.
     pub work_ms: u64,
     /// How long the cluster may take to settle afterwards, in milliseconds of
-    /// simulated time, beyond what its clocks are ahead.
+    /// simulated time, beyond the lead of machine time over the clocks. In it go
+    /// an election, a task's time to come (4 s), leases of 1.5 s that nobody ends
+    /// and backoffs of up to 3 s after them, one behind the other. Of 200 runs
+    /// the longest took 8 s, half of them 3.2 s; a consumer that is gone and gets
+    /// a task again and again was once seen to make it 17 s.
     pub settle_ms: u64,
     /// Log entries kept for peers that lag.
     pub log_keep_entries: u64,
@@ -36,7 +40,7 @@ impl Options {
             peers: [3, 5, 3, 1, 3, 4, 3, 7, 3, 2, 5, 6][(seed % 12) as usize],
             faults: Faults::all(),
             work_ms: seconds * 1_000,
-            settle_ms: 45_000,
+            settle_ms: 30_000,
             log_keep_entries: [40, 40, 400][(seed % 3) as usize],
             planted: None,
             print: false,

@@ -38,6 +38,9 @@ pub struct Report {
     /// From the end of the faults until all was settled, in milliseconds; the
     /// longest of many runs.
     pub settled_ms: u64,
+    /// Of that, what came on top of the lead that machine time had over the
+    /// clocks; the longest of many runs.
+    pub beyond_lead_ms: u64,
     /// Sudden faults, by name.
     pub faults: BTreeMap<&'static str, u64>,
     /// Rare events that were reached.
@@ -64,6 +67,7 @@ impl Report {
             leaders,
             hashes,
             settled_ms,
+            beyond_lead_ms,
             faults,
             seen,
         } = other;
@@ -82,6 +86,7 @@ impl Report {
         self.leaders += leaders;
         self.hashes += hashes;
         self.settled_ms = self.settled_ms.max(*settled_ms);
+        self.beyond_lead_ms = self.beyond_lead_ms.max(*beyond_lead_ms);
         for (name, count) in faults {
             *self.faults.entry(name).or_default() += count;
         }

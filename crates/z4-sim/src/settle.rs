@@ -2,6 +2,10 @@
 //! created is ended, removed members know it, and all peers hold the same
 //! (liveness: TigerBeetle's VOPR has such a second phase). Then what clients saw
 //! is judged.
+//!
+//! How long that may take is counted from the end of the faults, and known from
+//! then on: what tasks wait for (`Options::settle_ms`), and the lead of machine
+//! time over the clocks, during which nothing falls due.
 
 use z4_consensus::machine::StateMachine as _;
 use z4_core::machine::untouched;
@@ -10,6 +14,8 @@ use z4_core::task::Phase;
 use z4_core::{invariants, Namespace, TaskId};
 
 use crate::check::ends::End;
+use crate::disk::greatest_stamp;
+use crate::peer::LogJob;
 use crate::spaces::BETA;
 use crate::world::{Event, World, MS};
 
@@ -22,7 +28,7 @@ impl World {
     pub(crate) fn settled(&mut self) -> Result<bool, String> {
         let healed_at_ns = self.healed_at_ns.unwrap_or_default();
         if let Some(open) = self.unsettled()? {
-            let allowed_ns = self.options.settle_ms * MS + self.ahead_ns();
+            let allowed_ns = self.options.settle_ms * MS + self.lead_ns;
             if self.now_ns > healed_at_ns + allowed_ns {
                 return Err(format!("liveness: {open}"));
             }
@@ -33,7 +39,9 @@ impl World {
         self.check_rest()?;
         self.check_history()?;
         self.report.hashes = self.checks.states.compared();
-        self.report.settled_ms = (self.now_ns - healed_at_ns) / MS;
+        let took_ns = self.now_ns - healed_at_ns;
+        self.report.settled_ms = took_ns / MS;
+        self.report.beyond_lead_ms = took_ns.saturating_sub(self.lead_ns) / MS;
         Ok(true)
     }
 
@@ -58,15 +66,22 @@ impl World {
         }
     }
 
-    /// By how much machine time was ahead of the clocks when the faults ended:
-    /// so long nothing falls due.
-    fn ahead_ns(&self) -> u64 {
-        let healed_ns = self.wall_ns() - (self.now_ns - self.healed_at_ns.unwrap_or_default());
-        let stamps = self.peers.values().filter_map(|p| p.run.as_ref());
-        let stamps = stamps.map(|run| run.machine.machine().stamp_ns());
-        // What is still ahead, and what has been waited for already.
-        let most = stamps.max().unwrap_or_default();
-        most.saturating_sub(healed_ns).min(60_000 * MS)
+    /// By how much machine time is ahead of the clocks, or will be: the greatest
+    /// stamp that a peer has applied, has in its log, or is being sent. To be
+    /// asked once, when the clocks have been put right.
+    pub(crate) fn lead_now_ns(&self) -> u64 {
+        let mut most_ns = self.stamp_on_its_way_ns();
+        for peer in self.peers.values().filter(|peer| !peer.gone) {
+            most_ns = most_ns.max(peer.log.greatest_stamp());
+            let Some(run) = &peer.run else { continue };
+            most_ns = most_ns.max(run.machine.machine().stamp_ns());
+            for job in &run.log_jobs {
+                if let LogJob::Persist(persist) = job {
+                    most_ns = most_ns.max(greatest_stamp(&persist.write.entries));
+                }
+            }
+        }
+        most_ns.saturating_sub(self.wall_ns())
     }
 
     /// What still keeps the cluster from being at rest.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raft::eraftpb::Message;
+use raft::eraftpb::{Message, MessageType};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use z4_check::history::{History, Nature};
@@ -17,6 +17,7 @@ use crate::admin::Admin;
 use crate::check::Checks;
 use crate::clients::{Client, Reply};
 use crate::consumers::EndReply;
+use crate::disk::greatest_stamp;
 use crate::faults::Epoch;
 use crate::net::Net;
 use crate::options::Options;
@@ -28,6 +29,8 @@ use crate::trace::Trace;
 pub(crate) const MS: u64 = 1_000_000;
 /// True time at the start of each run, nanoseconds since the Unix epoch.
 const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
+/// How often it is looked whether a peer stands still any longer.
+const PAUSE_LOOK_NS: u64 = 250 * MS;
 /// Where founded state and log stand.
 const FOUNDED: Position = Position { index: 1, term: 1 };
 
@@ -118,6 +121,8 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     /// Clients make no new requests, nothing fails any more.
     pub(crate) healed_at_ns: Option<u64>,
+    /// By how much machine time was ahead of the clocks then.
+    pub(crate) lead_ns: u64,
     pub(crate) admin: Admin,
     /// Whom a rolling restart has not come to yet.
     pub(crate) rolling: Vec<u64>,
@@ -159,6 +164,7 @@ impl World {
             checks: Checks::new(FOUNDED.index + 1),
             trace: Trace::new(options.print),
             healed_at_ns: None,
+            lead_ns: 0,
             admin: Admin::default(),
             rolling: Vec::new(),
             report: Report::default(),
@@ -261,6 +267,17 @@ impl World {
         up.map(|p| p.raft_id).collect()
     }
 
+    /// Entries that are being sent: the greatest stamp among them.
+    pub(crate) fn stamp_on_its_way_ns(&self) -> u64 {
+        let stamps = self.queue.values().filter_map(|event| match &**event {
+            Event::Deliver { message, .. } if message.get_msg_type() == MessageType::MsgAppend => {
+                Some(greatest_stamp(&message.entries))
+            }
+            _ => None,
+        });
+        stamps.max().unwrap_or_default()
+    }
+
     /// The leader that this peer would send clients to.
     pub(crate) fn leader_known_to(&self, id: u64) -> Option<u64> {
         let run = self.peers.get(&id)?.run.as_ref()?;
@@ -350,7 +367,9 @@ impl World {
             // What a peer that stands still would do waits until it goes on.
             let until_ns = self.peers.get(&life.0).map_or(0, |p| p.paused_until_ns);
             if until_ns > self.now_ns {
-                return self.at(until_ns - self.now_ns, event);
+                // Looked at again soon: a pause may end before its time.
+                let delay_ns = (until_ns - self.now_ns).min(PAUSE_LOOK_NS);
+                return self.at(delay_ns, event);
             }
         }
         match event {

@@ -244,9 +244,11 @@ impl World {
         self.net.heal();
         self.heal_clocks();
         self.heal_disks();
+        self.heal_pauses();
         for id in self.peers.keys().copied().collect::<Vec<_>>() {
             self.start(id);
         }
+        self.lead_ns = self.lead_now_ns();
         self.last_wishes();
         self.at(500 * MS, Event::Settled);
     }

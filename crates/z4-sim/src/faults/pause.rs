@@ -21,4 +21,10 @@ impl World {
             self.saw("a leader stood still beyond an election");
         }
     }
+
+    pub(super) fn heal_pauses(&mut self) {
+        for peer in self.peers.values_mut() {
+            peer.paused_until_ns = 0;
+        }
+    }
 }
