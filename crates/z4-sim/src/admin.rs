@@ -45,6 +45,14 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
+    /// The member that is to go.
+    pub(crate) fn leaving(&self) -> Option<u64> {
+        match self.plan {
+            Plan::Remove(id) => Some(id),
+            Plan::Idle | Plan::Add(_) => None,
+        }
+    }
+
     /// Whether there is nothing left to do.
     pub(crate) fn rests(&self) -> bool {
         self.plan == Plan::Idle && !self.wiped
@@ -68,6 +76,9 @@ impl World {
     /// Takes the next step, again and again.
     pub(crate) fn administer(&mut self) {
         self.within(150, 400, Event::Admin);
+        if self.core.is_some() {
+            return;
+        }
         let Some((leader, members)) = self.some_leader() else {
             return;
         };
@@ -206,7 +217,7 @@ impl World {
             run.change_in_flight = !transfer;
         }
         self.input(leader, input);
-        if transfer || self.healed_at_ns.is_some() {
+        if transfer || self.calm() {
             return;
         }
         // The moment at which it hurts most: the change is in the leader's log,

@@ -127,6 +127,9 @@ impl World {
                     let consumer = run.consumers.iter_mut().find(|c| c.name == grant.consumer);
                     if let Some(consumer) = consumer {
                         consumer.received += 1;
+                        if let Some(core) = &mut self.core {
+                            core.delivered(id, grant.id);
+                        }
                         let lease = (grant.id, grant.token, grant.deadline_ns);
                         consumer.held.push(lease);
                     } else if grant.consumer.starts_with(&mine) {
@@ -182,7 +185,7 @@ impl World {
 
     /// The consumers of a peer work, and say what room they have.
     pub(crate) fn consume(&mut self, id: u64) {
-        let lossy = self.healed_at_ns.is_none();
+        let lossy = !self.calm();
         let now_ns = self.now_ns;
         let leader = self.leader_known_to(id);
         let Some(peer) = self.peers.get_mut(&id) else {

@@ -41,7 +41,7 @@ impl World {
         if again {
             self.saw("two snapshots in a row at one peer");
         }
-        if self.healed_at_ns.is_none() && self.now_ns > 5_000 * MS {
+        if !self.calm() && self.now_ns > 5_000 * MS {
             self.saw("a snapshot was installed under load");
         }
         self.jumped(id, position);

@@ -18,6 +18,7 @@
 //! | `world` | peers, virtual time, the queue of events |
 //! | `round`, `install`, `apply` | the work of a peer's threads |
 //! | `clients`, `consumers`, `admin`, `spaces` | who uses the cluster, and what for |
+//! | `core_phase` | a minority stays away, the rest must serve |
 //! | `settle` | what must be right after the faults |
 //! | `check` | what must be right at every moment, one property a file |
 //! | [`sometimes`] | rare events that must be reached |
@@ -35,6 +36,7 @@ mod apply;
 mod check;
 mod clients;
 mod consumers;
+mod core_phase;
 mod install;
 mod net;
 mod peer;

@@ -28,6 +28,7 @@ pub const SOMETIMES: &[&str] = &[
     "a leader stood still beyond an election",
     "a learner was promoted while the network was split",
     "a member lost its disk and was replaced",
+    "a minority stayed away and the rest went on",
     "a namespace was deleted with tasks in it",
     "a peer crashed between a snapshot and the reset of its log",
     "a peer was low on disk space",

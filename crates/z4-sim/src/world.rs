@@ -17,6 +17,7 @@ use crate::admin::Admin;
 use crate::check::Checks;
 use crate::clients::{Client, Reply};
 use crate::consumers::EndReply;
+use crate::core_phase::Core;
 use crate::disk::greatest_stamp;
 use crate::faults::Epoch;
 use crate::net::Net;
@@ -95,7 +96,8 @@ pub(crate) enum Event {
     },
     Restart(u64),
     Kill(u64),
-    Heal,
+    EndFaults,
+    Core,
     Admin,
     Settled,
 }
@@ -119,6 +121,8 @@ pub(crate) struct World {
     pub(crate) history: History,
     pub(crate) checks: Checks,
     pub(crate) trace: Trace,
+    /// While a minority stays away and the rest must serve.
+    pub(crate) core: Option<Core>,
     /// Clients make no new requests, nothing fails any more.
     pub(crate) healed_at_ns: Option<u64>,
     /// By how much machine time was ahead of the clocks then.
@@ -163,6 +167,7 @@ impl World {
             }),
             checks: Checks::new(FOUNDED.index + 1),
             trace: Trace::new(options.print),
+            core: None,
             healed_at_ns: None,
             lead_ns: 0,
             admin: Admin::default(),
@@ -202,7 +207,7 @@ impl World {
         world.at(2_000 * MS, Event::Epoch);
         world.at(3_000 * MS, Event::Admin);
         let end_ns = world.options.work_ms * MS;
-        world.at(end_ns, Event::Heal);
+        world.at(end_ns, Event::EndFaults);
         Ok(world)
     }
 
@@ -287,10 +292,11 @@ impl World {
     pub(crate) fn start(&mut self, id: u64) {
         let seed = self.rng.gen();
         let keep = self.options.log_keep_entries;
+        let away = self.is_away(id);
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        if peer.run.is_some() || peer.gone {
+        if peer.run.is_some() || peer.gone || away {
             return;
         }
         if let Err(reason) = peer.start(seed, keep) {
@@ -417,7 +423,8 @@ impl World {
             Event::Roll { stopping } => self.roll(stopping),
             Event::Restart(id) => self.start(id),
             Event::Kill(id) => self.kill_fault(id),
-            Event::Heal => self.heal(),
+            Event::EndFaults => self.end_faults(),
+            Event::Core => self.core_look(),
             Event::Admin => self.administer(),
             Event::Settled => {}
         }

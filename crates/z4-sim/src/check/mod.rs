@@ -54,7 +54,7 @@ pub(crate) struct Checks {
     pub(crate) matching: matching::Matching,
     times: times::Times,
     /// The members as of the last entries that changed them, the newest last.
-    members: Vec<Membership>,
+    pub(crate) members: Vec<Membership>,
     /// Whether the limit on leases in force is known.
     limited: bool,
 }

@@ -90,7 +90,8 @@ impl World {
         let attempt = self.attempts;
         self.clients[client].attempt = attempt;
         self.within(300, 2_000, Event::Timeout { client, attempt });
-        let up = self.up();
+        let mut up = self.up();
+        up.retain(|id| !self.is_away(*id));
         let Some(op) = self.clients[client].op.clone() else {
             return;
         };
@@ -235,6 +236,10 @@ impl World {
             return;
         };
         let (record, now_ns) = (self.clients[client].record, self.now_ns);
+        if !matches!(reply, Reply::Failed { .. }) {
+            let began_ns = self.clients[client].began_ns;
+            self.core_answered(client, &op, began_ns);
+        }
         match reply {
             Reply::Outcome { outcome, index } => {
                 self.checks.reads.acked(index);
@@ -274,6 +279,9 @@ impl World {
                 let ids: Vec<_> = tasks.iter().map(|t| t.id).collect();
                 if let Some(record) = record {
                     self.history.created(record, now_ns, &ids);
+                }
+                if let Some(core) = &mut self.core {
+                    core.created(self.clients[client].began_ns, &ids);
                 }
                 if self.clients[client].leaders.len() > 1 {
                     self.saw("a create was repeated across two leaders");

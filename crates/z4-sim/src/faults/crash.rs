@@ -23,7 +23,7 @@ impl World {
     }
 
     pub(crate) fn kill_fault(&mut self, id: u64) {
-        if self.healed_at_ns.is_some() {
+        if self.calm() {
             return;
         }
         self.die(id);

@@ -148,12 +148,12 @@ pub(crate) struct Epoch {
 impl World {
     /// Whether a fault is about now.
     pub(crate) fn about(&self, fault: Fault) -> bool {
-        self.healed_at_ns.is_none() && self.epoch.active.has(fault)
+        !self.calm() && self.epoch.active.has(fault)
     }
 
     /// The next epoch begins.
     pub(crate) fn next_epoch(&mut self) {
-        if self.healed_at_ns.is_some() {
+        if self.calm() {
             return;
         }
         self.within(8_000, 40_000, Event::Epoch);
@@ -186,7 +186,7 @@ impl World {
 
     /// One sudden fault of those that are about, and the plan for the next.
     pub(crate) fn fault(&mut self, epoch: u64) {
-        if self.healed_at_ns.is_some() || epoch != self.epoch.number {
+        if self.calm() || epoch != self.epoch.number {
             return;
         }
         let (from_ms, to_ms) = self.epoch.gap_ms;
@@ -236,15 +236,21 @@ impl World {
         }
     }
 
-    /// The end of all faults: from here on the cluster must settle.
-    pub(crate) fn heal(&mut self) {
-        self.trace.note(self.now_ns, format_args!("healed"));
-        self.healed_at_ns = Some(self.now_ns);
+    /// Nothing new goes wrong, and what lasts is over.
+    pub(crate) fn end_epoch(&mut self) {
         self.epoch.think_ms = 500;
         self.net.heal();
         self.heal_clocks();
         self.heal_disks();
         self.heal_pauses();
+    }
+
+    /// The end of all faults: from here on the cluster must settle.
+    pub(crate) fn heal(&mut self) {
+        self.trace.note(self.now_ns, format_args!("healed"));
+        self.core = None;
+        self.healed_at_ns = Some(self.now_ns);
+        self.end_epoch();
         for id in self.peers.keys().copied().collect::<Vec<_>>() {
             self.start(id);
         }

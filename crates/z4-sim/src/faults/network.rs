@@ -61,6 +61,10 @@ impl World {
 
     /// All ways are open again.
     pub(crate) fn mend(&mut self) {
+        // Who is away from the core stays so.
+        if self.calm() {
+            return;
+        }
         self.trace
             .note(self.now_ns, format_args!("the network is whole"));
         self.net.unblock();

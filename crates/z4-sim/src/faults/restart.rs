@@ -21,7 +21,7 @@ impl World {
 
     /// The next step of a rolling restart.
     pub(crate) fn roll(&mut self, stopping: bool) {
-        if self.healed_at_ns.is_some() {
+        if self.calm() {
             self.rolling.clear();
         }
         let Some(id) = self.rolling.last().copied() else {
