@@ -3,15 +3,20 @@
 use rand::Rng;
 use z4_consensus::log::Position;
 use z4_consensus::machine::{Committed, StateMachine as _};
+use z4_consensus::proposals::Asked;
 use z4_consensus::replica::{Input, Waiting};
 use z4_consensus::ProposeError;
 use z4_core::Outcome;
 
 use crate::clients::Reply;
 use crate::consumers::EndReply;
-use crate::peer::{ApplyJob, Token};
+use crate::faults::Full;
+use crate::peer::{ApplyJob, Peer, Token};
 use crate::world::{Event, World, MS};
 
+/// Proposals of clients and consumers that a peer takes before it has answered
+/// some: far less than in production, so that bursts meet the bound.
+const IN_FLIGHT_MAX: usize = 32;
 /// Runs end at multiples of this index, where state hashes are compared.
 const HASH_EVERY: u64 = 128;
 
@@ -103,6 +108,10 @@ impl World {
         for (entry, outcomes) in entries.iter().zip(&replies) {
             self.check_applied(id, entry, outcomes);
         }
+        if self.is_full(id, Full::State) {
+            self.saw("a disk was full while entries were applied");
+            return self.state_write_failed(id);
+        }
         if last.index.is_multiple_of(HASH_EVERY) {
             self.check_state(id, last.index);
         }
@@ -128,7 +137,36 @@ impl World {
         }
     }
 
+    /// A proposal reached a peer: it goes in, or nothing is done for want of room.
+    pub(crate) fn take_proposal(&mut self, id: u64, asked: Asked<Token>) {
+        let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {
+            return;
+        };
+        if run.in_flight < IN_FLIGHT_MAX {
+            run.in_flight += 1;
+            return self.input(id, Input::Propose(vec![asked]));
+        }
+        self.saw("a proposal found the queue full");
+        let error = ProposeError::Busy {
+            what: "the budget of proposals in flight",
+            retry_after_ms: 100,
+        };
+        self.proposal_refused(id, asked.token, &error);
+    }
+
+    /// A proposal that was taken has its answer.
+    fn has_answer(&mut self, id: u64, token: &Token) {
+        let taken = matches!(
+            token,
+            Token::Client { .. } | Token::End { .. } | Token::Nobody
+        );
+        if let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) {
+            run.in_flight = run.in_flight.saturating_sub(usize::from(taken));
+        }
+    }
+
     fn proposal_applied(&mut self, id: u64, token: Token, outcome: Outcome, index: u64) {
+        self.has_answer(id, &token);
         match token {
             Token::Client { client, attempt } => {
                 self.reply(client, attempt, Reply::Outcome { outcome, index });
@@ -170,6 +208,12 @@ impl World {
 
     /// A proposal of this peer was not appended, lost its place, or nobody knows.
     pub(crate) fn proposal_failed(&mut self, id: u64, token: Token, error: &ProposeError) {
+        self.has_answer(id, &token);
+        self.proposal_refused(id, token, error);
+    }
+
+    /// The same of one that was not even taken.
+    pub(crate) fn proposal_refused(&mut self, id: u64, token: Token, error: &ProposeError) {
         let certain = *error != ProposeError::Unknown;
         match token {
             Token::Client { client, attempt } => {
@@ -201,11 +245,13 @@ impl World {
     }
 
     pub(crate) fn flush(&mut self, id: u64) {
-        let Some(peer) = self.peers.get_mut(&id) else {
+        let Some(life) = self.peers.get(&id).map(Peer::life) else {
             return;
         };
-        let life = peer.life();
-        let Some(run) = peer.run.as_mut() else {
+        if self.is_full(id, Full::State) {
+            return self.state_write_failed(id);
+        }
+        let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {
             return;
         };
         match run.machine.flusher()() {

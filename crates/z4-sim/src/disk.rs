@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use protobuf::Message as _;
 use raft::eraftpb::{Entry, EntryType, HardState};
+use xxhash_rust::xxh3::Xxh3;
 use z4_consensus::log::{LogError, LogStore, LogWrite, Position};
 use z4_consensus::proposals::Envelope;
 
@@ -23,6 +24,17 @@ enum Step {
     Cut(Position),
 }
 
+/// A step of which power loss left a part, with the checksum of all of it.
+#[derive(Debug)]
+struct Torn {
+    part: Step,
+    sum: u64,
+}
+
+/// Where a step is torn: any number will do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tear(pub u64);
+
 #[derive(Debug, Default)]
 struct Disk {
     /// As a running process sees it.
@@ -31,6 +43,8 @@ struct Disk {
     synced: Image,
     /// Between the two, oldest first.
     unsynced: Vec<Step>,
+    /// Behind what is synced, until recovery looks at it.
+    torn: Option<Torn>,
 }
 
 /// A [`LogStore`] in memory. What was not synced is lost by
@@ -75,6 +89,58 @@ impl Image {
     }
 }
 
+impl Step {
+    /// What is there of a step that is torn: some entries, the last of them cut
+    /// short; of a hard state alone the term. A cut is there or not.
+    fn part(&self, Tear(at): Tear) -> Option<Self> {
+        let Self::Write(entries, hard_state) = self else {
+            return None;
+        };
+        let mut hard_state = hard_state.clone().filter(|_| entries.is_empty());
+        if let Some(hard_state) = &mut hard_state {
+            hard_state.vote = 0;
+            hard_state.commit = 0;
+        }
+        let there = at as usize % (entries.len() + 1);
+        let mut entries: Vec<_> = entries.iter().take(there).cloned().collect();
+        if let Some(last) = entries.last_mut() {
+            let half = last.data.len() / 2;
+            last.data = last.data.slice(..half);
+        }
+        Some(Self::Write(entries, hard_state))
+    }
+
+    /// How many entries it writes.
+    fn entries(&self) -> usize {
+        match self {
+            Self::Write(entries, _) => entries.len(),
+            Self::Cut(_) => 0,
+        }
+    }
+
+    fn sum(&self) -> u64 {
+        let mut hash = Xxh3::new();
+        match self {
+            Self::Write(entries, hard_state) => {
+                for entry in entries {
+                    hash.update(&entry.index.to_le_bytes());
+                    hash.update(&entry.term.to_le_bytes());
+                    hash.update(&(entry.data.len() as u64).to_le_bytes());
+                    hash.update(&entry.data);
+                    hash.update(&entry.context);
+                }
+                if let Some(hard_state) = hard_state {
+                    for number in [hard_state.term, hard_state.vote, hard_state.commit] {
+                        hash.update(&number.to_le_bytes());
+                    }
+                }
+            }
+            Self::Cut(through) => hash.update(&through.index.to_le_bytes()),
+        }
+        hash.digest()
+    }
+}
+
 impl Disk {
     fn step(&mut self, step: Step) {
         self.seen.take(&step);
@@ -110,12 +176,41 @@ impl SimLog {
         self.disk().unsynced.len()
     }
 
-    /// Power loss: of the steps that were not synced, the first `kept` survive.
-    pub fn crash(&self, kept: usize) {
+    /// Power loss: of the steps that were not synced, the first `kept` survive,
+    /// and a part of the next one if it is torn. Gives the number of entries
+    /// that are lost.
+    pub fn crash(&self, kept: usize, tear: Option<Tear>) -> usize {
         let mut disk = self.disk();
-        disk.unsynced.truncate(kept);
+        let kept = kept.min(disk.unsynced.len());
+        let lost = disk.unsynced.split_off(kept);
         disk.sync();
         disk.seen = disk.synced.clone();
+        disk.torn = lost.first().zip(tear).and_then(|(step, tear)| {
+            let (part, sum) = (step.part(tear)?, step.sum());
+            Some(Torn { part, sum })
+        });
+        // Whoever reads the log without recovery finds the part.
+        if let Some(Torn { part, .. }) = &disk.torn {
+            let part = part.clone();
+            disk.seen.take(&part);
+        }
+        lost.iter().map(Step::entries).sum()
+    }
+
+    /// What a start does before anything else: drops a torn step, which does not
+    /// have its checksum. Whether there was one.
+    pub fn recover(&self) -> bool {
+        let mut disk = self.disk();
+        let Some(Torn { part, sum }) = disk.torn.take() else {
+            return false;
+        };
+        let whole = part.sum() == sum;
+        if whole {
+            // Nothing of it was missing.
+            disk.synced.take(&part);
+        }
+        disk.seen = disk.synced.clone();
+        !whole
     }
 
     /// A disk that lies: forgets the last `count` entries, synced or not.
@@ -127,6 +222,7 @@ impl SimLog {
         let commit = disk.synced.hard_state.commit;
         disk.synced.hard_state.commit = commit.min(last);
         disk.unsynced.clear();
+        disk.torn = None;
         disk.seen = disk.synced.clone();
     }
 
@@ -148,10 +244,10 @@ impl SimLog {
         at.index <= disk.synced.cut.index || disk.synced.term(at.index) == Some(at.term)
     }
 
-    /// Whether the log has this very entry.
+    /// Whether this very entry is on stable storage.
     #[must_use]
     pub fn has_entry(&self, entry: &Entry) -> bool {
-        self.disk().seen.entries.get(&entry.index) == Some(entry)
+        self.disk().synced.entries.get(&entry.index) == Some(entry)
     }
 
     /// Whether the entry at `index` is on stable storage, or was cut away.
@@ -242,6 +338,7 @@ impl LogStore for SimLog {
     fn reset(&self, to: Position, hard_state: &HardState) -> Result<(), LogError> {
         let mut disk = self.disk();
         disk.unsynced.clear();
+        disk.torn = None;
         disk.synced = Image {
             hard_state: hard_state.clone(),
             cut: to,

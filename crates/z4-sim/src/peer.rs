@@ -16,7 +16,8 @@ use z4_core::TaskId;
 use z4_storage::{AppliedEvents, MemDisk, MemStore, TaskMachine};
 
 use crate::consumers::Consumer;
-use crate::disk::SimLog;
+use crate::disk::{SimLog, Tear};
+use crate::faults::Full;
 
 /// A peer's raft id and how often it was started: what was meant for an earlier
 /// life of a peer does not reach a later one.
@@ -74,6 +75,8 @@ pub(crate) struct Group {
     /// The last persist in it.
     pub(crate) persist: u64,
     pub(crate) sync: bool,
+    /// Steps of the log that were not synced before it.
+    pub(crate) before: usize,
 }
 
 /// The running half of a peer.
@@ -96,6 +99,8 @@ pub(crate) struct Running {
     /// True time of the dispatcher's next look.
     pub(crate) wake_ns: Option<u64>,
     pub(crate) consumers: Vec<Consumer>,
+    /// Proposals of clients and consumers that it took and has not answered.
+    pub(crate) in_flight: usize,
 }
 
 /// A peer.
@@ -115,6 +120,10 @@ pub(crate) struct Peer {
     pub(crate) sync_ms: u64,
     /// How long the next write stands still, in milliseconds.
     pub(crate) stall_ms: u64,
+    /// Which write is to fail for want of space.
+    pub(crate) full: Option<Full>,
+    /// It is told so when it starts.
+    pub(crate) space_low: bool,
     /// A snapshot was installed and nothing applied since.
     pub(crate) fresh_snapshot: bool,
     /// Was removed and knows it, or lost its disk: does not run again.
@@ -136,6 +145,8 @@ impl Peer {
             paused_until_ns: 0,
             sync_ms: 4,
             stall_ms: 0,
+            full: None,
+            space_low: false,
             fresh_snapshot: false,
             gone: false,
         }
@@ -164,9 +175,11 @@ impl Peer {
             .map_err(|e| e.0)
     }
 
-    /// Starts from what is on the disks.
-    pub(crate) fn start(&mut self, seed: u64, log_keep_entries: u64) -> Result<(), String> {
+    /// Starts from what is on the disks. Whether the log ended in a write that
+    /// is there in part, and was dropped.
+    pub(crate) fn start(&mut self, seed: u64, log_keep_entries: u64) -> Result<bool, String> {
         self.boot += 1;
+        let torn = self.log.recover();
         let (store, applied) = self.state.open();
         reconcile(&self.log, applied.position)?;
         let told = Arc::new(Mutex::new(Vec::new()));
@@ -205,16 +218,18 @@ impl Peer {
             change_in_flight: false,
             wake_ns: None,
             consumers: Vec::new(),
+            in_flight: 0,
         });
-        Ok(())
+        Ok(torn)
     }
 
-    /// Power loss: of the unsynced writes of the log `kept` survive; of the
-    /// state, what was flushed.
-    pub(crate) fn crash(&mut self, kept: usize) {
+    /// Power loss: of the unsynced writes of the log `kept` survive, and perhaps
+    /// a part of the next; of the state, what was flushed. Gives the number of
+    /// entries that are lost.
+    pub(crate) fn crash(&mut self, kept: usize, tear: Option<Tear>) -> usize {
         self.run = None;
         self.paused_until_ns = 0;
-        self.log.crash(kept);
+        self.log.crash(kept, tear)
     }
 
     /// Its disks are empty; it keeps its number.
@@ -233,7 +248,7 @@ impl Peer {
         self.paused_until_ns = 0;
         // What was handed to the log thread and not written is gone; nobody was
         // promised anything for it.
-        self.log.crash(0);
+        self.log.crash(0, None);
     }
 }
 

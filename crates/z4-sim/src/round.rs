@@ -9,6 +9,7 @@ use z4_consensus::status::Role;
 
 use crate::check::promises;
 use crate::clients::Reply;
+use crate::faults::Full;
 use crate::peer::{ApplyJob, Group, LogJob, Token};
 use crate::world::{Event, World, MS};
 
@@ -106,6 +107,7 @@ impl World {
             number: run.groups + 1,
             persist: 0,
             sync: false,
+            before: log.unsynced(),
         };
         for job in std::mem::take(&mut run.log_jobs) {
             let result = match job {
@@ -123,6 +125,12 @@ impl World {
         }
         run.groups = group.number;
         run.writing = Some(group);
+        if self.is_full(id, Full::Log) {
+            return self.log_write_failed(id, group.before);
+        }
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
         let stall_ns = std::mem::take(&mut peer.stall_ms) * MS;
         let longest_ns = peer.sync_ms.max(1) * MS;
         let delay_ns = stall_ns + self.rng.gen_range(MS / 5..longest_ns);

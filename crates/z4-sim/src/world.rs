@@ -8,6 +8,7 @@ use rand::{Rng, SeedableRng};
 use z4_check::history::{History, Nature};
 use z4_consensus::log::Position;
 use z4_consensus::machine::Applied;
+use z4_consensus::proposals::Asked;
 use z4_consensus::replica::{Input, Now};
 use z4_consensus::{Member, Membership};
 use z4_core::dispatch::ConsumerReport;
@@ -299,15 +300,22 @@ impl World {
         if peer.run.is_some() || peer.gone || away {
             return;
         }
-        if let Err(reason) = peer.start(seed, keep) {
-            return self.fail(format!("peer {id} does not start: {reason}"));
+        let torn = match peer.start(seed, keep) {
+            Ok(torn) => torn,
+            Err(reason) => return self.fail(format!("peer {id} does not start: {reason}")),
+        };
+        let (life, low) = (peer.life(), peer.space_low);
+        if torn {
+            self.saw("a torn write at the end of a log was dropped");
         }
-        let life = peer.life();
         self.trace.note(self.now_ns, format_args!("start {life:?}"));
         self.seat_consumers(id);
         self.within(0, 50, Event::Tick(life));
         self.within(50, 500, Event::Flush(life));
         self.within(10, 100, Event::Consume(life));
+        if low {
+            self.input(id, Input::SpaceLow(true));
+        }
         self.plan_round(id);
     }
 
@@ -399,12 +407,12 @@ impl World {
                 units,
                 token,
             } => {
-                let asked = z4_consensus::proposals::Asked {
+                let asked = Asked {
                     command,
                     units,
                     token,
                 };
-                self.input(to, Input::Propose(vec![asked]));
+                self.take_proposal(to, asked);
             }
             Event::Report { to, report } => self.consumer_reported(to, report),
             Event::Gone { to, consumer } => self.consumer_left(to, &consumer),

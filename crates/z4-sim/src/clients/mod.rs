@@ -21,7 +21,7 @@ use z4_core::task::Phase;
 use z4_core::{Command, Outcome, TaskId};
 use z4_proto::command::encode_command;
 
-use crate::peer::Token;
+use crate::peer::{Life, Peer, Token};
 use crate::spaces::{BETA, DELTA};
 use crate::world::{Event, World, MS};
 
@@ -65,6 +65,8 @@ pub(crate) struct Client {
     /// The try in the history.
     record: Option<OpId>,
     began_ns: u64,
+    /// Whom its read was asked of, and the leader that peer knew.
+    asked: Option<(Life, u64)>,
     /// The leaders that its tries were sent to.
     leaders: BTreeSet<u64>,
 }
@@ -111,6 +113,8 @@ impl World {
                 self.send_command(peer, &command, token);
             }
             Op::Get { .. } => {
+                let life = self.peers.get(&peer).map(Peer::life);
+                self.clients[client].asked = life.zip(self.leader_known_to(peer));
                 let deadline_ns = self.now_ns + 1_000 * MS;
                 self.input(peer, Input::Read { deadline_ns, token });
             }
@@ -165,7 +169,7 @@ impl World {
     pub(crate) fn forward(&mut self, from: u64, command: Vec<u8>, units: u32, token: Token) {
         let Some(leader) = self.leader_known_to(from) else {
             let error = z4_consensus::ProposeError::NotLeader;
-            return self.proposal_failed(from, token, &error);
+            return self.proposal_refused(from, token, &error);
         };
         // Forwarding is a call: it comes once or not at all.
         if let Some(delay_ns) = self.net.call(&mut self.rng, from, leader) {
@@ -199,12 +203,23 @@ impl World {
         }
         match &self.clients[client].op {
             Some(Op::Get { .. }) => {
-                self.saw("a read outlived the leader it was asked of");
+                if self.has_other_leader(client) {
+                    self.saw("a read outlived the leader it was asked of");
+                }
                 self.client_next(client);
             }
             Some(_) => self.open_end(client),
             None => {}
         }
+    }
+
+    /// Whether the peer that a client read from follows another leader now, or
+    /// none.
+    fn has_other_leader(&self, client: usize) -> bool {
+        let Some((life, leader)) = self.clients[client].asked else {
+            return false;
+        };
+        self.lives(life) && self.leader_known_to(life.0) != Some(leader)
     }
 
     /// Nobody knows what became of a try: again, if that makes it no more than

@@ -1,8 +1,9 @@
 //! Crashes.
 //!
 //! - Power loss: the process is gone, and with it all that was written and not
-//!   synced, but for a prefix that the disk got round to; a write that was under
-//!   way is torn and does not count. The state keeps what was flushed.
+//!   synced, but for a prefix that the disk got round to; of a write that was
+//!   under way a part may be there, which a start finds by its checksum and
+//!   drops. The state keeps what was flushed.
 //! - Death of the process (kill -9): what was written to the log survives, the
 //!   state keeps what was flushed.
 //! - Blackout: power loss at all peers at once.
@@ -13,6 +14,7 @@
 
 use rand::Rng;
 
+use crate::disk::Tear;
 use crate::world::{Event, World};
 
 impl World {
@@ -40,25 +42,28 @@ impl World {
 
     /// Power loss at a peer.
     pub(crate) fn crash(&mut self, id: u64) {
+        let writing = self.peers.get(&id).and_then(|p| p.run.as_ref()?.writing);
         let Some((unsynced, leads)) = self.falls(id) else {
             return;
         };
         let kept = self.rng.gen_range(0..=unsynced);
-        let torn = kept < unsynced && self.rng.gen();
-        if torn {
-            self.saw("a torn write at the end of a log was dropped");
-        }
-        if leads && kept < unsynced {
-            self.saw("a leader lost a tail that was not synced");
-        }
-        self.trace.note(
-            self.now_ns,
-            format_args!("crash {id}, {kept} of {unsynced} unsynced writes kept"),
-        );
+        // Only what was being written can be there in part.
+        let under_way = writing.is_some_and(|group| kept >= group.before);
+        let tear = (under_way && self.rng.gen()).then(|| Tear(self.rng.gen()));
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        peer.crash(kept);
+        let lost = peer.crash(kept, tear);
+        self.trace.note(
+            self.now_ns,
+            format_args!("crash {id}, {kept} of {unsynced} unsynced writes kept, {tear:?}"),
+        );
+        if leads && lost > 0 {
+            self.saw("a leader lost a tail that was not synced");
+        }
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
         if self.options.planted("disk-loses-synced") {
             peer.log.forget(self.rng.gen_range(5..40));
         }
@@ -72,14 +77,14 @@ impl World {
         };
         self.trace.note(self.now_ns, format_args!("kill {id}"));
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.crash(unsynced);
+            peer.crash(unsynced, None);
         }
         self.check_crashed(id);
     }
 
     /// A peer that runs is about to stop running: how many writes of its log are
     /// not synced, and whether it leads.
-    fn falls(&mut self, id: u64) -> Option<(usize, bool)> {
+    pub(super) fn falls(&mut self, id: u64) -> Option<(usize, bool)> {
         let peer = self.peers.get(&id)?;
         let run = peer.run.as_ref()?;
         let (unsynced, leads) = (peer.log.unsynced(), run.leading);

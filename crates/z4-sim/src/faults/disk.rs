@@ -8,8 +8,8 @@
 //! Low on space: a peer is told so, and cuts its log as far as it may; followers
 //! that come back later need a snapshot.
 //!
-//! What a disk loses when power fails stands in
-//! `faults/crash.rs`, a disk that is lost for good in `admin.rs`.
+//! What a disk loses when power fails stands in `faults/crash.rs`, a disk that is
+//! full in `faults/full.rs`, one that is lost for good in `admin.rs`.
 
 use rand::Rng;
 use z4_consensus::replica::Input;
@@ -42,6 +42,9 @@ impl World {
     /// A peer's disk runs low on space, or has room again.
     pub(super) fn low_space(&mut self, id: u64) {
         let low = self.rng.gen();
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.space_low = low;
+        }
         self.input(id, Input::SpaceLow(low));
         if low {
             self.saw("a peer was low on disk space");
@@ -52,6 +55,8 @@ impl World {
         for peer in self.peers.values_mut() {
             peer.sync_ms = SYNC_MS;
             peer.stall_ms = 0;
+            peer.full = None;
+            peer.space_low = false;
         }
         for id in self.up() {
             self.input(id, Input::SpaceLow(false));

@@ -9,6 +9,7 @@
 mod clock;
 mod crash;
 mod disk;
+mod full;
 mod network;
 mod pause;
 mod restart;
@@ -16,6 +17,8 @@ mod restart;
 use std::collections::BTreeSet;
 
 use rand::Rng;
+
+pub(crate) use full::Full;
 
 use crate::world::{Event, World, MS};
 
@@ -50,6 +53,8 @@ pub enum Fault {
     SlowDisk,
     /// Disk space runs low: `faults/disk.rs`.
     LowSpace,
+    /// A write fails for want of space: `faults/full.rs`.
+    DiskFull,
     /// A member loses its disk for good and is replaced: `admin.rs`.
     Wipe,
     /// Members come and go: `admin.rs`.
@@ -68,7 +73,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them, with their names on the command line.
-    pub const ALL: [(Self, &'static str); 21] = [
+    pub const ALL: [(Self, &'static str); 22] = [
         (Self::Crash, "crash"),
         (Self::Blackout, "blackout"),
         (Self::Kill, "kill"),
@@ -83,6 +88,7 @@ impl Fault {
         (Self::ClockDrift, "clock-drift"),
         (Self::SlowDisk, "slow-disk"),
         (Self::LowSpace, "low-space"),
+        (Self::DiskFull, "disk-full"),
         (Self::Wipe, "wipe"),
         (Self::Members, "members"),
         (Self::Transfer, "transfer"),
@@ -203,6 +209,7 @@ impl World {
             Fault::ClockJump,
             Fault::SlowDisk,
             Fault::LowSpace,
+            Fault::DiskFull,
             Fault::Rolling,
             Fault::ClientCrash,
             Fault::ConsumerCrash,
@@ -228,6 +235,7 @@ impl World {
             Fault::ClockJump => self.clock_jump(id),
             Fault::SlowDisk => self.disk_stall(id),
             Fault::LowSpace => self.low_space(id),
+            Fault::DiskFull => self.disk_full(id),
             Fault::Rolling => self.rolling_restart(),
             Fault::ClientCrash => self.client_crash(),
             Fault::ConsumerCrash => self.consumer_crash(id),
