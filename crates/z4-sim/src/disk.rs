@@ -237,6 +237,22 @@ impl SimLog {
         greatest_stamp(self.disk().seen.entries.values())
     }
 
+    /// The term of the entry that was written last at an index, synced or not,
+    /// cut away since then or not.
+    #[must_use]
+    pub fn term_written(&self, index: u64) -> Option<u64> {
+        let disk = self.disk();
+        let newest = disk.unsynced.iter().rev().find_map(|step| match step {
+            Step::Write(entries, _) if entries.first()?.index <= index => Some(entries),
+            _ => None,
+        });
+        match newest {
+            // Behind its last one nothing is left.
+            Some(entries) => entries.iter().find(|e| e.index == index).map(|e| e.term),
+            None => disk.synced.term(index),
+        }
+    }
+
     /// Whether this very entry is on stable storage, or was cut away.
     #[must_use]
     pub fn has_synced(&self, at: Position) -> bool {
@@ -248,13 +264,6 @@ impl SimLog {
     #[must_use]
     pub fn has_entry(&self, entry: &Entry) -> bool {
         self.disk().synced.entries.get(&entry.index) == Some(entry)
-    }
-
-    /// Whether the entry at `index` is on stable storage, or was cut away.
-    #[must_use]
-    pub fn is_synced(&self, index: u64) -> bool {
-        let disk = self.disk();
-        index <= disk.synced.cut.index || disk.synced.entries.contains_key(&index)
     }
 }
 

@@ -4,7 +4,7 @@
 use raft::eraftpb::{Message, MessageType};
 use rand::Rng;
 use z4_consensus::log::{LogStore as _, Position};
-use z4_consensus::replica::{Answer, Input, Work};
+use z4_consensus::replica::{Answer, Input, Persist, Work};
 use z4_consensus::status::Role;
 
 use crate::check::promises;
@@ -45,7 +45,8 @@ impl World {
             return self.fail(format!("peer {id} stops: {reason}"));
         }
         for message in work.send {
-            self.send(id, message);
+            let term = self.term_at(id, message.index, work.persist.as_ref());
+            self.send(id, message, term);
         }
         for answer in work.answers {
             self.answered(id, answer);
@@ -155,11 +156,34 @@ impl World {
         }
     }
 
-    fn send(&mut self, id: u64, message: Message) {
+    /// The term of the entry at an index, as a peer's replica has it: to be
+    /// written with this work, waiting for the log thread, or written.
+    fn term_at(&self, id: u64, index: u64, persist: Option<&Persist>) -> Option<u64> {
+        let peer = self.peers.get(&id)?;
+        let waiting = peer.run.iter().flat_map(|run| run.log_jobs.iter().rev());
+        let waiting = waiting.filter_map(|job| match job {
+            LogJob::Persist(persist) => Some(persist),
+            LogJob::Cut(_) => None,
+        });
+        let newest = persist.into_iter().chain(waiting).find(|persist| {
+            let first = persist.write.entries.first();
+            first.is_some_and(|first| first.index <= index)
+        });
+        match newest {
+            // Behind its last one nothing is left.
+            Some(persist) => {
+                let mut entries = persist.write.entries.iter();
+                entries.find(|e| e.index == index).map(|e| e.term)
+            }
+            None => peer.log.term_written(index),
+        }
+    }
+
+    fn send(&mut self, id: u64, message: Message, term: Option<u64>) {
         let Some(peer) = self.peers.get(&id) else {
             return;
         };
-        if let Err(broken) = promises::check(&peer.log, &message) {
+        if let Err(broken) = promises::check(&peer.log, &message, term) {
             return self.fail(format!("peer {id}: {broken}"));
         }
         let (life, to) = (peer.life(), message.to);

@@ -27,7 +27,7 @@ fn a_crash_loses_what_was_not_synced() {
     write(&log, 2, false);
     write(&log, 3, false);
     assert_eq!(log.last().unwrap(), at(3, 1));
-    assert!(log.is_synced(1) && !log.is_synced(2));
+    assert!(log.has_synced(at(1, 1)) && !log.has_synced(at(2, 1)));
     assert_eq!(log.crash(1, None), 1);
     assert_eq!(log.last().unwrap(), at(2, 1), "a prefix survives");
     write(&log, 3, false);

@@ -1,11 +1,18 @@
 //! What a peer promises to others is on its stable storage before it is sent.
 
 use raft::eraftpb::{Message, MessageType};
+use z4_consensus::log::Position;
 
 use crate::disk::SimLog;
 
-/// Checks a message that is about to be sent.
-pub(crate) fn check(log: &SimLog, message: &Message) -> Result<(), String> {
+/// Checks a message that is about to be sent. `term`: that of the entry at the
+/// message's index as the sender has it, written or still to be written; what
+/// stands there on stable storage may be what this entry replaces.
+pub(crate) fn check(log: &SimLog, message: &Message, term: Option<u64>) -> Result<(), String> {
+    let acked = Position {
+        index: message.index,
+        term: term.unwrap_or_default(),
+    };
     let kind = message.get_msg_type();
     let hard_state = log.synced_hard_state();
     let (term, synced_term) = (message.term, hard_state.term);
@@ -37,11 +44,42 @@ pub(crate) fn check(log: &SimLog, message: &Message) -> Result<(), String> {
         return Err(format!("a vote of term {term} leaves before it is synced"));
     }
     let acks = kind == MessageType::MsgAppendResponse && !message.reject;
-    if acks && !log.is_synced(message.index) {
+    if acks && !log.has_synced(acked) {
         return Err(format!(
-            "entry {} is acknowledged before it is synced",
-            message.index
+            "entry {} of term {} is acknowledged before it is synced",
+            acked.index, acked.term
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use z4_consensus::log::{LogStore as _, LogWrite};
+    use z4_consensus::log_contract::entry;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_that_replaces_another_is_acknowledged_when_it_is_synced_itself() {
+        let log = SimLog::new();
+        let write = |term: u64, sync| {
+            let written = log.write(&LogWrite {
+                entries: vec![entry(1, term, 3)],
+                hard_state: None,
+                sync,
+            });
+            assert!(written.is_ok());
+        };
+        let mut ack = Message::new();
+        ack.set_msg_type(MessageType::MsgAppendResponse);
+        ack.index = 1;
+        write(1, true);
+        assert!(check(&log, &ack, Some(1)).is_ok());
+        assert!(check(&log, &ack, Some(2)).is_err(), "not yet written");
+        write(2, false);
+        assert!(check(&log, &ack, Some(2)).is_err(), "not yet synced");
+        log.sync();
+        assert!(check(&log, &ack, Some(2)).is_ok());
+    }
 }
