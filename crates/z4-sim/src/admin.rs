@@ -262,6 +262,7 @@ impl World {
 
     /// A peer learned that it was removed: it stops for good.
     pub(crate) fn peer_removed(&mut self, id: u64) {
+        self.consumers_end(id);
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };

@@ -29,6 +29,9 @@ const ROOM: u64 = 12;
 /// How often a consumer says again what it said before.
 const REPORT_NS: u64 = 700 * MS;
 
+/// After so long a stream that is cut off is given up, in milliseconds.
+const SILENT_MS: (u64, u64) = (3_000, 10_000);
+
 /// A consumer that a peer serves.
 #[derive(Debug)]
 pub(crate) struct Consumer {
@@ -357,6 +360,25 @@ impl World {
                 consumer
                     .held
                     .retain(|(task, token, _)| !tasks.contains(&(*task, *token)));
+            }
+        }
+    }
+
+    /// A peer ends, and with it the stream on which it reported its consumers:
+    /// their leader learns of it, at the latest when nothing comes any more.
+    pub(crate) fn consumers_end(&mut self, id: u64) {
+        let Some(run) = self.peers.get(&id).and_then(|p| p.run.as_ref()) else {
+            return;
+        };
+        let said = run.consumers.iter().filter_map(|consumer| {
+            let (to, ..) = consumer.said.as_ref()?;
+            Some((*to, consumer.name.clone()))
+        });
+        for (to, consumer) in said.collect::<Vec<_>>() {
+            let event = Event::Gone { to, consumer };
+            match self.net.call(&mut self.rng, id, to) {
+                Some(delay_ns) => self.at(delay_ns, event),
+                None => self.within(SILENT_MS.0, SILENT_MS.1, event),
             }
         }
     }

@@ -93,6 +93,7 @@ impl World {
             self.saw("a leader crashed with a change of members on its way");
         }
         self.report.crashes += 1;
+        self.consumers_end(id);
         Some((unsynced, leads))
     }
 }
