@@ -2,6 +2,10 @@
 
 use crate::faults::Faults;
 
+/// One seed in so many has clocks that jump by an hour. Simulated time is cheap
+/// when little happens in it, but not free.
+const HOURS_ONE_IN: u64 = 20;
+
 /// One run of the simulation: the same options give the same run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -23,6 +27,8 @@ pub struct Options {
     pub settle_ms: u64,
     /// Log entries kept for peers that lag.
     pub log_keep_entries: u64,
+    /// Clocks jump by up to an hour too.
+    pub hours: bool,
     /// A mistake put in on purpose, to see that it is found: a name of
     /// [`MISTAKES`](crate::mistakes::MISTAKES).
     pub planted: Option<&'static str>,
@@ -42,6 +48,7 @@ impl Options {
             work_ms: seconds * 1_000,
             settle_ms: 30_000,
             log_keep_entries: [40, 40, 400][(seed % 3) as usize],
+            hours: seed.is_multiple_of(HOURS_ONE_IN),
             planted: None,
             print: false,
         }

@@ -22,6 +22,13 @@ use crate::world::{Event, World, MS};
 /// Steps of the search for an order of one task's operations.
 const STEPS_MAX: u64 = 2_000_000;
 
+/// How often it is looked whether all is at rest.
+const LOOK_NS: u64 = 300 * MS;
+/// The same while nothing can be expected.
+const LOOK_SELDOM_NS: u64 = 5_000 * MS;
+/// In so long what does not wait for machine time is done.
+const SOON_NS: u64 = 20_000 * MS;
+
 impl World {
     /// Whether all is at rest; an error if it is not in time, or if what rests
     /// is wrong.
@@ -32,8 +39,11 @@ impl World {
             if self.now_ns > healed_at_ns + allowed_ns {
                 return Err(format!("liveness: {open}"));
             }
+            self.trace
+                .note(self.now_ns, format_args!("not settled: {open}"));
             self.go_on();
-            self.at(300 * MS, Event::Settled);
+            let delay_ns = self.next_look_ns(healed_at_ns);
+            self.at(delay_ns, Event::Settled);
             return Ok(false);
         }
         self.check_rest()?;
@@ -43,6 +53,18 @@ impl World {
         self.report.settled_ms = took_ns / MS;
         self.report.beyond_lead_ms = took_ns.saturating_sub(self.lead_ns) / MS;
         Ok(true)
+    }
+
+    /// When to look again: seldom while machine time is far ahead, for nothing
+    /// falls due then.
+    fn next_look_ns(&self, healed_at_ns: u64) -> u64 {
+        let since_ns = self.now_ns - healed_at_ns;
+        let waits_long = since_ns > SOON_NS && since_ns + LOOK_SELDOM_NS < self.lead_ns;
+        if waits_long {
+            LOOK_SELDOM_NS
+        } else {
+            LOOK_NS
+        }
     }
 
     /// A namespace that is paused still, by a request that came late, is to go

@@ -16,6 +16,7 @@ pub const BATCH_MIN: u64 = 100;
 /// All events.
 pub const SOMETIMES: &[&str] = &[
     "a change of members was lost with its leader",
+    "a clock jumped by up to an hour",
     "a create was repeated across two leaders",
     "a create was answered from a remembered request",
     "a dead letter by age",

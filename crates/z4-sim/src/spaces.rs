@@ -20,6 +20,9 @@ pub(crate) const DELTA: usize = 3;
 pub(crate) const SPACES: [&str; 4] = ["a", "a.b", "gamma", "delta"];
 /// How long requests are remembered in [`BETA`], in milliseconds.
 pub(crate) const BETA_DEDUPE_MS: u64 = 60_000;
+/// How long they are remembered anywhere in a run whose clocks jump by an hour,
+/// in milliseconds: no try of a request is so far from another.
+const HOURS_DEDUPE_MS: u64 = 3 * 3_600_000;
 /// Most live leases in [`GAMMA`].
 pub(crate) const GAMMA_LEASED_MAX: u64 = 6;
 
@@ -54,6 +57,9 @@ impl World {
                 patch.rate_burst = Some(4);
             }
             _ => {}
+        }
+        if self.options.hours {
+            patch.dedupe_ms = Some(HOURS_DEDUPE_MS);
         }
         Op::Settings(Command::SetNamespace(SetNamespace {
             namespace: self.namespaces[space].clone(),
