@@ -180,6 +180,9 @@ impl World {
                 self.change(leader, Input::Change(change, Token::Admin));
             }
             Some(member) if member.voter => self.admin.plan = Plan::Idle,
+            // The number came from a leader that lagged: it was another's, who is
+            // gone.
+            None if members.raft_id_next > id => self.admin.plan = Plan::Idle,
             // Not caught up yet; or a leader that lags does not know it.
             _ => {}
         }
