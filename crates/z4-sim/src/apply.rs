@@ -167,6 +167,7 @@ impl World {
 
     fn proposal_applied(&mut self, id: u64, token: Token, outcome: Outcome, index: u64) {
         self.has_answer(id, &token);
+        let outcome = self.told(&token, outcome);
         match token {
             Token::Client { client, attempt } => {
                 self.reply(client, attempt, Reply::Outcome { outcome, index });

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use structopt::StructOpt;
 use z4_sim::faults::Faults;
+use z4_sim::mistakes::PANIC;
 use z4_sim::sometimes::{BATCH_MIN, SOMETIMES};
 use z4_sim::{Options, Report};
 
@@ -65,7 +66,7 @@ pub fn run(run: &Run) -> Result<bool, String> {
     }
     let planted = match &run.planted {
         None => None,
-        Some(name) => Some(crate::hunt::find(name)?.0),
+        Some(name) => Some(z4_sim::mistakes::find(name)?.name),
     };
     let (first, count) = match (run.seed, run.first) {
         (Some(seed), _) => (seed, 1),
@@ -131,7 +132,7 @@ pub fn simulate(options: &Options) -> Result<Report, String> {
             .downcast_ref::<String>()
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(format!("panic: {}", text.unwrap_or("without a word")))
+        Err(format!("{PANIC}{}", text.unwrap_or("without a word")))
     })
 }
 

@@ -1,12 +1,17 @@
 //! The hunt for mistakes that are put in on purpose.
+//!
+//! A mistake is found when a seed fails in the words that are meant for it, and
+//! keeps all promises when nothing is planted. A seed that fails without it has
+//! found something real.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use structopt::StructOpt;
-use z4_sim::mistakes::{Mistake, MISTAKES};
-use z4_sim::Options;
+use z4_sim::mistakes::{find, Mistake, MISTAKES};
+use z4_sim::{Options, Report};
 
 use crate::batch::{quiet_panics, simulate};
 
@@ -30,18 +35,6 @@ pub struct Hunt {
     clean: u64,
 }
 
-/// The mistake of this name.
-///
-/// # Errors
-/// That there is none, and which there are.
-pub fn find(name: &str) -> Result<Mistake, String> {
-    let found = MISTAKES.iter().find(|(known, _)| *known == name);
-    found.copied().ok_or_else(|| {
-        let names: Vec<_> = MISTAKES.iter().map(|(name, _)| *name).collect();
-        format!("there is no mistake {name}; there are {}", names.join(", "))
-    })
-}
-
 /// Looks for each mistake. `Ok(true)` when all were found, and none where none
 /// was.
 ///
@@ -53,52 +46,110 @@ pub fn run(hunt: &Hunt) -> Result<bool, String> {
         return Err("build with --features planted; `make mutants` does".into());
     }
     quiet_panics(false);
-    let mistakes = match &hunt.only {
+    let mistakes: Vec<&Mistake> = match &hunt.only {
         Some(name) => vec![find(name)?],
-        None => MISTAKES.to_vec(),
+        None => MISTAKES.iter().collect(),
     };
-    let clean = search(hunt, None, hunt.clean);
-    if let Some((seed, what)) = &clean.found {
-        println!("found where none is planted, seed {seed}: {what}");
-    } else {
-        println!("{} seeds with none planted: nothing found", clean.tried);
+    let clean = Clean::default();
+    let none = search(hunt, &clean, None, hunt.clean);
+    let mut real = none.real;
+    if real.is_empty() {
+        println!("{} seeds with none planted: nothing found", none.tried);
     }
     let mut found = 0;
-    for (name, what) in &mistakes {
-        let search = search(hunt, Some(name), hunt.seeds);
-        let seconds = search.seconds;
+    for mistake in &mistakes {
+        let search = search(hunt, &clean, Some(mistake), hunt.seeds);
+        let (tried, seconds) = (search.tried, search.seconds);
+        println!("{}: {}", mistake.name, mistake.what);
         match search.found {
             Some((seed, violation)) => {
                 found += 1;
-                let first = violation.lines().next().unwrap_or_default();
-                let first: String = first.chars().take(150).collect();
                 println!(
-                    "{name}: {what}\n    found by seed {seed} after {} seeds, {seconds:.1} s: {first}",
-                    search.tried
+                    "    found by seed {seed} after {tried} seeds, {seconds:.1} s: {}",
+                    short(&violation)
                 );
             }
-            None => println!(
-                "{name}: {what}\n    MISSED in {} seeds, {seconds:.1} s",
-                search.tried
-            ),
+            None => println!("    MISSED in {tried} seeds, {seconds:.1} s"),
         }
+        for (count, seed, other) in search.others.iter().take(OTHERS_MAX) {
+            println!(
+                "    {count} failed otherwise, as seed {seed}: {}",
+                short(other)
+            );
+        }
+        real.extend(search.real);
+    }
+    for (seed, what) in &real {
+        println!("REAL, seed {seed} fails with none planted: {what}");
     }
     println!("{} planted, {found} found", mistakes.len());
-    Ok(found == mistakes.len() && clean.found.is_none())
+    Ok(found == mistakes.len() && real.is_empty())
 }
 
+/// Most kinds of other failures that are told of one mistake.
+const OTHERS_MAX: usize = 3;
+
+/// What fits on a line of a violation.
+fn short(violation: &str) -> String {
+    let first = violation.lines().next().unwrap_or_default();
+    first.chars().take(150).collect()
+}
+
+/// How seeds end with nothing planted: each is run once.
+#[derive(Default)]
+struct Clean(Mutex<BTreeMap<u64, Option<String>>>);
+
+impl Clean {
+    /// A seed was run with nothing planted. Returns its failure.
+    fn know(&self, seed: u64, result: &Result<Report, String>) -> Option<String> {
+        let failure = result.as_ref().err().cloned();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(seed, failure.clone());
+        failure
+    }
+
+    /// How a seed fails with nothing planted, if it does.
+    fn fails(&self, options: &Options) -> Option<String> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let failure = known.get(&options.seed).cloned();
+        drop(known);
+        failure.unwrap_or_else(|| self.know(options.seed, &simulate(options)))
+    }
+}
+
+#[derive(Default)]
 struct Search {
     tried: u64,
     seconds: f64,
+    /// The first seed that showed the mistake as it is meant to be shown.
     found: Option<(u64, String)>,
+    /// Failures in other words: how many, and the first seed of each kind.
+    others: Vec<(u64, u64, String)>,
+    /// Seeds that fail though nothing is planted.
+    real: BTreeMap<u64, String>,
 }
 
-/// Runs seeds until one of them fails.
-fn search(hunt: &Hunt, planted: Option<&'static str>, seeds: u64) -> Search {
+impl Search {
+    fn failed_otherwise(&mut self, seed: u64, what: String) {
+        // Of one kind are those that begin alike, once times and numbers are left out.
+        let kind = |text: &str| -> String {
+            let text = text.split_once("ms: ").map_or(text, |(_, rest)| rest);
+            let letters = text.chars().filter(|c| !c.is_ascii_digit());
+            letters.take(20).collect()
+        };
+        let known = self.others.iter_mut().find(|o| kind(&o.2) == kind(&what));
+        match known {
+            Some((count, ..)) => *count += 1,
+            None => self.others.push((1, seed, what)),
+        }
+    }
+}
+
+/// Runs seeds until one of them shows the mistake; all of them if there is none.
+fn search(hunt: &Hunt, clean: &Clean, planted: Option<&Mistake>, seeds: u64) -> Search {
     let started = Instant::now();
     let (next, done) = (AtomicU64::new(0), AtomicBool::new(false));
-    let tried = AtomicU64::new(0);
-    let found = Mutex::new(None::<(u64, String)>);
+    let search = Mutex::new(Search::default());
     let work = || {
         while !done.load(Ordering::Relaxed) {
             let at = next.fetch_add(1, Ordering::Relaxed);
@@ -106,18 +157,35 @@ fn search(hunt: &Hunt, planted: Option<&'static str>, seeds: u64) -> Search {
                 return;
             }
             let seed = hunt.first + at;
-            let options = Options {
+            let options = |planted| Options {
                 planted,
                 ..Options::of_seed(seed, hunt.seconds)
             };
-            let result = simulate(&options);
-            tried.fetch_add(1, Ordering::Relaxed);
-            if let Err(what) = result {
-                done.store(true, Ordering::Relaxed);
-                let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                if found.as_ref().is_none_or(|(known, _)| seed < *known) {
-                    *found = Some((seed, what));
+            let result = simulate(&options(planted.map(|mistake| mistake.name)));
+            let shown = match (&result, planted) {
+                (Err(what), Some(mistake)) => mistake.is_shown_by(what),
+                _ => false,
+            };
+            // What fails without the mistake says nothing about it.
+            let real = match (&result, planted) {
+                (_, None) => clean.know(seed, &result),
+                (Err(_), Some(_)) if shown => clean.fails(&options(None)),
+                _ => None,
+            };
+            let mut search = search.lock().unwrap_or_else(PoisonError::into_inner);
+            search.tried += 1;
+            match (result, real) {
+                (_, Some(real)) => {
+                    search.real.insert(seed, real);
                 }
+                (Err(what), None) if shown => {
+                    done.store(true, Ordering::Relaxed);
+                    if search.found.as_ref().is_none_or(|(known, _)| seed < *known) {
+                        search.found = Some((seed, what));
+                    }
+                }
+                (Err(what), None) => search.failed_otherwise(seed, what),
+                (Ok(_), None) => {}
             }
         }
     };
@@ -127,9 +195,7 @@ fn search(hunt: &Hunt, planted: Option<&'static str>, seeds: u64) -> Search {
             scope.spawn(work);
         }
     });
-    Search {
-        tried: tried.into_inner(),
-        seconds: started.elapsed().as_secs_f64(),
-        found: found.into_inner().unwrap_or_else(PoisonError::into_inner),
-    }
+    let mut search = search.into_inner().unwrap_or_else(PoisonError::into_inner);
+    search.seconds = started.elapsed().as_secs_f64();
+    search
 }

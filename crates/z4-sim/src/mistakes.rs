@@ -3,129 +3,289 @@
 //! Most are in the code that runs in production, behind the feature `planted` of
 //! `z4-core`, `z4-consensus` and `z4-storage`; those marked *shell* are in what
 //! the simulator has instead of threads, disks and administrators.
+//!
+//! A mistake is found when the checker that is there for it says so, in the
+//! words that stand beside it: any other failure of the run may be a false alarm.
 
-use z4_consensus::log::Position;
-use z4_consensus::machine::Committed;
-use z4_core::{Command, TaskId};
-use z4_proto::command::{decode_command, encode_command};
+mod shell;
 
-use crate::clients::Reply;
 use crate::options::Options;
-use crate::peer::Token;
-use crate::world::World;
 
-/// A mistake: its name, and what is wrong.
-pub type Mistake = (&'static str, &'static str);
+/// A mistake, and by which words it is found.
+#[derive(Clone, Copy, Debug)]
+pub struct Mistake {
+    /// Its name.
+    pub name: &'static str,
+    /// What is wrong.
+    pub what: &'static str,
+    /// Words of the violations that it is meant to be found by, one of which
+    /// must be told.
+    says: &'static [&'static str],
+    /// Words of assertions of raft-rs or of z4 that it may run into instead.
+    asserts: &'static [&'static str],
+}
+
+impl Mistake {
+    const fn new(name: &'static str, what: &'static str, says: &'static [&'static str]) -> Self {
+        Self {
+            name,
+            what,
+            says,
+            asserts: &[],
+        }
+    }
+
+    /// The same, shown by an assertion of the code that runs too.
+    const fn asserting(self, asserts: &'static [&'static str]) -> Self {
+        Self { asserts, ..self }
+    }
+
+    /// Whether any build can plant it.
+    #[must_use]
+    pub fn is_of_shell(&self) -> bool {
+        self.what.starts_with("shell: ")
+    }
+
+    /// Whether a failure of a run is what this mistake is meant to be found by.
+    #[must_use]
+    pub fn is_shown_by(&self, failure: &str) -> bool {
+        let words = match failure.starts_with(PANIC) {
+            true => self.asserts,
+            false => self.says,
+        };
+        words.iter().any(|word| failure.contains(word))
+    }
+}
+
+/// How the failure of a run begins that ended by a panic.
+pub const PANIC: &str = "panic: ";
+
+/// The mistake of this name.
+///
+/// # Errors
+/// That there is none, and which there are; or that this build cannot plant it.
+pub fn find(name: &str) -> Result<&'static Mistake, String> {
+    let Some(found) = MISTAKES.iter().find(|known| known.name == name) else {
+        let names: Vec<_> = MISTAKES.iter().map(|known| known.name).collect();
+        let names = names.join(", ");
+        return Err(format!("there is no mistake {name}; there are {names}"));
+    };
+    if !cfg!(feature = "planted") && !found.is_of_shell() {
+        return Err(format!(
+            "{name} is not of the shell: build with --features planted"
+        ));
+    }
+    Ok(found)
+}
 
 /// All of them.
 pub const MISTAKES: &[Mistake] = &[
-    (
+    Mistake::new(
         "ack-before-quorum",
         "shell: creates are acknowledged when the leader has appended them",
+        &["acknowledged and is not committed"],
     ),
-    (
+    Mistake::new(
         "ack-only-releases",
         "an ack gives the lease back, and the task comes again",
+        &["was leased, and was Done"],
     ),
-    (
+    Mistake::new(
         "age-unchecked",
         "tasks are delivered after their time to live",
+        &["after its time to live"],
     ),
-    (
+    Mistake::new(
         "attempts-without-end",
         "a task that failed as often as it may comes again",
+        &["is tried for the"],
     ),
-    (
+    Mistake::new(
+        "change-told-done",
+        "shell: a client is told that its change was done, and the task was leased",
+        &["no order explains"],
+    ),
+    Mistake::new(
         "credit-leaks",
         "the room that a lease command reserved is not given back",
+        &["liveness: task"],
     ),
-    (
+    Mistake::new(
         "cursor-not-lowered",
         "a task put below the cursor of its queue is not seen",
+        &[
+            "is below the cursor of its queue",
+            "holds fewer rows than it counts",
+        ],
     ),
-    (
+    Mistake::new(
         "cut-above-flushed",
         "the log is cut above what the state has flushed",
-    ),
-    (
+        &[],
+    )
+    .asserting(&["is out of range"]),
+    Mistake::new(
         "deliver-early",
         "tasks are delivered a second before they are due",
+        &["before it was due"],
     ),
-    (
+    Mistake::new(
         "disk-loses-synced",
         "shell: a power loss takes entries that were synced",
+        &[
+            "leader completeness",
+            "log matching",
+            "promise 1",
+            "log was lost",
+        ],
     ),
-    (
+    Mistake::new(
         "due-not-told",
         "the dispatcher does not hear of tasks that fall due",
+        &["liveness: task"],
     ),
-    (
+    Mistake::new(
         "due-row-stays",
         "a task that is leased again stays in the due index",
+        &["promise 6"],
     ),
-    (
+    Mistake::new(
         "failed-lease-forgotten",
         "what a lost lease command would have taken is not asked for again",
+        &["liveness: task"],
     ),
-    ("flush-not-durable", "a flush says it is done and is not"),
-    ("lease-row-stays", "the row of an ended lease stays"),
-    (
+    Mistake::new(
+        "flush-not-durable",
+        "a flush says it is done and is not",
+        &[],
+    )
+    .asserting(&["is out of range"]),
+    Mistake::new(
+        "late-ack-told-done",
+        "shell: a consumer is told that its ack was done, and its lease was over",
+        &["no order explains"],
+    ),
+    Mistake::new(
+        "lease-row-stays",
+        "the row of an ended lease stays",
+        &["has a lease but is not leased", "promise 6"],
+    ),
+    Mistake::new(
         "leases-forgotten-at-start",
         "a peer that starts does not know the deadlines of live leases",
+        &["promise 7"],
     ),
-    ("leases-not-in-snapshot", "a snapshot lacks the leases"),
-    (
+    Mistake::new(
+        "leases-not-in-snapshot",
+        "a snapshot lacks the leases",
+        &["promise 7"],
+    ),
+    Mistake::new(
         "local-clock-in-apply",
         "shell: each peer expires leases by a clock of its own",
+        &["promise 7"],
     ),
-    (
+    Mistake::new(
         "members-not-stored",
         "a change of members is not stored with the state",
+        &[
+            "liveness: members are changing",
+            "promise 7",
+            "does not know that it was removed",
+        ],
     ),
-    ("one-replica-skips", "shell: one peer leaves out some acks"),
-    (
+    Mistake::new(
+        "one-replica-skips",
+        "shell: one peer leaves out some acks",
+        &["promise 7"],
+    ),
+    Mistake::new(
         "position-not-with-rows",
         "rows are stored without the index they lead to",
+        &[
+            "holds fewer rows than it counts",
+            "holds more rows than it counts",
+            "promise 7",
+        ],
     ),
-    (
+    Mistake::new(
         "promise-before-sync",
         "votes and acknowledgements leave before the write they rest on is done",
+        &["leaves before", "is acknowledged before it is synced"],
     ),
-    (
+    Mistake::new(
         "pulse-not-repeated",
         "a pulse that was lost with its leader is not proposed again",
+        &["liveness: task"],
     ),
-    (
+    Mistake::new(
         "raft-id-reused",
         "shell: a peer that lost its disk comes back under its old raft id",
+        &[
+            "leader completeness",
+            "both lead in term",
+            "log matching",
+            "applies another entry",
+        ],
     ),
-    (
+    Mistake::new(
         "read-context-reused",
         "a read that is tried again has the context of an earlier one",
+        &["promise 5: peer"],
     ),
-    (
+    Mistake::new(
+        "read-of-another-time",
+        "shell: a read that was confirmed is answered from the state of a peer that lags",
+        &["no order explains"],
+    ),
+    Mistake::new(
         "read-without-quorum",
         "a read is answered from what happens to be applied",
+        &["promise 5: peer"],
     ),
-    ("removed-goes-on", "a removed peer does not stop"),
-    (
+    Mistake::new(
+        "removed-goes-on",
+        "a removed peer does not stop",
+        &["does not know that it was removed"],
+    ),
+    Mistake::new(
         "reply-by-order",
         "callers are answered in order, not by index and term",
+        &[
+            "acknowledged and is not committed",
+            "was answered by",
+            "tasks were asked for and",
+        ],
     ),
-    ("request-forgotten", "a repeated request makes new tasks"),
-    (
+    Mistake::new(
+        "request-forgotten",
+        "a repeated request makes new tasks",
+        &["promise 4: request"],
+    ),
+    Mistake::new(
         "requests-not-in-snapshot",
         "a snapshot lacks the request ids",
+        &["promise 7", "promise 4: request"],
     ),
-    ("skip-sync", "the log is written and not synced"),
-    (
+    Mistake::new(
+        "skip-sync",
+        "the log is written and not synced",
+        &["leaves before", "before it is synced", "promise 1: entry"],
+    ),
+    Mistake::new(
         "stamp-by-clock",
         "entries are stamped with the clock alone, which may go back",
+        &["is stamped"],
     ),
-    ("token-unchecked", "an old token ends the lease of another"),
-    (
+    Mistake::new(
+        "token-unchecked",
+        "an old token ends the lease of another",
+        &["promise 3: an ack with", "promise 3: a nack"],
+    ),
+    Mistake::new(
         "vote-not-written",
         "the vote is missing from the hard state that is written",
+        &["a vote of term", "both lead in term"],
     ),
 ];
 
@@ -139,57 +299,4 @@ pub(crate) fn plant(options: &Options) {
     // Without the feature only those of the shell can be planted.
     #[cfg(not(feature = "planted"))]
     let _ = options;
-}
-
-impl World {
-    /// What a faulty peer would make of a run of entries.
-    pub(crate) fn spoil(&self, id: u64, entries: &[Committed]) -> Vec<Committed> {
-        let mut entries = entries.to_vec();
-        if self.options.planted("local-clock-in-apply") {
-            let wall_ns = self.clocks(id).wall_ns;
-            for entry in &mut entries {
-                let pulses = entry
-                    .commands
-                    .iter()
-                    .any(|bytes| matches!(decode_command(bytes), Ok(Command::Pulse)));
-                if pulses {
-                    entry.stamp_ns = wall_ns;
-                }
-            }
-        }
-        if self.options.planted("one-replica-skips") && id == 2 {
-            for bytes in entries.iter_mut().flat_map(|entry| &mut entry.commands) {
-                if let Ok(Command::AckTasks(refs)) = decode_command(bytes) {
-                    if refs.leases.len() == 3 {
-                        *bytes = encode_command(&Command::ReleaseTasks(refs));
-                    }
-                }
-            }
-        }
-        entries
-    }
-
-    /// Answers creates that are only appended.
-    pub(crate) fn ack_appended(
-        &mut self,
-        position: Position,
-        stamp_ns: u64,
-        tokens: Vec<(Token, u32)>,
-    ) {
-        for (token, unit) in tokens {
-            let Token::Client { client, attempt } = token else {
-                continue;
-            };
-            let Some(count) = self.creates_of(client) else {
-                continue;
-            };
-            let index = position.index;
-            let created = (0..count).map(|place| z4_core::command::CreatedTask {
-                id: TaskId::new(stamp_ns, index, unit + place),
-                deliver_at: z4_core::task::WallTime::from_ns(stamp_ns),
-            });
-            let outcome = z4_core::Outcome::Created(created.collect());
-            self.reply(client, attempt, Reply::Outcome { outcome, index });
-        }
-    }
 }

@@ -347,7 +347,12 @@ impl World {
         }
         let follows = !run.leading;
         let applied = run.machine.applied().position.index;
-        let found = find_task(run.machine.machine().state(), &self.namespaces[space], task);
+        let answers = self.peers.get(&self.answers_read(id));
+        let Some(answers) = answers.and_then(|p| p.run.as_ref()) else {
+            return;
+        };
+        let state = answers.machine.machine().state();
+        let found = find_task(state, &self.namespaces[space], task);
         let standing = match found {
             Ok(None) => Standing::Missing,
             Ok(Some((body, status))) => match status.unwrap_or_else(|| untouched(&body)).phase {
