@@ -283,6 +283,14 @@ pub const MISTAKES: &[Mistake] = &[
         &["promise 3: an ack with", "promise 3: a nack"],
     ),
     Mistake::new(
+        "unknown-told-as-certain",
+        "shell: a client takes silence for the word that surely nothing was done",
+        &[
+            "asked again only for what was surely not done",
+            "no order explains",
+        ],
+    ),
+    Mistake::new(
         "vote-not-written",
         "the vote is missing from the hard state that is written",
         &["a vote of term", "both lead in term"],

@@ -1,5 +1,9 @@
 //! Promise 1: an acknowledged create is not lost. Promise 4: a request id makes
 //! its tasks once, as long as it is remembered.
+//!
+//! And a client that is told that surely nothing was done may ask again without a
+//! request id: no two tasks of a namespace have one payload, for clients ask for
+//! none twice.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +25,8 @@ pub(crate) struct Creates {
     by_request: BTreeMap<(Namespace, String), Made>,
     /// All tasks, with their namespace and payload, which tells them apart.
     committed: BTreeMap<TaskId, (Namespace, Vec<u8>)>,
+    /// The task that has this payload.
+    by_payload: BTreeMap<(Namespace, Vec<u8>), TaskId>,
     acked: Vec<(Namespace, TaskId)>,
 }
 
@@ -55,8 +61,16 @@ impl Creates {
         }
         for (id, new) in ids.iter().zip(&create.tasks) {
             let task = (create.namespace.clone(), new.payload.clone());
-            if self.committed.insert(*id, task).is_some() {
+            if self.committed.insert(*id, task.clone()).is_some() {
                 return Err(format!("promise 4: task id {id} was given twice"));
+            }
+            if let Some(known) = self.by_payload.insert(task, *id) {
+                let payload = String::from_utf8_lossy(&new.payload);
+                return Err(format!(
+                    "promise 4: {payload} of {} was made twice, {known} and at {now_ns} {id}; its \
+                     client asked again only for what was surely not done",
+                    create.namespace
+                ));
             }
         }
         Ok(true)
@@ -97,6 +111,7 @@ impl Creates {
         for (_, made) in its {
             made.going = true;
         }
+        self.by_payload.retain(|(n, _), _| n != name);
     }
 
     /// The tasks of a namespace.

@@ -74,6 +74,11 @@ pub(crate) struct Client {
 impl World {
     /// The client's next request, or the next try of the one it is at.
     pub(crate) fn client_next(&mut self, client: usize) {
+        // One that crashed while it was about to ask again is woken twice; two
+        // tries at a time would make two tasks of a create without a request id.
+        if self.clients[client].attempt != 0 {
+            return;
+        }
         if self.clients[client].op.is_none() {
             let todo = self.clients[client].todo.pop_front();
             let op = match todo {
@@ -206,7 +211,11 @@ impl World {
                 if self.has_other_leader(client) {
                     self.saw("a read outlived the leader it was asked of");
                 }
+                self.clients[client].attempt = 0;
                 self.client_next(client);
+            }
+            Some(_) if self.options.planted("unknown-told-as-certain") => {
+                self.client_reply(client, attempt, Reply::Failed { certain: true });
             }
             Some(_) => self.open_end(client),
             None => {}
@@ -237,6 +246,7 @@ impl World {
             _ => false,
         };
         if again {
+            self.clients[client].attempt = 0;
             self.client_next(client);
         } else {
             self.done(client);
