@@ -3,7 +3,7 @@
 //!
 //! Source: promise 3 of z4; fencing tokens (M. Kleppmann, "How to do distributed
 //! locking", 2016). Fed in the order of the log, by who sees the entries: the
-//! simulator. What clients alone can tell is in [`delivery`](crate::delivery).
+//! simulator (`check/leases`). What clients alone can tell is in [`delivery`](crate::delivery).
 //! Times are machine time, the stamp of the entry.
 
 use std::collections::HashMap;

@@ -181,6 +181,11 @@ pub const MISTAKES: &[Mistake] = &[
         &["promise 7"],
     ),
     Mistake::new(
+        "live-lease-refused",
+        "a lease that ends within a second is refused to its holder as expired",
+        &["promise 3: LiveLeaseRefused"],
+    ),
+    Mistake::new(
         "local-clock-in-apply",
         "shell: each peer expires leases by a clock of its own",
         &["promise 7"],
@@ -280,7 +285,7 @@ pub const MISTAKES: &[Mistake] = &[
     Mistake::new(
         "token-unchecked",
         "an old token ends the lease of another",
-        &["promise 3: an ack with", "promise 3: a nack"],
+        &["promise 3: OldTokenTaken"],
     ),
     Mistake::new(
         "unknown-told-as-certain",

@@ -145,9 +145,14 @@ impl<S: State> Machine<S> {
             return Ok(Err(LeaseLost::Gone));
         };
         let none = Phase::Waiting { due_at_ns: 0 };
+        let over_by_ns = if planted!("live-lease-refused") {
+            entry.now_ns.saturating_add(1_000 * MS_NS)
+        } else {
+            entry.now_ns
+        };
         Ok(match std::mem::replace(&mut status.phase, none) {
             // At its deadline a lease is over, whether or not a pulse came yet.
-            Phase::Leased { deadline_ns, .. } if deadline_ns <= entry.now_ns => {
+            Phase::Leased { deadline_ns, .. } if deadline_ns <= over_by_ns => {
                 Err(LeaseLost::Expired)
             }
             Phase::Leased { token: live, .. } if live != token && !planted!("token-unchecked") => {

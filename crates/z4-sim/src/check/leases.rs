@@ -1,31 +1,31 @@
-//! Promise 3: at most one live lease of a task, and only its holder ends it. A
-//! lease is live until its deadline by the machine's clock.
+//! Promise 3: at most one live lease of a task, only its holder ends it, and a
+//! live lease is not refused to its holder nor cancelled away. A lease is live
+//! until its deadline by the machine's clock.
+//!
+//! [`z4_check::lease`] judges; here it is fed with commands and what they
+//! answered, in the order of the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use z4_core::command::{Ended, Grant, LeaseLost, LeaseRefs};
+use z4_check::lease::{Ended as How, Leases as Checker};
+use z4_check::Violation;
+use z4_core::command::{Ended, Grant, LeaseLost};
 use z4_core::task::LeaseToken;
 use z4_core::{Namespace, TaskId};
 
 /// A tick of a peer, by which a lease and an ack may miss each other.
 const TICK_NS: u64 = 50_000_000;
 
-/// A lease that was granted and not ended; it may be over by its deadline.
-struct Lease {
-    token: LeaseToken,
-    deadline_ns: u64,
-    namespace: Namespace,
-}
-
 #[derive(Default)]
 pub(crate) struct Leases {
-    open: BTreeMap<TaskId, Lease>,
-    granted: u64,
+    checker: Checker,
+    /// The tasks of a namespace that were leased and may be so still.
+    held: BTreeMap<Namespace, BTreeSet<TaskId>>,
 }
 
 impl Leases {
     pub(crate) fn granted(&self) -> u64 {
-        self.granted
+        self.checker.count()
     }
 
     /// A task was leased at this machine time. Whether it had a lease before
@@ -36,123 +36,104 @@ impl Leases {
         grant: &Grant,
         now_ns: u64,
     ) -> Result<bool, String> {
-        let id = grant.id;
-        self.granted += 1;
-        let lease = Lease {
-            token: grant.token,
-            deadline_ns: grant.deadline_ns,
-            namespace: namespace.clone(),
-        };
-        let Some(old) = self.open.insert(id, lease) else {
-            return Ok(false);
-        };
-        if old.deadline_ns > now_ns {
-            return Err(format!(
-                "promise 3: task {id} was leased again while lease {:?} lived",
-                old.token
-            ));
-        }
-        if old.token >= grant.token {
-            return Err(format!(
-                "promise 3: lease {:?} of task {id} does not follow {:?}",
-                grant.token, old.token
-            ));
-        }
-        Ok(true)
+        let ran_out = self.checker.live(grant.id).is_some();
+        let held = self.held.entry(namespace.clone()).or_default();
+        held.insert(grant.id);
+        self.checker
+            .granted(grant.id, grant.token.0, now_ns, grant.deadline_ns)
+            .map_err(promise)?;
+        Ok(ran_out)
     }
 
     /// No more than so many leases of a namespace are live.
     pub(crate) fn within(
-        &self,
+        &mut self,
         namespace: &Namespace,
         now_ns: u64,
         most: u64,
     ) -> Result<(), String> {
-        let live = self
-            .open
-            .values()
-            .filter(|lease| lease.namespace == *namespace && lease.deadline_ns > now_ns);
-        let live = live.count() as u64;
-        if live > most {
+        let Some(held) = self.held.get_mut(namespace) else {
+            return Ok(());
+        };
+        let deadline_ns = |id: &TaskId| self.checker.live(*id).map_or(0, |lease| lease.1);
+        held.retain(|id| deadline_ns(id) > now_ns);
+        if held.len() as u64 > most {
             return Err(format!(
-                "{live} leases of namespace {namespace} are live, its limit is {most}"
+                "{} leases of namespace {namespace} are live, its limit is {most}",
+                held.len()
             ));
         }
         Ok(())
     }
 
-    /// An ack was applied. Returns the rare events that it was.
-    pub(crate) fn acked(
+    /// Acks, nacks or releases were applied. `going` are tasks whose namespace is
+    /// being deleted: their leases are nobody's any more. Returns the rare events
+    /// that it was, for acks.
+    pub(crate) fn ended(
         &mut self,
-        refs: &LeaseRefs,
-        ended: &[Result<Ended, LeaseLost>],
+        leases: impl Iterator<Item = (TaskId, LeaseToken)>,
+        results: &[Result<Ended, LeaseLost>],
         now_ns: u64,
+        going: impl Fn(TaskId) -> bool,
     ) -> Result<Vec<&'static str>, String> {
         let mut seen = Vec::new();
-        for ((id, token), result) in refs.leases.iter().zip(ended) {
-            let live = self.open.get(id);
-            let same = live.is_some_and(|live| live.token == *token);
-            match result {
-                Ok(_) => self.end(*id, *token, now_ns, "an ack")?,
-                Err(LeaseLost::Expired)
-                    if same && live.is_some_and(|l| now_ns <= l.deadline_ns + TICK_NS) =>
-                {
-                    seen.push("a lease ran out in the tick of an ack");
+        for ((id, token), result) in leases.zip(results) {
+            let how = match result {
+                Ok(Ended::Done) => How::Acked,
+                Ok(Ended::Waiting { .. }) => How::Returned,
+                Ok(Ended::Dead(_)) => How::Died,
+                Err(lost) => {
+                    let live = self.checker.live(id);
+                    let missed = live.is_some_and(|(last, deadline_ns)| {
+                        last == token.0 && now_ns <= deadline_ns + TICK_NS
+                    });
+                    match lost {
+                        LeaseLost::Expired if missed => {
+                            seen.push("a lease ran out in the tick of an ack");
+                        }
+                        LeaseLost::Taken => seen.push("a late ack found another's lease"),
+                        _ => {}
+                    }
+                    if !going(id) {
+                        let refused = self.checker.refused(id, token.0, now_ns);
+                        refused.map_err(promise)?;
+                    }
+                    continue;
                 }
-                Err(LeaseLost::Taken) => seen.push("a late ack found another's lease"),
-                Err(_) => {}
-            }
+            };
+            let ended = self.checker.ended(id, token.0, now_ns, how);
+            ended.map_err(promise)?;
         }
         Ok(seen)
     }
 
-    /// Leases were given back, with or without a failure.
-    pub(crate) fn given_back(
-        &mut self,
-        leases: impl Iterator<Item = (TaskId, LeaseToken)>,
-        ended: &[Result<Ended, LeaseLost>],
-        now_ns: u64,
-    ) -> Result<(), String> {
-        for ((id, token), _) in leases.zip(ended).filter(|(_, ended)| ended.is_ok()) {
-            self.end(id, token, now_ns, "a nack or release")?;
-        }
-        Ok(())
-    }
-
-    fn end(
-        &mut self,
-        id: TaskId,
-        token: LeaseToken,
-        now_ns: u64,
-        what: &str,
-    ) -> Result<(), String> {
-        let live = self.open.remove(&id);
-        let live = live.filter(|lease| lease.deadline_ns > now_ns);
-        let live = live.map(|lease| lease.token);
-        if live == Some(token) {
-            return Ok(());
-        }
-        Err(format!(
-            "promise 3: {what} with {token:?} ended lease {live:?} of task {id}"
-        ))
-    }
-
-    /// A lease lasts until another time.
+    /// A lease lasts until another time, or is refused to do so.
     pub(crate) fn extended(
         &mut self,
         (id, token): (TaskId, LeaseToken),
-        until_ns: u64,
+        result: &Result<u64, LeaseLost>,
         now_ns: u64,
+        going: bool,
     ) -> Result<(), String> {
-        match self.open.get_mut(&id) {
-            Some(live) if live.token == token && live.deadline_ns > now_ns => {
-                live.deadline_ns = until_ns;
-                Ok(())
-            }
-            live => Err(format!(
-                "promise 3: {token:?} extended lease {:?} of task {id}",
-                live.map(|live| live.token)
-            )),
+        match result {
+            Ok(until_ns) => self.checker.extended(id, token.0, now_ns, *until_ns),
+            Err(_) if going => Ok(()),
+            Err(_) => self.checker.refused(id, token.0, now_ns),
         }
+        .map_err(promise)
     }
+
+    /// A task was cancelled or purged: nobody may hold it.
+    pub(crate) fn removed(
+        &mut self,
+        id: TaskId,
+        now_ns: u64,
+        how: &'static str,
+    ) -> Result<(), String> {
+        self.checker.removed(id, now_ns, how).map_err(promise)
+    }
+}
+
+fn promise(broken: Violation) -> String {
+    format!("promise 3: {broken}")
 }

@@ -14,7 +14,7 @@
 //! | `promises` | votes and acknowledgements are synced before they leave | Raft thesis, section 3.8 |
 //! | `creates` | acknowledged creates are committed; one request, one create | promises 1 and 4 |
 //! | `times` | never early, never after its time to live | promise 2 |
-//! | `leases` | one live lease; only its holder ends it | promise 3 |
+//! | `leases` | one live lease; only its holder ends it, and is not refused | promise 3 |
 //! | `ends` | what is done, cancelled or purged stays so | promise 3 |
 //! | `reads` | a read sees what was acknowledged before it | promise 5 |
 //! | `states` | equal index, equal state; conservation | promises 6 and 7 |
@@ -116,7 +116,9 @@ impl Checks {
                     }
                 }
                 (Command::AckTasks(refs), Outcome::Ended { results, .. }) => {
-                    seen.extend(self.leases.acked(refs, results, now_ns)?);
+                    let leases = refs.leases.iter().copied();
+                    let going = |id| self.ends.is_over(id);
+                    seen.extend(self.leases.ended(leases, results, now_ns, going)?);
                     for ((id, _), result) in refs.leases.iter().zip(results) {
                         if result.is_ok() {
                             self.ends
@@ -126,26 +128,27 @@ impl Checks {
                 }
                 (Command::ReleaseTasks(refs), Outcome::Ended { results, .. }) => {
                     let leases = refs.leases.iter().copied();
-                    self.leases.given_back(leases, results, now_ns)?;
+                    let going = |id| self.ends.is_over(id);
+                    self.leases.ended(leases, results, now_ns, going)?;
                     self.times
                         .came_back(refs.leases.iter().map(|l| l.0), results);
                 }
                 (Command::NackTasks(nacks), Outcome::Ended { results, .. }) => {
                     let leases = nacks.nacks.iter().map(|nack| (nack.id, nack.token));
-                    self.leases.given_back(leases, results, now_ns)?;
+                    let going = |id| self.ends.is_over(id);
+                    self.leases.ended(leases, results, now_ns, going)?;
                     self.times
                         .came_back(nacks.nacks.iter().map(|n| n.id), results);
                 }
                 (Command::ExtendLeases(extends), Outcome::Extended { results, .. }) => {
                     for (extend, result) in extends.extends.iter().zip(results) {
-                        if let Ok(deadline_ns) = result {
-                            let lease = (extend.id, extend.token);
-                            self.leases.extended(lease, *deadline_ns, now_ns)?;
-                        }
+                        let lease = (extend.id, extend.token);
+                        let going = self.ends.is_over(extend.id);
+                        self.leases.extended(lease, result, now_ns, going)?;
                     }
                 }
                 (_, Outcome::Changed(results)) => {
-                    seen.extend(self.changed(&command, results, index)?);
+                    seen.extend(self.changed(&command, results, index, now_ns)?);
                 }
                 (Command::SetNamespace(set), Outcome::NamespaceSet { config, .. })
                     if set.namespace == *gamma =>
@@ -169,6 +172,7 @@ impl Checks {
         command: &Command,
         results: &[Result<(), Unchanged>],
         index: u64,
+        now_ns: u64,
     ) -> Result<Option<&'static str>, String> {
         let (namespace, ids) = match command {
             Command::CancelTasks(refs) | Command::PurgeTasks(refs) => (&refs.namespace, &refs.ids),
@@ -182,10 +186,12 @@ impl Checks {
             self.ends.changed(*id)?;
             match command {
                 Command::CancelTasks(_) => {
+                    self.leases.removed(*id, now_ns, "cancelled")?;
                     self.ends.ended(namespace, *id, ends::End::Cancelled, index);
                     seen = Some("a task was cancelled");
                 }
                 Command::PurgeTasks(_) => {
+                    self.leases.removed(*id, now_ns, "purged")?;
                     self.ends.ended(namespace, *id, ends::End::Purged, index);
                 }
                 Command::RescheduleTasks(change) => self.times.rescheduled(*id, change.due),
