@@ -125,9 +125,19 @@ pub const MISTAKES: &[Mistake] = &[
     )
     .asserting(&["is out of range"]),
     Mistake::new(
+        "dead-letters-kept-too-few",
+        "of the dead letters that a namespace keeps two thirds are forgotten",
+        &["dead letters that are kept at most"],
+    ),
+    Mistake::new(
         "deliver-early",
         "tasks are delivered a second before they are due",
         &["before it was due"],
+    ),
+    Mistake::new(
+        "dies-one-attempt-early",
+        "a task is a dead letter one failure before it may be",
+        &["died without a cause"],
     ),
     Mistake::new(
         "disk-loses-synced",
@@ -247,6 +257,11 @@ pub const MISTAKES: &[Mistake] = &[
         "read-without-quorum",
         "a read is answered from what happens to be applied",
         &["promise 5: peer"],
+    ),
+    Mistake::new(
+        "release-as-permanent-nack",
+        "a lease that is given back makes its task a dead letter",
+        &["died without a cause"],
     ),
     Mistake::new(
         "removed-goes-on",

@@ -7,6 +7,8 @@
 //! then on: what tasks wait for (`Options::settle_ms`), and the lead of machine
 //! time over the clocks, during which nothing falls due.
 
+use std::collections::BTreeMap;
+
 use z4_consensus::machine::StateMachine as _;
 use z4_core::machine::untouched;
 use z4_core::state::find_task;
@@ -107,7 +109,7 @@ impl World {
     }
 
     /// What still keeps the cluster from being at rest.
-    fn unsettled(&self) -> Result<Option<String>, String> {
+    fn unsettled(&mut self) -> Result<Option<String>, String> {
         let busy = |c: &crate::clients::Client| c.op.is_some() || !c.todo.is_empty();
         if let Some(client) = self.clients.iter().position(busy) {
             let op = &self.clients[client].op;
@@ -144,22 +146,34 @@ impl World {
     }
 
     /// A task that is not ended, as the leader has it; an error when one was
-    /// lost.
-    fn open_task(&self, leader: u64) -> Result<Option<String>, String> {
+    /// lost, or is dead without a cause.
+    fn open_task(&mut self, leader: u64) -> Result<Option<String>, String> {
         let Some(run) = self.peers.get(&leader).and_then(|p| p.run.as_ref()) else {
             return Ok(Some("the leader is gone".into()));
         };
-        let state = run.machine.machine().state();
-        for (id, name) in self.checks.creates.all() {
+        let machine = run.machine.machine();
+        let dead: BTreeMap<_, _> = machine
+            .namespaces()
+            .map(|(name, row)| (name, row.counts.dead))
+            .collect();
+        let tasks: Vec<_> = self.checks.creates.all().collect();
+        let (mut died, mut missing) = (Vec::new(), Vec::new());
+        for (id, name) in tasks {
             let over = self.checks.ends.is_over(id);
-            let found = find_task(state, name, id).map_err(|e| e.0)?;
+            let found = find_task(machine.state(), name, id).map_err(|e| e.0)?;
             let phase =
                 |(body, status): (_, Option<_>)| status.unwrap_or_else(|| untouched(&body)).phase;
             match found.map(phase) {
-                Some(Phase::Dead { .. }) | None if over => {}
-                Some(Phase::Dead { .. }) => {}
+                None if over => {}
+                None => {
+                    let dead = dead.get(name).copied().unwrap_or_default();
+                    missing.push((name.clone(), id, dead));
+                }
+                Some(Phase::Dead { reason, at_ns, .. }) if !over => {
+                    died.push((name.clone(), id, reason, at_ns));
+                }
                 Some(phase) if !over => {
-                    let stamp_ns = run.machine.machine().stamp_ns();
+                    let stamp_ns = machine.stamp_ns();
                     let text = self.whereabouts(name, id);
                     return Ok(Some(format!("task {id} is {phase:?} at {stamp_ns}{text}")));
                 }
@@ -170,10 +184,13 @@ impl World {
                 Some(phase) => {
                     return Err(format!("promise 3: task {id} was ended and is {phase:?}"));
                 }
-                // Only so many dead letters are kept there.
-                None if self.space_of(name) == BETA => {}
-                None => return Err(format!("promise 1: task {id} of {name} is lost")),
             }
+        }
+        for (name, id, reason, at_ns) in died {
+            self.checks.is_dead(&name, id, reason, at_ns)?;
+        }
+        for (name, id, dead) in missing {
+            self.checks.is_missing(&name, id, dead)?;
         }
         Ok(None)
     }

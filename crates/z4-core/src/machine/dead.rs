@@ -2,6 +2,7 @@
 
 use super::{Entry, Machine};
 use crate::limits;
+use crate::planted::planted;
 use crate::state::{Row, RowKey, State, StateError};
 use crate::task::{DeathReason, NamespaceId, Phase, TaskId, TaskStatus};
 
@@ -24,7 +25,10 @@ impl<S: State> Machine<S> {
         // Others may have died at this very time, and the first of them be
         // above it.
         row.dead_from = row.dead_from.min((at_ns, id));
-        let keep_count = row.config.dead_keep_count;
+        let keep_count = match row.config.dead_keep_count {
+            most if planted!("dead-letters-kept-too-few") => most / 3,
+            most => most,
+        };
         let surplus = match keep_count {
             0 => 0,
             most => row.counts.dead.saturating_sub(most),

@@ -65,6 +65,10 @@ impl<S: State> Machine<S> {
                     machine.give_back(entry, namespace, id, status)
                 }
                 How::Ack => machine.finish(namespace, id, &status),
+                How::Release if planted!("release-as-permanent-nack") => {
+                    machine.bury(entry, namespace, id, status, DeathReason::Permanent)?;
+                    Ok(Ended::Dead(DeathReason::Permanent))
+                }
                 How::Release => machine.give_back(entry, namespace, id, status),
             },
         )
@@ -226,6 +230,8 @@ impl<S: State> Machine<S> {
             0 => row.config.max_attempts,
             own => own,
         };
+        let max_attempts =
+            max_attempts - u32::from(planted!("dies-one-attempt-early") && max_attempts > 1);
         let reason = if failure.permanent {
             Some(DeathReason::Permanent)
         } else if max_attempts > 0

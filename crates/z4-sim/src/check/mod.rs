@@ -15,11 +15,13 @@
 //! | `creates` | acknowledged creates are committed; one request, one create | promises 1 and 4 |
 //! | `times` | never early, never after its time to live | promise 2 |
 //! | `leases` | one live lease; only its holder ends it, and is not refused | promise 3 |
+//! | `deaths` | no task dies, or goes, without a cause | promises 1 and 2 |
 //! | `ends` | what is done, cancelled or purged stays so | promise 3 |
 //! | `reads` | a read sees what was acknowledged before it | promise 5 |
 //! | `states` | equal index, equal state; conservation | promises 6 and 7 |
 
 pub(crate) mod creates;
+pub(crate) mod deaths;
 pub(crate) mod elections;
 pub(crate) mod ends;
 pub(crate) mod history;
@@ -35,8 +37,9 @@ pub(crate) mod times;
 use raft::eraftpb::Entry;
 use z4_consensus::machine::Committed;
 use z4_consensus::Membership;
-use z4_core::command::Unchanged;
-use z4_core::{Command, Namespace, Outcome};
+use z4_core::command::{Ended, LeaseLost, Unchanged};
+use z4_core::task::DeathReason;
+use z4_core::{Command, Namespace, Outcome, TaskId};
 use z4_proto::command::decode_command;
 
 use crate::spaces::{GAMMA, GAMMA_LEASED_MAX};
@@ -53,6 +56,7 @@ pub(crate) struct Checks {
     pub(crate) elections: elections::Elections,
     pub(crate) matching: matching::Matching,
     times: times::Times,
+    deaths: deaths::Deaths,
     /// The members as of the last entries that changed them, the newest last.
     pub(crate) members: Vec<Membership>,
     /// Whether the limit on leases in force is known.
@@ -71,6 +75,7 @@ impl Checks {
             elections: elections::Elections::default(),
             matching: matching::Matching::default(),
             times: times::Times::default(),
+            deaths: deaths::Deaths::default(),
             members: Vec::new(),
             limited: false,
         }
@@ -98,6 +103,7 @@ impl Checks {
                     if self.creates.created(create, tasks, now_ns)? {
                         for (new, task) in create.tasks.iter().zip(tasks) {
                             self.times.created(new, task.id);
+                            self.deaths.created(new, task.id, now_ns);
                         }
                     } else {
                         seen.push("a create was answered from a remembered request");
@@ -110,6 +116,7 @@ impl Checks {
                         if self.leases.granted_one(&lease.namespace, grant, now_ns)? {
                             seen.push("a task was leased twice in a row");
                         }
+                        self.deaths.granted(grant, now_ns)?;
                     }
                     if lease.namespace == *gamma && self.limited {
                         self.leases.within(gamma, now_ns, GAMMA_LEASED_MAX)?;
@@ -130,6 +137,9 @@ impl Checks {
                     let leases = refs.leases.iter().copied();
                     let going = |id| self.ends.is_over(id);
                     self.leases.ended(leases, results, now_ns, going)?;
+                    for ((id, _), result) in refs.leases.iter().zip(results) {
+                        self.came_back(&refs.namespace, *id, None, result)?;
+                    }
                     self.times
                         .came_back(refs.leases.iter().map(|l| l.0), results);
                 }
@@ -137,6 +147,10 @@ impl Checks {
                     let leases = nacks.nacks.iter().map(|nack| (nack.id, nack.token));
                     let going = |id| self.ends.is_over(id);
                     self.leases.ended(leases, results, now_ns, going)?;
+                    for (nack, result) in nacks.nacks.iter().zip(results) {
+                        let failed = Some(nack.permanent);
+                        self.came_back(&nacks.namespace, nack.id, failed, result)?;
+                    }
                     self.times
                         .came_back(nacks.nacks.iter().map(|n| n.id), results);
                 }
@@ -145,15 +159,19 @@ impl Checks {
                         let lease = (extend.id, extend.token);
                         let going = self.ends.is_over(extend.id);
                         self.leases.extended(lease, result, now_ns, going)?;
+                        if let Ok(until_ns) = result {
+                            self.deaths.extended(extend.id, *until_ns);
+                        }
                     }
                 }
                 (_, Outcome::Changed(results)) => {
                     seen.extend(self.changed(&command, results, index, now_ns)?);
                 }
-                (Command::SetNamespace(set), Outcome::NamespaceSet { config, .. })
-                    if set.namespace == *gamma =>
-                {
-                    self.limited = config.leased_max == GAMMA_LEASED_MAX;
+                (Command::SetNamespace(set), Outcome::NamespaceSet { config, .. }) => {
+                    self.deaths.set(&set.namespace, config);
+                    if set.namespace == *gamma {
+                        self.limited = config.leased_max == GAMMA_LEASED_MAX;
+                    }
                 }
                 (Command::DeleteNamespace(name), Outcome::NamespaceDeleting) => {
                     if self.ends.deleted(name, &self.creates, index) {
@@ -192,16 +210,63 @@ impl Checks {
                 }
                 Command::PurgeTasks(_) => {
                     self.leases.removed(*id, now_ns, "purged")?;
+                    self.deaths.purged(namespace, *id, self.age(*id, now_ns))?;
                     self.ends.ended(namespace, *id, ends::End::Purged, index);
                 }
                 Command::RescheduleTasks(change) => self.times.rescheduled(*id, change.due),
-                _ => {
+                Command::RedriveTasks(redrive) => {
+                    let keeps = redrive.keep_attempts;
+                    let age = self.age(*id, now_ns);
+                    self.deaths.redriven(namespace, *id, keeps, age)?;
                     self.times.redriven(*id);
                     seen = Some("a dead letter was tried again");
                 }
+                _ => {}
             }
         }
         Ok(seen)
+    }
+
+    /// The lease of a task was ended by a nack, for good or not, or without a
+    /// failure.
+    fn came_back(
+        &mut self,
+        namespace: &Namespace,
+        id: TaskId,
+        failed: Option<bool>,
+        result: &Result<Ended, LeaseLost>,
+    ) -> Result<(), String> {
+        let age = self.age(id, self.times.now_ns());
+        self.deaths.ended(namespace, id, failed, result, age)
+    }
+
+    /// A time, and whether a task is too old by then.
+    fn age(&self, id: TaskId, at_ns: u64) -> (u64, bool) {
+        (at_ns, self.times.is_too_old(id, at_ns))
+    }
+
+    /// A task is a dead letter at the end of a run.
+    pub(crate) fn is_dead(
+        &mut self,
+        namespace: &Namespace,
+        id: TaskId,
+        reason: DeathReason,
+        at_ns: u64,
+    ) -> Result<(), String> {
+        let age = self.age(id, at_ns);
+        self.deaths.dead(namespace, id, Some(reason), age)
+    }
+
+    /// A task that nobody ended is not there at the end of a run, and so many
+    /// dead letters of its namespace are.
+    pub(crate) fn is_missing(
+        &mut self,
+        namespace: &Namespace,
+        id: TaskId,
+        dead: u64,
+    ) -> Result<(), String> {
+        let age = self.age(id, self.times.now_ns());
+        self.deaths.missing(namespace, id, dead, age)
     }
 }
 

@@ -33,6 +33,11 @@ impl Times {
         self.now_ns
     }
 
+    /// The machine's time.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
     fn due(&self, due: Due) -> u64 {
         match due {
             Due::Now => self.now_ns,
@@ -86,6 +91,13 @@ impl Times {
         }
     }
 
+    /// Whether a task is too old at this machine time.
+    pub(crate) fn is_too_old(&self, id: TaskId, at_ns: u64) -> bool {
+        let when = self.tasks.get(&id);
+        let until_ns = when.and_then(|when| expires_at_ns(when.first_ns, when.ttl_ms));
+        until_ns.is_some_and(|until_ns| until_ns <= at_ns)
+    }
+
     /// A task was leased.
     pub(crate) fn granted(&self, grant: &Grant) -> Result<(), String> {
         let (id, now_ns) = (grant.id, self.now_ns);
@@ -98,7 +110,7 @@ impl Times {
                 (when.due_ns - now_ns) / 1_000
             ));
         }
-        if expires_at_ns(when.first_ns, when.ttl_ms).is_some_and(|at_ns| at_ns <= now_ns) {
+        if self.is_too_old(id, now_ns) {
             return Err(format!(
                 "promise 2: task {id} was leased after its time to live"
             ));
