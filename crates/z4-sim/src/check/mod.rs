@@ -32,6 +32,8 @@ pub(crate) mod promises;
 mod quorum;
 pub(crate) mod reads;
 pub(crate) mod states;
+#[cfg(test)]
+mod tests;
 pub(crate) mod times;
 
 use raft::eraftpb::Entry;
