@@ -237,16 +237,20 @@ impl SimLog {
         greatest_stamp(self.disk().seen.entries.values())
     }
 
-    /// The term of the entry that was written last at an index, synced or not,
-    /// cut away since then or not.
+    /// The term of the entry that was written last at an index before the hard
+    /// state had a term later than this; synced or not, cut away since then or not.
     #[must_use]
-    pub fn term_written(&self, index: u64) -> Option<u64> {
+    pub fn term_written(&self, index: u64, term: u64) -> Option<u64> {
         let disk = self.disk();
-        let newest = disk.unsynced.iter().rev().find_map(|step| match step {
+        let of_the_term = disk.unsynced.iter().take_while(|step| match step {
+            Step::Write(_, Some(hard_state)) => hard_state.term <= term,
+            _ => true,
+        });
+        let newest = of_the_term.filter_map(|step| match step {
             Step::Write(entries, _) if entries.first()?.index <= index => Some(entries),
             _ => None,
         });
-        match newest {
+        match newest.last() {
             // Behind its last one nothing is left.
             Some(entries) => entries.iter().find(|e| e.index == index).map(|e| e.term),
             None => disk.synced.term(index),

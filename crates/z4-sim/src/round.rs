@@ -45,7 +45,7 @@ impl World {
             return self.fail(format!("peer {id} stops: {reason}"));
         }
         for message in work.send {
-            let term = self.term_at(id, message.index, work.persist.as_ref());
+            let term = self.term_at(id, &message, work.persist.as_ref());
             self.send(id, message, term);
         }
         for answer in work.answers {
@@ -156,26 +156,35 @@ impl World {
         }
     }
 
-    /// The term of the entry at an index, as a peer's replica has it: to be
-    /// written with this work, waiting for the log thread, or written.
-    fn term_at(&self, id: u64, index: u64, persist: Option<&Persist>) -> Option<u64> {
+    /// The term of the entry at the index of a message, as a peer's replica had it
+    /// in the term of the message: to be written with this work, waiting for the
+    /// log thread, or written. A message that waited for its write may leave when
+    /// the leader of a later term has replaced the entry; the later term stands in
+    /// the hard state of a write before that.
+    fn term_at(&self, id: u64, message: &Message, persist: Option<&Persist>) -> Option<u64> {
         let peer = self.peers.get(&id)?;
-        let waiting = peer.run.iter().flat_map(|run| run.log_jobs.iter().rev());
+        let (index, term) = (message.index, message.term);
+        let waiting = peer.run.iter().flat_map(|run| run.log_jobs.iter());
         let waiting = waiting.filter_map(|job| match job {
             LogJob::Persist(persist) => Some(persist),
             LogJob::Cut(_) => None,
         });
-        let newest = persist.into_iter().chain(waiting).find(|persist| {
+        let is_later = peer.log.hard_state().is_ok_and(|seen| seen.term > term);
+        let of_the_term = waiting.chain(persist).take_while(|persist| {
+            let hard_state = persist.write.hard_state.as_ref();
+            !is_later && hard_state.is_none_or(|hard_state| hard_state.term <= term)
+        });
+        let reaches = |persist: &&Persist| {
             let first = persist.write.entries.first();
             first.is_some_and(|first| first.index <= index)
-        });
-        match newest {
+        };
+        match of_the_term.filter(reaches).last() {
             // Behind its last one nothing is left.
             Some(persist) => {
                 let mut entries = persist.write.entries.iter();
                 entries.find(|e| e.index == index).map(|e| e.term)
             }
-            None => peer.log.term_written(index),
+            None => peer.log.term_written(index, term),
         }
     }
 

@@ -55,6 +55,7 @@ pub(crate) fn check(log: &SimLog, message: &Message, term: Option<u64>) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use raft::eraftpb::HardState;
     use z4_consensus::log::{LogStore as _, LogWrite};
     use z4_consensus::log_contract::entry;
 
@@ -81,5 +82,33 @@ mod tests {
         assert!(check(&log, &ack, Some(2)).is_err(), "not yet synced");
         log.sync();
         assert!(check(&log, &ack, Some(2)).is_ok());
+    }
+
+    /// The acknowledgement waited for its sync, and the leader of a later term has
+    /// cut the entry off meanwhile, which is not synced.
+    #[test]
+    fn an_entry_that_a_later_leader_replaces_was_acknowledged_all_the_same() {
+        let log = SimLog::new();
+        let write = |last: u64, term: u64, sync| {
+            let hard_state = HardState {
+                term,
+                ..HardState::default()
+            };
+            let written = log.write(&LogWrite {
+                entries: (1..=last).map(|index| entry(index, term, 3)).collect(),
+                hard_state: Some(hard_state),
+                sync,
+            });
+            assert!(written.is_ok());
+        };
+        write(3, 1, true);
+        write(2, 2, false);
+        assert_eq!(log.term_written(3, 1), Some(1));
+        assert_eq!(log.term_written(3, 2), None);
+        let mut ack = Message::new();
+        ack.set_msg_type(MessageType::MsgAppendResponse);
+        (ack.index, ack.term) = (3, 1);
+        let term = log.term_written(ack.index, ack.term);
+        assert!(check(&log, &ack, term).is_ok());
     }
 }

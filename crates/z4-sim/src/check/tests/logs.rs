@@ -195,7 +195,8 @@ fn send(kind: MessageType, term: u64, change: fn(&mut Message)) -> Result<(), St
     };
     message.set_msg_type(kind);
     change(&mut message);
-    promises::check(&log, &message)
+    let term = log.term_written(message.index, message.term);
+    promises::check(&log, &message, term)
 }
 
 #[test]
@@ -232,10 +233,10 @@ fn what_is_promised_is_synced() {
         ("a vote of term 5 leaves", || {
             send(MsgRequestVoteResponse, 5, |m| m.to = 3)
         }),
-        ("entry 2 is acknowledged before", || {
+        ("entry 2 of term 5 is acknowledged before", || {
             send(MsgAppendResponse, 5, |m| m.index = 2)
         }),
-        ("entry 9 is acknowledged before", || {
+        ("entry 9 of term 0 is acknowledged before", || {
             send(MsgAppendResponse, 5, |m| m.index = 9)
         }),
     ]);
