@@ -74,17 +74,9 @@ chaos_lies: ## see that make chaos finds a raft log that is not synced
 	*) echo "chaos_lies: syncs in name only were NOT found" >&2; exit 1 ;; \
 	esac
 
-# In a folder of its own, for the binaries have the same names. What the workspace
-# has compiled is taken over at first: most of it is the same.
-failpoints: FAULTY = $(CARGO_TARGET_DIR)/failpoints
 failpoints: setup ## fail every durable step of real binaries, one at a time
-	@if [ ! -d "$(FAULTY)" ] && [ -d "$(DEBUG)/deps" ]; then \
-		mkdir -p "$(FAULTY)/debug"; \
-		cp -a "$(DEBUG)"/{deps,build,.fingerprint} "$(FAULTY)/debug/"; \
-	fi
-	cargo build --locked -p z4-server --features z4-server/failpoints --target-dir "$(FAULTY)"
-	cargo build --locked -p z4t --target-dir "$(FAULTY)"
-	Z4_BIN_DIR="$(FAULTY)/debug" cargo test --locked -p z4-e2e --features failpoints fail_points -- --nocapture
+	@bin=$$(scripts/faulty dev | tail -n 1); \
+	Z4_BIN_DIR="$$bin" cargo test --locked -p z4-e2e --features failpoints fail_points -- --nocapture
 
 bench: setup ## run the benchmarks
 	cargo bench --locked -p z4-bench

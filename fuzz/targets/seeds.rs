@@ -43,6 +43,7 @@ fn write_all(root: &Path) {
     members(root);
     frames(root);
     requests(root);
+    consumers(root);
     texts(root);
     // Decisions: long enough to get somewhere.
     for seed in 1..=12_u32 {
@@ -339,7 +340,72 @@ fn requests(root: &Path) {
     kind(10, &extends);
 }
 
+/// Messages of consumers: a request for leases, and streams.
+fn consumers(root: &Path) {
+    let mut leases = wire::LeaseTasksRequest::default();
+    leases.set_namespace("jobs".into());
+    leases.set_consumer_id("c-1".into());
+    leases.set_max_tasks(10);
+    leases.set_max_bytes(1 << 20);
+    leases.mut_lease().set_seconds(30);
+    leases.mut_wait().set_seconds(5);
+    let bytes = leases.write_to_bytes().unwrap();
+    put(root, "consume", "leases", &[&[1][..], &bytes].concat());
+
+    let id = TaskId::new(1_700_000_000_000_000_000, 7, 3).to_string();
+    let mut said = vec![wire::ConsumeRequest::default(); 8];
+    let open = said[0].mut_open();
+    open.set_namespace("jobs".into());
+    open.set_consumer_id("c-1".into());
+    open.mut_credit().set_max_in_flight(10);
+    open.mut_credit().set_max_in_flight_bytes(1 << 20);
+    open.mut_lease().set_seconds(30);
+    said[1].mut_ack().set_task_id(id.clone());
+    said[1].mut_ack().set_lease_token(7);
+    said[2].mut_nack().set_task_id(id.clone());
+    said[2].mut_nack().set_lease_token(7);
+    said[2].mut_nack().mut_delay().set_seconds(1);
+    said[2].mut_nack().set_error("no".into());
+    said[3].mut_extend().set_task_id(id.clone());
+    said[3].mut_extend().set_lease_token(7);
+    said[3].mut_extend().mut_lease().set_seconds(1);
+    said[4].mut_credit().set_max_in_flight(20);
+    said[5].mut_drain();
+    said[6].mut_release().set_task_id(id);
+    said[6].mut_release().set_lease_token(7);
+    // The last is empty: one that this version does not know.
+    let behind = |messages: &[&wire::ConsumeRequest]| {
+        let mut bytes = vec![0];
+        for message in messages {
+            message.write_length_delimited_to_vec(&mut bytes).unwrap();
+        }
+        bytes
+    };
+    for (at, message) in said.iter().enumerate() {
+        let bytes = behind(&[&said[0], message]);
+        put(root, "consume", &format!("said-{at}"), &bytes);
+    }
+    let all: Vec<_> = said.iter().collect();
+    put(root, "consume", "all", &behind(&all));
+}
+
 fn texts(root: &Path) {
+    for (at, head) in [
+        "GET /metrics HTTP/1.1\r\nHost: a:1\r\n\r\n",
+        "HEAD /healthz HTTP/1.0\r\n\r\n",
+        "PUT /failpoints/flush?return(x) HTTP/1.1\r\nHost: a:1\r\nConnection: close\r\n\r\n",
+        "GET /readyz?a=b HTTP/1.1\r\nA: b\r\nC",
+        "GET http://a/metrics HTTP/1.1\n\n",
+        "\u{16}\u{3}\u{1}\u{2}",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let piece = [0, 7, 255][at % 3];
+        let bytes = [&[piece][..], head.as_bytes()].concat();
+        put(root, "http_head", &format!("head-{at}"), &bytes);
+    }
+
     let ids = [
         TaskId::from_bytes([0; 16]),
         TaskId::new(1 << 60, 7, 3),

@@ -10,11 +10,13 @@ use z4_core::command::{Due, NamespacePatch};
 use z4_core::{Namespace, Refusal, TaskId};
 use z4_proto::generated::admin::NamespaceSettings;
 use z4_proto::generated::collection::{
-    Extend, LeaseRef, ListTasksRequest, Nack, PurgeTasksRequest, RedriveTasksRequest,
-    RescheduleTaskRequest,
+    ConsumeOpen, ConsumeRequest, Extend, LeaseRef, LeaseTasksRequest, ListTasksRequest, Nack,
+    PurgeTasksRequest, RedriveTasksRequest, RescheduleTaskRequest,
 };
 use z4_proto::generated::peer::{Opening, SnapshotChunk, SnapshotHeader};
 
+use crate::delivery::consume::{opening as consuming, said};
+use crate::delivery::lease as leasing;
 use crate::peer::{opening, raft_stream, snapshot_files, snapshot_receiver};
 use crate::validate::{self, Token};
 
@@ -105,4 +107,27 @@ pub fn consumer_id(id: &str) -> Result<(), Refusal> {
 /// New settings of a namespace.
 pub fn patch(settings: &NamespaceSettings, mask: &[String]) -> Result<NamespacePatch, Refusal> {
     crate::admin::namespaces::settings::patch(settings, mask)
+}
+
+/// What a request for leases asks: tasks, and spans in milliseconds.
+pub fn lease_tasks(request: &LeaseTasksRequest) -> Result<(u32, u64, u64), Refusal> {
+    let asks = leasing::asks_of(request)?;
+    Ok((asks.tasks, asks.wait_ms, asks.lease_ms))
+}
+
+/// What an opening of Consume asks: tasks and bytes in flight, and the lease in
+/// milliseconds.
+pub fn consume_open(open: &ConsumeOpen) -> Result<(u64, u64, u64), Refusal> {
+    let asks = consuming::asks_of(open)?;
+    Ok((asks.in_flight_max, asks.bytes_max, asks.lease_ms))
+}
+
+/// A message of Consume behind the first: whether it can be asked, or why not.
+pub fn consume_said(request: ConsumeRequest) -> Result<bool, Refusal> {
+    match said::said(request) {
+        said::Said::Asks(_, asked) => Ok(asked.is_ok()),
+        said::Said::Credit(tasks, bytes) => Ok(tasks.is_some() || bytes.is_some()),
+        said::Said::Drain => Ok(true),
+        said::Said::Refused(refusal) => Err(refusal),
+    }
 }

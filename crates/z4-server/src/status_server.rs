@@ -12,16 +12,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{bounded, Receiver};
 use slog::{debug, Logger};
 
+use self::head::{Parsed, Request};
+
 /// Threads that answer.
 const WORKERS: usize = 3;
 /// Connections that wait for a thread; more are closed at once.
 const WAITING_MAX: usize = 32;
 /// A request's time, from first byte to last, and again the answer's.
 const REQUEST_TIME: Duration = Duration::from_secs(2);
-/// Longest request head, in bytes.
-const HEAD_LEN_MAX: usize = 8 << 10;
-/// Most header lines.
-const HEADERS_MAX: usize = 64;
 
 /// What the answers are made from. Called by several threads; must not block
 /// for long.
@@ -92,14 +90,6 @@ fn serve(connection: &mut TcpStream, sources: &Sources) -> io::Result<()> {
     Ok(())
 }
 
-struct Request {
-    method: String,
-    path: String,
-    /// What stands behind the question mark; only fail points heed it.
-    #[cfg_attr(not(feature = "failpoints"), allow(dead_code))]
-    query: String,
-}
-
 /// Reads up to the end of the head; a body is not waited for. `None` for
 /// anything that is not HTTP, or too long.
 fn read_request(connection: &mut TcpStream) -> io::Result<Option<Request>> {
@@ -117,20 +107,10 @@ fn read_request(connection: &mut TcpStream) -> io::Result<Option<Request>> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         head.extend_from_slice(&part[..count]);
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut request = httparse::Request::new(&mut headers);
-        match request.parse(&head) {
-            Ok(httparse::Status::Complete(_)) => {
-                let (method, path) = (request.method.unwrap_or(""), request.path.unwrap_or(""));
-                let (path, query) = path.split_once('?').unwrap_or((path, ""));
-                return Ok(Some(Request {
-                    method: method.to_owned(),
-                    path: path.to_owned(),
-                    query: query.to_owned(),
-                }));
-            }
-            Ok(httparse::Status::Partial) if head.len() < HEAD_LEN_MAX => {}
-            _ => return Ok(None),
+        match head::parse(&head) {
+            Parsed::Request(request) => return Ok(Some(request)),
+            Parsed::Unfinished => {}
+            Parsed::Refused => return Ok(None),
         }
     }
 }
@@ -210,5 +190,6 @@ fn answer(request: &Request, sources: &Sources) -> Answer {
 
 #[cfg(feature = "failpoints")]
 mod faults;
+mod head;
 #[cfg(test)]
 mod tests;

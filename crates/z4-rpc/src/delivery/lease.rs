@@ -82,11 +82,16 @@ async fn answer<V: View + Clone + Send + Sync + 'static>(
     Ok((response, namespace, grants))
 }
 
-fn check<V: View + Clone + Send + Sync + 'static>(
-    node: &Node<V>,
-    request: LeaseTasksRequest,
-    deadline: CallDeadline,
-) -> Result<Want, Error> {
+/// What a request asks, of the fields that have limits.
+pub(crate) struct Asks {
+    pub(crate) namespace: Namespace,
+    pub(crate) tasks: u32,
+    pub(crate) wait_ms: u64,
+    pub(crate) lease_ms: u64,
+}
+
+/// Checks all but the name of the consumer.
+pub(crate) fn asks_of(request: &LeaseTasksRequest) -> Result<Asks, Refusal> {
     let namespace = Namespace::new(request.get_namespace())?;
     let tasks_max = core_limits::LEASE_COUNT_MAX as u32;
     if request.max_tasks > tasks_max {
@@ -94,21 +99,35 @@ fn check<V: View + Clone + Send + Sync + 'static>(
             "is {}; it must be 0 (1 task) to {tasks_max}",
             request.max_tasks
         );
-        return Err(Error::invalid("max_tasks", rule));
+        return Err(Refusal::invalid("max_tasks", rule));
     }
     let wait_ms = match request.wait.as_ref() {
         None => 0,
         Some(wait) => span_ms("wait", wait, 0, limits::LEASE_WAIT_MAX.as_millis() as u64)?,
     };
+    Ok(Asks {
+        namespace,
+        tasks: request.max_tasks.max(1),
+        wait_ms,
+        lease_ms: asks::lease_ms(request.lease.as_ref())?,
+    })
+}
+
+fn check<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    request: LeaseTasksRequest,
+    deadline: CallDeadline,
+) -> Result<Want, Error> {
+    let asks = asks_of(&request)?;
     let status = node.handle().status();
     if status.raft_id == 0 {
         return Err(no_leader(&status));
     }
     Ok(Want {
-        lease_ms: asks::lease_ms(request.lease.as_ref())?,
-        namespace,
-        tasks: request.max_tasks.max(1),
-        wait: Duration::from_millis(wait_ms),
+        lease_ms: asks.lease_ms,
+        namespace: asks.namespace,
+        tasks: asks.tasks,
+        wait: Duration::from_millis(asks.wait_ms),
         bytes: match request.max_bytes {
             0 => limits::LEASE_BYTES_DEFAULT,
             bytes => bytes,

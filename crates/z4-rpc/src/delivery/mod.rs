@@ -24,7 +24,7 @@
 pub(crate) mod asks;
 mod bodies;
 mod call_deadline;
-mod consume;
+pub(crate) mod consume;
 pub(crate) mod consumer_id;
 mod deliver;
 pub(crate) mod endings;
@@ -32,7 +32,7 @@ mod find;
 mod inbox;
 mod kept;
 mod leading;
-mod lease;
+pub(crate) mod lease;
 mod local;
 mod seat;
 mod settle;

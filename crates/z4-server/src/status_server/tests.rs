@@ -5,6 +5,7 @@
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::head::{HEADERS_MAX, HEAD_LEN_MAX};
 use super::*;
 
 fn server(ready: &Arc<AtomicBool>) -> SocketAddr {

@@ -5,6 +5,7 @@
 //! | file | what |
 //! |---|---|
 //! | `opening` | who comes, and which leases it has from before |
+//! | `said` | the messages behind the first, checked |
 //! | `talk` | the stream itself |
 //! | `flow` | credit by count and bytes, and what waits for it |
 //! | `ledger` | the leases in hand |
@@ -13,7 +14,8 @@
 mod batches;
 mod flow;
 mod ledger;
-mod opening;
+pub(crate) mod opening;
+pub(crate) mod said;
 mod talk;
 
 use std::future::poll_fn;

@@ -4,7 +4,7 @@
 use futures::StreamExt;
 use grpcio::{RequestStream, RpcStatus};
 use z4_core::command::Grant;
-use z4_core::{Namespace, View};
+use z4_core::{Namespace, Refusal, View};
 use z4_proto::generated::collection::{
     ConsumeCredit, ConsumeOpen, ConsumeRequest, ConsumeRequest_oneof_message as Message,
 };
@@ -55,14 +55,33 @@ pub(super) async fn first<V: View + Clone + Send + Sync + 'static>(
     }
 }
 
+/// What an opening asks.
+pub(crate) struct Asks {
+    pub(crate) namespace: Namespace,
+    pub(crate) lease_ms: u64,
+    pub(crate) in_flight_max: u64,
+    pub(crate) bytes_max: u64,
+}
+
+/// Checks all but the name of the consumer.
+pub(crate) fn asks_of(open: &ConsumeOpen) -> Result<Asks, Refusal> {
+    let namespace = Namespace::new(open.get_namespace())?;
+    let lease_ms = asks::lease_ms(open.lease.as_ref())?;
+    let (in_flight_max, bytes_max) = credit(open.get_credit())?;
+    Ok(Asks {
+        namespace,
+        lease_ms,
+        in_flight_max: in_flight_max.unwrap_or(u64::from(limits::CONSUME_IN_FLIGHT_DEFAULT)),
+        bytes_max: bytes_max.unwrap_or(limits::CONSUME_BYTES_DEFAULT),
+    })
+}
+
 /// Checks what the consumer wants, gives it a place, and finds its leases.
 pub(super) async fn open<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     open: ConsumeOpen,
 ) -> Result<Opened<V>, Error> {
-    let namespace = Namespace::new(open.get_namespace())?;
-    let lease_ms = asks::lease_ms(open.lease.as_ref())?;
-    let (in_flight_max, bytes_max) = credit(open.get_credit())?;
+    let asks = asks_of(&open)?;
     let status = node.handle().status();
     if status.raft_id == 0 {
         return Err(no_leader(&status));
@@ -71,9 +90,9 @@ pub(super) async fn open<V: View + Clone + Send + Sync + 'static>(
     let is_new = open.get_consumer_id().is_empty();
     let consumer_id = id_or_new(node, status.raft_id, open.consumer_id)?;
     let wish = Wish {
-        namespace,
+        namespace: asks.namespace,
         consumer_id: consumer_id.clone(),
-        lease_ms,
+        lease_ms: asks.lease_ms,
         // None until it is known what it has already.
         window: 0,
         step: 1,
@@ -97,14 +116,14 @@ pub(super) async fn open<V: View + Clone + Send + Sync + 'static>(
     Ok(Opened {
         seat,
         consumer_id,
-        in_flight_max: in_flight_max.unwrap_or(u64::from(limits::CONSUME_IN_FLIGHT_DEFAULT)),
-        bytes_max: bytes_max.unwrap_or(limits::CONSUME_BYTES_DEFAULT),
+        in_flight_max: asks.in_flight_max,
+        bytes_max: asks.bytes_max,
         leases,
     })
 }
 
 /// What a consumer says of its credit, tasks and bytes; `None`: nothing.
-pub(super) fn credit(credit: &ConsumeCredit) -> Result<(Option<u64>, Option<u64>), Error> {
+pub(super) fn credit(credit: &ConsumeCredit) -> Result<(Option<u64>, Option<u64>), Refusal> {
     let given = |value: u64| (value > 0).then_some(value);
     let tasks = credit.get_max_in_flight();
     if tasks > limits::CONSUME_IN_FLIGHT_MAX {
@@ -112,7 +131,7 @@ pub(super) fn credit(credit: &ConsumeCredit) -> Result<(Option<u64>, Option<u64>
             "is {tasks}; it must be 0 (not given) to {}",
             limits::CONSUME_IN_FLIGHT_MAX
         );
-        return Err(Error::invalid("max_in_flight", rule));
+        return Err(Refusal::invalid("max_in_flight", rule));
     }
     let bytes = credit.get_max_in_flight_bytes();
     Ok((given(tasks.into()), given(bytes)))

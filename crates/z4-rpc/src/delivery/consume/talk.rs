@@ -13,18 +13,18 @@ use z4_core::state::{find_namespace, find_status, StateError};
 use z4_core::task::Phase;
 use z4_core::{Namespace, Refusal, View};
 use z4_proto::generated::collection::{
-    ConsumeRequest, ConsumeRequest_oneof_message as Message, ConsumeResponse, Consuming, Delivery,
-    LeaseResult,
+    ConsumeRequest, ConsumeResponse, Consuming, Delivery, LeaseResult,
 };
 
 use super::batches::Batches;
 use super::flow::{Flow, Wait};
 use super::ledger::Key;
-use super::opening::{credit, Opened};
+use super::opening::Opened;
+use super::said::{said, Said};
 use super::End;
 use crate::collection::undecodable;
 use crate::delivery::bodies::{self, unreadable, Read};
-use crate::delivery::endings::{self, Kind, Lease};
+use crate::delivery::endings::{self, Lease};
 use crate::delivery::inbox::Told;
 use crate::delivery::seat::Seat;
 use crate::delivery::{asks, consumer_id, deliver, wall_ns};
@@ -202,27 +202,11 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
     }
 
     fn request(&mut self, request: ConsumeRequest) {
-        let (kind, asked) = match request.message {
-            Some(Message::ack(lease)) => (Kind::Ack, asks::lease(lease)),
-            Some(Message::release(lease)) => (Kind::Release, asks::lease(lease)),
-            Some(Message::nack(nack)) => (Kind::Nack, asks::nack(nack)),
-            Some(Message::extend(extend)) => (Kind::Extend, asks::extend(extend)),
-            Some(Message::drain(_)) => return self.flow.drain(),
-            Some(Message::credit(given)) => {
-                return match credit(&given) {
-                    Ok((tasks, bytes)) => self.flow.set_credit(tasks, bytes),
-                    Err(Error::Refused(refusal)) => self.refuse(&refusal),
-                    Err(_) => {}
-                };
-            }
-            Some(Message::open(_)) => {
-                let rule = "must be the first message, and no other";
-                return self.refuse(&Refusal::invalid("open", rule));
-            }
-            None => {
-                let rule = "must be one that this version knows";
-                return self.refuse(&Refusal::invalid("message", rule));
-            }
+        let (kind, asked) = match said(request) {
+            Said::Asks(kind, asked) => (kind, asked),
+            Said::Drain => return self.flow.drain(),
+            Said::Credit(tasks, bytes) => return self.flow.set_credit(tasks, bytes),
+            Said::Refused(refusal) => return self.refuse(&refusal),
         };
         self.unanswered += 1;
         match asked {
