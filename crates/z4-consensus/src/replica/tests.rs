@@ -336,39 +336,53 @@ fn a_member_that_answers_is_alive_through_every_check_of_the_quorum() {
     assert!(!replica.status().progress[&2].alive, "silent for too long");
 }
 
+/// Does all work at once, as if every disk were quick: where the log was cut last,
+/// and which snapshots were dropped.
+fn settled(
+    log: &TestLog,
+    replica: &mut Replica<TestLog, u32>,
+) -> (Option<Position>, Vec<Position>) {
+    let now = Now::default();
+    let (mut cut, mut dropped) = (None, Vec::new());
+    while let Some(work) = replica.work() {
+        if let Some(persist) = work.persist {
+            log.write(&persist.write).unwrap();
+            let number = persist.number;
+            replica.step(Input::Persisted { number }, now);
+        }
+        if let Some(last) = work.apply.last() {
+            let index = last.position.index;
+            replica.step(Input::Applied { index }, now);
+            replica.step(Input::Flushed(last.position), now);
+        }
+        cut = work.cut.or(cut);
+        dropped.extend(work.drop_snapshots);
+    }
+    (cut, dropped)
+}
+
+/// So many commands, one entry each.
+fn propose(log: &TestLog, replica: &mut Replica<TestLog, u32>, count: u32) {
+    for token in 0..count {
+        let asked = Asked {
+            command: vec![1],
+            units: 0,
+            token,
+        };
+        replica.step(Input::Propose(vec![asked]), Now::default());
+        assert_eq!(settled(log, replica), (None, Vec::new()));
+    }
+}
+
 /// Entries are kept for those who lag, unless disk space is low: then they are
 /// kept for nobody who is not alive.
 #[test]
 fn while_space_is_low_the_log_is_cut_right_behind_what_is_flushed() {
     let (log, mut replica) = replica(&[1], &[2]);
     let now = Now::default();
-    let mut cut = None;
-    let mut settle = |replica: &mut Replica<TestLog, u32>| {
-        while let Some(work) = replica.work() {
-            if let Some(persist) = work.persist {
-                log.write(&persist.write).unwrap();
-                let number = persist.number;
-                replica.step(Input::Persisted { number }, now);
-            }
-            if let Some(last) = work.apply.last() {
-                let index = last.position.index;
-                replica.step(Input::Applied { index }, now);
-                replica.step(Input::Flushed(last.position), now);
-            }
-            cut = work.cut.or(cut);
-        }
-        cut
-    };
+    let settle = |replica: &mut Replica<TestLog, u32>| settled(&log, replica).0;
     settle(&mut replica);
-    for token in 0..50 {
-        let asked = Asked {
-            command: vec![1],
-            units: 0,
-            token,
-        };
-        replica.step(Input::Propose(vec![asked]), now);
-        settle(&mut replica);
-    }
+    propose(&log, &mut replica, 50);
     replica.step(Input::Tick, now);
     assert_eq!(settle(&mut replica), None, "the learner lags by little");
     // It was heard of a while ago: it may be restarting.
@@ -395,23 +409,7 @@ fn while_space_is_low_the_log_is_cut_right_behind_what_is_flushed() {
 fn a_snapshot_behind_the_cut_is_dropped() {
     let (log, mut replica) = replica(&[1], &[2]);
     let now = Now::default();
-    let mut dropped = Vec::new();
-    let mut settle = |replica: &mut Replica<TestLog, u32>| {
-        while let Some(work) = replica.work() {
-            if let Some(persist) = work.persist {
-                log.write(&persist.write).unwrap();
-                let number = persist.number;
-                replica.step(Input::Persisted { number }, now);
-            }
-            if let Some(last) = work.apply.last() {
-                let index = last.position.index;
-                replica.step(Input::Applied { index }, now);
-                replica.step(Input::Flushed(last.position), now);
-            }
-            dropped.extend(work.drop_snapshots);
-        }
-        dropped.clone()
-    };
+    let settle = |replica: &mut Replica<TestLog, u32>| settled(&log, replica).1;
     settle(&mut replica);
     let status = replica.status();
     let position = Position {
@@ -426,15 +424,7 @@ fn a_snapshot_behind_the_cut_is_dropped() {
     replica.step(Input::Checkpointed(made), now);
     replica.step(Input::Tick, now);
     assert!(settle(&mut replica).is_empty(), "the log goes on from it");
-    for token in 0..50 {
-        let asked = Asked {
-            command: vec![1],
-            units: 0,
-            token,
-        };
-        replica.step(Input::Propose(vec![asked]), now);
-        settle(&mut replica);
-    }
+    propose(&log, &mut replica, 50);
     replica.step(Input::SpaceLow(true), now);
     replica.step(Input::Tick, now);
     assert_eq!(settle(&mut replica), [position]);
