@@ -269,7 +269,7 @@ impl Group {
             "crash" => {
                 let peer = self.peers.get_mut(&id(1)).expect("a peer");
                 peer.run = None;
-                peer.log.crash(0);
+                peer.log.crash(0, None);
             }
             "flush" => {
                 let position = self.running(id(1)).machine.flusher()().unwrap();
