@@ -61,7 +61,7 @@ pub use consumer::{Builder, Consumer, Failure, Shutdown, Summary};
 pub use error::{Error, ErrorKind};
 pub use lease::{Delivery, LeaseQuery, LeaseRef, Nack};
 pub use listing::{DeadChange, DeadFilter, Explanation, ListQuery, Page, Reason, ReasonKind};
-pub use namespaces::{Counts, Namespace, NamespaceStats, Settings, SettingsPatch};
+pub use namespaces::{Counts, Namespace, NamespaceStats, Rate, Settings, SettingsPatch};
 pub use outcome::{LeaseOutcome, LeaseResult};
 pub use producer::{Producer, ProducerOptions, Sent};
 pub use stream::TaskStream;

@@ -33,9 +33,12 @@ pub struct Settings {
     pub bytes_max: u64,
     /// Most live leases; 0: no limit.
     pub leased_max: u64,
-    /// Most deliveries per second; 0: no limit.
+    /// Most deliveries per second, rounded up; 0: no limit.
     pub rate_per_s: u32,
-    /// Deliveries that may come at once after a quiet time; 0: a second's worth.
+    /// The limit on deliveries as it was set; `None`: there is none.
+    pub rate: Option<Rate>,
+    /// Deliveries that may come at once after a quiet time; 0: a second's worth,
+    /// and one at least.
     pub rate_burst: u32,
     /// How long dead letters are kept; `None`: until somebody removes them.
     pub dead_keep: Option<Duration>,
@@ -62,14 +65,51 @@ pub struct SettingsPatch {
     pub bytes_max: Option<u64>,
     /// See [`Settings::leased_max`].
     pub leased_max: Option<u64>,
-    /// See [`Settings::rate_per_s`].
+    /// A limit per second; 0: none. Every z4 knows it.
     pub rate_per_s: Option<u32>,
+    /// A limit with a period of its own, from a second to a day; a count of 0:
+    /// none. Give this or `rate_per_s`.
+    pub rate: Option<Rate>,
     /// See [`Settings::rate_burst`].
     pub rate_burst: Option<u32>,
     /// See [`Settings::dead_keep`]; `Some(None)` takes the limit away.
     pub dead_keep: Option<Option<Duration>>,
     /// See [`Settings::dead_keep_count`].
     pub dead_keep_count: Option<u64>,
+}
+
+/// A limit on deliveries: so many in so long a time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Rate {
+    /// Most deliveries in each period.
+    pub count: u32,
+    /// Length of the period.
+    pub period: Duration,
+}
+
+impl Rate {
+    fn wire(self) -> wire::Rate {
+        let mut rate = wire::Rate::default();
+        rate.set_count(self.count);
+        rate.set_period(convert::wire_span(self.period));
+        rate
+    }
+
+    /// That of these settings; an older peer tells only how many in a second.
+    fn of(settings: &wire::NamespaceSettings) -> Option<Self> {
+        let second = Duration::from_secs(1);
+        let rate = match settings.rate.as_ref() {
+            Some(rate) => Self {
+                count: rate.get_count(),
+                period: convert::span(&rate.period).unwrap_or(second),
+            },
+            None => Self {
+                count: settings.get_rate_per_s(),
+                period: second,
+            },
+        };
+        (rate.count > 0).then_some(rate)
+    }
 }
 
 impl SettingsPatch {
@@ -86,6 +126,7 @@ impl SettingsPatch {
             )*};
         }
         let span = |span| Some(convert::wire_span(span)).into();
+        let rate = |rate: Rate| Some(rate.wire()).into();
         let keep = |keep: Option<Duration>| keep.map(convert::wire_span).into();
         set! {
             lease: span;
@@ -97,6 +138,7 @@ impl SettingsPatch {
             bytes_max: identity;
             leased_max: identity;
             rate_per_s: identity;
+            rate: rate;
             rate_burst: identity;
             dead_keep: keep;
             dead_keep_count: identity;
@@ -178,6 +220,7 @@ impl From<wire::Namespace> for Namespace {
                 bytes_max: settings.get_bytes_max(),
                 leased_max: settings.get_leased_max(),
                 rate_per_s: settings.get_rate_per_s(),
+                rate: Rate::of(settings),
                 rate_burst: settings.get_rate_burst(),
                 dead_keep: convert::span(&settings.dead_keep),
                 dead_keep_count: settings.get_dead_keep_count(),

@@ -8,6 +8,7 @@ use crate::command::{
 };
 use crate::error::Refusal;
 use crate::limits;
+use crate::state::RateLimit;
 
 impl Command {
     /// Checks every field against its limit.
@@ -179,18 +180,32 @@ impl NamespacePatch {
         };
         let (lease_min, lease_max) = (limits::LEASE_MS_MIN, limits::LEASE_MS_MAX);
         let attempts = self.max_attempts.map(u64::from);
-        let (rate, burst) = (
-            self.rate_per_s.map(u64::from),
-            self.rate_burst.map(u64::from),
-        );
+        let burst = self.rate_burst.map(u64::from);
         check("lease", self.lease_ms, lease_min, lease_max)?;
         check("dedupe_window", self.dedupe_ms, 0, limits::DEDUPE_MS_MAX)?;
         check("max_attempts", attempts, 0, limits::ATTEMPTS_MAX.into())?;
         check("backoff_min", self.backoff_min_ms, 0, limits::DELAY_MS_MAX)?;
         check("backoff_max", self.backoff_max_ms, 0, limits::DELAY_MS_MAX)?;
-        check("rate_per_s", rate, 0, limits::RATE_PER_S_MAX.into())?;
+        self.rate.as_ref().map_or(Ok(()), RateLimit::check)?;
         check("rate_burst", burst, 0, limits::RATE_BURST_MAX.into())?;
         check("dead_keep", self.dead_keep_ms, 0, limits::DEAD_KEEP_MS_MAX)
+    }
+}
+
+impl RateLimit {
+    /// Checks count and period against their limits.
+    ///
+    /// # Errors
+    /// [`Refusal`] with code `Invalid` that names the field and the limit.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let (least, most) = (limits::RATE_PERIOD_MS_MIN, limits::RATE_PERIOD_MS_MAX);
+        within(
+            "rate.count",
+            self.count.into(),
+            0,
+            limits::RATE_COUNT_MAX.into(),
+        )?;
+        within("rate.period", self.period_ms, least, most)
     }
 }
 

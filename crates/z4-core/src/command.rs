@@ -5,7 +5,7 @@
 //! only clock.
 
 use crate::error::Refusal;
-use crate::state::NamespaceConfig;
+use crate::state::{NamespaceConfig, RateLimit};
 use crate::task::{DeathReason, LeaseToken, Namespace, Priority, TaskId, WallTime};
 
 /// One command of the log.
@@ -248,7 +248,7 @@ pub struct NamespacePatch {
     /// See [`NamespaceConfig`].
     pub leased_max: Option<u64>,
     /// See [`NamespaceConfig`].
-    pub rate_per_s: Option<u32>,
+    pub rate: Option<RateLimit>,
     /// See [`NamespaceConfig`].
     pub rate_burst: Option<u32>,
     /// See [`NamespaceConfig`].

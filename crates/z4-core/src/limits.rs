@@ -53,8 +53,14 @@ pub const DEDUPE_MS_MAX: u64 = 30 * 24 * 3_600_000;
 /// Longest time that dead letters are kept when a limit is set, in milliseconds
 /// (100 years).
 pub const DEAD_KEEP_MS_MAX: u64 = TTL_MS_MAX;
-/// Highest rate of deliveries that can be set, per second.
-pub const RATE_PER_S_MAX: u32 = 1_000_000;
+/// Most deliveries in the period of a rate limit. With the shortest period it is
+/// what no cluster reaches.
+pub const RATE_COUNT_MAX: u32 = 1_000_000;
+/// Shortest period of a rate limit, in milliseconds.
+pub const RATE_PERIOD_MS_MIN: u64 = 1_000;
+/// Longest period of a rate limit, in milliseconds (a day): one delivery in it is
+/// the slowest rate.
+pub const RATE_PERIOD_MS_MAX: u64 = 24 * 3_600_000;
 /// Largest burst of deliveries that can be set.
 pub const RATE_BURST_MAX: u32 = 1_000_000;
 /// Most outdated request ids that one entry forgets on the way.

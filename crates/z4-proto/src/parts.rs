@@ -1,7 +1,7 @@
 //! The parts that several messages share.
 
 use protobuf::{Message, RepeatedField, UnknownFields};
-use z4_core::state::NamespaceConfig;
+use z4_core::state::{NamespaceConfig, RateLimit};
 use z4_core::task::{DeathReason, Priority, WallTime};
 use z4_core::{Namespace, TaskId};
 
@@ -102,10 +102,14 @@ pub(crate) fn to_config(config: &NamespaceConfig) -> log::NamespaceConfig {
         pending_max: config.pending_max,
         bytes_max: config.bytes_max,
         leased_max: config.leased_max,
-        rate_per_s: config.rate_per_s,
+        rate_count: config.rate.count,
         rate_burst: config.rate_burst,
         dead_keep_ms: config.dead_keep_ms,
         dead_keep_count: config.dead_keep_count,
+        rate_period_ms: match config.rate.is_per_s() {
+            true => 0,
+            false => config.rate.period_ms,
+        },
         ..Default::default()
     }
 }
@@ -121,7 +125,13 @@ pub(crate) fn config(config: &log::NamespaceConfig) -> Result<NamespaceConfig, D
         pending_max: config.pending_max,
         bytes_max: config.bytes_max,
         leased_max: config.leased_max,
-        rate_per_s: config.rate_per_s,
+        rate: match config.rate_period_ms {
+            0 => RateLimit::per_s(config.rate_count),
+            period_ms => RateLimit {
+                count: config.rate_count,
+                period_ms,
+            },
+        },
         rate_burst: config.rate_burst,
         dead_keep_ms: config.dead_keep_ms,
         dead_keep_count: config.dead_keep_count,

@@ -7,8 +7,8 @@ use z4_core::command::{
     RescheduleTasks, SetNamespace, Taker, TaskRefs, Unchanged,
 };
 use z4_core::state::{
-    MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RateMark, RateWindow,
-    RequestRow, Row, RowKey,
+    MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RateLimit, RateMark,
+    RateWindow, RequestRow, Row, RowKey,
 };
 use z4_core::task::{DeathReason, LeaseToken, Phase, Priority, TaskBody, TaskStatus, WallTime};
 use z4_core::{Code, Namespace, NamespaceId, Refusal, TaskId};
@@ -129,7 +129,21 @@ fn commands() -> Vec<Command> {
         }),
         Command::DeleteNamespace(space()),
         Command::Mark { id: u64::MAX },
+        Command::SetNamespace(SetNamespace {
+            namespace: space(),
+            patch: NamespacePatch {
+                rate: Some(a_minute()),
+                ..NamespacePatch::default()
+            },
+        }),
     ]
+}
+
+fn a_minute() -> RateLimit {
+    RateLimit {
+        count: 7,
+        period_ms: 60_000,
+    }
 }
 
 fn nack(delay_ms: Option<u64>, permanent: bool) -> Nack {
@@ -153,7 +167,7 @@ fn patch() -> NamespacePatch {
         pending_max: Some(6),
         bytes_max: Some(u64::MAX),
         leased_max: Some(8),
-        rate_per_s: Some(9),
+        rate: Some(RateLimit::per_s(9)),
         rate_burst: Some(u32::MAX),
         dead_keep_ms: Some(0),
         dead_keep_count: Some(12),
@@ -171,7 +185,7 @@ fn config() -> NamespaceConfig {
         pending_max: 6,
         bytes_max: 7,
         leased_max: 8,
-        rate_per_s: 9,
+        rate: RateLimit::per_s(9),
         rate_burst: 10,
         dead_keep_ms: 11,
         dead_keep_count: 12,
@@ -436,6 +450,16 @@ fn rows() -> Vec<(RowKey, Row)> {
         (lease, lease_row("c", 300)),
         (RowKey::dead(space_id, 5, id()), Row::Dead),
         (RowKey::timer(5, space_id, id()), Row::Timer),
+        (
+            RowKey::Namespace(space()),
+            Row::Namespace(Box::new(NamespaceRow {
+                config: NamespaceConfig {
+                    rate: a_minute(),
+                    ..config()
+                },
+                ..NamespaceRow::new(space_id)
+            })),
+        ),
     ]
 }
 

@@ -2,6 +2,7 @@
 //! every rule of a namespace is met.
 
 use z4_core::command::{NamespacePatch, SetNamespace};
+use z4_core::state::RateLimit;
 use z4_core::{Command, Namespace};
 
 use crate::clients::Op;
@@ -53,7 +54,11 @@ impl World {
             }
             GAMMA => {
                 patch.leased_max = Some(if last { 0 } else { GAMMA_LEASED_MAX });
-                patch.rate_per_s = Some(if last { 0 } else { 20 });
+                // 20 a second, in a period of its own.
+                patch.rate = Some(RateLimit {
+                    count: if last { 0 } else { 140 },
+                    period_ms: 7_000,
+                });
                 patch.rate_burst = Some(4);
             }
             _ => {}

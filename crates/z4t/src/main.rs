@@ -7,6 +7,7 @@
 //! | `commands` | one file per family of commands |
 //! | `show` | output, for people and for programs |
 //! | `moment` | times in and out |
+//! | `rate` | rates in and out |
 //! | `error` | one line that says what to do |
 
 mod argv;
@@ -14,6 +15,7 @@ mod commands;
 mod error;
 mod moment;
 mod options;
+mod rate;
 mod show;
 
 use std::io::Write;

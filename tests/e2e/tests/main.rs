@@ -32,4 +32,5 @@ mod streams;
 mod waiting;
 mod walk;
 mod z4t_life;
+mod z4t_rates;
 mod z4t_views;

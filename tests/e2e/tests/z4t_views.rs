@@ -172,7 +172,7 @@ fn namespaces_from_set_to_delete() {
         assert_eq!(said, pair[1], "{name}: {settings}");
     }
     let text = tool.text(&["ns", "get", "all"]);
-    for line in ["lease", "max attempts", "rate per s", "created"] {
+    for line in ["lease", "max attempts", "rate", "created"] {
         assert!(text.lines().any(|l| l.starts_with(line)), "{line}: {text}");
     }
     // One at a time: the rest stays. A limit goes away with 0, or forever.

@@ -163,7 +163,7 @@ impl Fingerprint {
             pending_max,
             bytes_max,
             leased_max,
-            rate_per_s,
+            rate,
             rate_burst,
             dead_keep_ms,
             dead_keep_count,
@@ -177,11 +177,15 @@ impl Fingerprint {
             *pending_max,
             *bytes_max,
             *leased_max,
-            u64::from(*rate_per_s),
+            u64::from(rate.count),
             u64::from(*rate_burst),
             *dead_keep_ms,
             *dead_keep_count,
         ]);
+        // A limit per second counts as it did before there were longer periods.
+        if !rate.is_per_s() {
+            self.numbers(&[rate.period_ms]);
+        }
     }
 
     fn counts(&mut self, counts: &NamespaceCounts) {

@@ -66,7 +66,7 @@ fn patched(
     lay(&mut config.pending_max, patch.pending_max);
     lay(&mut config.bytes_max, patch.bytes_max);
     lay(&mut config.leased_max, patch.leased_max);
-    lay(&mut config.rate_per_s, patch.rate_per_s);
+    lay(&mut config.rate, patch.rate);
     lay(&mut config.rate_burst, patch.rate_burst);
     lay(&mut config.dead_keep_ms, patch.dead_keep_ms);
     lay(&mut config.dead_keep_count, patch.dead_keep_count);

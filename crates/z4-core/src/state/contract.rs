@@ -12,8 +12,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::{
-    MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RateMark, RateWindow,
-    RequestRow, Row, RowKey, State, View,
+    MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RateLimit, RateMark,
+    RateWindow, RequestRow, Row, RowKey, State, View,
 };
 use crate::command::CreatedTask;
 use crate::task::{
@@ -375,7 +375,10 @@ fn namespace(n: u32) -> Row {
             pending_max: 6,
             bytes_max: 7,
             leased_max: 8,
-            rate_per_s: 9,
+            rate: RateLimit {
+                count: 9,
+                period_ms: 60_000,
+            },
             rate_burst: 10,
             dead_keep_ms: 11,
             dead_keep_count: 12,

@@ -6,10 +6,12 @@
 
 pub mod contract;
 mod mem;
+mod rate_limit;
 mod reads;
 mod rows;
 
 pub use mem::MemState;
+pub use rate_limit::RateLimit;
 pub use reads::{
     due_next_after, due_next_of, find_body, find_namespace, find_status, find_task, machine_ns,
 };

@@ -1,6 +1,7 @@
 //! The rows of the store. Key order is the order of the enum: what must be
 //! scanned together stands together.
 
+use super::RateLimit;
 use crate::command::CreatedTask;
 use crate::limits;
 use crate::task::{LeaseToken, Namespace, NamespaceId, Priority, TaskBody, TaskId, TaskStatus};
@@ -365,9 +366,10 @@ pub struct NamespaceConfig {
     pub bytes_max: u64,
     /// Most live leases; 0: no limit.
     pub leased_max: u64,
-    /// Most deliveries per second; 0: no limit.
-    pub rate_per_s: u32,
-    /// Deliveries that may come at once after a quiet time; 0: a second's worth.
+    /// Most deliveries in a period.
+    pub rate: RateLimit,
+    /// Deliveries that may come at once after a quiet time; 0: a second's worth,
+    /// and one at least.
     pub rate_burst: u32,
     /// How long dead letters are kept, in milliseconds; 0: until somebody
     /// removes them. For those that die from then on.
@@ -387,7 +389,7 @@ impl Default for NamespaceConfig {
             pending_max: 0,
             bytes_max: 0,
             leased_max: 0,
-            rate_per_s: 0,
+            rate: RateLimit::NONE,
             rate_burst: 0,
             dead_keep_ms: 0,
             dead_keep_count: 0,

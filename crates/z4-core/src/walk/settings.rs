@@ -5,6 +5,7 @@ use crate::command::{
     Command, CreateTasks, Due, LeaseTasks, NamespacePatch, NewTask, SetNamespace, Taker,
 };
 use crate::limits;
+use crate::state::RateLimit;
 use crate::task::Namespace;
 
 /// One step in so many begins a flood.
@@ -26,7 +27,12 @@ impl Walk {
                 5 => patch.pending_max = Some(dice.one_of(&[0, 0, 2, 8])),
                 6 => patch.bytes_max = Some(dice.one_of(&[0, 0, 50, 200])),
                 7 => patch.leased_max = Some(dice.one_of(&[0, 0, 1, 3, 8])),
-                8 => patch.rate_per_s = Some(dice.one_of(&[0, 0, 1, 3, 1_000_000])),
+                8 => {
+                    patch.rate = Some(RateLimit {
+                        count: dice.one_of(&[0, 0, 1, 3, 7, 1_000_000]),
+                        period_ms: dice.one_of(&[1_000, 1_000, 7_000, 60_000, 86_400_000]),
+                    });
+                }
                 9 => patch.rate_burst = Some(dice.one_of(&[0, 1, 5, 1_000_000])),
                 10 => patch.dead_keep_ms = Some(dice.one_of(&[0, 1, 500, 5_000, 60_000])),
                 11 => patch.dead_keep_count = Some(dice.one_of(&[0, 1, 3, 10])),
@@ -75,7 +81,7 @@ impl Walk {
             pending_max: Some(0),
             bytes_max: Some(0),
             leased_max: Some(0),
-            rate_per_s: Some(0),
+            rate: Some(RateLimit::NONE),
             backoff_min_ms: Some(0),
             backoff_max_ms: Some(self.dice.one_of(&[0, 10_000])),
             dead_keep_ms: Some(self.dice.one_of(&[0, 1])),

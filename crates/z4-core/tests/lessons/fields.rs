@@ -184,7 +184,28 @@ fn wrong_changes_are_refused_and_change_nothing() {
             setting(&|p| p.backoff_min_ms = Some(600_001)),
         ),
         ("backoff_min", setting(&|p| p.backoff_max_ms = Some(999))),
-        ("rate_per_s", setting(&|p| p.rate_per_s = Some(u32::MAX))),
+        (
+            "rate.count",
+            setting(&|p| p.rate = Some(RateLimit::per_s(u32::MAX))),
+        ),
+        (
+            "rate.period",
+            setting(&|p| {
+                p.rate = Some(RateLimit {
+                    count: 1,
+                    period_ms: 999,
+                })
+            }),
+        ),
+        (
+            "rate.period",
+            setting(&|p| {
+                p.rate = Some(RateLimit {
+                    count: 1,
+                    period_ms: 86_400_001,
+                })
+            }),
+        ),
         ("rate_burst", setting(&|p| p.rate_burst = Some(u32::MAX))),
         ("dead_keep", setting(&|p| p.dead_keep_ms = Some(u64::MAX))),
     ];

@@ -15,7 +15,7 @@ use z4_core::command::{
     RescheduleTasks, SetNamespace, Taker, TaskRefs,
 };
 use z4_core::invariants::check;
-use z4_core::state::{find_task, NamespaceCounts, Row, RowKey};
+use z4_core::state::{find_task, NamespaceCounts, RateLimit, Row, RowKey};
 use z4_core::task::{LeaseToken, Priority, WallTime};
 use z4_core::{limits, Code, Event, Machine, MemState, Namespace, TaskId, View};
 

@@ -150,6 +150,27 @@ fn wrong_fields_are_named() {
         assert_names(ack(len), "LeaseRef.id");
     }
 
+    // A rate limit is a count and a period, or it is not one.
+    let set = |names: &[log::SettingName]| {
+        let setting = |name: &log::SettingName| log::Setting {
+            name: *name,
+            value: 7,
+            ..Default::default()
+        };
+        let set = log::SetNamespace {
+            namespace: "a".into(),
+            settings: names.iter().map(setting).collect(),
+            ..Default::default()
+        };
+        let mut command = log::Command::new();
+        command.set_set_namespace(set);
+        decode_command(&write(&command))
+    };
+    use log::SettingName::{SETTING_NAME_RATE_COUNT as COUNT, SETTING_NAME_RATE_PERIOD_MS as MS};
+    assert!(set(&[COUNT, MS]).is_ok());
+    assert_names(set(&[COUNT]), "Setting");
+    assert_names(set(&[MS]), "Setting");
+
     let refused = |code| {
         let mut outcome = log::Outcome::new();
         outcome.mut_refused().code = code;

@@ -1,5 +1,7 @@
 //! Why a task does not run.
 
+use z4_core::state::RateLimit;
+
 use super::*;
 
 #[test]
@@ -29,7 +31,7 @@ fn a_task_that_does_not_run_is_explained() {
     let behind = explain(&client, &due[2]);
     assert_eq!(behind.get_reasons()[1].get_count(), 2);
     patch(&peer, |p| {
-        p.rate_per_s = Some(1);
+        p.rate = Some(RateLimit::per_s(1));
         p.rate_burst = Some(1);
     });
     assert_eq!(lease(&peer, "n", "w~1.0.1", 9).len(), 1);
@@ -37,7 +39,7 @@ fn a_task_that_does_not_run_is_explained() {
     patch(&peer, |p| {
         p.paused = Some(true);
         p.leased_max = Some(1);
-        p.rate_per_s = Some(0);
+        p.rate = Some(RateLimit::NONE);
     });
     assert_eq!(
         kinds(&due[1]),

@@ -17,6 +17,7 @@ use crate::show;
 
 /// How often a deletion is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn run(command: &NamespaceCommand, out: &mut impl Write) -> Result<(), Error> {
     match command {
@@ -73,6 +74,11 @@ fn list(which: &NamespaceList, out: &mut impl Write) -> Result<(), Error> {
 }
 
 fn patch(set: &NamespaceSet) -> Result<SettingsPatch, Error> {
+    // Every z4 knows a rate per second; an older one knows no other.
+    let (rate_per_s, rate) = match set.rate {
+        Some(rate) if rate.count == 0 || rate.period == SECOND => (Some(rate.count), None),
+        rate => (set.rate_per_s, rate),
+    };
     let patch = SettingsPatch {
         lease: set.lease,
         dedupe_window: set.dedupe_window,
@@ -82,7 +88,8 @@ fn patch(set: &NamespaceSet) -> Result<SettingsPatch, Error> {
         pending_max: set.pending_max,
         bytes_max: set.bytes_max,
         leased_max: set.leased_max,
-        rate_per_s: set.rate_per_s,
+        rate_per_s,
+        rate,
         rate_burst: set.rate_burst,
         dead_keep: set.dead_keep,
         dead_keep_count: set.dead_keep_count,

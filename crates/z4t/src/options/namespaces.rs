@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use structopt::StructOpt;
+use z4_client::Rate;
 
 use super::{Output, Target};
-use crate::moment;
+use crate::{moment, rate};
 
 #[derive(StructOpt, Debug)]
 pub(crate) enum NamespaceCommand {
@@ -84,10 +85,15 @@ pub(crate) struct NamespaceSet {
     /// Most live leases; 0: no limit
     #[structopt(long, value_name = "COUNT")]
     pub leased_max: Option<u64>,
-    /// Most deliveries per second; 0: no limit
-    #[structopt(long, value_name = "COUNT")]
+    /// Most deliveries: 5/s, 100/m, 7/h, 20/d, or a period of your own: 3/90s;
+    /// 0: no limit
+    #[structopt(long, value_name = "COUNT/UNIT", parse(try_from_str = rate::parse))]
+    pub rate: Option<Rate>,
+    /// Most deliveries per second; the same as --rate COUNT/s
+    #[structopt(long, value_name = "COUNT", conflicts_with = "rate")]
     pub rate_per_s: Option<u32>,
-    /// Deliveries that may come at once after a quiet time; 0: a second's worth
+    /// Deliveries that may come at once after a quiet time; 0: a second's worth,
+    /// and one at least
     #[structopt(long, value_name = "COUNT")]
     pub rate_burst: Option<u32>,
     /// How long dead letters are kept, or forever

@@ -7,7 +7,7 @@ use z4_client::{Counts, Namespace, NamespaceStats, Settings};
 
 use super::table::{pairs, table};
 use super::task::{given, time};
-use crate::moment;
+use crate::{moment, rate};
 
 /// A namespace for programs.
 pub(crate) fn namespace_json(namespace: &Namespace) -> Value {
@@ -30,6 +30,7 @@ fn settings_json(settings: &Settings) -> Value {
         "pending_max": settings.pending_max,
         "bytes_max": settings.bytes_max,
         "leased_max": settings.leased_max,
+        "rate": settings.rate.as_ref().map(rate::show),
         "rate_per_s": settings.rate_per_s,
         "rate_burst": settings.rate_burst,
         "dead_keep": settings.dead_keep.map(moment::show_span),
@@ -77,7 +78,13 @@ pub(crate) fn namespace_text(namespace: &Namespace) -> String {
         ("pending max", limit(settings.pending_max)),
         ("bytes max", limit(settings.bytes_max)),
         ("leased max", limit(settings.leased_max)),
-        ("rate per s", limit(settings.rate_per_s.into())),
+        (
+            "rate",
+            settings
+                .rate
+                .as_ref()
+                .map_or("no limit".to_owned(), rate::show),
+        ),
         ("rate burst", burst(settings)),
         ("dead kept", keep),
         ("dead kept, count", limit(settings.dead_keep_count)),
@@ -87,10 +94,11 @@ pub(crate) fn namespace_text(namespace: &Namespace) -> String {
 }
 
 fn burst(settings: &Settings) -> String {
-    match (settings.rate_per_s, settings.rate_burst) {
-        (0, _) => String::new(),
-        (_, 0) => "a second's worth".to_owned(),
-        (_, burst) => burst.to_string(),
+    match (settings.rate, settings.rate_burst) {
+        (None, _) => String::new(),
+        // What a second lets through, and one at least.
+        (Some(_), 0) => settings.rate_per_s.to_string(),
+        (Some(_), burst) => burst.to_string(),
     }
 }
 

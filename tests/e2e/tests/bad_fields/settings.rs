@@ -102,6 +102,35 @@ fn settings() {
                 with(&|s| s.set_rate_per_s(u32::MAX)),
             ),
             (
+                "rate.count",
+                "too high",
+                with(&|s| s.mut_rate().set_count(1_000_001)),
+            ),
+            (
+                "rate.period",
+                "too short",
+                with(&|s| {
+                    s.mut_rate().set_count(1);
+                    s.mut_rate().set_period(span(0, 999_000_000));
+                }),
+            ),
+            (
+                "rate.period",
+                "too long",
+                with(&|s| {
+                    s.mut_rate().set_count(1);
+                    s.mut_rate().set_period(span(86_401, 0));
+                }),
+            ),
+            (
+                "rate_per_s",
+                "not what rate says",
+                with(&|s| {
+                    s.set_rate_per_s(3);
+                    s.mut_rate().set_count(1);
+                }),
+            ),
+            (
                 "rate_burst",
                 "too high",
                 with(&|s| s.set_rate_burst(1_000_001)),

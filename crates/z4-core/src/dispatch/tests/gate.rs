@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::command::{Grant, LeaseRefs, NamespacePatch, SetNamespace};
+use crate::state::RateLimit;
 
 impl Leader {
     fn set(&mut self, patch: NamespacePatch) {
@@ -33,7 +34,7 @@ impl Leader {
 
     fn rate(&mut self, per_s: u32, burst: u32) {
         self.set(NamespacePatch {
-            rate_per_s: Some(per_s),
+            rate: Some(RateLimit::per_s(per_s)),
             rate_burst: Some(burst),
             ..NamespacePatch::default()
         });

@@ -5,7 +5,7 @@ mod text;
 use super::Ahead;
 use crate::dispatch::ConsumersView;
 use crate::machine::{gate, Gate};
-use crate::state::NamespaceRow;
+use crate::state::{NamespaceRow, RateLimit};
 use crate::task::{DeathReason, Phase, TaskStatus};
 
 /// What is known when somebody asks.
@@ -95,8 +95,8 @@ pub enum Reason {
     RateLimit {
         /// When the next delivery may be.
         next_at_ns: u64,
-        /// How many may be in a second.
-        per_s: u32,
+        /// The limit.
+        rate: RateLimit,
     },
     /// Others are due before it.
     Behind(Ahead),
@@ -134,7 +134,7 @@ impl Reason {
             Self::Dead { failures, .. } | Self::Backoff { failures, .. } => u64::from(*failures),
             Self::LeasedMax { leased, .. } => *leased,
             Self::NoCredit { consumers } => *consumers,
-            Self::RateLimit { per_s, .. } => u64::from(*per_s),
+            Self::RateLimit { rate, .. } => u64::from(rate.count),
             Self::Behind(ahead) => ahead.at_most,
             Self::Leased { .. }
             | Self::Paused { .. }
@@ -217,8 +217,8 @@ fn waiting(at: &Situation<'_>, due_at_ns: u64) -> Vec<Reason> {
         reasons.push(Reason::Behind(at.ahead));
     }
     if let Some(next_at_ns) = rate_until(row, at.now_ns) {
-        let per_s = row.config.rate_per_s;
-        reasons.push(Reason::RateLimit { next_at_ns, per_s });
+        let rate = row.config.rate;
+        reasons.push(Reason::RateLimit { next_at_ns, rate });
     }
     reasons
 }

@@ -105,11 +105,19 @@ fn every_situation_has_its_words() {
         ),
         (
             with(|c| {
-                c.row.config.rate_per_s = 10;
+                c.row.config.rate = RateLimit::per_s(10);
                 c.row.config.rate_burst = 1;
                 c.row.rate_tat_ns = NOW + 20_000_000;
             }),
             vec!["the rate limit of 10 a second is used up; the next delivery may be in 20 ms"],
+        ),
+        (
+            with(|c| {
+                c.row.config.rate.count = 7;
+                c.row.config.rate.period_ms = 3_600_000;
+                c.row.rate_tat_ns = NOW + 90 * S;
+            }),
+            vec!["the rate limit of 7 an hour is used up; the next delivery may be in 1 m 30 s"],
         ),
         (
             with(|c| {
@@ -212,7 +220,7 @@ fn what_lasts_longest_comes_first() {
         c.row.paused_at_ns = Some(5);
         c.row.config.leased_max = 1;
         c.row.counts.leased = 2;
-        c.row.config.rate_per_s = 1;
+        c.row.config.rate = RateLimit::per_s(1);
         c.row.rate_tat_ns = NOW + 9 * S;
         c.consumers.room = 0;
         c.ahead = Ahead {
@@ -228,7 +236,7 @@ fn what_lasts_longest_comes_first() {
         Reason::Behind(many.ahead),
         Reason::RateLimit {
             next_at_ns: NOW + 9 * S,
-            per_s: 1,
+            rate: RateLimit::per_s(1),
         },
     ];
     let expected: Vec<_> = expected.iter().map(std::mem::discriminant).collect();

@@ -87,8 +87,8 @@ impl Reason {
                 until(*due_at_ns),
                 said(last_error)
             ),
-            Self::RateLimit { next_at_ns, per_s } => format!(
-                "the rate limit of {per_s} a second is used up; the next delivery may be in {}",
+            Self::RateLimit { next_at_ns, rate } => format!(
+                "the rate limit of {rate} is used up; the next delivery may be in {}",
                 until(*next_at_ns)
             ),
             Self::Behind(ahead) if ahead.at_least == ahead.at_most => format!(

@@ -6,7 +6,7 @@ use z4_core::state::NamespaceConfig;
 use z4_core::task::{DeathReason, LeaseToken};
 use z4_core::TaskId;
 
-use super::{Bucket, Place, Plain, Space, MS_NS, SECOND_NS};
+use super::{Bucket, Place, Plain, Space, MS_NS};
 
 impl Plain {
     pub fn lease(&mut self, lease: &LeaseTasks) -> Outcome {
@@ -146,10 +146,16 @@ impl Bucket {
 
 /// Time between two deliveries, and how many may go at once.
 fn rate(config: &NamespaceConfig) -> Option<(u64, u64)> {
-    let per_s = u64::from(config.rate_per_s);
+    let (count, period_ms) = (u64::from(config.rate.count), config.rate.period_ms);
     let burst = match config.rate_burst {
-        0 => per_s,
+        // A second's worth, and one at least.
+        0 => (count * 1_000).div_ceil(period_ms),
         burst => u64::from(burst),
     };
-    (per_s > 0).then(|| (SECOND_NS.div_ceil(per_s), burst))
+    (count > 0).then(|| {
+        let interval_ns = (period_ms * MS_NS).div_ceil(count);
+        // Never more than a hundred years ahead.
+        let most = 100 * 365 * 86_400 * 1_000 * MS_NS / interval_ns;
+        (interval_ns, burst.min(most))
+    })
 }

@@ -79,7 +79,7 @@ fn patched(old: &NamespaceConfig, patch: &NamespacePatch) -> NamespaceConfig {
         pending_max: patch.pending_max.unwrap_or(old.pending_max),
         bytes_max: patch.bytes_max.unwrap_or(old.bytes_max),
         leased_max: patch.leased_max.unwrap_or(old.leased_max),
-        rate_per_s: patch.rate_per_s.unwrap_or(old.rate_per_s),
+        rate: patch.rate.unwrap_or(old.rate),
         rate_burst: patch.rate_burst.unwrap_or(old.rate_burst),
         dead_keep_ms: patch.dead_keep_ms.unwrap_or(old.dead_keep_ms),
         dead_keep_count: patch.dead_keep_count.unwrap_or(old.dead_keep_count),

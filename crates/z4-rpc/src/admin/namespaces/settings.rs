@@ -3,14 +3,14 @@
 use protobuf::well_known_types::Duration;
 use z4_core::command::NamespacePatch;
 use z4_core::limits as core;
-use z4_core::state::NamespaceConfig;
+use z4_core::state::{NamespaceConfig, RateLimit};
 use z4_core::Refusal;
 use z4_proto::generated::admin::NamespaceSettings;
 
 use crate::validate::span_ms;
 
 /// The fields that a mask may name, in the order of their numbers.
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "lease",
     "dedupe_window",
     "max_attempts",
@@ -23,6 +23,7 @@ const FIELDS: [&str; 12] = [
     "rate_burst",
     "dead_keep",
     "dead_keep_count",
+    "rate",
 ];
 
 /// What changes. A field that the mask names and that is not given goes back to
@@ -92,7 +93,7 @@ pub(crate) fn patch(
         pending_max: number("pending_max", settings.pending_max),
         bytes_max: number("bytes_max", settings.bytes_max),
         leased_max: number("leased_max", settings.leased_max),
-        rate_per_s: small("rate_per_s", settings.rate_per_s),
+        rate: rate(settings, changes)?,
         rate_burst: small("rate_burst", settings.rate_burst),
         dead_keep_ms: span(
             "dead_keep",
@@ -106,6 +107,52 @@ pub(crate) fn patch(
     };
     patch.check()?;
     Ok(patch)
+}
+
+/// The rate limit, which has two names: `rate`, and `rate_per_s` of clients that
+/// know of no other period than a second. `changes` says whether a field changes,
+/// when its value is, or is not, zero.
+fn rate(
+    settings: &NamespaceSettings,
+    changes: impl Fn(&str, bool) -> bool,
+) -> Result<Option<RateLimit>, Refusal> {
+    let given = match settings.rate.as_ref() {
+        Some(rate) if rate.count > 0 => Some(RateLimit {
+            count: rate.count,
+            period_ms: match rate.period.as_ref() {
+                None => core::RATE_PERIOD_MS_MIN,
+                Some(period) => span_ms(
+                    "rate.period",
+                    period,
+                    core::RATE_PERIOD_MS_MIN,
+                    core::RATE_PERIOD_MS_MAX,
+                )?,
+            },
+        }),
+        _ => None,
+    };
+    let per_s = settings.rate_per_s;
+    if per_s > core::RATE_COUNT_MAX {
+        let rule = format!("is {per_s}; it must be 0 to {}", core::RATE_COUNT_MAX);
+        return Err(Refusal::invalid("rate_per_s", rule));
+    }
+    match (
+        changes("rate", given.is_none()),
+        changes("rate_per_s", per_s == 0),
+    ) {
+        (false, false) => Ok(None),
+        (true, false) => Ok(Some(given.unwrap_or_default())),
+        (false, true) => Ok(Some(RateLimit::per_s(per_s))),
+        (true, true) => match given {
+            None => Ok(Some(RateLimit::per_s(per_s))),
+            // What an answer said is sent back.
+            Some(rate) if per_s == 0 || per_s == rate.per_s_rounded_up() => Ok(Some(rate)),
+            Some(rate) => Err(Refusal::invalid(
+                "rate_per_s",
+                format!("is {per_s}, but rate is {rate}; give one of the two"),
+            )),
+        },
+    }
 }
 
 #[cfg(test)]
@@ -132,7 +179,7 @@ mod tests {
         let expected = NamespacePatch {
             lease_ms: Some(7_000),
             max_attempts: Some(5),
-            rate_per_s: Some(9),
+            rate: Some(RateLimit::per_s(9)),
             ..NamespacePatch::default()
         };
         assert_eq!(patch(&given(), &[]).unwrap(), expected);
@@ -148,7 +195,7 @@ mod tests {
             // Not given: its default.
             backoff_max_ms: Some(600_000),
             leased_max: Some(0),
-            rate_per_s: Some(9),
+            rate: Some(RateLimit::per_s(9)),
             ..NamespacePatch::default()
         };
         assert_eq!(patch(&given(), &mask).unwrap(), expected);
@@ -167,7 +214,7 @@ mod tests {
             pending_max: Some(0),
             bytes_max: Some(0),
             leased_max: Some(0),
-            rate_per_s: Some(9),
+            rate: Some(RateLimit::per_s(9)),
             rate_burst: Some(0),
             dead_keep_ms: Some(0),
             dead_keep_count: Some(0),
@@ -179,6 +226,49 @@ mod tests {
             let one = patch(&given(), &names(&[name])).unwrap();
             assert_ne!(one, NamespacePatch::default(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_rate_has_two_names_and_one_value() {
+        let hourly = RateLimit {
+            count: 100,
+            period_ms: 3_600_000,
+        };
+        let with = |count: u32, period_ms: u64, per_s: u32| {
+            let mut settings = NamespaceSettings::default();
+            settings.mut_rate().set_count(count);
+            settings.mut_rate().set_period(duration_of_ms(period_ms));
+            settings.set_rate_per_s(per_s);
+            settings
+        };
+        let rate = |settings: &NamespaceSettings, mask: &[&str]| {
+            patch(settings, &names(mask)).map(|patch| patch.rate)
+        };
+        let hour = with(100, 3_600_000, 0);
+        assert_eq!(rate(&hour, &[]), Ok(Some(hourly)));
+        assert_eq!(rate(&hour, &["rate"]), Ok(Some(hourly)));
+        assert_eq!(rate(&hour, &["rate_burst"]), Ok(None));
+        // An old client sends back what it was shown, rounded up.
+        let shown = with(100, 3_600_000, 1);
+        assert_eq!(rate(&shown, &["*"]), Ok(Some(hourly)));
+        assert_eq!(rate(&shown, &["rate_per_s"]), Ok(Some(RateLimit::per_s(1))));
+        let refused = rate(&with(100, 3_600_000, 5), &["*"]).unwrap_err();
+        assert!(refused.message.starts_with("rate_per_s"), "{refused}");
+        // None, by either name.
+        let none = NamespaceSettings::default();
+        assert_eq!(rate(&none, &["rate"]), Ok(Some(RateLimit::NONE)));
+        assert_eq!(rate(&none, &["rate_per_s"]), Ok(Some(RateLimit::NONE)));
+        assert_eq!(rate(&none, &[]), Ok(None));
+        // Without a period, a second.
+        let mut second = NamespaceSettings::default();
+        second.mut_rate().set_count(7);
+        assert_eq!(rate(&second, &[]), Ok(Some(RateLimit::per_s(7))));
+        for period_ms in [0, 999, 86_400_001] {
+            let refused = rate(&with(1, period_ms, 0), &["rate"]).unwrap_err();
+            assert!(refused.message.starts_with("rate.period"), "{refused}");
+        }
+        let refused = rate(&with(1_000_001, 60_000, 0), &[]).unwrap_err();
+        assert!(refused.message.starts_with("rate.count"), "{refused}");
     }
 
     #[test]

@@ -28,7 +28,12 @@ pub(super) fn settings(config: &NamespaceConfig) -> NamespaceSettings {
     settings.set_pending_max(config.pending_max);
     settings.set_bytes_max(config.bytes_max);
     settings.set_leased_max(config.leased_max);
-    settings.set_rate_per_s(config.rate_per_s);
+    settings.set_rate_per_s(config.rate.per_s_rounded_up());
+    if config.rate.count > 0 {
+        let rate = settings.mut_rate();
+        rate.set_count(config.rate.count);
+        rate.set_period(duration_of_ms(config.rate.period_ms));
+    }
     settings.set_rate_burst(config.rate_burst);
     if config.dead_keep_ms > 0 {
         settings.set_dead_keep(duration_of_ms(config.dead_keep_ms));
