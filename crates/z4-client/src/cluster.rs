@@ -189,7 +189,7 @@ impl Client {
         let request = GetClusterInfoRequest::default();
         let answer = self
             .peers
-            .ask(Repeat::Safe, self.timeout(), |peer, option| {
+            .ask(Repeat::Read, self.timeout(), |peer, option| {
                 peer.admin.get_cluster_info_async_opt(&request, option)
             })
             .await?;
@@ -258,7 +258,7 @@ impl Client {
         let timeout = self.peers.options.member_timeout;
         let mut answer = self
             .peers
-            .ask(Repeat::Never, timeout, |peer, option| {
+            .ask(Repeat::ReadOnce, timeout, |peer, option| {
                 peer.admin.verify_cluster_async_opt(&request, option)
             })
             .await?

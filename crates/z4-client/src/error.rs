@@ -1,6 +1,10 @@
 //! What can go wrong, and whether trying again helps.
 
-use grpcio::RpcStatusCode;
+use grpcio::{RpcStatus, RpcStatusCode};
+
+use crate::retry::Repeat;
+use crate::status::Done;
+use crate::tries::plain_reason;
 
 /// What kind of thing went wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -13,7 +17,8 @@ pub enum ErrorKind {
     Unavailable,
     /// It was done or it was not, and that cannot be told.
     Unknown,
-    /// No answer in time. What was asked for may have been done.
+    /// No answer in time. A change may have been made
+    /// ([`Error::may_be_done`]).
     DeadlineExceeded,
     /// A field is wrong; the message names field and limit.
     InvalidArgument,
@@ -45,6 +50,10 @@ pub enum ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     message: String,
+    /// What was asked for may have been done.
+    may_be_done: bool,
+    /// A peer said so; else the connection failed, or this client says it.
+    is_answer: bool,
 }
 
 impl Error {
@@ -52,7 +61,27 @@ impl Error {
         Self {
             kind,
             message: message.into(),
+            may_be_done: false,
+            is_answer: false,
         }
+    }
+
+    /// The same, of a change that may have been made.
+    pub(crate) fn in_doubt(mut self) -> Self {
+        self.may_be_done = true;
+        self
+    }
+
+    /// The same, as the answer of a peer.
+    #[cfg(test)]
+    pub(crate) fn answered(mut self) -> Self {
+        self.is_answer = true;
+        self
+    }
+
+    /// Whether a peer said so, and not the connection or this client.
+    pub(crate) fn is_answer(&self) -> bool {
+        self.is_answer
     }
 
     /// What kind.
@@ -67,9 +96,17 @@ impl Error {
         &self.message
     }
 
+    /// Whether the change that was asked for may have been made all the same, or
+    /// may yet be: an answer was lost, and no later one told. Look before you
+    /// repeat it, unless it carries a request id. Always `false` for a call that
+    /// only reads.
+    #[must_use]
+    pub fn may_be_done(&self) -> bool {
+        self.may_be_done
+    }
+
     /// Whether the same call may go well later. Whether repeating it is *safe*
-    /// is another matter: after [`ErrorKind::Unknown`] and
-    /// [`ErrorKind::DeadlineExceeded`] the first one may have been done.
+    /// is another matter: see [`Error::may_be_done`].
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -104,17 +141,48 @@ impl Error {
         };
         let words: Vec<_> = message.split_whitespace().collect();
         let message = match (kind, words.is_empty()) {
-            (ErrorKind::DeadlineExceeded, _) => "no answer in time; the outcome is unknown: \
-                look before you try again, or allow a longer time"
-                .to_owned(),
+            (ErrorKind::DeadlineExceeded, _) => "it did not answer in time".to_owned(),
             (ErrorKind::Unimplemented, _) => {
-                "the peer does not know this request; is it an older z4, or not z4 at all?"
+                "the peer does not know this request; is it an older z4, or not z4 at all, or is \
+                 this its port for other peers?"
                     .to_owned()
             }
             (_, true) => format!("the peer answered {code} without a reason"),
             (_, false) => words.join(" "),
         };
-        Self { kind, message }
+        // Without a word of the peer on it, these come from the connection.
+        let is_lost = matches!(
+            kind,
+            ErrorKind::DeadlineExceeded | ErrorKind::Unavailable | ErrorKind::Cancelled
+        );
+        Self {
+            kind,
+            message,
+            may_be_done: is_lost || kind == ErrorKind::Unknown || kind == ErrorKind::Internal,
+            is_answer: !is_lost,
+        }
+    }
+
+    /// The error of a call; one that only reads has no outcome.
+    pub(crate) fn of_call(error: grpcio::Error, repeat: Repeat) -> Self {
+        let mut error = Self::from(error);
+        error.may_be_done &= !repeat.is_read();
+        error
+    }
+
+    fn of_rpc(status: &RpcStatus) -> Self {
+        let mut error = Self::of_status(status.code().into(), status.message());
+        match Done::read(status.details()) {
+            Some(done) => {
+                error.may_be_done = done == Done::Maybe;
+                error.is_answer = true;
+            }
+            None if error.kind == ErrorKind::Unavailable => {
+                error.message = plain_reason(status.message());
+            }
+            None => {}
+        }
+        error
     }
 
     /// A stream that ended although nobody asked it to.
@@ -127,7 +195,7 @@ impl From<grpcio::Error> for Error {
     fn from(error: grpcio::Error) -> Self {
         match &error {
             grpcio::Error::RpcFailure(status) | grpcio::Error::RpcFinished(Some(status)) => {
-                Self::of_status(status.code().into(), status.message())
+                Self::of_rpc(status)
             }
             grpcio::Error::Codec(e) => {
                 Self::new(ErrorKind::Internal, format!("an answer is no message: {e}"))
@@ -136,7 +204,8 @@ impl From<grpcio::Error> for Error {
             other => Self::new(
                 ErrorKind::Unavailable,
                 format!("the connection failed: {other}"),
-            ),
+            )
+            .in_doubt(),
         }
     }
 }
@@ -164,5 +233,31 @@ mod tests {
         }
         let lost = Error::from(grpcio::Error::RemoteStopped);
         assert_eq!(lost.kind(), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn what_a_peer_says_of_the_outcome_is_heeded() {
+        let call = |details| {
+            let text = "no leader is known".to_owned();
+            Error::of_rpc(&RpcStatus::with_details(
+                RpcStatusCode::UNAVAILABLE,
+                text,
+                details,
+            ))
+        };
+        let said = |reason: &str| {
+            let info = format!("\n{}{reason}\x12\x02z4", char::from(reason.len() as u8));
+            let url = "type.googleapis.com/google.rpc.ErrorInfo";
+            let any = format!("\n({url}\x12{}{info}", char::from(info.len() as u8));
+            format!("\x1a{}{any}", char::from(any.len() as u8)).into_bytes()
+        };
+        let (nothing, maybe) = (call(said("NOTHING_DONE")), call(said("OUTCOME_UNKNOWN")));
+        assert!(nothing.is_answer() && !nothing.may_be_done(), "{nothing:?}");
+        assert!(maybe.is_answer() && maybe.may_be_done(), "{maybe:?}");
+        // A connection that broke on the way says nothing.
+        let broken = call(Vec::new());
+        assert!(!broken.is_answer() && broken.may_be_done(), "{broken:?}");
+        let refused = Error::of_status(5, "no such task");
+        assert!(refused.is_answer() && !refused.may_be_done());
     }
 }

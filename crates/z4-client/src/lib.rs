@@ -50,10 +50,12 @@ mod outcome;
 mod peers;
 mod producer;
 mod retry;
+mod status;
 mod stream;
 mod task;
 mod tasks;
 mod timer;
+mod tries;
 
 pub use client::{Client, Options};
 pub use cluster::{ClusterInfo, Liveness, Member, MemberRole, PeerRole, Verdict, Verification};

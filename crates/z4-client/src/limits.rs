@@ -15,6 +15,9 @@ pub const TRY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one of several peers may take to be reached; a single one has the
 /// whole time.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long gRPC may take to say why a connection failed; it knows, so it is at
+/// once.
+pub const REASON_TIMEOUT: Duration = Duration::from_millis(500);
 /// The pause after a first round of failures; each further one is twice as long.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// The longest pause between tries.

@@ -168,7 +168,7 @@ impl Client {
         request.set_with_body(query.with_body);
         let mut answer = self
             .peers
-            .ask(Repeat::Safe, self.timeout(), |peer, option| {
+            .ask(Repeat::Read, self.timeout(), |peer, option| {
                 peer.collection.list_tasks_async_opt(&request, option)
             })
             .await?
@@ -250,7 +250,7 @@ impl Client {
         request.set_task_id(task_id.to_owned());
         let mut answer = self
             .peers
-            .ask(Repeat::Safe, self.timeout(), |peer, option| {
+            .ask(Repeat::Read, self.timeout(), |peer, option| {
                 peer.collection.explain_task_async_opt(&request, option)
             })
             .await?

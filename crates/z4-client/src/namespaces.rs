@@ -303,7 +303,7 @@ impl Client {
         request.set_page_token(page_token.to_owned());
         let mut answer = self
             .peers
-            .ask(Repeat::Safe, self.timeout(), |peer, option| {
+            .ask(Repeat::Read, self.timeout(), |peer, option| {
                 peer.admin.list_namespaces_async_opt(&request, option)
             })
             .await?
@@ -325,7 +325,7 @@ impl Client {
         request.set_name(name.to_owned());
         let answer = self
             .peers
-            .ask(Repeat::Safe, self.timeout(), |peer, option| {
+            .ask(Repeat::Read, self.timeout(), |peer, option| {
                 peer.admin.get_namespace_async_opt(&request, option)
             })
             .await?;
@@ -414,7 +414,7 @@ impl Client {
         request.set_name(name.to_owned());
         let answer = self
             .peers
-            .ask(Repeat::Safe, self.timeout(), |peer, option| {
+            .ask(Repeat::Read, self.timeout(), |peer, option| {
                 peer.admin.get_namespace_stats_async_opt(&request, option)
             })
             .await?;

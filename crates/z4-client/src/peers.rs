@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use grpcio::{
     CallOption, Channel, ChannelBuilder, ClientUnaryReceiver, ConnectivityState, EnvBuilder,
 };
-use z4_proto::admin::GetClusterInfoRequest;
+use z4_proto::admin::{CheckHealthRequest, GetClusterInfoRequest};
 use z4_proto::admin_grpc::AdminClient;
 use z4_proto::collection_grpc::CollectionClient;
 
@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::limits;
 use crate::retry::{Backoff, Repeat};
 use crate::timer::Timer;
+use crate::tries::{span, Tries};
 
 /// One of the addresses, and the stubs of its services.
 pub(crate) struct Peer {
@@ -85,14 +86,18 @@ impl Peers {
     pub(crate) async fn reach(&self, within: Duration) -> Result<&Peer, Error> {
         let end = Instant::now() + within;
         let start = self.first.load(Ordering::Relaxed);
+        let mut tries = Tries::new(Repeat::Round);
         for step in 0..self.peers.len() {
             let at = (start + step) % self.peers.len();
-            if self.connected(at, end).await {
-                self.first.store(at, Ordering::Relaxed);
-                return Ok(&self.peers[at]);
+            match self.connected(at, end).await {
+                Ok(()) => {
+                    self.first.store(at, Ordering::Relaxed);
+                    return Ok(&self.peers[at]);
+                }
+                Err(why) => tries.unreached(&self.peers[at].address, why),
             }
         }
-        Err(self.nobody())
+        Err(tries.give_up(within))
     }
 
     /// `peer` failed: another is asked first. Does nothing when that has been
@@ -114,36 +119,45 @@ impl Peers {
         timeout: Duration,
         call: impl Fn(&Peer, CallOption) -> grpcio::Result<ClientUnaryReceiver<T>>,
     ) -> Result<Answer<T>, Error> {
-        let end = Instant::now() + timeout;
+        let (start, mut count) = (Instant::now(), 0);
+        let end = start + timeout;
         let mut backoff = Backoff::new(limits::BACKOFF_MIN, limits::BACKOFF_MAX);
-        let mut tries = 0;
-        let mut last = None;
+        let mut tries = Tries::new(repeat);
         loop {
-            let start = self.first.load(Ordering::Relaxed);
+            let first = self.first.load(Ordering::Relaxed);
             for step in 0..self.peers.len() {
-                let at = (start + step) % self.peers.len();
-                if !self.connected(at, end).await {
+                let peer = &self.peers[(first + step) % self.peers.len()];
+                if let Err(why) = self.connected((first + step) % self.peers.len(), end).await {
+                    tries.unreached(&peer.address, why);
                     continue;
                 }
-                tries += 1;
+                count += 1;
                 let option = CallOption::default().timeout(self.time_of_try(repeat, end));
-                let answer = match call(&self.peers[at], option) {
+                let answer = match call(peer, option) {
                     Ok(receiver) => receiver.await,
                     Err(error) => Err(error),
                 };
-                match answer.map_err(Error::from) {
+                match answer.map_err(|error| Error::of_call(error, repeat)) {
                     Ok(value) => {
+                        let at = (first + step) % self.peers.len();
                         self.first.store(at, Ordering::Relaxed);
-                        return Ok(Answer { value, tries });
+                        return Ok(Answer {
+                            value,
+                            tries: count,
+                        });
                     }
                     Err(error) => {
                         if error.kind() == ErrorKind::Unavailable {
-                            self.leave(&self.peers[at]);
+                            self.leave(peer);
                         }
-                        if !repeat.allows(error.kind()) {
-                            return Err(error);
+                        if !repeat.allows(error.kind()) && error.is_answer() {
+                            return Err(tries.refused(error));
                         }
-                        last = Some(error);
+                        let is_over = !repeat.allows(error.kind());
+                        tries.failed(&peer.address, error);
+                        if is_over {
+                            return Err(tries.give_up(start.elapsed()));
+                        }
                     }
                 }
                 if Instant::now() >= end {
@@ -151,9 +165,9 @@ impl Peers {
                 }
             }
             let pause = backoff.pause();
-            let is_last = matches!(repeat, Repeat::Round | Repeat::Never);
+            let is_last = repeat == Repeat::Round || repeat.is_once();
             if is_last || Instant::now() + pause >= end {
-                return Err(last.unwrap_or_else(|| self.nobody()));
+                return Err(tries.give_up(start.elapsed()));
             }
             self.timer.sleep(pause).await;
         }
@@ -162,14 +176,15 @@ impl Peers {
     /// With others to ask, one that does not answer must not use up all time.
     fn time_of_try(&self, repeat: Repeat, end: Instant) -> Duration {
         let left = end.saturating_duration_since(Instant::now());
-        let is_one_of_many = repeat != Repeat::Never && self.peers.len() > 1;
+        let is_one_of_many = !repeat.is_once() && self.peers.len() > 1;
         match is_one_of_many {
             true => left.min(limits::TRY_TIMEOUT),
             false => left,
         }
     }
 
-    async fn connected(&self, at: usize, end: Instant) -> bool {
+    /// Waits for a connection; else says why there is none, in a few words.
+    async fn connected(&self, at: usize, end: Instant) -> Result<(), String> {
         let channel = &self.peers[at].channel;
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
         let share = match self.peers.len() {
@@ -180,27 +195,39 @@ impl Peers {
         loop {
             let state = channel.check_connectivity_state(true);
             match state {
-                ConnectivityState::GRPC_CHANNEL_READY => return true,
-                ConnectivityState::GRPC_CHANNEL_TRANSIENT_FAILURE
-                | ConnectivityState::GRPC_CHANNEL_SHUTDOWN => return false,
+                ConnectivityState::GRPC_CHANNEL_READY => return Ok(()),
+                ConnectivityState::GRPC_CHANNEL_TRANSIENT_FAILURE => {
+                    return self.why_unreachable(at).await;
+                }
+                ConnectivityState::GRPC_CHANNEL_SHUTDOWN => {
+                    return Err("the client is closed".into());
+                }
                 _ => {}
             }
             let left = left(until);
             if left.is_zero() || !channel.wait_for_state_change(state, left).await {
-                return false;
+                return Err(format!("no connection within {}", span(share)));
             }
         }
     }
 
-    fn nobody(&self) -> Error {
-        let addresses: Vec<_> = self.peers.iter().map(|p| p.address.as_str()).collect();
-        Error::new(
-            ErrorKind::NobodyAnswers,
-            format!(
-                "no answer from {}; is a peer running there, and is this its service port?",
-                addresses.join(", ")
-            ),
-        )
+    /// gRPC says why a connection failed to the calls that it fails for it, at
+    /// once: one that changes nothing is made.
+    async fn why_unreachable(&self, at: usize) -> Result<(), String> {
+        let option = CallOption::default().timeout(limits::REASON_TIMEOUT);
+        let request = CheckHealthRequest::default();
+        let call = self.peers[at]
+            .admin
+            .check_health_async_opt(&request, option);
+        let answer = match call {
+            Ok(receiver) => receiver.await,
+            Err(error) => Err(error),
+        };
+        match answer.map_err(Error::from) {
+            Err(error) if !error.is_answer() => Err(error.message().to_owned()),
+            // It is there again.
+            _ => Ok(()),
+        }
     }
 
     /// A peer forwarded a request: looks, in the background, for the one of the
@@ -234,7 +261,7 @@ impl Peers {
     async fn find_leader(&self) {
         let end = Instant::now() + limits::CONNECT_TIMEOUT;
         for at in 0..self.peers.len() {
-            if !self.connected(at, end).await {
+            if self.connected(at, end).await.is_err() {
                 continue;
             }
             let option = CallOption::default().timeout(limits::CONNECT_TIMEOUT);
@@ -294,7 +321,8 @@ mod tests {
             .err()
             .unwrap();
         assert_eq!(error.kind(), ErrorKind::NobodyAnswers);
-        assert!(error.message().contains(&address), "{error}");
+        let said = format!("{address} (connection refused)");
+        assert!(error.message().contains(&said), "{error}");
         assert!(start.elapsed() < Duration::from_secs(10));
     }
 
@@ -302,7 +330,41 @@ mod tests {
     fn a_listener_that_says_nothing_is_given_up_on() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let peers = peers(&[silent.local_addr().unwrap().to_string()]);
-        assert!(block_on(peers.reach(Duration::from_millis(200))).is_err());
+        let error = block_on(peers.reach(Duration::from_millis(200))).err();
+        let error = error.unwrap();
+        assert!(
+            error.message().contains("no connection within 0.2 s"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_port_that_speaks_something_else_is_named_as_that() {
+        let web = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = web.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            for stream in web.incoming().flatten() {
+                let mut stream = stream;
+                let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+                // Who asked may have gone.
+                let _ = std::io::Write::write_all(&mut stream, answer);
+            }
+        });
+        let peers = peers(&[address]);
+        let error = block_on(peers.reach(Duration::from_secs(20)))
+            .err()
+            .unwrap();
+        assert!(error.message().contains("does not speak gRPC"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_does_not_resolve_is_named_as_that() {
+        let peers = peers(&["no-such-host.invalid:6355".to_owned()]);
+        let error = block_on(peers.reach(Duration::from_secs(60)))
+            .err()
+            .unwrap();
+        let said = "no-such-host.invalid:6355 (the name does not resolve)";
+        assert!(error.message().contains(said), "{error}");
     }
 
     #[test]

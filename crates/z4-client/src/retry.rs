@@ -8,14 +8,20 @@ use crate::error::ErrorKind;
 /// Whether a call may be given to a peer after another has had it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Repeat {
-    /// Asking twice is as good as once.
+    /// Nothing is changed: asking twice is as good as once, and there is no
+    /// outcome that could be unknown.
+    Read,
+    /// As `Read`, but one peer is asked, once: the answer takes long.
+    ReadOnce,
+    /// A change that does no harm when it is made twice.
     Safe,
     /// As `Safe`, and also when the outcome is unknown: a request id makes two
     /// of them one.
     Identified,
-    /// As `Safe`, but each peer is asked once: the answer "not now" is one.
+    /// As `Read`, but each peer is asked once: the answer "not now" is one.
     Round,
-    /// A second answer would be about a changed state.
+    /// A change that is sent to one peer, once: a second answer would be about a
+    /// changed state.
     Never,
 }
 
@@ -23,12 +29,22 @@ impl Repeat {
     /// Whether a call that failed so may be tried again.
     pub(crate) fn allows(self, kind: ErrorKind) -> bool {
         match kind {
-            ErrorKind::Unavailable | ErrorKind::Cancelled => self != Self::Never,
+            ErrorKind::Unavailable | ErrorKind::Cancelled => !self.is_once(),
             // Of one try: the time of the call is looked at elsewhere.
-            ErrorKind::DeadlineExceeded => self != Self::Never,
+            ErrorKind::DeadlineExceeded => !self.is_once(),
             ErrorKind::Unknown => self == Self::Identified,
             _ => false,
         }
+    }
+
+    /// Whether one peer is asked, once.
+    pub(crate) fn is_once(self) -> bool {
+        matches!(self, Self::ReadOnce | Self::Never)
+    }
+
+    /// Whether nothing is changed by it.
+    pub(crate) fn is_read(self) -> bool {
+        matches!(self, Self::Read | Self::ReadOnce | Self::Round)
     }
 }
 
@@ -88,7 +104,13 @@ mod tests {
         assert!(!Repeat::Safe.allows(ErrorKind::Unknown));
         assert!(!Repeat::Round.allows(ErrorKind::Unknown));
         assert!(!Repeat::Never.allows(ErrorKind::Unavailable));
-        for repeat in [Repeat::Safe, Repeat::Identified, Repeat::Round] {
+        assert!(!Repeat::ReadOnce.allows(ErrorKind::Unavailable));
+        for repeat in [
+            Repeat::Read,
+            Repeat::Safe,
+            Repeat::Identified,
+            Repeat::Round,
+        ] {
             assert!(repeat.allows(ErrorKind::Unavailable));
             assert!(!repeat.allows(ErrorKind::NotFound));
             assert!(!repeat.allows(ErrorKind::Exhausted));

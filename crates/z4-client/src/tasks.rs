@@ -29,9 +29,8 @@ impl Client {
     ///
     /// # Errors
     /// `InvalidArgument`, `AlreadyExists` for a request id with other content,
-    /// `Exhausted` at a limit of the namespace. After `Unavailable`, `Unknown` and
-    /// `DeadlineExceeded` it may have been created: try again with the same
-    /// request id.
+    /// `Exhausted` at a limit of the namespace. When [`Error::may_be_done`] says so
+    /// it may have been created: look, or try again with the same request id.
     pub async fn create(&self, task: NewTask) -> Result<Task, Error> {
         let request = task.identified(|| self.next_id());
         let answer = self
@@ -111,7 +110,7 @@ impl Client {
         request.set_task_id(task_id.to_owned());
         let answer = self
             .peers
-            .ask(Repeat::Safe, self.timeout(), |peer, option| {
+            .ask(Repeat::Read, self.timeout(), |peer, option| {
                 peer.collection.get_task_async_opt(&request, option)
             })
             .await?;
@@ -122,30 +121,22 @@ impl Client {
     ///
     /// # Errors
     /// `FailedPrecondition` when it is leased or a dead letter, `NotFound` when it
-    /// is not there, `Unknown` when it was not there at a second try: the first
-    /// may have removed it.
+    /// is not there, `Unknown` when it was not there at a later try and an
+    /// earlier one, whose answer was lost, may have removed it.
     pub async fn cancel(&self, namespace: &str, task_id: &str) -> Result<Task, Error> {
         let mut request = CancelTaskRequest::default();
         request.set_namespace(namespace.to_owned());
         request.set_task_id(task_id.to_owned());
-        let tries = std::sync::atomic::AtomicU32::new(0);
         let answer = self
             .peers
             .ask(Repeat::Safe, self.timeout(), |peer, option| {
-                tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 peer.collection.cancel_task_async_opt(&request, option)
             })
             .await;
         match answer {
             Ok(answer) => Ok(answer.value.into()),
-            Err(error) if error.kind() == ErrorKind::NotFound && tries.into_inner() > 1 => {
-                Err(Error::new(
-                    ErrorKind::Unknown,
-                    format!(
-                        "{}; a first try, whose answer was lost, may have cancelled it",
-                        error.message()
-                    ),
-                ))
+            Err(error) if error.kind() == ErrorKind::NotFound && error.may_be_done() => {
+                Err(Error::new(ErrorKind::Unknown, error.message()).in_doubt())
             }
             Err(error) => Err(error),
         }

@@ -11,10 +11,11 @@
 //! | a queue or a store is full, or a disk nearly | RESOURCE_EXHAUSTED, with a retry delay |
 
 use grpcio::{RpcStatus, RpcStatusCode};
-use protobuf::CodedOutputStream;
 use z4_consensus::{ProposeError, ReadError};
 use z4_core::{Code, Refusal};
 use z4_proto::generated::peer::ForwardError;
+
+use crate::status_details::Details;
 
 /// Why a request was not (certainly) done.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -34,7 +35,7 @@ pub enum Error {
     /// A change may have been done, or may yet be; what to do is said: look, and
     /// repeat it if it was not done. A repeat that is blind may undo what others
     /// did since.
-    #[error("leadership was lost and the outcome is unknown; {0}")]
+    #[error("no quorum confirmed it in time and the outcome is unknown; {0}")]
     Uncertain(String),
     /// A queue is full; nothing was done.
     #[error("{what} is full; retry in {retry_after_ms} ms")]
@@ -79,10 +80,10 @@ pub enum Error {
 
 fn unknown_text(idempotent: bool) -> &'static str {
     if idempotent {
-        "leadership was lost and the outcome is unknown; repeat the request as it was, with its \
+        "no quorum confirmed it in time and the outcome is unknown; repeat the request as it was, with its \
          request_id if it takes one"
     } else {
-        "leadership was lost and the outcome is unknown; a retry may make a second task \
+        "no quorum confirmed it in time and the outcome is unknown; a retry may make a second task \
          (with a request_id it cannot)"
     }
 }
@@ -136,8 +137,9 @@ impl Error {
         }
     }
 
-    /// The gRPC status, with `google.rpc.RetryInfo` in its details when a wait
-    /// helps.
+    /// The gRPC status. Its details have `google.rpc.RetryInfo` when a wait helps,
+    /// and `google.rpc.ErrorInfo` of the domain `z4` when the code alone does not
+    /// say whether anything was done: NOTHING_DONE or OUTCOME_UNKNOWN.
     #[must_use]
     pub fn status(&self) -> RpcStatus {
         // A NUL or line break has no place in a status line.
@@ -146,12 +148,23 @@ impl Error {
             .chars()
             .filter(|c| !c.is_control())
             .collect();
-        match self.retry_after_ms() {
+        let details = Details {
+            retry_after_ms: self.retry_after_ms(),
+            reason: self.reason(),
+        };
+        match details.write(self.code(), &message) {
+            Some(details) => RpcStatus::with_details(self.code(), message, details),
             None => RpcStatus::with_message(self.code(), message),
-            Some(delay_ms) => match retry_details(self.code(), &message, delay_ms) {
-                Some(details) => RpcStatus::with_details(self.code(), message, details),
-                None => RpcStatus::with_message(self.code(), message),
-            },
+        }
+    }
+
+    /// What UNAVAILABLE and UNKNOWN leave open: whether anything was done. A
+    /// connection that breaks is UNAVAILABLE too, and cannot know.
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Unavailable(_) => Some("NOTHING_DONE"),
+            Self::Unknown { .. } | Self::Uncertain(_) => Some("OUTCOME_UNKNOWN"),
+            _ => None,
         }
     }
 
@@ -218,33 +231,6 @@ impl From<ReadError> for Error {
     }
 }
 
-/// `google.rpc.Status` with one `google.rpc.RetryInfo`, written by hand: four
-/// small messages do not pay for two more proto files.
-fn retry_details(code: RpcStatusCode, message: &str, delay_ms: u64) -> Option<Vec<u8>> {
-    let write = |fill: &dyn Fn(&mut CodedOutputStream<'_>) -> protobuf::ProtobufResult<()>| {
-        let mut bytes = Vec::new();
-        let mut out = CodedOutputStream::vec(&mut bytes);
-        fill(&mut out).ok()?;
-        out.flush().ok()?;
-        drop(out);
-        Some(bytes)
-    };
-    let duration = write(&|out| {
-        out.write_int64(1, (delay_ms / 1_000) as i64)?;
-        out.write_int32(2, (delay_ms % 1_000) as i32 * 1_000_000)
-    })?;
-    let info = write(&|out| out.write_bytes(1, &duration))?;
-    let any = write(&|out| {
-        out.write_string(1, "type.googleapis.com/google.rpc.RetryInfo")?;
-        out.write_bytes(2, &info)
-    })?;
-    write(&|out| {
-        out.write_int32(1, i32::from(code))?;
-        out.write_string(2, message)?;
-        out.write_bytes(3, &any)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,8 +283,15 @@ mod tests {
         for (error, code) in table {
             assert_eq!(error.code(), code, "{error:?}");
             assert!(!error.status().message().is_empty(), "{error:?}");
-            let carries_delay = !error.status().details().is_empty();
+            let status = error.status();
+            let details = String::from_utf8_lossy(status.details());
+            let carries_delay = details.contains("google.rpc.RetryInfo");
             assert_eq!(carries_delay, code == S::RESOURCE_EXHAUSTED, "{error:?}");
+            let is_open = matches!(code, S::UNAVAILABLE | S::UNKNOWN);
+            let says = |reason| details.contains(reason);
+            let maybe = matches!(error, Error::Unknown { .. } | Error::Uncertain(_));
+            assert_eq!(says("NOTHING_DONE"), is_open && !maybe, "{error:?}");
+            assert_eq!(says("OUTCOME_UNKNOWN"), is_open && maybe, "{error:?}");
         }
     }
 

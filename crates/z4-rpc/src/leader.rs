@@ -100,9 +100,43 @@ impl Shared {
     }
 }
 
-/// Why there is nobody to ask, for a person: what is missing.
+/// Why there is nobody to ask for a change, for a person: what is missing.
 pub(crate) fn no_leader(status: &Status) -> Error {
-    let why = match status.role {
+    let text = missing(status);
+    Error::Unavailable(match is_outside(status) {
+        true => text,
+        false => format!("{text}; nothing was done, retry"),
+    })
+}
+
+/// Why there is nobody to ask, where nothing was to be done: of a read, or of how
+/// the cluster is.
+pub(crate) fn no_leader_to_read(status: &Status) -> Error {
+    let text = missing(status);
+    Error::Unavailable(match is_outside(status) {
+        true => text,
+        false => format!("{text}; retry"),
+    })
+}
+
+/// Why a read was not confirmed in time.
+pub(crate) fn unconfirmed(status: &Status, waited_ms: u64) -> Error {
+    let Some(leader) = status.membership.members.get(&status.leader) else {
+        return no_leader_to_read(status);
+    };
+    Error::Unavailable(format!(
+        "the leader {} did not confirm the read within {waited_ms} ms: it, or most voters, may be \
+         stopped or cut off; retry",
+        leader.peer_id
+    ))
+}
+
+fn is_outside(status: &Status) -> bool {
+    matches!(status.role, Role::Waiting | Role::Removed)
+}
+
+fn missing(status: &Status) -> String {
+    match status.role {
         Role::Waiting => {
             "this peer is not in a cluster yet; add it with add-peer at a member".into()
         }
@@ -113,10 +147,8 @@ pub(crate) fn no_leader(status: &Status) -> Error {
             let voters = status.membership.voter_count();
             let quorum = voters / 2 + 1;
             format!(
-                "no leader is known: {quorum} of {voters} voters must be up and reach each other; \
-                 nothing was done, retry"
+                "no leader is known: {quorum} of {voters} voters must be up and reach each other"
             )
         }
-    };
-    Error::Unavailable(why)
+    }
 }

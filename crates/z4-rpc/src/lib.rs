@@ -25,6 +25,7 @@
 pub mod admin;
 pub mod collection;
 mod convert;
+mod deadline;
 pub mod delivery;
 pub mod errors;
 mod forward;
@@ -46,6 +47,7 @@ pub mod reflection;
 mod repeat;
 pub mod room;
 pub mod server;
+mod status_details;
 pub mod timer;
 pub mod transport;
 pub mod validate;

@@ -52,6 +52,13 @@ pub const DEAD_ID_COUNT_MAX: usize = 10_000;
 pub const DEAD_WORK_TIME: Duration = Duration::from_secs(5);
 /// Due tasks before one that an explanation counts; beyond it estimates.
 pub const EXPLAIN_ROW_COUNT_MAX: u64 = 1_000;
+/// A call is answered before its caller's deadline by this part of the time that it
+/// has, for the way back.
+pub const ANSWER_MARGIN_SHARE: u32 = 5;
+/// Shortest such margin: a busy machine needs it to answer at all.
+pub const ANSWER_MARGIN_MIN: Duration = Duration::from_millis(10);
+/// Longest such margin.
+pub const ANSWER_MARGIN_MAX: Duration = Duration::from_millis(500);
 /// How long a request waits for a leader at most, while nothing was done.
 pub const LEADER_WAIT: Duration = Duration::from_millis(3_500);
 /// How often a waiting request looks for a leader.

@@ -1,10 +1,13 @@
 //! A peer, as its services share it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use grpcio::RpcContext;
 use z4_consensus::Handle;
 use z4_core::{Outcome, View};
 
+use crate::deadline;
 use crate::delivery::Delivery;
 use crate::forward::Forwarder;
 use crate::leader::LeaderWatch;
@@ -17,6 +20,8 @@ use crate::verdicts::{Verdict, Verdicts};
 /// What the services of a peer share. Cheap to clone.
 pub struct Node<V> {
     inner: Arc<Inner<V>>,
+    /// The caller that this is for wants an answer by then.
+    answer_by: Option<Instant>,
 }
 
 struct Inner<V> {
@@ -34,6 +39,7 @@ impl<V> Clone for Node<V> {
     fn clone(&self) -> Self {
         Self {
             inner: Arc::clone(&self.inner),
+            answer_by: self.answer_by,
         }
     }
 }
@@ -58,9 +64,35 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                 delivery,
                 verdicts: Verdicts::default(),
             }),
+            answer_by: None,
         };
         crate::delivery::start(node.clone(), inbox)?;
         Ok(node)
+    }
+
+    /// The same, for a call that has just come: what is done for it ends before
+    /// its caller leaves.
+    pub(crate) fn of_call(&self, ctx: &RpcContext<'_>) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            answer_by: deadline::answer_by(ctx.deadline()),
+        }
+    }
+
+    /// The same, for what must be done whether or not the caller is there still.
+    pub(crate) fn without_caller(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            answer_by: None,
+        }
+    }
+
+    /// `most`, or less when the caller leaves before.
+    pub(crate) fn patience(&self, most: Duration) -> Duration {
+        match self.answer_by {
+            Some(at) => most.min(at.saturating_duration_since(Instant::now())),
+            None => most,
+        }
     }
 
     /// The peer itself.

@@ -1,5 +1,6 @@
 //! Proposing from any peer: here when this peer leads, else at the leader.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,20 +73,32 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         timeout: Duration,
     ) -> Result<ProposedAt, Error> {
         let idempotent = ask.idempotent;
-        let tries = Box::pin(self.propose_until(ask, timeout));
-        // What was sent and not answered may have been done.
-        let timed_out = || Err(Error::Unknown { idempotent });
+        let timeout = self.patience(timeout);
+        let is_sent = Arc::new(AtomicBool::new(false));
+        let tries = Box::pin(self.propose_until(ask, timeout, &is_sent));
         let answer = self.timer().within(timeout, tries).await;
-        answer.unwrap_or_else(timed_out)
+        answer.unwrap_or_else(|| match is_sent.load(Ordering::Relaxed) {
+            // What was sent and not answered may have been done.
+            true => Err(Error::Unknown { idempotent }),
+            false => Err(no_leader(&self.handle().status())),
+        })
     }
 
-    async fn propose_until(&self, ask: Request, timeout: Duration) -> Result<ProposedAt, Error> {
+    /// `is_sent` says whether a try may have been done, or may yet be.
+    async fn propose_until(
+        &self,
+        ask: Request,
+        timeout: Duration,
+        is_sent: &AtomicBool,
+    ) -> Result<ProposedAt, Error> {
         let give_up = Instant::now() + limits::LEADER_WAIT.min(timeout);
         // Once a try may have been done, no later one can say that none was.
         let mut maybe_done = false;
         loop {
             let status = self.handle().status();
-            match self.try_propose(&status, &ask).await {
+            let tried = self.try_propose(&status, &ask, is_sent).await;
+            is_sent.store(maybe_done, Ordering::Relaxed);
+            match tried {
                 Ok(done) => return Ok(done),
                 Err(Failed::Final(_)) if maybe_done => {
                     return Err(Error::Unknown { idempotent: true })
@@ -94,7 +107,10 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                 Err(Failed::Unknown) if !ask.idempotent => {
                     return Err(Error::Unknown { idempotent: false })
                 }
-                Err(Failed::Unknown) => maybe_done = true,
+                Err(Failed::Unknown) => {
+                    maybe_done = true;
+                    is_sent.store(true, Ordering::Relaxed);
+                }
                 Err(Failed::Again) => {}
             }
             if Instant::now() >= give_up {
@@ -108,7 +124,12 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         }
     }
 
-    async fn try_propose(&self, status: &Arc<Status>, ask: &Request) -> Result<ProposedAt, Failed> {
+    async fn try_propose(
+        &self,
+        status: &Arc<Status>,
+        ask: &Request,
+        is_sent: &AtomicBool,
+    ) -> Result<ProposedAt, Failed> {
         if matches!(status.role, Role::Waiting | Role::Removed) {
             return Err(Failed::Final(no_leader(status)));
         }
@@ -118,6 +139,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         self.admit(status, ask.units, ask.command.len())
             .map_err(Failed::Final)?;
         if status.leader == status.raft_id {
+            is_sent.store(true, Ordering::Relaxed);
             let proposed = self.propose_here(ask.clone()).await;
             let proposed = proposed.map_err(|error| sort(error, ask.idempotent))?;
             return Ok(ProposedAt {
@@ -128,6 +150,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         let Some(address) = self.network().address(&status.membership, status.leader) else {
             return Err(Failed::Again);
         };
+        is_sent.store(true, Ordering::Relaxed);
         let proposed = self.propose_there(status.leader, &address, ask).await?;
         Ok(ProposedAt {
             proposed,

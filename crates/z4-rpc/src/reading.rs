@@ -1,11 +1,13 @@
 //! Linearizable reads of the task state, at every peer.
 
 use futures::channel::oneshot;
+use z4_consensus::ReadError;
 use z4_core::state::StateError;
 use z4_core::View;
 
 use crate::delivery::wall_ns;
 use crate::errors::Error;
+use crate::leader::unconfirmed;
 use crate::limits;
 use crate::node::Node;
 
@@ -15,14 +17,19 @@ pub(crate) async fn catch_up<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
 ) -> Result<(), Error> {
     let (tx, rx) = oneshot::channel();
-    node.handle()
-        .read_index(limits::UNARY_TIMEOUT, move |read| {
-            // The asker may have left.
-            let _ = tx.send(read);
-        });
+    let patience = node.patience(limits::UNARY_TIMEOUT);
+    node.handle().read_index(patience, move |read| {
+        // The asker may have left.
+        let _ = tx.send(read);
+    });
     let stopping = |_| Error::Unavailable("this peer is shutting down".into());
-    rx.await.map_err(stopping)??;
-    Ok(())
+    match rx.await.map_err(stopping)? {
+        Ok(_) => Ok(()),
+        Err(ReadError::NoLeader { waited_ms }) => {
+            Err(unconfirmed(&node.handle().status(), waited_ms))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Reads what this peer has applied.

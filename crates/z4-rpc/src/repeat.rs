@@ -31,7 +31,7 @@ pub(crate) async fn settle<V: View + Clone + Send + Sync + 'static>(
     timeout: Duration,
 ) -> Result<Settled, Error> {
     command.check()?;
-    let give_up = Instant::now() + timeout;
+    let give_up = Instant::now() + node.patience(timeout);
     let request = Request {
         command: encode_command(command),
         units: command.units(),

@@ -10,7 +10,7 @@ use z4_proto::generated::peer::{
     ClusterView, ForwardReply_oneof_answer as Answer, ForwardRequest_oneof_ask as Ask,
 };
 
-use crate::leader::no_leader;
+use crate::leader::no_leader_to_read;
 use crate::limits;
 use crate::node::Node;
 
@@ -56,7 +56,7 @@ pub(super) async fn info<V: View + Clone + Send + Sync + 'static>(node: &Node<V>
     info.set_role(role(status.role));
     info.set_version(env!("CARGO_PKG_VERSION").to_owned());
     if status.leader == 0 {
-        info.set_notice(no_leader(&status).to_string());
+        info.set_notice(no_leader_to_read(&status).to_string());
     } else if status.role == Role::Learner {
         info.set_notice("this peer catches up before it votes".to_owned());
     }

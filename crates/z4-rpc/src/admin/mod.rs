@@ -31,7 +31,7 @@ use z4_proto::generated::peer::{
 use crate::collection::respond;
 use crate::errors::Error;
 use crate::forward::AskError;
-use crate::leader::no_leader;
+use crate::leader::{no_leader, no_leader_to_read};
 use crate::limits;
 use crate::node::Node;
 use crate::validate;
@@ -120,7 +120,7 @@ impl Work {
 impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     /// Has the leader do it, waiting for one while nothing was done.
     async fn administer(&self, work: Work) -> Result<Empty, Error> {
-        let started = Instant::now();
+        let (started, patience) = (Instant::now(), self.patience(limits::LEADER_WAIT));
         loop {
             let status = self.handle().status();
             let result = if status.leader == 0 {
@@ -139,7 +139,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             };
             match result {
                 Ok(()) => return Ok(Empty::default()),
-                Err(failed) if failed.not_leader && started.elapsed() < limits::LEADER_WAIT => {
+                Err(failed) if failed.not_leader && started.elapsed() < patience => {
                     self.leader_watch().changed(&status).await;
                 }
                 Err(failed) => return Err(failed.error),
@@ -185,12 +185,12 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         request: CheckHealthRequest,
         sink: UnarySink<Status>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "CheckHealth", sink, async move {
             validate::request_id(request.get_request_id())?;
             let status = node.handle().status();
             if status.leader == 0 {
-                return Err(no_leader(&status));
+                return Err(no_leader_to_read(&status));
             }
             Ok(Status::default())
         });
@@ -202,7 +202,7 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         _: GetClusterInfoRequest,
         sink: UnarySink<ClusterInfo>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(
             &ctx,
             self.node.clone(),
@@ -218,7 +218,7 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         request: AddClusterMemberRequest,
         sink: UnarySink<Empty>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(
             &ctx,
             self.node.clone(),
@@ -242,7 +242,7 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         request: RemoveClusterMemberRequest,
         sink: UnarySink<Empty>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(
             &ctx,
             self.node.clone(),
@@ -262,7 +262,7 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         request: TransferLeadershipRequest,
         sink: UnarySink<Empty>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(
             &ctx,
             self.node.clone(),
@@ -284,7 +284,7 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         _: VerifyClusterRequest,
         sink: UnarySink<VerifyClusterResponse>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "VerifyCluster", sink, async move {
             verify::verify(&node).await
         });
@@ -296,7 +296,7 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         request: ListNamespacesRequest,
         sink: UnarySink<ListNamespacesResponse>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         let work = async move { namespaces::list(&node, &request).await };
         respond(&ctx, self.node.clone(), "ListNamespaces", sink, work);
     }
@@ -307,7 +307,7 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         request: GetNamespaceRequest,
         sink: UnarySink<Namespace>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         let work = async move { namespaces::get(&node, request.get_name()).await };
         respond(&ctx, self.node.clone(), "GetNamespace", sink, work);
     }
@@ -318,7 +318,7 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         request: UpdateNamespaceRequest,
         sink: UnarySink<Namespace>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         let work = async move { namespaces::update(&node, &request).await };
         respond(&ctx, self.node.clone(), "UpdateNamespace", sink, work);
     }
@@ -329,7 +329,7 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         request: DeleteNamespaceRequest,
         sink: UnarySink<DeleteNamespaceResponse>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         let work = async move { namespaces::delete(&node, request.get_name()).await };
         respond(&ctx, self.node.clone(), "DeleteNamespace", sink, work);
     }
@@ -340,7 +340,7 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         request: PauseNamespaceRequest,
         sink: UnarySink<Namespace>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         let work = async move { namespaces::pause(&node, request.get_name(), true).await };
         respond(&ctx, self.node.clone(), "PauseNamespace", sink, work);
     }
@@ -351,7 +351,7 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         request: ResumeNamespaceRequest,
         sink: UnarySink<Namespace>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         let work = async move { namespaces::pause(&node, request.get_name(), false).await };
         respond(&ctx, self.node.clone(), "ResumeNamespace", sink, work);
     }
@@ -362,7 +362,7 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         request: GetNamespaceStatsRequest,
         sink: UnarySink<NamespaceStats>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         let work = async move {
             let name = namespaces::named(request.get_name())?;
             let consumers = node.consumers_view(&name).await?;

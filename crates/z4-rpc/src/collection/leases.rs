@@ -43,7 +43,7 @@ pub(super) async fn end<V: View + Clone + Send + Sync + 'static>(
     }
     let mut endings = Vec::new();
     if !items.is_empty() {
-        let patience = limits::UNARY_TIMEOUT;
+        let patience = node.patience(limits::UNARY_TIMEOUT);
         endings = endings::end(node.clone(), namespace, kind, items, patience).await?;
     }
     let mut endings = endings.into_iter().map(|ending| ending.result);

@@ -70,7 +70,7 @@ impl<V: View + Clone + Send + Sync + 'static> CollectionService<V> {
             Until::Applied => "CreateTask",
             Until::Accepted => "CreateTaskAsync",
         };
-        let node = self.node.clone();
+        let node = self.node.of_call(ctx);
         respond(ctx, self.node.clone(), method, sink, async move {
             create::create(&node, request, until, limits::UNARY_TIMEOUT).await
         });
@@ -125,7 +125,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
     }
 
     fn get_task(&mut self, ctx: RpcContext<'_>, request: GetTaskRequest, sink: UnarySink<Task>) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "GetTask", sink, async move {
             get::get(&node, &request).await
         });
@@ -163,7 +163,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         request: CreateTasksRequest,
         sink: UnarySink<CreateTasksResponse>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "CreateTasks", sink, async move {
             create_batch::create_batch(&node, request, limits::UNARY_TIMEOUT).await
         });
@@ -175,7 +175,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         request: CancelTaskRequest,
         sink: UnarySink<Task>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "CancelTask", sink, async move {
             change::cancel(&node, &request).await
         });
@@ -187,13 +187,13 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         request: RescheduleTaskRequest,
         sink: UnarySink<Task>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         let work = async move { change::reschedule(&node, &request).await };
         respond(&ctx, self.node.clone(), "RescheduleTask", sink, work);
     }
 
     fn run_task(&mut self, ctx: RpcContext<'_>, request: RunTaskRequest, sink: UnarySink<Task>) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "RunTask", sink, async move {
             change::run(&node, &request).await
         });
@@ -205,7 +205,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         request: ListTasksRequest,
         sink: UnarySink<ListTasksResponse>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "ListTasks", sink, async move {
             list::list(&node, &request).await
         });
@@ -217,7 +217,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         request: RedriveTasksRequest,
         sink: UnarySink<RedriveTasksResponse>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "RedriveTasks", sink, async move {
             dead::redrive(&node, &request).await
         });
@@ -229,7 +229,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         request: PurgeTasksRequest,
         sink: UnarySink<PurgeTasksResponse>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "PurgeTasks", sink, async move {
             dead::purge(&node, &request).await
         });
@@ -241,7 +241,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         request: ExplainTaskRequest,
         sink: UnarySink<ExplainTaskResponse>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "ExplainTask", sink, async move {
             let (namespace, id) =
                 validate::task_of(request.get_namespace(), request.get_task_id())?;
@@ -272,7 +272,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         request: LeaseTasksRequest,
         sink: UnarySink<LeaseTasksResponse>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         let deadline = delivery::CallDeadline::of(ctx.deadline());
         ctx.spawn(async move {
             let started = Instant::now();
@@ -289,7 +289,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         request: AckTasksRequest,
         sink: UnarySink<AckTasksResponse>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "AckTasks", sink, async move {
             let asked = request.leases.into_iter().map(asks::lease);
             let name = &request.namespace;
@@ -306,7 +306,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         request: NackTasksRequest,
         sink: UnarySink<NackTasksResponse>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "NackTasks", sink, async move {
             let asked = request.nacks.into_iter().map(asks::nack);
             let name = &request.namespace;
@@ -323,7 +323,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         request: ExtendLeasesRequest,
         sink: UnarySink<ExtendLeasesResponse>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "ExtendLeases", sink, async move {
             let asked = request.extends.into_iter().map(asks::extend);
             let name = &request.namespace;
@@ -340,7 +340,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         request: ReleaseTasksRequest,
         sink: UnarySink<ReleaseTasksResponse>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "ReleaseTasks", sink, async move {
             let asked = request.leases.into_iter().map(asks::lease);
             let name = &request.namespace;

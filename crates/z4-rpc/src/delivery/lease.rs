@@ -198,7 +198,12 @@ async fn take_now<V: View + Clone + Send + Sync + 'static>(
         Ok(done) => done,
         // The name was used this once: what it holds was granted by this.
         Err(Error::Unknown { .. }) => {
-            return leases_of(node, &want.namespace, Whose::Name(consumer)).await;
+            let found = leases_of(node, &want.namespace, Whose::Name(consumer)).await;
+            // What cannot be found may have been leased all the same.
+            return found.map_err(|error| match error {
+                Error::Unavailable(_) => Error::Unknown { idempotent: true },
+                error => error,
+            });
         }
         Err(error) => return Err(error),
     };
@@ -234,7 +239,8 @@ async fn take_later<V: View + Clone + Send + Sync + 'static>(
             keeps: false,
         },
     )?;
-    let mut until = Instant::now() + want.wait;
+    // An answer without tasks says more than a deadline that is exceeded.
+    let mut until = Instant::now() + node.patience(want.wait);
     let mut grants = Vec::new();
     while grants.len() < want.tasks as usize {
         // A caller that gave up is noticed by its deadline.

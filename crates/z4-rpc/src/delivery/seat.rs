@@ -65,7 +65,7 @@ impl<V: View + Clone + Send + Sync + 'static> Seat<V> {
         let (sender, told) = mpsc::unbounded();
         let session = node.delivery().name_next(status.raft_id);
         let seat = Self {
-            node: node.clone(),
+            node: node.without_caller(),
             name: format!("{}{session}", wish.consumer_id),
             namespace: wish.namespace,
             told,

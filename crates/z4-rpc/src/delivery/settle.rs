@@ -80,6 +80,7 @@ async fn end<V: View + Clone + Send + Sync + 'static>(
     command: Command,
     until_ns: u64,
 ) {
+    let node = node.without_caller();
     let request = Request {
         command: encode_command(&command),
         units: 0,

@@ -8,7 +8,7 @@ use z4_proto::generated::peer::{
 };
 
 use crate::errors::Error;
-use crate::leader::no_leader;
+use crate::leader::no_leader_to_read;
 use crate::limits;
 use crate::node::Node;
 
@@ -34,7 +34,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             let status = self.handle().status();
             let address = self.network().address(&status.membership, status.leader);
             let view = match address {
-                _ if status.leader == 0 => return Err(no_leader(&status)),
+                _ if status.leader == 0 => return Err(no_leader_to_read(&status)),
                 _ if status.leader == status.raft_id => self.consumers_here(namespace).await?,
                 Some(address) => {
                     self.consumers_there(namespace, status.leader, &address)
