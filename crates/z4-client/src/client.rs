@@ -21,6 +21,17 @@ pub struct Options {
     pub connect_timeout: Duration,
 }
 
+impl Options {
+    /// A moment farther away than a clock reaches would be a panic.
+    fn within_the_clock(self) -> Self {
+        Self {
+            timeout: self.timeout.min(limits::WAIT_MAX),
+            member_timeout: self.member_timeout.min(limits::WAIT_MAX),
+            connect_timeout: self.connect_timeout.min(limits::WAIT_MAX),
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -73,6 +84,7 @@ impl Client {
         options: Options,
     ) -> Result<Self, Error> {
         let addresses: Vec<String> = addresses.into_iter().map(Into::into).collect();
+        let options = options.within_the_clock();
         let timeout = options.timeout;
         let peers = Peers::new(&addresses, options)?;
         peers.reach(timeout).await?;

@@ -13,6 +13,7 @@ use z4_proto::collection::{
 use crate::client::Client;
 use crate::convert;
 use crate::error::Error;
+use crate::limits;
 use crate::outcome::{results, LeaseResult};
 use crate::retry::Repeat;
 use crate::task::Task;
@@ -55,8 +56,8 @@ pub struct Delivery {
     pub(crate) lost: Arc<AtomicBool>,
 }
 
-impl Delivery {
-    pub(crate) fn of_wire(mut delivery: wire::Delivery) -> Self {
+impl From<wire::Delivery> for Delivery {
+    fn from(mut delivery: wire::Delivery) -> Self {
         Self {
             token: delivery.get_lease_token(),
             attempt: delivery.get_attempt(),
@@ -67,7 +68,9 @@ impl Delivery {
             lost: Arc::default(),
         }
     }
+}
 
+impl Delivery {
     /// Its lease.
     #[must_use]
     pub fn lease(&self) -> LeaseRef {
@@ -173,6 +176,7 @@ impl Client {
             request.set_wait(convert::wire_span(query.wait));
         }
         let timeout = self.timeout().saturating_add(query.wait);
+        let timeout = timeout.min(limits::WAIT_MAX);
         // A try waits as long as it is told to: it must not be cut short.
         let repeat = match query.wait.is_zero() {
             true => Repeat::Safe,
@@ -186,7 +190,7 @@ impl Client {
             .await?
             .value;
         let deliveries = answer.take_deliveries().into_iter();
-        Ok(deliveries.map(Delivery::of_wire).collect())
+        Ok(deliveries.map(Delivery::from).collect())
     }
 
     /// Ends leases: their tasks are done. One result each, in order; an ack that

@@ -9,6 +9,9 @@ pub const MESSAGE_LEN_MAX: usize = 8 << 20;
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long changes of members may take: a newcomer has to catch up first.
 pub const MEMBER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest time that anything is waited for, whatever is asked: a year. Far more
+/// would not fit into the clock.
+pub const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// One try, when there are other peers to ask and asking them is safe. Longer
 /// than a peer waits for a leader to be elected.
 pub const TRY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,5 +53,7 @@ pub const STREAM_STALL: Duration = Duration::from_secs(8);
 pub const CONSUMER_COUNT: u32 = 100;
 /// How long a consumer waits for its stream to end when all is done.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// Longest span between two extensions of one lease: half of the longest lease.
+pub const EXTEND_MAX: Duration = Duration::from_secs(12 * 3_600);
 /// Shortest span between two extensions of one lease.
 pub const EXTEND_MIN: Duration = Duration::from_millis(5);

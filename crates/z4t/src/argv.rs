@@ -1,7 +1,87 @@
-//! The two liberties with flags that the argument library does not take:
-//! `-id` for `--id`, and flags before the command as well as after it.
+//! Arguments as they come from outside, made fit for the argument library.
+//!
+//! It does not take two liberties with flags that people take: `-id` for `--id`,
+//! and flags before the command as well as after it. And it panics on arguments
+//! that are not UTF-8, unless the value is asked for as bytes.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+
+use structopt::clap::{ArgMatches, ErrorKind};
+use structopt::StructOpt;
+
+use crate::error::Error;
+use crate::options::Options;
+
+/// The positional argument and the flags of `create` that are taken as bytes: a
+/// payload may be any, and so may the name of a file.
+const BYTES: [&str; 3] = ["payload", "file", "batch"];
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    Command(Box<Options>),
+    /// Help, or the version, to be printed.
+    Help(String),
+}
+
+/// Reads the arguments, the name of the program first.
+///
+/// # Errors
+/// `Usage`, with one line that names the argument.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, Error> {
+    match matches(&normalize(args)) {
+        Ok(matches) => Ok(Wish::Command(Box::new(Options::from_clap(&matches)))),
+        Err(Mistake::Library(usage)) => match usage.kind {
+            ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Ok(Wish::Help(usage.message)),
+            _ => Err(Error::Usage(one_line(&usage.message))),
+        },
+        Err(Mistake::NotText(argument)) => Err(Error::Usage(format!(
+            "the argument '{argument}' is not UTF-8; only the payload and the paths of \
+             z4t create may be other bytes"
+        ))),
+    }
+}
+
+enum Mistake {
+    Library(structopt::clap::Error),
+    /// With its wrong bytes replaced.
+    NotText(String),
+}
+
+impl From<structopt::clap::Error> for Mistake {
+    fn from(error: structopt::clap::Error) -> Self {
+        Self::Library(error)
+    }
+}
+
+/// What the library makes of the arguments; every value that is asked for as text
+/// is text.
+fn matches(args: &[OsString]) -> Result<ArgMatches<'static>, Mistake> {
+    let app = || Options::clap();
+    let not_text = |arg: &&OsString| arg.to_str().is_none();
+    let odd: Vec<_> = args.iter().filter(not_text).collect();
+    let Some(first) = odd.first() else {
+        return Ok(app().get_matches_from_safe(args)?);
+    };
+    // The library quotes arguments in its complaints, and panics when they are not
+    // UTF-8. So it sees replaced ones first: the replacement leaves dashes, equals
+    // signs and commas where they are, and so all that it may complain of.
+    let replaced = args.iter().map(|arg| arg.to_string_lossy().into_owned());
+    app().get_matches_from_safe(replaced)?;
+    let matches = app().get_matches_from_safe(args)?;
+    let create = matches.subcommand_matches("create");
+    let value = |name| create.and_then(|create| create.value_of_os(name));
+    let taken_as_bytes = |value: &Option<&OsStr>| value.is_some_and(|v| v.to_str().is_none());
+    match BYTES
+        .map(value)
+        .iter()
+        .filter(|v| taken_as_bytes(v))
+        .count()
+    {
+        count if count == odd.len() => Ok(matches),
+        _ => Err(Mistake::NotText(first.to_string_lossy().into_owned())),
+    }
+}
 
 /// Flags with a value that may stand before the command.
 const SHARED: [&str; 9] = [
@@ -21,9 +101,10 @@ const FAMILIES: [&str; 2] = ["dead", "ns"];
 
 /// The arguments with `-id` as `--id`, and with flags that stand before the
 /// command moved behind it. Nothing behind `--` is touched.
-pub(crate) fn normalize(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+fn normalize(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut args = args.into_iter();
-    let mut head: Vec<OsString> = args.next().into_iter().collect();
+    // Whatever the program is called: its name is for the library's own words.
+    let mut head: Vec<OsString> = args.next().map(|_| "z4t".into()).into_iter().collect();
     let mut moved = Vec::new();
     let mut tail = Vec::new();
     let mut has_command = false;
@@ -74,7 +155,7 @@ fn two_dashes(arg: OsString) -> OsString {
 }
 
 /// The argument library's complaint as one line, without its usage section.
-pub(crate) fn one_line(message: &str) -> String {
+fn one_line(message: &str) -> String {
     let plain = without_colours(message);
     let end = ["\n\nUSAGE", "\n\nFor more information", "USAGE:"]
         .iter()

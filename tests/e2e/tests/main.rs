@@ -31,6 +31,7 @@ mod snapshot;
 mod streams;
 mod waiting;
 mod walk;
+mod z4t_input;
 mod z4t_life;
 mod z4t_rates;
 mod z4t_views;

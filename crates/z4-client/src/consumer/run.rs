@@ -39,7 +39,7 @@ where
     let peers = &consumer.client.peers;
     let timer = peers.timer.clone();
     let lease = lease_length(&consumer).await?;
-    let mut ledger = Ledger::new((lease / 2).max(limits::EXTEND_MIN));
+    let mut ledger = Ledger::new((lease / 2).clamp(limits::EXTEND_MIN, limits::EXTEND_MAX));
     let mut handlers = FuturesUnordered::new();
     let handler = &handler;
     let start = |delivery: Delivery| {

@@ -122,7 +122,7 @@ impl Reader {
             match response.message {
                 Some(ConsumeResponse_oneof_message::consuming(_)) => return Event::Consuming,
                 Some(ConsumeResponse_oneof_message::delivery(delivery)) => {
-                    return Event::Delivery(Box::new(Delivery::of_wire(delivery)))
+                    return Event::Delivery(Box::new(delivery.into()))
                 }
                 Some(ConsumeResponse_oneof_message::result(result)) => {
                     return Event::Result(Box::new(LeaseResult::of_wire(result)))

@@ -184,7 +184,7 @@ impl Producer {
             request,
             bytes,
             reply,
-            give_up_at: Instant::now() + options.patience,
+            give_up_at: Instant::now() + options.patience.min(limits::WAIT_MAX),
             error: None,
         });
         // One at a time waits for room, or a large task would wait for ever.
@@ -197,7 +197,7 @@ impl Producer {
                 return Poll::Pending;
             }
             if let Some(mut entry) = entry.take() {
-                entry.give_up_at = Instant::now() + options.patience;
+                entry.give_up_at = Instant::now() + options.patience.min(limits::WAIT_MAX);
                 state.window.push(entry);
             }
             Poll::Ready(())

@@ -16,7 +16,7 @@ use super::progress::Progress;
 use crate::error::Error;
 use crate::moment;
 use crate::options::{Create, Output};
-use crate::show::{task_json, Body};
+use crate::show::{escape, task_json, Body};
 
 /// Longest line that is read: a payload at its limit as base64, and the rest of
 /// what a request may hold.
@@ -142,7 +142,7 @@ async fn atomic(
 
 fn print(create: &Create, task: &Task, out: &mut impl Write) -> Result<(), Error> {
     match create.output {
-        Output::Text => writeln!(out, "{}", task.id)?,
+        Output::Text => writeln!(out, "{}", escape(&task.id))?,
         Output::Json => writeln!(out, "{}", task_json(task, Body::LeftOut))?,
     }
     Ok(())

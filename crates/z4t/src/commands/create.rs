@@ -11,7 +11,7 @@ use z4_core::limits::PAYLOAD_LEN_MAX;
 use super::connect;
 use crate::error::Error;
 use crate::options::{Create, Output};
-use crate::show::{task_json, Body};
+use crate::show::{escape, task_json, Body};
 
 pub(super) fn create(create: Create, out: &mut impl Write) -> Result<(), Error> {
     let mut task = with_flags(NewTask::new(&create.namespace, payload(&create)?), &create);
@@ -20,7 +20,7 @@ pub(super) fn create(create: Create, out: &mut impl Write) -> Result<(), Error> 
     }
     let task = block_on(connect(&create.target)?.create(task))?;
     match create.output {
-        Output::Text => writeln!(out, "{}", task.id)?,
+        Output::Text => writeln!(out, "{}", escape(&task.id))?,
         Output::Json => writeln!(out, "{:#}", task_json(&task, Body::Shown))?,
     }
     Ok(())

@@ -90,7 +90,7 @@ fn by_ids(
     let mut done = 0;
     loop {
         let changed = step(client, filter).map_err(|error| part(done, what, error))?;
-        done += changed.count;
+        done = changed.count.saturating_add(done);
         if !changed.more {
             return Ok(done);
         }
@@ -116,7 +116,7 @@ fn by_filter(
     while done < most {
         filter.limit = STEP.min(most - done);
         let changed = step(client, &filter).map_err(|error| part(done, what, error))?;
-        done += changed.count;
+        done = changed.count.saturating_add(done);
         progress.at(done);
         if !changed.more {
             break;

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use futures::executor::block_on;
-use z4_client::{LeaseQuery, LeaseRef, LeaseResult, Nack};
+use z4_client::{Delivery, LeaseQuery, LeaseRef, LeaseResult, Nack};
 
 use super::connect;
 use crate::error::Error;
@@ -20,16 +20,33 @@ pub(super) fn lease(lease: &Lease, out: &mut impl Write) -> Result<(), Error> {
         wait: lease.wait,
     };
     let deliveries = block_on(connect(&lease.target)?.lease(&query))?;
-    match lease.output {
-        Output::Text if deliveries.is_empty() => {}
-        Output::Text => write!(out, "{}", show::DeliveryTable(&deliveries))?,
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    print_deliveries(lease.output, &deliveries, out).map_err(|error| {
+        // Whoever asked holds them all the same, and needs their names.
+        let names: Vec<_> = deliveries.iter().map(|d| show::name(&d.lease())).collect();
+        let names = names.join(" ");
+        Error::Input(format!(
+            "cannot write the answer: {error}; leased all the same, to be acked or released: {names}"
+        ))
+    })
+}
+
+fn print_deliveries(
+    output: Output,
+    deliveries: &[Delivery],
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    match output {
+        Output::Text => write!(out, "{}", show::DeliveryTable(deliveries))?,
         Output::Json => {
-            for delivery in &deliveries {
+            for delivery in deliveries {
                 writeln!(out, "{}", show::delivery_json(delivery))?;
             }
         }
     }
-    Ok(())
+    out.flush()
 }
 
 pub(super) fn ack(which: &Leases, out: &mut impl Write) -> Result<(), Error> {

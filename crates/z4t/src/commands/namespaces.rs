@@ -117,7 +117,7 @@ fn print_short(
     out: &mut impl Write,
 ) -> Result<(), Error> {
     match which.output {
-        Output::Text => Ok(writeln!(out, "{} {what}", namespace.name)?),
+        Output::Text => Ok(writeln!(out, "{} {what}", show::escape(&namespace.name))?),
         Output::Json => print(which.output, namespace, out),
     }
 }
@@ -128,13 +128,13 @@ fn delete_namespace(delete: &NamespaceDelete, out: &mut impl Write) -> Result<()
     if delete.wait {
         wait_until_gone(&client, &delete.namespace, remaining)?;
     }
-    let name = &delete.namespace;
+    let name = show::escape(&delete.namespace);
     match (delete.output, delete.wait) {
         (Output::Text, true) => writeln!(out, "{name} deleted")?,
         (Output::Text, false) => writeln!(out, "{name} is being deleted, {remaining} tasks to go")?,
         (Output::Json, wait) => {
             let left = if wait { 0 } else { remaining };
-            let value = json!({"name": name, "remaining": left, "gone": wait});
+            let value = json!({"name": delete.namespace, "remaining": left, "gone": wait});
             writeln!(out, "{value:#}")?;
         }
     }
@@ -154,7 +154,8 @@ fn wait_until_gone(client: &Client, name: &str, total: u64) -> Result<(), Error>
                 return Err(error.into());
             }
         };
-        let left = counts.pending + counts.leased + counts.dead;
+        let left = [counts.pending, counts.leased, counts.dead];
+        let left = left.into_iter().fold(0, u64::saturating_add);
         progress.at(total.saturating_sub(left));
         std::thread::sleep(LOOK_INTERVAL);
     }

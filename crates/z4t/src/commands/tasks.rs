@@ -63,7 +63,7 @@ pub(super) fn run_now(which: &OneTask, out: &mut impl Write) -> Result<(), Error
 
 fn print(output: Output, task: &Task, what: &str, out: &mut impl Write) -> Result<(), Error> {
     match output {
-        Output::Text => writeln!(out, "{} {what}", task.id)?,
+        Output::Text => writeln!(out, "{} {what}", show::escape(&task.id))?,
         Output::Json => writeln!(out, "{:#}", show::task_json(task, Body::LeftOut))?,
     }
     Ok(())

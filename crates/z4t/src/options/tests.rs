@@ -6,10 +6,11 @@ use super::*;
 use crate::argv;
 
 fn parse(words: &[&str]) -> Result<Command, String> {
-    let args = words.iter().map(OsString::from);
-    Options::from_iter_safe(argv::normalize(args))
-        .map(|options| options.command)
-        .map_err(|e| argv::one_line(&e.message))
+    match argv::parse(words.iter().map(OsString::from)) {
+        Ok(argv::Wish::Command(options)) => Ok(options.command),
+        Ok(argv::Wish::Help(text)) => panic!("{text}"),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[test]

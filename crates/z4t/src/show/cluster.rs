@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::json;
 use z4_client::{ClusterInfo, Liveness, Member, MemberRole, PeerRole, Verdict, Verification};
 
+use super::plain::escape;
 use super::table::table;
 
 /// What programs have always read: these keys, in this order, two spaces.
@@ -75,7 +76,7 @@ pub(crate) fn status_text(info: &ClusterInfo) -> String {
     ] {
         if !value.is_empty() {
             // Writing to a string does not fail.
-            let _ = writeln!(text, "{name:<9}{value}");
+            let _ = writeln!(text, "{name:<9}{}", escape(&value));
         }
     }
     if !info.members.is_empty() {
@@ -114,19 +115,19 @@ fn lag(info: &ClusterInfo, member: &Member) -> Option<u64> {
 pub(crate) fn verification_text(verification: &Verification) -> String {
     if verification.ok {
         let hash = verification.members.first().map(|m| m.state_hash.as_str());
-        let hash = hash.unwrap_or_default();
+        let hash = escape(hash.unwrap_or_default());
         return format!("ok index={} hash={hash}\n", verification.index);
     }
     let mut text = format!("violated index={}\n", verification.index);
     for member in &verification.members {
-        let Verdict { id, error, .. } = member;
+        let (id, error) = (escape(&member.id), escape(&member.error));
         // Writing to a string does not fail.
-        let _ = match error.as_str() {
-            "" => writeln!(text, "{id} hash={}", member.state_hash),
+        let _ = match &*error {
+            "" => writeln!(text, "{id} hash={}", escape(&member.state_hash)),
             error => writeln!(text, "{id} did not answer: {error}"),
         };
         for violation in &member.violations {
-            let _ = writeln!(text, "{id} {violation}");
+            let _ = writeln!(text, "{id} {}", escape(violation));
         }
     }
     text

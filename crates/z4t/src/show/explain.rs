@@ -3,13 +3,14 @@
 use serde_json::{json, Value};
 use z4_client::{Explanation, Reason, ReasonKind};
 
-use super::task::{escape, state, task_json, time, Body};
+use super::plain::escape;
+use super::task::{state, task_json, time, Body};
 
 /// The state, then a line for each reason, the first to end last.
 pub(crate) fn explanation_text(explanation: &Explanation) -> String {
     let task = &explanation.task;
     let known = task.state.map_or("unknown", state);
-    let mut text = format!("{} is {known}\n", task.id);
+    let mut text = format!("{} is {known}\n", escape(&task.id));
     for reason in &explanation.reasons {
         text.push_str(&format!(
             "- {}: {}\n",

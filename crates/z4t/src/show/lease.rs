@@ -3,11 +3,12 @@
 use serde_json::{json, Value};
 use z4_client::{Delivery, LeaseOutcome, LeaseRef, LeaseResult};
 
+use super::plain::escape;
 use super::table::table;
-use super::task::{death, escape, given, payload, show, task_json, time, Body};
+use super::task::{death, given, payload, show, task_json, time, Body};
 
 /// `ID:TOKEN`, as `z4t ack` and its like take it.
-fn name(lease: &LeaseRef) -> String {
+pub(crate) fn name(lease: &LeaseRef) -> String {
     format!("{}:{}", lease.task_id, lease.token)
 }
 
@@ -26,7 +27,8 @@ pub(crate) fn delivery_json(delivery: &Delivery) -> Value {
 /// A delivery on one line.
 pub(crate) fn delivery_line(delivery: &Delivery) -> String {
     let task = &delivery.task;
-    format!("{} attempt {} {}", task.id, delivery.attempt, payload(task))
+    let line = format!("{} attempt {} {}", task.id, delivery.attempt, payload(task));
+    escape(&line).into_owned()
 }
 
 /// Deliveries, a line each.
@@ -73,14 +75,14 @@ pub(crate) fn result_line(result: &LeaseResult) -> String {
         LeaseOutcome::Waiting => given(result.due_at),
         LeaseOutcome::Extended => given(result.lease_deadline),
         LeaseOutcome::Dead => result.death_reason.map_or("", death).to_owned(),
-        _ => escape(&result.message),
+        _ => result.message.clone(),
     };
     let line = format!(
         "{} {} {detail}",
         result.lease.task_id,
         outcome(result.outcome)
     );
-    line.trim_end().to_owned()
+    escape(line.trim_end()).into_owned()
 }
 
 fn outcome(outcome: LeaseOutcome) -> &'static str {

@@ -4,15 +4,19 @@ mod cluster;
 mod explain;
 mod lease;
 mod namespace;
+mod plain;
 mod table;
 mod task;
 
 pub(crate) use cluster::{info, status_json, status_text, verification_json, verification_text};
 pub(crate) use explain::{explanation_json, explanation_text};
-pub(crate) use lease::{delivery_json, delivery_line, result_json, result_line, DeliveryTable};
+pub(crate) use lease::{
+    delivery_json, delivery_line, name, result_json, result_line, DeliveryTable,
+};
 pub(crate) use namespace::{
     namespace_json, namespace_table, namespace_text, stats_json, stats_text,
 };
+pub(crate) use plain::{escape, Plain};
 pub(crate) use task::{
     dead_table, metadata_json, task_json, task_line, task_table, task_text, Body,
 };

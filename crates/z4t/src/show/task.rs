@@ -6,6 +6,7 @@ use base64::prelude::{Engine, BASE64_STANDARD};
 use serde_json::{json, Map, Value};
 use z4_client::{DeathReason, Task, TaskState};
 
+use super::plain::escape;
 use super::table::{pairs, table};
 use crate::moment;
 
@@ -99,11 +100,11 @@ pub(crate) fn task_text(task: &Task) -> String {
             ("leased to", given(task.lease_deadline)),
             ("died_at", given(task.died_at)),
             ("died of", task.death_reason.map_or("", death).to_owned()),
-            ("last error", escape(&task.last_error)),
+            ("last error", task.last_error.clone()),
         ]);
     }
     for (key, value) in &task.metadata {
-        lines.push(("metadata", escape(&format!("{key}={value}"))));
+        lines.push(("metadata", format!("{key}={value}")));
     }
     lines.push(("payload", payload(task)));
     pairs(lines)
@@ -111,7 +112,8 @@ pub(crate) fn task_text(task: &Task) -> String {
 
 /// A task on one line: id, time, payload. Metadata is for the other forms.
 pub(crate) fn task_line(task: &Task) -> String {
-    format!("{} {} {}", task.id, show(task.deliver_at), payload(task))
+    let line = format!("{} {} {}", task.id, show(task.deliver_at), payload(task));
+    escape(&line).into_owned()
 }
 
 /// Tasks, a line each.
@@ -166,7 +168,7 @@ fn remark(task: &Task, body: Body) -> String {
     };
     let error = match task.last_error.as_str() {
         "" => String::new(),
-        error => format!("error: {}", escape(error)),
+        error => format!("error: {error}"),
     };
     let body = match body {
         Body::Shown => payload(task),
@@ -217,21 +219,12 @@ pub(super) fn given(time: Option<SystemTime>) -> String {
     time.map(moment::show).unwrap_or_default()
 }
 
+/// The payload as it may be shown: not yet escaped.
 pub(super) fn payload(task: &Task) -> String {
     match std::str::from_utf8(&task.payload) {
-        Ok(text) => escape(text),
+        Ok(text) => text.to_owned(),
         Err(_) => format!("base64:{}", BASE64_STANDARD.encode(&task.payload)),
     }
-}
-
-/// Control characters spelt out: a payload can neither break the line nor
-/// command the terminal.
-pub(super) fn escape(text: &str) -> String {
-    let spelt = |c: char| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    };
-    text.chars().map(spelt).collect()
 }
 
 #[cfg(test)]

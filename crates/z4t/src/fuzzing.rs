@@ -1,0 +1,145 @@
+//! What reads arguments and what shows answers, opened for the fuzz targets. Not
+//! part of the API: built for tests and with the feature `fuzzing` alone.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::os::unix::ffi::OsStringExt;
+
+use z4_client::{ClusterInfo, Delivery, Explanation, LeaseResult, Namespace, NamespaceStats};
+use z4_client::{Task, Verification};
+
+use crate::show::{self, Body};
+use crate::{argv, error::Error};
+
+/// Reads a command line, the name of the program left out. What is refused is
+/// refused in one line.
+///
+/// # Panics
+/// When a complaint is not one plain line: a finding.
+pub fn arguments(args: Vec<Vec<u8>>) {
+    let args = args.into_iter().map(OsString::from_vec);
+    let Err(error) = argv::parse(std::iter::once("z4t".into()).chain(args)) else {
+        return;
+    };
+    assert!(matches!(&error, Error::Usage(_)), "{error:?}");
+    let error = error.to_string();
+    plain(&show::escape(&error));
+    assert!(!error.trim().is_empty());
+}
+
+/// Shows a task in all forms that hold one.
+///
+/// # Panics
+/// When one is not plain: a finding.
+pub fn task(task: &Task) {
+    let body = Body::Shown;
+    for tasks in [std::slice::from_ref(task), &[task.clone(), Task::default()]] {
+        table(&show::task_table(tasks, body), tasks.len());
+        table(&show::dead_table(tasks, body), tasks.len());
+    }
+    lines(&show::task_text(task));
+    plain(&show::task_line(task));
+    json(&show::task_json(task, body).to_string());
+}
+
+/// Shows a delivery and its task.
+///
+/// # Panics
+/// When a form is not plain: a finding.
+pub fn delivery(delivery: &Delivery) {
+    task(&delivery.task);
+    table(
+        &show::DeliveryTable(std::slice::from_ref(delivery)).to_string(),
+        1,
+    );
+    plain(&show::delivery_line(delivery));
+    json(&show::delivery_json(delivery).to_string());
+}
+
+/// Shows what became of a lease.
+///
+/// # Panics
+/// When a form is not plain: a finding.
+pub fn result(result: &LeaseResult) {
+    plain(&show::result_line(result));
+    json(&show::result_json(result).to_string());
+}
+
+/// Shows a namespace.
+///
+/// # Panics
+/// When a form is not plain: a finding.
+pub fn namespace(namespace: &Namespace) {
+    lines(&show::namespace_text(namespace));
+    table(&show::namespace_table(std::slice::from_ref(namespace)), 1);
+    json(&show::namespace_json(namespace).to_string());
+}
+
+/// Shows the statistics of a namespace.
+///
+/// # Panics
+/// When a form is not plain: a finding.
+pub fn stats(stats: &NamespaceStats) {
+    lines(&show::stats_text(stats));
+    json(&show::stats_json(stats).to_string());
+}
+
+/// Shows a cluster.
+///
+/// # Panics
+/// When a form is not plain: a finding.
+pub fn cluster(info: &ClusterInfo) {
+    lines(&show::status_text(info));
+    json(&show::status_json(info));
+    json(&show::info(info));
+}
+
+/// Shows a verification.
+///
+/// # Panics
+/// When a form is not plain: a finding.
+pub fn verification(verification: &Verification) {
+    lines(&show::verification_text(verification));
+    json(&show::verification_json(verification));
+}
+
+/// Shows why a task is not running.
+///
+/// # Panics
+/// When a form is not plain: a finding.
+pub fn explanation(explanation: &Explanation) {
+    lines(&show::explanation_text(explanation));
+    json(&show::explanation_json(explanation).to_string());
+}
+
+fn table(text: &str, rows: usize) {
+    lines(text);
+    assert_eq!(text.lines().count(), rows + 1, "{text:?}");
+}
+
+fn lines(text: &str) {
+    assert!(text.is_empty() || text.ends_with('\n'), "{text:?}");
+    text.split('\n').for_each(plain);
+}
+
+/// One line, in which nothing commands the terminal.
+fn plain(line: &str) {
+    let odd = line.chars().find(|c| c.is_control());
+    assert_eq!(odd, None, "{line:?}");
+}
+
+/// As it is written: plain, and still the same value.
+fn json(text: &str) {
+    let mut written = Vec::new();
+    let mut out = show::Plain(&mut written);
+    std::io::Write::write_all(&mut out, text.as_bytes()).unwrap_or_else(|e| panic!("{e}"));
+    let mut shown = String::new();
+    let _ = write!(shown, "{}", String::from_utf8_lossy(&written));
+    lines(&(shown.clone() + "\n"));
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    let (before, after) = (read(text), read(&shown));
+    assert!(before.is_some() && before == after, "{text:?}");
+}
+
+#[cfg(test)]
+mod tests;

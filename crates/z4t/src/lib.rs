@@ -1,0 +1,56 @@
+//! `z4t`: administration of z4 from the command line.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `argv` | arguments as they come from outside, made fit for the argument library |
+//! | `options` | commands and their flags |
+//! | `commands` | one file per family of commands |
+//! | `show` | output, for people and for programs |
+//! | `moment` | times in and out |
+//! | `rate` | rates in and out |
+//! | `error` | one line that says what to do |
+//! | `fuzzing` | reading arguments and showing answers, opened for the fuzz targets |
+
+mod argv;
+mod commands;
+mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+mod moment;
+mod options;
+mod rate;
+mod show;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::error::Error;
+
+/// Carries out what the arguments of the process say. The exit code: 0 when all
+/// was done, 2 for a command line to mend, and what `error` says for all else.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(std::env::args_os()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has had enough: `z4t stream ns | head -1`.
+        Err(Error::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            // With no standard error there is nobody left to tell. What an error
+            // quotes came from outside, and must not command the terminal.
+            let line = error.to_string();
+            let _ = writeln!(std::io::stderr(), "z4t: {}", show::escape(&line));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
+    let mut out = show::Plain(std::io::stdout().lock());
+    match argv::parse(args)? {
+        argv::Wish::Command(options) => commands::run(*options, &mut out)?,
+        argv::Wish::Help(text) => writeln!(out, "{text}")?,
+    }
+    Ok(out.flush()?)
+}
