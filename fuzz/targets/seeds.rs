@@ -161,6 +161,7 @@ fn members(root: &Path) {
     let changes = [
         add,
         Change::Promote { raft_id: 2 },
+        Change::SetAddresses([(1, "b:1".into()), (2, "a:1".into())].into()),
         Change::Remove { raft_id: 2 },
     ];
     for (at, change) in changes.iter().enumerate() {

@@ -2,7 +2,8 @@
 
 use z4_proto::admin::{
     self as wire, AddClusterMemberRequest, CheckHealthRequest, GetClusterInfoRequest,
-    RemoveClusterMemberRequest, TransferLeadershipRequest, VerifyClusterRequest,
+    RemoveClusterMemberRequest, SetMemberAddressRequest, TransferLeadershipRequest,
+    VerifyClusterRequest,
 };
 
 use crate::client::Client;
@@ -212,6 +213,27 @@ impl Client {
             })
             .await?;
         Ok(())
+    }
+
+    /// Says that the member `id` answers at `address`, when it cannot tell the
+    /// cluster itself; it is dialled there first. `true` when all members know
+    /// it; `false` when no leader is known, and the peer that was asked dials the
+    /// member there from now on. Not repeated.
+    ///
+    /// # Errors
+    /// With what to do. Nothing changed when the member does not answer there.
+    pub async fn set_member_address(&self, id: &str, address: &str) -> Result<bool, Error> {
+        let mut request = SetMemberAddressRequest::default();
+        request.set_member_id(id.to_owned());
+        request.set_member_address(address.to_owned());
+        let timeout = self.peers.options.member_timeout;
+        let answer = self
+            .peers
+            .ask(Repeat::Never, timeout, |peer, option| {
+                peer.admin.set_member_address_async_opt(&request, option)
+            })
+            .await?;
+        Ok(answer.value.get_replicated())
     }
 
     /// Takes a peer out for good. Not repeated.

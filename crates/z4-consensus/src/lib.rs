@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`replica`] | step(input, now) -> work |
 //! | [`proposals`] | the entry envelope: stamp and commands |
+//! | [`addresses`] | which address a member is dialled at |
 //! | [`callers`] | who waits for which place in the log |
 //! | [`membership`] | members, raft ids, removed ids; what a change does to them |
 //! | [`gate`] | which peer messages are let in |
@@ -19,6 +20,7 @@
 //! | [`fault`] | fail points, of all crates |
 //! | [`limits`] | every bound of channels, batches and time-outs |
 
+pub mod addresses;
 pub mod callers;
 pub mod error;
 pub mod fault;
@@ -37,6 +39,7 @@ pub mod runtime;
 pub mod status;
 pub mod transport;
 
+pub use addresses::AddressBook;
 pub use error::{ProposeError, ReadError};
 pub use machine::{Committed, StateMachine};
 pub use membership::{Change, Identity, Member, Membership};

@@ -73,3 +73,7 @@ pub const PROMOTE_LAG_MAX: u64 = 128;
 pub const READ_RETRY: Duration = Duration::from_millis(200);
 /// A read waits this long at most.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Members that are found at other addresses than the members have: real
+/// clusters have a handful of members.
+pub const FOUND_ADDRESS_COUNT_MAX: usize = 1_024;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use raft::eraftpb::ConfState;
 
+use crate::planted::planted;
 use crate::proposals::wire::{Reader, Writer};
 
 /// Who a peer is: given once, durable, never changed.
@@ -54,6 +55,12 @@ pub enum Change {
         /// Which.
         raft_id: u64,
     },
+    /// Members are at other addresses than before. All of them change together,
+    /// so that two members can swap their addresses. No vote changes.
+    SetAddresses(
+        /// The new `host:port` of each, by raft id.
+        BTreeMap<u64, String>,
+    ),
 }
 
 /// The members at one index of the log.
@@ -181,7 +188,29 @@ impl Membership {
                 self.members.remove(raft_id);
                 self.removed.insert(*raft_id);
             }
+            Change::SetAddresses(addresses) => self.set_addresses(addresses)?,
         }
+        Ok(())
+    }
+
+    fn set_addresses(&mut self, addresses: &BTreeMap<u64, String>) -> Result<(), ChangeError> {
+        let mut members = self.members.clone();
+        for (raft_id, address) in addresses {
+            let member = members.get_mut(raft_id);
+            let member = member.ok_or(ChangeError::Unknown(*raft_id))?;
+            member.address.clone_from(address);
+            if planted!("address-demotes-voter") {
+                member.voter = false;
+            }
+        }
+        for (raft_id, address) in addresses {
+            let mut others = members.iter().filter(|(id, _)| *id != raft_id);
+            if let Some((_, other)) = others.find(|(_, m)| m.address == *address) {
+                let peer_id = other.peer_id.clone();
+                return Err(ChangeError::AddressTaken(address.clone(), peer_id));
+            }
+        }
+        self.members = members;
         Ok(())
     }
 
@@ -291,6 +320,14 @@ impl Change {
                 out.number(3);
                 out.number(*raft_id);
             }
+            Self::SetAddresses(addresses) => {
+                out.number(4);
+                out.number(addresses.len() as u64);
+                for (raft_id, address) in addresses {
+                    out.number(*raft_id);
+                    out.bytes(address.as_bytes());
+                }
+            }
         }
         out.finish()
     }
@@ -301,7 +338,9 @@ impl Change {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut input = Reader::new(bytes, CHANGE_VERSION)?;
         let kind = input.number()?;
-        let raft_id = input.number()?;
+        // A raft id; how many addresses change, of kind 4.
+        let number = input.number()?;
+        let raft_id = number;
         let change = match kind {
             1 => Self::AddLearner {
                 raft_id,
@@ -310,8 +349,123 @@ impl Change {
             },
             2 => Self::Promote { raft_id },
             3 => Self::Remove { raft_id },
+            4 => {
+                let mut addresses = BTreeMap::new();
+                for _ in 0..number {
+                    let raft_id = input.number()?;
+                    let next = addresses
+                        .last_key_value()
+                        .is_none_or(|(id, _)| *id < raft_id);
+                    if !next {
+                        return None;
+                    }
+                    addresses.insert(raft_id, input.text()?);
+                }
+                Self::SetAddresses(addresses)
+            }
             _ => return None,
         };
         input.end().then_some(change)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn three() -> Membership {
+        let identity = Identity {
+            cluster_id: [7; 16],
+            raft_id: 1,
+            peer_id: "p1".into(),
+        };
+        let mut membership = Membership::bootstrap(&identity, "h:1");
+        for raft_id in [2, 3] {
+            let add = Change::AddLearner {
+                raft_id,
+                peer_id: format!("p{raft_id}"),
+                address: format!("h:{raft_id}"),
+            };
+            membership.change(&add).unwrap();
+        }
+        membership.change(&Change::Promote { raft_id: 2 }).unwrap();
+        membership
+    }
+
+    fn set(addresses: &[(u64, &str)]) -> Change {
+        let owned = addresses.iter().map(|(id, a)| (*id, (*a).to_owned()));
+        Change::SetAddresses(owned.collect())
+    }
+
+    #[test]
+    fn addresses_change_and_votes_do_not() {
+        let mut members = three();
+        let votes = members.conf_state();
+        let change = set(&[(1, "h:9"), (3, "h:8")]);
+        members.change(&change).unwrap();
+        let address = |m: &Membership, id| m.members[&id].address.clone();
+        assert_eq!(address(&members, 1), "h:9");
+        assert_eq!(address(&members, 2), "h:2");
+        assert_eq!(address(&members, 3), "h:8");
+        assert_eq!(members.conf_state(), votes);
+        let before = members.clone();
+        members.change(&change).unwrap();
+        assert_eq!(members, before, "equal addresses change nothing");
+    }
+
+    #[test]
+    fn two_members_swap_their_addresses() {
+        let mut members = three();
+        members.change(&set(&[(1, "h:2"), (2, "h:1")])).unwrap();
+        assert_eq!(members.members[&1].address, "h:2");
+        assert_eq!(members.members[&2].address, "h:1");
+    }
+
+    #[test]
+    fn unknown_members_and_taken_addresses_change_nothing() {
+        let refused = [
+            (set(&[(1, "h:9"), (7, "h:7")]), ChangeError::Unknown(7)),
+            (
+                set(&[(1, "h:9"), (2, "h:3")]),
+                ChangeError::AddressTaken("h:3".into(), "p3".into()),
+            ),
+            (
+                set(&[(1, "h:9"), (2, "h:9")]),
+                ChangeError::AddressTaken("h:9".into(), "p2".into()),
+            ),
+        ];
+        for (change, why) in refused {
+            let mut members = three();
+            assert_eq!(members.change(&change), Err(why));
+            assert_eq!(members, three());
+        }
+    }
+
+    #[test]
+    fn changes_have_the_bytes_that_are_in_logs() {
+        let add = Change::AddLearner {
+            raft_id: 2,
+            peer_id: "b".into(),
+            address: "h:2".into(),
+        };
+        let golden: [(Change, &[u8]); 4] = [
+            (add, b"\x01\x01\x02\x01b\x03h:2"),
+            (Change::Promote { raft_id: 2 }, &[1, 2, 2]),
+            (Change::Remove { raft_id: 300 }, &[1, 3, 0xac, 2]),
+            (
+                set(&[(1, "h:9"), (300, "h:2")]),
+                b"\x01\x04\x02\x01\x03h:9\xac\x02\x03h:2",
+            ),
+        ];
+        for (change, bytes) in golden {
+            assert_eq!(change.encode(), bytes);
+            assert_eq!(Change::decode(bytes), Some(change));
+            for cut in 0..bytes.len() {
+                assert_eq!(Change::decode(&bytes[..cut]), None, "cut at {cut}");
+            }
+        }
+        let twice = b"\x01\x04\x02\x01\x03h:9\x01\x03h:2";
+        assert_eq!(Change::decode(twice), None, "a member is named twice");
     }
 }

@@ -55,6 +55,9 @@ pub struct Status {
     pub membership: Membership,
     /// Known to the leader only: progress by raft id.
     pub progress: BTreeMap<u64, Progress>,
+    /// Known to the leader only: members that are at another address than the
+    /// members have, and why that address cannot be put in, for a person.
+    pub address_conflicts: BTreeMap<u64, String>,
 }
 
 /// What routing depends on: a change of it is published at once.

@@ -183,6 +183,25 @@ pub const SNAPSHOT_BYTES_MAX: u64 = 1 << 44;
 /// A transfer in which nothing moves for so long is given up.
 pub const SNAPSHOT_STALL: Duration = Duration::from_secs(20);
 
+/// A member whose address the members have wrong says its own again this often:
+/// what it said may have been lost, or overtaken by what it said before.
+pub const ADDRESS_SAY_INTERVAL: Duration = Duration::from_secs(2);
+/// What one peer says of its address is looked into this often at most.
+pub const ADDRESS_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// Peers whose address is being looked into, or was a moment ago.
+pub const ADDRESS_CHECK_COUNT_MAX: usize = 256;
+/// Attempts in a row at one address after which another one has its turn, if
+/// one is known.
+pub const ADDRESS_ATTEMPTS: u32 = 2;
+/// AddClusterMember waits this long until the members have the leader's own
+/// address right.
+pub const OWN_ADDRESS_WAIT: Duration = Duration::from_secs(5);
+/// SetMemberAddress waits this long for the members to have the address.
+pub const ADDRESS_WAIT: Duration = Duration::from_secs(10);
+/// An address that another member holds is refused after this time: that member
+/// may be about to move too.
+pub const ADDRESS_CONFLICT_WAIT: Duration = Duration::from_secs(1);
+
 /// A newcomer answers a probe within this time.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// AddClusterMember waits this long for the newcomer to catch up.

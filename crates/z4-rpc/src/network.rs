@@ -1,11 +1,12 @@
 //! Connections to other peers: what all of them share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use futures::Future;
 use grpcio::{Channel, ChannelBuilder, Client, Environment};
-use z4_consensus::{Identity, Membership};
+use z4_consensus::{AddressBook, Identity, Membership};
 use z4_proto::generated::peer::Opening;
 
 use crate::limits;
@@ -41,14 +42,18 @@ struct Inner {
     parts: NetworkParts,
     /// Goes nowhere; runs tasks that belong to no call.
     tasks: Client,
-    /// Addresses that peers gave of themselves: a newcomer has to answer its
-    /// leader before it has a list of members.
-    learned: Mutex<HashMap<u64, String>>,
+    addresses: Mutex<Addresses>,
     room: Room,
 }
 
-/// Addresses learned at most: real clusters have a handful.
-const LEARNED_MAX: usize = 1_024;
+#[derive(Default)]
+struct Addresses {
+    book: AddressBook,
+    /// The members as the transport was told of them last.
+    membership: Membership,
+    /// Peers whose addresses are being looked into, and since when.
+    checks: HashMap<u64, Instant>,
+}
 
 impl Network {
     /// A network of these parts.
@@ -59,7 +64,7 @@ impl Network {
             inner: Arc::new(Inner {
                 parts,
                 tasks,
-                learned: Mutex::default(),
+                addresses: Mutex::default(),
                 room: Room::default(),
             }),
         }
@@ -124,7 +129,7 @@ impl Network {
 
     /// The opening of a stream to a member; `None` while this peer is in no
     /// cluster.
-    pub(crate) fn opening(&self, to: u64) -> Option<Opening> {
+    pub(crate) fn opening(&self, to: u64, to_address: &str) -> Option<Opening> {
         let identity = self.identity()?;
         let mut opening = Opening::default();
         opening.set_cluster_id(identity.cluster_id.to_vec());
@@ -133,37 +138,65 @@ impl Network {
         opening.set_to_raft_id(to);
         opening.set_protocol_version(limits::PROTOCOL_VERSION);
         opening.set_from_address(self.advertise_addr().to_owned());
+        opening.set_to_address(to_address.to_owned());
         Some(opening)
     }
 
-    /// Keeps the address that an authenticated peer gave of itself.
-    pub(crate) fn learn(&self, raft_id: u64, address: &str) {
-        if address.is_empty() || address.len() > limits::ADDRESS_LEN_MAX {
-            return;
-        }
-        let mut learned = self
-            .inner
-            .learned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if learned.len() < LEARNED_MAX || learned.contains_key(&raft_id) {
-            learned.insert(raft_id, address.to_owned());
-        }
+    fn addresses(&self) -> MutexGuard<'_, Addresses> {
+        let addresses = self.inner.addresses.lock();
+        addresses.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The address of a peer: as the members have it, else as it said itself.
+    /// Where to dial a peer now; see [`AddressBook`].
     pub(crate) fn address(&self, membership: &Membership, raft_id: u64) -> Option<String> {
-        if let Some(member) = membership.members.get(&raft_id) {
-            return Some(member.address.clone());
+        let addresses = self.addresses();
+        let address = addresses.book.dial(membership, raft_id);
+        address.map(str::to_owned)
+    }
+
+    /// A peer was dialled at this address, and it answered.
+    pub(crate) fn found(&self, raft_id: u64, address: &str) {
+        self.addresses().book.found(raft_id, address);
+    }
+
+    /// A peer could not be reached at this address: another one has its turn.
+    pub(crate) fn failed(&self, raft_id: u64, address: &str) {
+        let mut addresses = self.addresses();
+        let Addresses {
+            book, membership, ..
+        } = &mut *addresses;
+        book.failed(membership, raft_id, address);
+    }
+
+    /// The members changed.
+    pub(crate) fn members(&self, membership: &Membership) {
+        let mut addresses = self.addresses();
+        addresses.book.keep(membership);
+        addresses.membership = membership.clone();
+    }
+
+    /// Whether the members have another address of this peer than its own, so
+    /// that it has to say its own.
+    pub(crate) fn is_misknown(&self) -> bool {
+        let Some(identity) = self.identity() else {
+            return false;
+        };
+        let addresses = self.addresses();
+        let own = addresses.membership.members.get(&identity.raft_id);
+        own.is_some_and(|own| own.address != self.advertise_addr())
+    }
+
+    /// Whether what a peer says of its address may be looked into now. Bounds how
+    /// often one peer can have this one dial somewhere.
+    pub(crate) fn may_check(&self, raft_id: u64) -> bool {
+        let mut addresses = self.addresses();
+        let is_recent = |at: &Instant| at.elapsed() < limits::ADDRESS_CHECK_INTERVAL;
+        addresses.checks.retain(|_, at| is_recent(at));
+        let may = addresses.checks.len() < limits::ADDRESS_CHECK_COUNT_MAX
+            && !addresses.checks.contains_key(&raft_id);
+        if may {
+            addresses.checks.insert(raft_id, Instant::now());
         }
-        if membership.removed.contains(&raft_id) {
-            return None;
-        }
-        let learned = self
-            .inner
-            .learned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        learned.get(&raft_id).cloned()
+        may
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn open(
             if asked {
                 warn!(logger, "already in a cluster, Z4_BOOTSTRAP_CLUSTER is ignored"; "raft_id" => raft_id);
             }
-            warn_of_other_address(&store, raft_id, options, logger);
+            tell_of_other_address(&store, raft_id, options, logger);
         }
         (None, true) => {
             store
@@ -55,14 +55,14 @@ pub(crate) fn open(
     Ok(store)
 }
 
-/// The members keep the address that they were given when this peer was added.
-fn warn_of_other_address(store: &Store, raft_id: u64, options: &Options, logger: &Logger) {
+/// The members have the address of an earlier start until this peer has told
+/// them, or has put it into the log itself.
+fn tell_of_other_address(store: &Store, raft_id: u64, options: &Options, logger: &Logger) {
     let known = store.applied().membership.members.get(&raft_id);
     if let Some(known) = known.filter(|known| known.address != options.peer_advertise_addr) {
-        warn!(logger, "the members know this peer under another address than Z4_PEER_ADVERTISE_ADDR";
+        info!(logger, "this peer has another address than before, and tells the members";
             "known_addr" => known.address.clone(),
-            "advertise_addr" => options.peer_advertise_addr.clone(),
-            "remedy" => "set it back, or remove this peer, erase its directories and add it anew");
+            "advertise_addr" => options.peer_advertise_addr.clone());
     }
 }
 

@@ -64,6 +64,7 @@ impl Peer {
             store: Arc::clone(store),
             db_dir: options.db_data_dir.clone().into(),
             log_keep_entries: options.log_keep_entries,
+            address: options.peer_advertise_addr.clone(),
             identity,
             node: node.clone(),
             metrics: z4_consensus::metrics::Metrics::new(registry).map_err(|e| e.to_string())?,
@@ -146,6 +147,8 @@ struct Starter {
     store: Arc<Store>,
     db_dir: Arc<Path>,
     log_keep_entries: u64,
+    /// `host:port` of the peer port, as others reach it.
+    address: String,
     identity: Arc<OnceLock<Identity>>,
     node: Node<RocksView>,
     metrics: z4_consensus::metrics::Metrics,
@@ -205,6 +208,7 @@ impl Starter {
         let logger = self.logger.clone();
         let parts = Parts {
             identity,
+            address: self.address.clone(),
             log: self.store.log(),
             machine,
             transport,

@@ -196,6 +196,7 @@ impl Peer {
         .map_err(|e| e.0)?;
         let config = Config {
             raft_id: self.raft_id,
+            address: String::new(),
             seed,
             log_keep_entries,
         };

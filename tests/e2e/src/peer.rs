@@ -94,6 +94,25 @@ impl Peer {
         peer
     }
 
+    /// The peer that does not run gets another port for peers at its next start.
+    ///
+    /// # Panics
+    /// When it runs.
+    pub fn move_address(&mut self) {
+        assert!(!self.is_running(), "{} runs", self.spec.id);
+        self.peer = Port::claim();
+    }
+
+    /// Two peers that do not run swap their ports for peers.
+    ///
+    /// # Panics
+    /// When one of them runs.
+    pub fn swap_addresses(&mut self, other: &mut Self) {
+        assert!(!self.is_running(), "{} runs", self.spec.id);
+        assert!(!other.is_running(), "{} runs", other.spec.id);
+        std::mem::swap(&mut self.peer, &mut other.peer);
+    }
+
     /// Starts the process and returns at once.
     ///
     /// # Panics

@@ -2,7 +2,9 @@
 //!
 //! One change at a time, of one member (Raft thesis, section 4.1). A member is
 //! added as a learner, which does not vote, and promoted by its leader once it
-//! has caught up, so that a dead address never costs the quorum.
+//! has caught up, so that a dead address never costs the quorum, and once it has
+//! reached its leader at the address that the members know: from the moment on at
+//! which it votes it dials that address.
 
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChange, ConfChangeType};
@@ -73,12 +75,24 @@ impl<L: LogStore, P> Replica<L, P> {
         });
     }
 
-    fn append_change(&mut self, change: &Change) -> Option<ProposeError> {
+    pub(super) fn append_change(&mut self, change: &Change) -> Option<ProposeError> {
         let mut conf = ConfChange::default();
         let (kind, raft_id) = match change {
             Change::AddLearner { raft_id, .. } => (ConfChangeType::AddLearnerNode, *raft_id),
             Change::Promote { raft_id } => (ConfChangeType::AddNode, *raft_id),
             Change::Remove { raft_id } => (ConfChangeType::RemoveNode, *raft_id),
+            // raft-rs knows no addresses and is not told when this is committed.
+            // The entry has to name some change all the same: that a voter, or
+            // a learner, is what it is.
+            Change::SetAddresses(addresses) => {
+                let raft_id = addresses.keys().next().copied().unwrap_or_default();
+                let is_voter = |id| self.membership.members.get(id).is_some_and(|m| m.voter);
+                let kind = match is_voter(&raft_id) {
+                    true => ConfChangeType::AddNode,
+                    false => ConfChangeType::AddLearnerNode,
+                };
+                (kind, raft_id)
+            }
         };
         conf.set_change_type(kind);
         conf.node_id = raft_id;
@@ -108,10 +122,15 @@ impl<L: LogStore, P> Replica<L, P> {
         let result = self.membership.change(&change);
         let changed = result.is_ok();
         if changed {
-            self.raw
-                .apply_conf_change(&conf)
-                .map_err(|e| e.to_string())?;
+            if let Change::SetAddresses(addresses) = &change {
+                self.addresses.set(addresses.keys());
+            } else {
+                self.raw
+                    .apply_conf_change(&conf)
+                    .map_err(|e| e.to_string())?;
+            }
             self.heard.keep(&self.membership);
+            self.addresses.keep(&self.membership);
             self.work.members = Some(self.membership.clone());
             self.members_committed = true;
         }
@@ -225,6 +244,7 @@ impl<L: LogStore, P> Replica<L, P> {
                     // probing until an entry comes, and in a cluster at rest
                     // none does.
                     self.alive(**id)
+                        && self.is_reached_by(**id)
                         && progress.state != raft::ProgressState::Snapshot
                         && progress.matched > 0
                         && progress.matched + limits::PROMOTE_LAG_MAX >= last_index

@@ -79,6 +79,21 @@ pub enum Input<P> {
     },
     /// Members say that this peer was removed.
     WasRemoved,
+    /// The shell dialled this address, and this member answered there. Whoever
+    /// leads puts the address into the log if the members have another one.
+    MemberAt {
+        /// Its raft id.
+        raft_id: u64,
+        /// `host:port` of its peer port.
+        address: String,
+    },
+    /// This member opened a stream to this peer at this address.
+    ReachedAt {
+        /// Its raft id.
+        raft_id: u64,
+        /// The address that it dialled.
+        address: String,
+    },
 }
 
 /// An answer that needs no applied entry.

@@ -14,6 +14,7 @@
 //! and [`Input::Applied`] closes the circle (Raft thesis, sections 3.5 and
 //! 10.2.1).
 
+mod addresses;
 mod changes;
 mod heard;
 mod input;
@@ -40,6 +41,7 @@ use crate::machine::Applied;
 use crate::membership::Membership;
 use crate::planted::planted;
 use crate::status::{Glance, Progress, Role, Status};
+use addresses::Addresses;
 use changes::Changes;
 use heard::Heard;
 use log_view::LogView;
@@ -50,6 +52,10 @@ use reads::Reads;
 pub struct Config {
     /// The number the log gave this peer.
     pub raft_id: u64,
+    /// `host:port` at which others reach this peer. When it leads it puts this
+    /// address into the log if the members have another one. Empty: the shell
+    /// has no addresses, and none is compared.
+    pub address: String,
     /// Draws the election time-outs.
     pub seed: u64,
     /// Entries that stay in the log for followers that lag.
@@ -99,6 +105,7 @@ pub struct Replica<L: LogStore, P> {
     members_committed: bool,
     reads: Reads<P>,
     heard: Heard,
+    addresses: Addresses,
     changes: Changes<P>,
     /// Snapshots on their way, by receiver.
     sending: Vec<(u64, Position)>,
@@ -189,6 +196,7 @@ impl<L: LogStore, P> Replica<L, P> {
             members_committed: false,
             reads: Reads::new(config.raft_id),
             heard: Heard::default(),
+            addresses: Addresses::default(),
             changes: Changes::default(),
             sending: Vec::new(),
             snapshots: Vec::new(),
@@ -237,6 +245,8 @@ impl<L: LogStore, P> Replica<L, P> {
             Input::Unreachable(to) => self.raw.report_unreachable(to),
             Input::SnapshotSent { to, ok } => self.snapshot_sent(to, ok),
             Input::WasRemoved => self.become_removed(),
+            Input::MemberAt { raft_id, address } => self.member_at(raft_id, address),
+            Input::ReachedAt { raft_id, address } => self.reached_at(raft_id, address),
         }
         self.set_election_timeout();
     }
@@ -269,6 +279,7 @@ impl<L: LogStore, P> Replica<L, P> {
             last_index: raft.raft_log.last_index(),
             membership: self.membership.clone(),
             progress,
+            address_conflicts: self.addresses.conflicts().clone(),
         }
     }
 
@@ -360,6 +371,7 @@ impl<L: LogStore, P> Replica<L, P> {
         }
         self.reads.tick(self.now.monotonic_ns);
         self.tick_changes();
+        self.correct_addresses();
         self.promote_learners();
         self.plan_cut();
         self.carried_long = true;

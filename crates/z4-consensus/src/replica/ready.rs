@@ -220,6 +220,7 @@ impl<L: LogStore, P> Replica<L, P> {
         self.snapshots.clear();
         self.membership = applied.membership;
         self.heard.keep(&self.membership);
+        self.addresses.keep(&self.membership);
         self.work.members = Some(self.membership.clone());
         self.installed_index = Some(self.applied_index);
         // The log was reset behind all earlier writes: they are done with.

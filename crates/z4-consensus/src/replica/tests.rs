@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod addresses;
+
 use std::sync::{Arc, Mutex};
 
 use raft::eraftpb::{Entry, HardState, MessageType};
@@ -117,6 +119,7 @@ fn start_at(
     };
     let config = Config {
         raft_id: 1,
+        address: String::new(),
         seed,
         log_keep_entries: 100,
     };

@@ -60,6 +60,16 @@ pub(crate) enum News {
     },
     /// Members say that this raft id was removed.
     WasRemoved,
+    /// A member answered at this address.
+    MemberAt {
+        raft_id: u64,
+        address: String,
+    },
+    /// A member dialled this peer at this address.
+    ReachedAt {
+        raft_id: u64,
+        address: String,
+    },
 }
 
 /// A peer, to the services around it. Cheap to clone.
@@ -216,6 +226,22 @@ impl<R: Send + 'static> Handle<R> {
     /// Reports that a member answered that this peer was removed.
     pub fn was_removed(&self) {
         let _ = self.news.try_send(News::WasRemoved);
+    }
+
+    /// Reports that the member `raft_id` was dialled at `address` and answered
+    /// there. The transport is told to look at its connections again; a leader
+    /// puts the address into the log if the members have another one. `false`
+    /// when the inbox is full: report it again.
+    pub fn member_at(&self, raft_id: u64, address: String) -> bool {
+        let news = News::MemberAt { raft_id, address };
+        self.news.try_send(news).is_ok()
+    }
+
+    /// Reports that the member `raft_id` opened a stream to this peer at
+    /// `address`. `false` when the inbox is full: let it open another one.
+    pub fn reached_at(&self, raft_id: u64, address: String) -> bool {
+        let news = News::ReachedAt { raft_id, address };
+        self.news.try_send(news).is_ok()
     }
 
     /// Says whether disk space is low here. While it is, the log is cut as soon

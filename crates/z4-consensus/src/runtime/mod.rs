@@ -46,6 +46,9 @@ use sink::Budget;
 pub struct Parts<L, M, T> {
     /// Who this peer is.
     pub identity: Identity,
+    /// `host:port` at which others reach this peer; see
+    /// [`replica::Config::address`].
+    pub address: String,
     /// Its log.
     pub log: Arc<L>,
     /// Its state machine.
@@ -125,6 +128,7 @@ impl Runtime {
         let applied = machine.applied().clone();
         let config = replica::Config {
             raft_id: identity.raft_id,
+            address: parts.address,
             seed,
             log_keep_entries: parts.log_keep_entries,
         };

@@ -151,6 +151,15 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
                 News::Unreachable(to) => Input::Unreachable(to),
                 News::SnapshotSent { to, ok } => Input::SnapshotSent { to, ok },
                 News::WasRemoved => Input::WasRemoved,
+                News::MemberAt { raft_id, address } => {
+                    let input = Input::MemberAt { raft_id, address };
+                    self.replica.step(input, now);
+                    // Who is in no hurry to send opens the connection all the
+                    // same: the other side learns this peer's address from it.
+                    self.transport.members(self.replica.membership());
+                    continue;
+                }
+                News::ReachedAt { raft_id, address } => Input::ReachedAt { raft_id, address },
             };
             self.replica.step(input, now);
         }
@@ -368,6 +377,11 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
         if status.role == Role::Removed {
             if let Some(on_removed) = self.on_removed.take() {
                 on_removed();
+            }
+        }
+        if status.address_conflicts != published.address_conflicts {
+            for why in status.address_conflicts.values() {
+                warn!(self.logger, "the address of a member cannot be changed"; "reason" => why);
             }
         }
         self.metrics.status(&status);

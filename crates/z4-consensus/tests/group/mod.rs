@@ -99,6 +99,7 @@ impl Group {
         let machine = Counter::open(&peer.disk);
         let config = Config {
             raft_id: id,
+            address: String::new(),
             seed: 0,
             log_keep_entries: 4,
         };

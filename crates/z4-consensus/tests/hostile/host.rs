@@ -116,6 +116,7 @@ impl Host {
         };
         let config = Config {
             raft_id: ME,
+            address: String::new(),
             seed: dice.gen(),
             log_keep_entries: 8,
         };

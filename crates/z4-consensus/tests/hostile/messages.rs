@@ -174,7 +174,7 @@ fn entry(dice: &mut Dice<'_>, after: u64, place: u64, term: u64) -> Entry {
 /// A change of members; mostly raft's own part of it says the same.
 fn conf_change(dice: &mut Dice<'_>) -> Vec<u8> {
     let raft_id = dice.gen_range(0..9);
-    let (change, kind) = match dice.gen_range(0..3) {
+    let (change, kind) = match dice.gen_range(0..4) {
         0 => {
             let change = Change::AddLearner {
                 raft_id,
@@ -184,6 +184,11 @@ fn conf_change(dice: &mut Dice<'_>) -> Vec<u8> {
             (change, ConfChangeType::AddLearnerNode)
         }
         1 => (Change::Promote { raft_id }, ConfChangeType::AddNode),
+        2 => {
+            let addresses = [(raft_id, format!("a:{}", dice.gen_range(0..9)))];
+            let change = Change::SetAddresses(addresses.into());
+            (change, ConfChangeType::AddNode)
+        }
         _ => (Change::Remove { raft_id }, ConfChangeType::RemoveNode),
     };
     let mut conf = ConfChange::default();

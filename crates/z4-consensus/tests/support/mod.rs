@@ -308,6 +308,7 @@ impl Cluster {
         let (handle, pending) = prepare();
         let parts = Parts {
             identity: peer.identity.clone(),
+            address: String::new(),
             log: Arc::clone(&peer.log),
             machine,
             transport: Wire {

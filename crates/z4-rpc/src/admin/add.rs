@@ -22,7 +22,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     ) -> Result<(), AdminError> {
         check_peer_id(peer_id)?;
         check_address(address)?;
-        let status = self.leading()?;
+        let status = self.leading_where_known().await?;
         check_free(&status, peer_id, address)?;
         let client = PeerClient::new(self.network().channel(address));
         let probe = self.probe(&client, address).await?;
@@ -47,7 +47,11 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         self.promoted(raft_id, peer_id).await
     }
 
-    async fn probe(&self, client: &PeerClient, address: &str) -> Result<ProbeReply, Error> {
+    pub(super) async fn probe(
+        &self,
+        client: &PeerClient,
+        address: &str,
+    ) -> Result<ProbeReply, Error> {
         let mut request = ProbeRequest::default();
         request.set_protocol_version(limits::PROTOCOL_VERSION);
         let option = CallOption::default().timeout(limits::PROBE_TIMEOUT);

@@ -2,6 +2,7 @@
 //! peers send them on.
 
 mod add;
+mod address;
 mod change;
 mod check;
 mod info;
@@ -19,13 +20,14 @@ use z4_proto::generated::admin::{
     AddClusterMemberRequest, CheckHealthRequest, ClusterInfo, DeleteNamespaceRequest,
     DeleteNamespaceResponse, GetClusterInfoRequest, GetNamespaceRequest, GetNamespaceStatsRequest,
     ListNamespacesRequest, ListNamespacesResponse, Namespace, NamespaceStats,
-    PauseNamespaceRequest, RemoveClusterMemberRequest, ResumeNamespaceRequest, Status,
-    TransferLeadershipRequest, UpdateNamespaceRequest, VerifyClusterRequest, VerifyClusterResponse,
+    PauseNamespaceRequest, RemoveClusterMemberRequest, ResumeNamespaceRequest,
+    SetMemberAddressRequest, SetMemberAddressResponse, Status, TransferLeadershipRequest,
+    UpdateNamespaceRequest, VerifyClusterRequest, VerifyClusterResponse,
 };
 use z4_proto::generated::admin_grpc::Admin;
 use z4_proto::generated::peer::{
     AddMember, ForwardReply_oneof_answer as Answer, ForwardRequest_oneof_ask as Ask, RemoveMember,
-    TransferLeader,
+    SetAddress, TransferLeader,
 };
 
 use crate::collection::respond;
@@ -92,6 +94,7 @@ enum Work {
     Add { peer_id: String, address: String },
     Remove { peer_id: String },
     Transfer { peer_id: String },
+    SetAddress { peer_id: String, address: String },
 }
 
 impl Work {
@@ -113,6 +116,12 @@ impl Work {
                 ask.set_peer_id(peer_id.clone());
                 Ask::transfer_leader(ask)
             }
+            Self::SetAddress { peer_id, address } => {
+                let mut ask = SetAddress::default();
+                ask.set_peer_id(peer_id.clone());
+                ask.set_address(address.clone());
+                Ask::set_address(ask)
+            }
         }
     }
 }
@@ -133,6 +142,9 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                     Work::Add { peer_id, address } => self.add_member_here(peer_id, address).await,
                     Work::Remove { peer_id } => self.remove_member_here(peer_id).await,
                     Work::Transfer { peer_id } => self.transfer_here(peer_id).await,
+                    Work::SetAddress { peer_id, address } => {
+                        self.set_address_here(peer_id, address).await
+                    }
                 }
             } else {
                 self.administer_at(status.leader, &work).await
@@ -276,6 +288,20 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
                 node.administer(Work::Transfer { peer_id }).await
             },
         );
+    }
+
+    fn set_member_address(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: SetMemberAddressRequest,
+        sink: UnarySink<SetMemberAddressResponse>,
+    ) {
+        let node = self.node.clone();
+        let work = async move {
+            let (peer_id, address) = (request.get_member_id(), request.get_member_address());
+            address::set(&node, peer_id, address).await
+        };
+        respond(&ctx, self.node.clone(), "SetMemberAddress", sink, work);
     }
 
     fn verify_cluster(

@@ -94,9 +94,12 @@ impl Link {
             if self.waiting.is_closed() {
                 return self.fail("the connection to the leader was closed");
             }
-            let why = match connect(&client, &network, to).await {
+            let why = match connect(&client, &network, to, &self.address).await {
                 Ok((sender, receiver)) => self.carry(sender, receiver).await,
-                Err(why) => why,
+                Err(why) => {
+                    network.failed(to, &self.address);
+                    why
+                }
             };
             slog::debug!(network.logger(), "forward connection ended";
                 "to" => to, "address" => &self.address, "reason" => &why);
@@ -195,8 +198,11 @@ async fn connect(
     client: &PeerClient,
     network: &Network,
     to: u64,
+    address: &str,
 ) -> Result<(Sender, Receiver), String> {
-    let opening = network.opening(to).ok_or("this peer is in no cluster")?;
+    let opening = network
+        .opening(to, address)
+        .ok_or("this peer is in no cluster")?;
     let request = ForwardRequest {
         ask: Some(Ask::opening(opening)),
         ..ForwardRequest::default()

@@ -126,6 +126,10 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
             Some(Ask::transfer_leader(ask)) => self.admin.push(Box::pin(async move {
                 result(id, node.transfer_here(ask.get_peer_id()).await)
             })),
+            Some(Ask::set_address(ask)) => self.admin.push(Box::pin(async move {
+                let set = node.set_address_here(ask.get_peer_id(), ask.get_address());
+                result(id, set.await)
+            })),
             Some(Ask::cluster_view(_)) => self.reply(self.view(id)),
             Some(Ask::consumers_view(ask)) => self.consumers(id, &ask),
             Some(Ask::verify_state(ask)) => self.admin.push(Box::pin(async move {

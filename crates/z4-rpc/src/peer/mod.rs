@@ -1,7 +1,8 @@
 //! The peer port: what other peers may ask of this one.
 
+pub(crate) mod address;
 pub(crate) mod opening;
-pub(crate) mod raft_stream;
+mod raft_stream;
 mod service;
 pub(crate) mod snapshot_files;
 pub(crate) mod snapshot_receiver;

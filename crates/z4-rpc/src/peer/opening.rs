@@ -6,6 +6,7 @@ use z4_consensus::{Identity, Membership};
 use z4_core::View;
 use z4_proto::generated::peer::Opening;
 
+use super::address;
 use crate::limits;
 use crate::node::Node;
 
@@ -42,7 +43,8 @@ pub(crate) fn check<V: View + Clone + Send + Sync + 'static>(
     let status = node.handle().status();
     check_against(opening, identity, &status.membership)?;
     let from = opening.get_from_raft_id();
-    node.network().learn(from, opening.get_from_address());
+    let peer_id = opening.get_from_peer_id();
+    address::heard(node, from, peer_id, opening.get_from_address());
     Ok(from)
 }
 

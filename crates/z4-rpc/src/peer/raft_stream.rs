@@ -7,7 +7,7 @@ use raft::eraftpb::{Message, MessageType};
 use z4_core::View;
 use z4_proto::generated::peer::{RaftBatch, RaftDone};
 
-use super::opening;
+use super::{address, opening};
 use crate::limits;
 use crate::node::Node;
 
@@ -34,7 +34,12 @@ async fn take_all<V: View + Clone + Send + Sync + 'static>(
         let batch = batch.map_err(|e| invalid(format!("the batch does not decode: {e}")))?;
         let sender = match from {
             Some(sender) if !batch.has_opening() => sender,
-            None if batch.has_opening() => opening::check(node, batch.get_opening())?,
+            None if batch.has_opening() => {
+                let opening = batch.get_opening();
+                let sender = opening::check(node, opening)?;
+                address::reached(node, sender, opening.get_to_address())?;
+                sender
+            }
             Some(_) => return Err(invalid("a second opening".into())),
             None => return Err(opening::missing()),
         };
@@ -55,6 +60,11 @@ fn take_batch<V: View + Clone + Send + Sync + 'static>(
     }
     if batch.has_disk() {
         node.network().room().heard(from, batch.get_disk());
+    }
+    if !batch.get_from_address().is_empty() {
+        if let Some(member) = status.membership.members.get(&from) {
+            address::heard(node, from, &member.peer_id, batch.get_from_address());
+        }
     }
     if batch.get_messages().len() > limits::RAFT_BATCH_LEN_MAX {
         return Err(invalid(format!(

@@ -85,6 +85,7 @@ impl Link {
     /// Keeps a stream open until the link is closed.
     async fn run(self: Arc<Self>, client: PeerClient) {
         let mut wait = limits::RECONNECT_MIN;
+        let mut attempts = 0;
         while !self.waiting.is_closed() {
             let since = Instant::now();
             let why = self.carry(&client).await;
@@ -103,13 +104,20 @@ impl Link {
             } else {
                 next_wait(wait)
             };
+            attempts = if lived { 0 } else { attempts + 1 };
             self.network.timer().sleep(wait).await;
+            if attempts >= limits::ADDRESS_ATTEMPTS {
+                attempts = 0;
+                // If there is another address, the next message opens a link to
+                // it in the place of this one.
+                self.network.failed(self.to, &self.address);
+            }
         }
     }
 
     /// Carries messages until the stream breaks; says why it did.
     async fn carry(&self, client: &PeerClient) -> String {
-        let Some(opening) = self.network.opening(self.to) else {
+        let Some(opening) = self.network.opening(self.to, &self.address) else {
             return "this peer is in no cluster".into();
         };
         let (mut sender, mut receiver) = match client.raft() {
@@ -118,7 +126,14 @@ impl Link {
         };
         let mut batch = RaftBatch::default();
         batch.set_opening(opening);
+        let mut address_said = Instant::now();
         loop {
+            if address_said.elapsed() >= limits::ADDRESS_SAY_INTERVAL {
+                address_said = Instant::now();
+                if self.network.is_misknown() {
+                    batch.set_from_address(self.network.advertise_addr().to_owned());
+                }
+            }
             if let Some(disk) = self.network.room().to_tell() {
                 batch.set_disk(disk);
             }

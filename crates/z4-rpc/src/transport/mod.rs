@@ -119,6 +119,7 @@ impl Transport for GrpcTransport {
 
     fn members(&mut self, membership: &Membership) {
         self.membership = membership.clone();
+        self.network.members(membership);
         let me = self
             .network
             .identity()

@@ -98,7 +98,11 @@ fn send(
     point("snapshot.send").map_err(|fault| fault.0)?;
     let files = list(dir)?;
     let mut header = SnapshotHeader::default();
-    header.set_opening(network.opening(to).ok_or("this peer is in no cluster")?);
+    header.set_opening(
+        network
+            .opening(to, address)
+            .ok_or("this peer is in no cluster")?,
+    );
     header.set_message(message.write_to_bytes().map_err(|e| e.to_string())?);
     header.set_files(files.clone().into());
     let client = PeerClient::new(network.channel(address));

@@ -72,6 +72,7 @@ impl Starter {
         let parts = Parts {
             seed: identity.raft_id,
             identity,
+            address: self.network.advertise_addr().to_owned(),
             log: Arc::new(log),
             machine: MemMachine {
                 machine: Machine::open(self.state.clone()).unwrap(),

@@ -6,7 +6,7 @@ use futures::executor::block_on;
 
 use super::connect;
 use crate::error::Error;
-use crate::options::{AddPeer, Cluster, Output, RemovePeer, Target, TransferLeader};
+use crate::options::{AddPeer, Cluster, Output, RemovePeer, SetAddress, Target, TransferLeader};
 use crate::show;
 
 pub(super) fn info(target: &Target, out: &mut impl Write) -> Result<(), Error> {
@@ -36,6 +36,19 @@ pub(super) fn add_peer(add: &AddPeer, out: &mut impl Write) -> Result<(), Error>
 pub(super) fn remove_peer(remove: &RemovePeer, out: &mut impl Write) -> Result<(), Error> {
     block_on(connect(&remove.target)?.remove_member(&remove.id))?;
     Ok(writeln!(out, "peer removed")?)
+}
+
+pub(super) fn set_address(set: &SetAddress, out: &mut impl Write) -> Result<(), Error> {
+    let client = connect(&set.target)?;
+    let replicated = block_on(client.set_member_address(&set.id, &set.address))?;
+    let said = match replicated {
+        true => "address set".to_owned(),
+        false => format!(
+            "no leader is known yet; this peer dials {} at {} from now on",
+            set.id, set.address
+        ),
+    };
+    Ok(writeln!(out, "{said}")?)
 }
 
 pub(super) fn transfer_leader(

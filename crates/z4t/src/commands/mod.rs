@@ -30,6 +30,7 @@ pub(crate) fn run(options: Options, out: &mut impl Write) -> Result<(), Error> {
         Command::Health(target) => cluster::health(&target, out),
         Command::AddPeer(add) => cluster::add_peer(&add, out),
         Command::RemovePeer(remove) => cluster::remove_peer(&remove, out),
+        Command::SetAddress(set) => cluster::set_address(&set, out),
         Command::TransferLeader(transfer) => cluster::transfer_leader(&transfer, out),
         Command::Verify(verify) => cluster::verify(&verify, out),
         Command::Create(create) => match &create.batch {

@@ -48,6 +48,12 @@ pub(crate) enum Command {
     AddPeer(AddPeer),
     /// Take a peer out of the cluster for good
     RemovePeer(RemovePeer),
+    /// Say at which address a member is now, when it cannot tell the others itself
+    ///
+    /// A member that starts at another address tells the others, as long as it
+    /// reaches one of them. When most have moved at once, say at one of them (-t)
+    /// where another one is, until a leader is found.
+    SetAddress(SetAddress),
     /// Hand leadership to another peer
     TransferLeader(TransferLeader),
     /// Check that all members hold the same state and that it is sound
@@ -168,6 +174,18 @@ pub(crate) struct AddPeer {
     /// Its Z4_PEER_ID; -id does as well
     #[structopt(long = "id", value_name = "ID")]
     pub id: String,
+    #[structopt(flatten)]
+    pub target: Target,
+}
+
+#[derive(StructOpt, Debug)]
+pub(crate) struct SetAddress {
+    /// Its Z4_PEER_ID
+    #[structopt(value_name = "PEER")]
+    pub id: String,
+    /// Address of its port for peers, as all others reach it
+    #[structopt(value_name = "HOST:PORT", parse(try_from_str = address))]
+    pub address: String,
     #[structopt(flatten)]
     pub target: Target,
 }

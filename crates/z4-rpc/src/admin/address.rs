@@ -1,0 +1,132 @@
+//! SetMemberAddress: where a member is that cannot tell the cluster itself.
+//!
+//! Members tell each other their addresses; see `peer/address.rs`. That works as
+//! long as a peer that has moved reaches one that has not. When too many have
+//! moved at once, somebody has to say where one of them is. The address is dialled
+//! first, so a slip of the pen changes nothing.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use z4_consensus::Status;
+use z4_core::View;
+use z4_proto::generated::admin::SetMemberAddressResponse;
+
+use super::change::unknown_member;
+use super::{check_address, check_peer_id, AdminError, Work};
+use crate::errors::Error;
+use crate::leader::no_leader;
+use crate::limits;
+use crate::node::Node;
+use crate::peer::address;
+
+/// Has the leader put the address in. Without a leader this peer dials the member
+/// there from now on, until it is stopped.
+pub(super) async fn set<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    peer_id: &str,
+    address: &str,
+) -> Result<SetMemberAddressResponse, Error> {
+    check_peer_id(peer_id)?;
+    check_address(address)?;
+    let mut response = SetMemberAddressResponse::default();
+    let status = node.handle().status();
+    if status.leader == 0 {
+        if status.membership.members.is_empty() {
+            return Err(no_leader(&status));
+        }
+        node.find_member_at(&status, peer_id, address).await?;
+        return Ok(response);
+    }
+    let (peer_id, address) = (peer_id.to_owned(), address.to_owned());
+    node.administer(Work::SetAddress { peer_id, address })
+        .await?;
+    response.set_replicated(true);
+    Ok(response)
+}
+
+impl<V: View + Clone + Send + Sync + 'static> Node<V> {
+    /// Dials a member at an address, and uses the address when it answers. Gives
+    /// its raft id.
+    async fn find_member_at(
+        &self,
+        status: &Status,
+        peer_id: &str,
+        address: &str,
+    ) -> Result<u64, Error> {
+        let Some((raft_id, _)) = status.membership.find(peer_id) else {
+            return Err(unknown_member(peer_id));
+        };
+        if raft_id == status.raft_id {
+            let own = self.network().advertise_addr();
+            if own == address {
+                return Ok(raft_id);
+            }
+            return Err(Error::Precondition(format!(
+                "{peer_id} is this peer, and tells the others {own}; set Z4_PEER_ADVERTISE_ADDR \
+                 and start it again"
+            )));
+        }
+        let answered = address::answers(self.network(), raft_id, peer_id, address).await;
+        answered.map_err(Error::Precondition)?;
+        address::found(self, raft_id, address);
+        Ok(raft_id)
+    }
+
+    /// Puts the address of a member in, at the leader, once the member has
+    /// answered there.
+    pub(crate) async fn set_address_here(
+        &self,
+        peer_id: &str,
+        address: &str,
+    ) -> Result<(), AdminError> {
+        check_peer_id(peer_id)?;
+        check_address(address)?;
+        let status = self.leading()?;
+        let raft_id = self.find_member_at(&status, peer_id, address).await?;
+        let limit = limits::ADDRESS_WAIT;
+        self.wait_for_address(raft_id, address, limit).await?;
+        Ok(())
+    }
+
+    /// This peer's status if it leads, once the members have its own address
+    /// right: a newcomer dials that one from the moment on at which it votes.
+    pub(super) async fn leading_where_known(&self) -> Result<Arc<Status>, AdminError> {
+        let raft_id = self.leading()?.raft_id;
+        let own = self.network().advertise_addr();
+        let limit = limits::OWN_ADDRESS_WAIT;
+        self.wait_for_address(raft_id, own, limit).await
+    }
+
+    /// Waits until the members have an address that the leader's replica puts
+    /// into the log by itself.
+    async fn wait_for_address(
+        &self,
+        raft_id: u64,
+        address: &str,
+        limit: std::time::Duration,
+    ) -> Result<Arc<Status>, AdminError> {
+        let started = Instant::now();
+        loop {
+            let status = self.leading()?;
+            let member = status.membership.members.get(&raft_id);
+            if member.is_some_and(|member| member.address == address) {
+                return Ok(status);
+            }
+            if let Some(why) = status.address_conflicts.get(&raft_id) {
+                if started.elapsed() >= limits::ADDRESS_CONFLICT_WAIT {
+                    let why = format!("{why}; move or remove that member first");
+                    return Err(Error::Precondition(why).into());
+                }
+            }
+            if started.elapsed() >= limit {
+                return Err(Error::Unavailable(format!(
+                    "the members do not know the address {address} yet, quorum may be lost; see \
+                     status, then retry"
+                ))
+                .into());
+            }
+            self.timer().sleep(limits::LEADER_RETRY).await;
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What peers say of their own addresses, and at which address of this peer they
+//! arrive.
+//!
+//! A peer says its address where it opens a stream, and again now and then while
+//! the members have another one. It is not believed: what was said may be old,
+//! and another peer may be there now. This peer dials the address, and only when
+//! the right peer answers there it uses the address itself and tells its replica,
+//! which puts it into the log as soon as it leads.
+
+use grpcio::{CallOption, RpcStatus, RpcStatusCode};
+use z4_consensus::Identity;
+use z4_core::View;
+use z4_proto::generated::peer::{ProbeReply, ProbeRequest};
+use z4_proto::generated::peer_grpc::PeerClient;
+
+use crate::admin::check_address;
+use crate::limits;
+use crate::network::Network;
+use crate::node::Node;
+
+/// A peer of this cluster says that it is at `address`.
+pub(super) fn heard<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    raft_id: u64,
+    peer_id: &str,
+    address: &str,
+) {
+    let (network, status) = (node.network(), node.handle().status());
+    let member = status.membership.members.get(&raft_id);
+    let is_dialled = network.address(&status.membership, raft_id).as_deref() == Some(address);
+    let is_known = is_dialled && member.is_none_or(|m| m.address == address);
+    if is_known || check_address(address).is_err() || !network.may_check(raft_id) {
+        return;
+    }
+    let (node, peer_id, address) = (node.clone(), peer_id.to_owned(), address.to_owned());
+    node.network().clone().spawn(async move {
+        let network = node.network();
+        match answers(network, raft_id, &peer_id, &address).await {
+            Ok(()) => found(&node, raft_id, &address),
+            // The peer says it again.
+            Err(why) => slog::debug!(network.logger(), "a peer is not where it says it is";
+                "raft_id" => raft_id, "address" => &address, "reason" => why),
+        }
+    });
+}
+
+/// A member was dialled at `address`, and answered.
+pub(crate) fn found<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    raft_id: u64,
+    address: &str,
+) {
+    slog::info!(node.network().logger(), "a member is at another address";
+        "raft_id" => raft_id, "address" => address);
+    node.network().found(raft_id, address);
+    // When the inbox is full: the member says its address again.
+    let _ = node.handle().member_at(raft_id, address.to_owned());
+}
+
+/// A member opened a stream to this peer at `address`.
+pub(super) fn reached<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    raft_id: u64,
+    address: &str,
+) -> Result<(), RpcStatus> {
+    let mut address = address.to_owned();
+    if address.is_empty() {
+        // A version that does not say it. It is taken in as it always was.
+        address = node.network().advertise_addr().to_owned();
+    }
+    if address.len() > limits::ADDRESS_LEN_MAX {
+        let message = "to_address is too long".to_owned();
+        let code = RpcStatusCode::INVALID_ARGUMENT;
+        return Err(RpcStatus::with_message(code, message));
+    }
+    if node.handle().reached_at(raft_id, address) {
+        return Ok(());
+    }
+    let message = "the raft inbox is full; open the stream again".to_owned();
+    let code = RpcStatusCode::UNAVAILABLE;
+    Err(RpcStatus::with_message(code, message))
+}
+
+/// Whether this member of this cluster answers at `address`.
+///
+/// # Errors
+/// Who answers instead, or why nobody does, for a person.
+pub(crate) async fn answers(
+    network: &Network,
+    raft_id: u64,
+    peer_id: &str,
+    address: &str,
+) -> Result<(), String> {
+    let client = PeerClient::new(network.channel(address));
+    let mut request = ProbeRequest::default();
+    request.set_protocol_version(limits::PROTOCOL_VERSION);
+    let option = CallOption::default().timeout(limits::PROBE_TIMEOUT);
+    let silent = |error: &grpcio::Error| format!("no peer answers at {address} ({error})");
+    let probing = client
+        .probe_async_opt(&request, option)
+        .map_err(|e| silent(&e))?;
+    let reply = probing.await.map_err(|e| silent(&e))?;
+    let identity = network.identity().ok_or("this peer is in no cluster")?;
+    check(identity, &reply, raft_id, peer_id, address)
+}
+
+fn check(
+    identity: &Identity,
+    reply: &ProbeReply,
+    raft_id: u64,
+    peer_id: &str,
+    address: &str,
+) -> Result<(), String> {
+    let (answering, number) = (reply.get_peer_id(), reply.get_raft_id());
+    if reply.get_cluster_id() != identity.cluster_id {
+        return Err(format!(
+            "the peer at {address} is {answering}, which is not in this cluster"
+        ));
+    }
+    if number != raft_id || answering != peer_id {
+        return Err(format!(
+            "the peer at {address} is {answering} with raft id {number}, not {peer_id} with \
+             raft id {raft_id}"
+        ));
+    }
+    let told = reply.get_address();
+    if !told.is_empty() && told != address {
+        return Err(format!(
+            "{peer_id} answers at {address} and tells the other members {told}; set \
+             Z4_PEER_ADVERTISE_ADDR at {peer_id} and start it again"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_right_peer_of_this_cluster_answers() {
+        let identity = Identity {
+            cluster_id: [7; 16],
+            raft_id: 1,
+            peer_id: "a".into(),
+        };
+        let said = |change: fn(&mut ProbeReply)| {
+            let mut reply = ProbeReply::default();
+            reply.set_cluster_id(vec![7; 16]);
+            reply.set_raft_id(2);
+            reply.set_peer_id("b".into());
+            change(&mut reply);
+            check(&identity, &reply, 2, "b", "h:2").err()
+        };
+        assert_eq!(said(|_| ()), None);
+        assert_eq!(said(|r| r.set_address("h:2".into())), None);
+        type Change = fn(&mut ProbeReply);
+        let table: [(&str, Change); 5] = [
+            ("not in this cluster", |r| r.set_cluster_id(vec![8; 16])),
+            ("not in this cluster", |r| r.set_cluster_id(vec![])),
+            ("is c with raft id 2, not b", |r| r.set_peer_id("c".into())),
+            ("raft id 3, not b with raft id 2", |r| r.set_raft_id(3)),
+            ("tells the other members h:9", |r| {
+                r.set_address("h:9".into())
+            }),
+        ];
+        for (text, change) in table {
+            let why = said(change).unwrap_or_default();
+            assert!(why.contains(text), "{text}: {why}");
+        }
+    }
+}
