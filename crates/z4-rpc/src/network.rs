@@ -154,6 +154,15 @@ impl Network {
         address.map(str::to_owned)
     }
 
+    /// Whether no address of a peer is known.
+    pub(crate) fn is_lost(&self, raft_id: u64) -> bool {
+        let addresses = self.addresses();
+        addresses
+            .book
+            .dial(&addresses.membership, raft_id)
+            .is_none()
+    }
+
     /// A peer was dialled at this address, and it answered.
     pub(crate) fn found(&self, raft_id: u64, address: &str) {
         self.addresses().book.found(raft_id, address);

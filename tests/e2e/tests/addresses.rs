@@ -13,7 +13,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// The address that `info` has of a member.
 fn address<'a>(info: &'a ClusterInfo, id: &str) -> &'a str {
     let mut members = info.get_members().iter();
-    members.find(|m| m.get_id() == id).map_or("", |m| m.get_address())
+    members
+        .find(|m| m.get_id() == id)
+        .map_or("", |m| m.get_address())
 }
 
 /// Waits until every peer has the true addresses of all peers.
@@ -74,7 +76,9 @@ fn a_founder_that_moved_takes_a_newcomer_in() {
     founder.start();
     founder.wait_answers();
     founder.wait_ready();
-    cluster.peers.push(Peer::started(PeerSpec::waiting("peer2")));
+    cluster
+        .peers
+        .push(Peer::started(PeerSpec::waiting("peer2")));
     cluster.join(1);
     cluster.wait_settled();
     wait_known(&cluster);

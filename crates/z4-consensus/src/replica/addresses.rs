@@ -68,7 +68,7 @@ impl<L: LogStore, P> Replica<L, P> {
     /// Whether a member has reached this peer at the address that the members
     /// have of it, so that it will reach it again when it knows no other.
     pub(super) fn is_reached_by(&self, raft_id: u64) -> bool {
-        if self.config.address.is_empty() || planted!("promoted-unreached") {
+        if self.config.address.is_empty() || planted!("address-never-changes") {
             return true;
         }
         let own = self.membership.members.get(&self.config.raft_id);
@@ -93,11 +93,12 @@ impl<L: LogStore, P> Replica<L, P> {
         }
         let (own, me) = (&self.config.address, self.config.raft_id);
         let known = self.membership.members.get(&me);
-        if known.is_some_and(|m| !own.is_empty() && m.address != *own)
-            && !planted!("promoted-unreached")
-        {
+        if known.is_some_and(|m| !own.is_empty() && m.address != *own) {
             wanted.retain(|_, address| address != own);
             wanted.insert(me, own.clone());
+        }
+        if planted!("address-never-changes") {
+            wanted.clear();
         }
         let (possible, conflicts) = possible(&self.membership, wanted);
         self.addresses.conflicts = conflicts;

@@ -156,7 +156,9 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
                     self.replica.step(input, now);
                     // Who is in no hurry to send opens the connection all the
                     // same: the other side learns this peer's address from it.
-                    self.transport.members(self.replica.membership());
+                    if self.replica.glance().role != Role::Removed {
+                        self.transport.members(self.replica.membership());
+                    }
                     continue;
                 }
                 News::ReachedAt { raft_id, address } => Input::ReachedAt { raft_id, address },

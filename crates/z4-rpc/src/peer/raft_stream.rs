@@ -5,7 +5,7 @@ use grpcio::{ClientStreamingSink, RequestStream, RpcStatus, RpcStatusCode};
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 use z4_core::View;
-use z4_proto::generated::peer::{RaftBatch, RaftDone};
+use z4_proto::generated::peer::{Opening, RaftBatch, RaftDone};
 
 use super::{address, opening};
 use crate::limits;
@@ -30,20 +30,30 @@ async fn take_all<V: View + Clone + Send + Sync + 'static>(
     stream: &mut RequestStream<RaftBatch>,
 ) -> Result<(), RpcStatus> {
     let mut from = None;
+    let mut opening = Opening::default();
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(|e| invalid(format!("the batch does not decode: {e}")))?;
         let sender = match from {
             Some(sender) if !batch.has_opening() => sender,
             None if batch.has_opening() => {
-                let opening = batch.get_opening();
-                let sender = opening::check(node, opening)?;
-                address::reached(node, sender, opening.get_to_address())?;
+                let said = batch.get_opening();
+                let sender = opening::check(node, said)?;
+                address::reached(node, sender, said.get_to_address())?;
                 sender
             }
             Some(_) => return Err(invalid("a second opening".into())),
             None => return Err(opening::missing()),
         };
         from = Some(sender);
+        if batch.has_opening() {
+            opening = batch.get_opening().clone();
+        }
+        if node.network().is_lost(sender) {
+            // A newcomer has no other way to its leader than this: when it did
+            // not get through to it the first time, it tries again.
+            let (peer_id, at) = (opening.get_from_peer_id(), opening.get_from_address());
+            address::heard(node, sender, peer_id, at);
+        }
         take_batch(node, sender, &batch)?;
     }
     Ok(())
