@@ -38,6 +38,10 @@ pub const POINTS: &[(&str, &str)] = &[
     ("dir.sync", "the names in a directory are made durable"),
     ("files.sync", "all files of a directory are made durable"),
     (
+        "bound.open",
+        "a file of the lower bound of the log is opened, to be kept open",
+    ),
+    (
         "bound.write",
         "a copy of the lower bound of the log is written and synced",
     ),

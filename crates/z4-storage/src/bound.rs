@@ -5,13 +5,15 @@
 //! what it acknowledged. This file says from outside how far the log, term and
 //! vote had come at least; a log that is behind it was lost.
 //!
+//! All of its files are open from the start on: a write must not depend on
+//! whether the process has a descriptor left.
+//!
 //! There are two copies, written in turn, so that a torn write leaves one. What
 //! the file promises about entries is taken back, in both copies, before
 //! entries are replaced. Beside them stands what the last synced write held,
 //! itself not synced.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -90,13 +92,53 @@ impl Bound {
 /// The file, kept open by its only writer.
 #[derive(Debug)]
 pub(crate) struct BoundFile {
-    dir: PathBuf,
     sequence: u64,
     /// Which copy is the older one.
     copy_next: usize,
     bound: Bound,
-    hint: Option<File>,
-    hint_len: usize,
+    copies: [Copy; 2],
+    hint: Copy,
+}
+
+/// One file of it, and how long it is.
+#[derive(Debug)]
+struct Copy {
+    path: PathBuf,
+    file: File,
+    len: u64,
+}
+
+impl Copy {
+    /// Opens it, or makes it.
+    fn open(dir: &Path, name: &str) -> Result<Self, StorageError> {
+        let path = dir.join(name);
+        let mut options = OpenOptions::new();
+        options.create(true).write(true).truncate(false);
+        let opened = files::fault("bound.open").and_then(|()| options.open(&path));
+        let read_len = |file: File| Ok((file.metadata()?.len(), file));
+        let (len, file) = opened
+            .and_then(read_len)
+            .map_err(StorageError::io("open", &path))?;
+        Ok(Self { path, file, len })
+    }
+
+    /// Writes it in place.
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.file.write_all_at(bytes, 0)?;
+        // Numbers are written as short as they are.
+        let len = bytes.len() as u64;
+        if self.len != len {
+            self.file.set_len(len)?;
+            self.len = len;
+        }
+        Ok(())
+    }
+}
+
+/// The two copies, open.
+fn open_copies(dir: &Path) -> Result<[Copy; 2], StorageError> {
+    let [first, second] = NAMES;
+    Ok([Copy::open(dir, first)?, Copy::open(dir, second)?])
 }
 
 impl BoundFile {
@@ -112,7 +154,9 @@ impl BoundFile {
             let Some(bytes) = files::read(&dir.join(name))? else {
                 continue;
             };
-            found = true;
+            // An empty one was made and never written: a write does not shorten it
+            // before it is there.
+            found |= !bytes.is_empty();
             if let Some(read) = Bound::decode(&bytes) {
                 if newest.as_ref().is_none_or(|n| n.0 < read.0) {
                     newest = Some(read);
@@ -130,12 +174,11 @@ impl BoundFile {
         }
         match newest {
             Some((sequence, bound)) => Ok(Some(Self {
-                dir: dir.to_owned(),
                 sequence,
                 copy_next,
                 bound,
-                hint: None,
-                hint_len: 0,
+                copies: open_copies(dir)?,
+                hint: Copy::open(dir, HINT)?,
             })),
             None if found => Err(StorageError::damaged(
                 dir.join(NAMES[0]),
@@ -154,11 +197,10 @@ impl BoundFile {
     ) -> Result<Self, StorageError> {
         files::remove(&dir.join(HINT))?;
         let mut file = Self {
-            dir: dir.to_owned(),
             sequence: 0,
             copy_next: 0,
-            hint: None,
-            hint_len: 0,
+            copies: open_copies(dir)?,
+            hint: Copy::open(dir, HINT)?,
             bound: Bound {
                 term: hard_state.term,
                 vote: hard_state.vote,
@@ -202,25 +244,9 @@ impl BoundFile {
         self.bound.last = last;
         self.sequence += 1;
         let bytes = self.bound.encode(self.sequence);
-        let path = self.dir.join(HINT);
-        let mut write = || {
-            let file = match &mut self.hint {
-                Some(file) => file,
-                none => {
-                    let mut options = OpenOptions::new();
-                    options.create(true).write(true).truncate(true);
-                    none.insert(options.open(&path)?)
-                }
-            };
-            file.write_all_at(&bytes, 0)?;
-            // Numbers are written as short as they are.
-            if self.hint_len != bytes.len() {
-                file.set_len(bytes.len() as u64)?;
-                self.hint_len = bytes.len();
-            }
-            Ok(())
-        };
-        write().map_err(StorageError::io("write", &path))
+        let hint = &mut self.hint;
+        let written = hint.write(&bytes);
+        written.map_err(StorageError::io("write", &hint.path))
     }
 
     /// Promises no entry any more, until it is raised again. In both copies: the
@@ -238,19 +264,12 @@ impl BoundFile {
     /// Writes the older copy. In place: the other one is whole meanwhile.
     fn write_one(&mut self) -> Result<(), StorageError> {
         self.sequence += 1;
-        let path = self.dir.join(NAMES[self.copy_next]);
-        self.copy_next = 1 - self.copy_next;
         let bytes = self.bound.encode(self.sequence);
-        files::fault("bound.write").map_err(StorageError::io("write", &path))?;
-        OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .open(&path)
-            .and_then(|mut f| {
-                f.write_all(&bytes)?;
-                f.sync_data()
-            })
-            .map_err(StorageError::io("write", &path))
+        let copy = &mut self.copies[self.copy_next];
+        self.copy_next = 1 - self.copy_next;
+        files::fault("bound.write")
+            .and_then(|()| copy.write(&bytes))
+            .and_then(|()| copy.file.sync_data())
+            .map_err(StorageError::io("write", &copy.path))
     }
 }

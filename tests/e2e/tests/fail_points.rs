@@ -60,6 +60,7 @@ pub const FOUNDING: &[(&str, End)] = &[
     ("log.open", End::Said),
     ("state.open", End::Said),
     ("state.created", End::Killed),
+    ("bound.open", End::Said),
     ("file.write", End::Said),
     ("file.rename", End::Said),
     ("dir.sync", End::Said),
