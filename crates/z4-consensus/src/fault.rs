@@ -113,6 +113,10 @@ pub const POINTS: &[(&str, &str)] = &[
         "the machine has a snapshot, the log was not reset",
     ),
     // Services, z4-rpc.
+    (
+        "port.accept",
+        "a connection is accepted; with a text that ends with `listener` its socket is lost",
+    ),
     ("lease.grant", "the leader proposes leases"),
     ("ack.reply", "an ack is applied, and not answered"),
     ("create.reply", "a create is applied, and not answered"),

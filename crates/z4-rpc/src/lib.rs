@@ -11,6 +11,7 @@
 //! | [`peer`] | the peer port: what other peers may ask |
 //! | [`network`] | connections to other peers |
 //! | [`health`], [`reflection`] | the standard services |
+//! | [`accept`] | connections accepted, counted and bounded |
 //! | [`server`] | the two ports, and their end |
 //! | [`errors`] | the one table to gRPC status |
 //! | [`validate`] | from request to command |
@@ -22,6 +23,7 @@
 //! | `repeat` | proposals that are repeated until their outcome is known |
 //! | [`timer`] | one thread that wakes futures |
 
+pub mod accept;
 pub mod admin;
 pub mod collection;
 mod convert;

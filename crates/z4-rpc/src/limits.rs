@@ -13,6 +13,38 @@ pub const MESSAGE_LEN_MAX: usize = 8 << 20;
 /// Largest message between peers, in bytes: a command at its limit and its
 /// frame.
 pub const PEER_MESSAGE_LEN_MAX: usize = 16 << 20;
+/// Connections of clients unless it is said how many, and unless the process may
+/// have fewer descriptors: as many as there may be streams of consumers.
+pub const CONNECTIONS_MAX_DEFAULT: usize = 10_000;
+/// Fewer connections of clients than this are no service: a start that would
+/// leave fewer is refused.
+pub const CONNECTIONS_MIN: usize = 64;
+/// Connections at the peer port: some twenty of each peer of a large cluster,
+/// and room for strangers.
+pub const PEER_CONNECTIONS_MAX: usize = 256;
+/// Those of one address: a cluster whose peers share a machine, or stand behind
+/// one address, has fewer.
+pub const PEER_CONNECTIONS_PER_ADDRESS_MAX: usize = 128;
+/// Connections that wait to be accepted; the system refuses or delays more.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+/// Connections accepted in one go; then the thread looks whether it is to stop.
+pub const ACCEPT_BATCH_MAX: usize = 256;
+/// How often it is looked which connections are closed, while there is room.
+pub const ACCEPT_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Where there is none it is looked at most so often for each connection: a
+/// crowd that is refused costs a small part of one core.
+pub const ACCEPT_COUNT_COST: Duration = Duration::from_micros(10);
+/// A wait before accepting again when the system had no descriptor or no memory.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// Refusals, and that nothing is accepted, are told at most so often.
+pub const ACCEPT_SAY_INTERVAL: Duration = Duration::from_secs(10);
+/// A thread that accepts and did not come round for so long is stuck.
+pub const ACCEPT_SILENCE_MAX: Duration = Duration::from_secs(10);
+/// A listener that was lost and cannot be made anew for so long ends the process.
+pub const LISTEN_AGAIN_MAX: Duration = Duration::from_secs(10);
+/// A connection without a call for so long is told to go; a client's next call
+/// opens another. A waiting stream is a call.
+pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(600);
 /// Concurrent calls of one connection.
 pub const CALLS_PER_CONNECTION_MAX: i32 = 4_096;
 /// Completion queue threads of the service port.

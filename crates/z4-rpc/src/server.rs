@@ -1,16 +1,20 @@
 //! The two ports of a peer, and their end within a time.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
-use grpcio::{ChannelBuilder, EnvBuilder, Environment, Server, ServerBuilder, ServerCredentials};
+use grpcio::{ChannelBuilder, EnvBuilder, Environment, Server, ServerBuilder};
 use z4_core::View;
 use z4_proto::generated::{
     admin_grpc, collection_grpc, health_grpc, peer_grpc, reflection_v1_grpc,
     reflection_v1alpha_grpc,
 };
 
+use crate::accept::{
+    serve_socket, Acceptor, AcceptorParts, ConnectionLimits, ConnectionMetrics, PortWatch,
+};
 use crate::admin::AdminService;
 use crate::collection::CollectionService;
 use crate::health::HealthService;
@@ -42,20 +46,30 @@ fn env(threads: usize, name: &str) -> Arc<Environment> {
     )
 }
 
+/// Where a port is opened, and for how many.
+pub struct PortParts {
+    /// Port 0 picks a free one.
+    pub address: SocketAddr,
+    /// How many connections there may be.
+    pub limits: ConnectionLimits,
+    /// Counters of connections.
+    pub metrics: ConnectionMetrics,
+}
+
 /// A port that is being served.
 pub struct Port {
-    server: Server,
-    number: u16,
+    server: Arc<Mutex<Server>>,
+    acceptor: Acceptor,
     timer: Timer,
 }
 
-/// Serves clients at `address` (`host:port`; port 0 picks a free one).
+/// Serves clients.
 ///
 /// # Errors
 /// For a person: the port is taken, or the address is not one of this machine.
 pub fn serve_clients<V: View + Clone + Send + Sync + 'static>(
     env: Arc<Environment>,
-    address: &str,
+    parts: PortParts,
     node: &Node<V>,
 ) -> Result<Port, String> {
     let reflection = ReflectionService::new();
@@ -72,16 +86,16 @@ pub fn serve_clients<V: View + Clone + Send + Sync + 'static>(
         .register_service(reflection_v1alpha_grpc::create_server_reflection(
             reflection,
         ));
-    listen(builder, address, node)
+    listen("service", builder, parts, node)
 }
 
-/// Serves other peers at `address` (`host:port`; port 0 picks a free one).
+/// Serves other peers.
 ///
 /// # Errors
 /// For a person: the port is taken, or the address is not one of this machine.
 pub fn serve_peers<V: View + Clone + Send + Sync + 'static>(
     env: Arc<Environment>,
-    address: &str,
+    parts: PortParts,
     node: &Node<V>,
     hooks: PeerHooks,
 ) -> Result<Port, String> {
@@ -91,7 +105,7 @@ pub fn serve_peers<V: View + Clone + Send + Sync + 'static>(
             node.clone(),
             hooks,
         )));
-    listen(builder, address, node)
+    listen("peer", builder, parts, node)
 }
 
 fn channel_options(env: &Arc<Environment>, message_len_max: usize) -> ChannelBuilder {
@@ -104,50 +118,72 @@ fn channel_options(env: &Arc<Environment>, message_len_max: usize) -> ChannelBui
         .keepalive_permit_without_calls(true)
         // Peers ping as often as this end does.
         .http2_min_recv_ping_interval_without_data(limits::KEEPALIVE_TIMEOUT)
-        // Without it a second process would share a port that is taken.
-        .reuse_port(false)
+        .raw_cfg_int(
+            c"grpc.max_connection_idle_ms".to_owned(),
+            limits::CONNECTION_IDLE_MAX.as_millis() as i32,
+        )
 }
 
 fn listen<V: View + Clone + Send + Sync + 'static>(
+    port: &'static str,
     builder: ServerBuilder,
-    address: &str,
+    parts: PortParts,
     node: &Node<V>,
 ) -> Result<Port, String> {
-    let failed = |error: grpcio::Error| {
+    let address = parts.address;
+    let failed = |error: String| {
         format!("cannot listen at {address}: {error}; is another process on this port?")
     };
-    if address.contains('\0') {
-        return Err(format!("cannot listen at {address:?}: not an address"));
-    }
-    let mut server = builder.build().map_err(failed)?;
-    let credentials = ServerCredentials::insecure();
-    let number = server
-        .add_listening_port(address, credentials)
-        .map_err(failed)?;
+    let mut server = builder.build().map_err(|e| failed(e.to_string()))?;
     server.start();
+    let server = Arc::new(Mutex::new(server));
+    let parts = AcceptorParts {
+        port,
+        address,
+        limits: parts.limits,
+        metrics: parts.metrics,
+        logger: node.network().logger().clone(),
+    };
+    let serving = Arc::clone(&server);
+    let acceptor = Acceptor::start(parts, move |socket| {
+        serve_socket(&mut lock(&serving), socket);
+    });
     Ok(Port {
+        acceptor: acceptor.map_err(|e| failed(e.to_string()))?,
         server,
-        number,
         timer: node.timer().clone(),
     })
+}
+
+fn lock(server: &Mutex<Server>) -> std::sync::MutexGuard<'_, Server> {
+    // gRPC has locks of its own; this one only makes the calls exclusive.
+    server.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Port {
     /// The number of the port.
     #[must_use]
     pub fn number(&self) -> u16 {
-        self.number
+        self.acceptor.address().port()
+    }
+
+    /// Tells whether the port accepts connections, as long as it is served.
+    #[must_use]
+    pub fn watch(&self) -> PortWatch {
+        self.acceptor.watch()
     }
 
     /// Takes no more calls, waits for those in flight, and cancels what is not
     /// done after `grace`. Blocks; not to be called from a thread of gRPC.
-    pub fn shutdown(mut self, grace: Duration) {
+    pub fn shutdown(self, grace: Duration) {
         let started = Instant::now();
-        let mut done = self.server.shutdown();
+        self.acceptor.stop();
+        let mut server = lock(&self.server);
+        let mut done = server.shutdown();
         if block_on(self.timer.within(grace, &mut done)).is_some() {
             return;
         }
-        self.server.cancel_all_calls();
+        server.cancel_all_calls();
         // Cancelled calls end at once; a second bounds what should not happen.
         let left = grace.saturating_sub(started.elapsed()) + Duration::from_secs(1);
         let _ = block_on(self.timer.within(left, done));

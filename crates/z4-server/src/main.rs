@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `options` | variables and flags |
 //! | `logging` | structured logs |
+//! | `descriptors` | how many file descriptors there are, and what for |
 //! | `membership` | storage opened; a cluster founded when asked |
 //! | `disk` | free space of the volumes, and what is done when there is little |
 //! | `peer` | the crates wired into a peer, and the order of stopping |
@@ -13,7 +14,9 @@
 //! | `task_metrics` | gauges of the task state |
 //! | `shutdown` | signals, and the limit on stopping |
 
+mod descriptors;
 mod disk;
+mod limits;
 mod logging;
 mod membership;
 mod options;
@@ -30,9 +33,11 @@ use std::sync::Arc;
 use prometheus::Registry;
 use slog::{crit, info, Logger};
 use structopt::StructOpt;
+use z4_rpc::accept::ConnectionMetrics;
 
+use crate::descriptors::Budget;
 use crate::options::Options;
-use crate::peer::Peer;
+use crate::peer::{Peer, PeerPorts};
 use crate::shutdown::Signals;
 use crate::standing::Standing;
 
@@ -47,8 +52,16 @@ fn main() -> ExitCode {
         let _ = writeln!(std::io::stderr(), "z4-server: {complaint}");
         return ExitCode::from(2);
     }
+    // Before anything is opened.
+    let budget = match descriptors::give_out(&options) {
+        Ok(budget) => budget,
+        Err(complaint) => {
+            let _ = writeln!(std::io::stderr(), "z4-server: {complaint}");
+            return ExitCode::from(2);
+        }
+    };
     let (logger, guard) = logging::start(options.debug_logging_enabled, &options.peer_id);
-    let code = match run(&options, &logger) {
+    let code = match run(&options, &budget, &logger) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             crit!(logger, "cannot go on"; "reason" => reason);
@@ -62,23 +75,30 @@ fn main() -> ExitCode {
 }
 
 /// Runs the peer until it is told to stop.
-fn run(options: &Options, logger: &Logger) -> Result<(), String> {
+fn run(options: &Options, budget: &Budget, logger: &Logger) -> Result<(), String> {
     let mut signals = Signals::catch().map_err(|e| format!("cannot catch signals: {e}"))?;
     info!(logger, "starting"; "version" => env!("CARGO_PKG_VERSION"),
         "db_dir" => options.db_data_dir.display().to_string(),
-        "peer_dir" => options.peer_data_dir.display().to_string());
+        "peer_dir" => options.peer_data_dir.display().to_string(),
+        "descriptors_max" => budget.limit, "connections_max" => budget.clients.count_max,
+        "connections_per_address_max" => budget.clients.per_address_max);
     let registry = Registry::new();
     let standing = Arc::new(Standing::new(&registry).map_err(|e| e.to_string())?);
-    serve_status(options, &standing, logger)?;
+    let connections = ConnectionMetrics::new(&registry).map_err(|e| e.to_string())?;
+    serve_status(options, &standing, &connections, logger)?;
     let waits = |what: &str| standing.waits_for(what);
     if let Some(signal) = disk::wait_for_room(options, &mut signals, waits, logger) {
         info!(logger, "stopped before there was room"; "signal" => signal);
         return Ok(());
     }
     standing.waits_for("opens its databases");
-    let store = Arc::new(membership::open(options, &registry, logger)?);
-    let peer = Peer::start(options, &store, &registry, logger)?;
-    standing.runs(&store, peer.handle());
+    let store = Arc::new(membership::open(options, budget, &registry, logger)?);
+    let ports = PeerPorts {
+        clients: budget.clients,
+        metrics: connections,
+    };
+    let peer = Peer::start(options, ports, &store, &registry, logger)?;
+    standing.runs(&store, peer.handle(), peer.ports());
     let signal = signals.wait();
     info!(logger, "stopping"; "signal" => signal);
     shutdown::limit(logger);
@@ -91,6 +111,7 @@ fn run(options: &Options, logger: &Logger) -> Result<(), String> {
 fn serve_status(
     options: &Options,
     standing: &Arc<Standing>,
+    connections: &ConnectionMetrics,
     logger: &Logger,
 ) -> Result<(), String> {
     let (ready, metrics) = (Arc::clone(standing), Arc::clone(standing));
@@ -100,7 +121,8 @@ fn serve_status(
     };
     let address = (options.bind_addr, options.metrics_port).into();
     let complaint = "is it taken? set Z4_METRICS_PORT";
-    status_server::start(address, sources, logger.clone())
+    let connections = connections.clone();
+    status_server::start(address, sources, connections, logger.clone())
         .map(drop)
         .map_err(|e| format!("cannot open the metrics port {address}: {e}; {complaint}"))
 }

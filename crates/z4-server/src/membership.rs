@@ -6,6 +6,7 @@ use slog::{info, o, warn, Logger};
 use z4_consensus::{Role, Status};
 use z4_storage::{Metrics, Store, StoreOptions};
 
+use crate::descriptors::Budget;
 use crate::options::Options;
 
 /// Opens the peer's storage. With `Z4_BOOTSTRAP_CLUSTER` an empty peer becomes
@@ -15,6 +16,7 @@ use crate::options::Options;
 /// The reason and its remedy, for a person.
 pub(crate) fn open(
     options: &Options,
+    budget: &Budget,
     registry: &Registry,
     logger: &Logger,
 ) -> Result<Store, String> {
@@ -23,6 +25,7 @@ pub(crate) fn open(
         db_dir: options.db_data_dir.clone(),
         peer_dir: options.peer_data_dir.clone(),
         peer_id: options.peer_id.clone(),
+        open_files_max: budget.open_files_max,
         logger: logger.new(o!("part" => "storage")),
         metrics,
     })

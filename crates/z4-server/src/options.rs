@@ -112,6 +112,15 @@ pub(crate) struct Options {
     #[structopt(long, env = "Z4_DISK_RESERVE_BYTES", value_name = "BYTES")]
     pub disk_reserve_bytes: Option<u64>,
 
+    /// Connections of clients at a time; more are closed at once
+    /// [default: 10000, or what the limit on open files leaves]
+    #[structopt(long, env = "Z4_CONNECTIONS_MAX", value_name = "COUNT")]
+    pub connections_max: Option<usize>,
+
+    /// Those of one address [default: half of all]
+    #[structopt(long, env = "Z4_CONNECTIONS_PER_ADDRESS_MAX", value_name = "COUNT")]
+    pub connections_per_address_max: Option<usize>,
+
     /// Log what is of use to developers only
     #[structopt(
         long,
@@ -152,6 +161,17 @@ impl Options {
                 "Z4_DB_DATA_DIR and Z4_PEER_DATA_DIR are both {}: give two folders",
                 self.db_data_dir.display()
             ));
+        }
+        for (name, count) in [
+            ("Z4_CONNECTIONS_MAX", self.connections_max),
+            (
+                "Z4_CONNECTIONS_PER_ADDRESS_MAX",
+                self.connections_per_address_max,
+            ),
+        ] {
+            if count == Some(0) {
+                return Err(format!("{name} is 0: give 1 or more"));
+            }
         }
         let ports = [
             ("Z4_SERVICE_PORT", self.service_port),
@@ -222,6 +242,8 @@ mod tests {
             metrics_port: 2112,
             log_keep_entries: 10_000,
             disk_reserve_bytes: None,
+            connections_max: None,
+            connections_per_address_max: None,
             debug_logging_enabled: false,
         };
         assert_eq!(options, expected);
@@ -244,6 +266,8 @@ mod tests {
             "Z4_BOOTSTRAP_CLUSTER",
             "Z4_BIND_ADDR",
             "Z4_DISK_RESERVE_BYTES",
+            "Z4_CONNECTIONS_MAX",
+            "Z4_CONNECTIONS_PER_ADDRESS_MAX",
         ] {
             let flag = variable
                 .trim_start_matches("Z4_")
@@ -270,6 +294,7 @@ mod tests {
             ),
             (&["--peer-port", "6355"], "Z4_PEER_PORT"),
             (&["--metrics-port", "0"], "Z4_METRICS_PORT"),
+            (&["--connections-max", "0"], "Z4_CONNECTIONS_MAX"),
             (&["--db-data-dir", "z4peer"], "Z4_DB_DATA_DIR"),
             (&["--service-port", "70000"], "--service-port"),
             (&["--bootstrap-cluster", "perhaps"], "true or false"),

@@ -3,6 +3,7 @@
 //! A peer that is in no cluster serves its ports all the same, to say so and to
 //! be added; its consensus starts when a leader gives it an identity.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -14,7 +15,9 @@ use z4_consensus::log::Position;
 use z4_consensus::runtime::{prepare, Parts, Pending, Runtime};
 use z4_consensus::{Handle, Identity};
 use z4_core::Outcome;
-use z4_rpc::server::{self, Port};
+use z4_rpc::accept::{ConnectionLimits, ConnectionMetrics, PortWatch};
+use z4_rpc::limits as rpc;
+use z4_rpc::server::{self, Port, PortParts};
 use z4_rpc::{Applied, GrpcTransport, Network, NetworkParts, Node, PeerHooks, Timer};
 use z4_storage::{EventSink, RocksView, Store, TaskMachine};
 
@@ -36,6 +39,14 @@ pub(crate) struct Peer {
     logger: Logger,
 }
 
+/// What the ports of a peer may have, and who counts it.
+pub(crate) struct PeerPorts {
+    /// Connections at the service port.
+    pub clients: ConnectionLimits,
+    /// Counters of connections.
+    pub metrics: ConnectionMetrics,
+}
+
 impl Peer {
     /// Starts a peer on opened storage.
     ///
@@ -43,6 +54,7 @@ impl Peer {
     /// The reason, for a person.
     pub(crate) fn start(
         options: &Options,
+        ports: PeerPorts,
         store: &Arc<Store>,
         registry: &Registry,
         logger: &Logger,
@@ -75,12 +87,22 @@ impl Peer {
         if let Some(identity) = store.identity() {
             starter.run(identity.clone())?;
         }
-        let address = |port: u16| std::net::SocketAddr::new(options.bind_addr, port).to_string();
+        let parts = |port: u16, limits: ConnectionLimits| PortParts {
+            address: SocketAddr::new(options.bind_addr, port),
+            limits,
+            metrics: ports.metrics.clone(),
+        };
         let hooks = starter.hooks();
-        let peer_port = server::serve_peers(peer_env, &address(options.peer_port), &node, hooks)
+        let of_peers = ConnectionLimits {
+            count_max: rpc::PEER_CONNECTIONS_MAX,
+            per_address_max: rpc::PEER_CONNECTIONS_PER_ADDRESS_MAX,
+        };
+        let parts_of_peers = parts(options.peer_port, of_peers);
+        let peer_port = server::serve_peers(peer_env, parts_of_peers, &node, hooks)
             .map_err(|e| format!("{e} set Z4_PEER_PORT"))?;
         let env = server::service_env();
-        let service_port = server::serve_clients(env, &address(options.service_port), &node)
+        let parts_of_clients = parts(options.service_port, ports.clients);
+        let service_port = server::serve_clients(env, parts_of_clients, &node)
             .map_err(|e| format!("{e} set Z4_SERVICE_PORT"))?;
         info!(logger, "serving"; "service_port" => service_port.number(),
             "peer_port" => peer_port.number());
@@ -97,6 +119,11 @@ impl Peer {
     /// The peer, to those who ask how it is.
     pub(crate) fn handle(&self) -> &Handle<Outcome> {
         self.node.handle()
+    }
+
+    /// Whether its ports accept connections, to those who ask.
+    pub(crate) fn ports(&self) -> [PortWatch; 2] {
+        [self.service_port.watch(), self.peer_port.watch()]
     }
 
     /// Stops in the order in which nothing is lost: no more calls, streams give

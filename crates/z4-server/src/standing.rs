@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use prometheus::{Registry, TextEncoder};
 use z4_consensus::Handle;
 use z4_core::Outcome;
+use z4_rpc::accept::PortWatch;
 use z4_storage::Store;
 
 use crate::membership;
@@ -16,9 +17,16 @@ pub(crate) struct Standing {
     registry: Registry,
     tasks: TaskMetrics,
     waits_for: Mutex<String>,
-    running: OnceLock<(Arc<Store>, Handle<Outcome>)>,
+    running: OnceLock<Running>,
     /// Sampling empties and fills gauges: one scrape at a time.
     scrape: Mutex<()>,
+}
+
+/// A peer that serves.
+struct Running {
+    store: Arc<Store>,
+    handle: Handle<Outcome>,
+    ports: [PortWatch; 2],
 }
 
 impl Standing {
@@ -46,9 +54,13 @@ impl Standing {
     }
 
     /// The peer serves.
-    pub(crate) fn runs(&self, store: &Arc<Store>, handle: &Handle<Outcome>) {
+    pub(crate) fn runs(&self, store: &Arc<Store>, handle: &Handle<Outcome>, ports: [PortWatch; 2]) {
         // Said once; a second time would change nothing.
-        let _ = self.running.set((Arc::clone(store), handle.clone()));
+        let _ = self.running.set(Running {
+            store: Arc::clone(store),
+            handle: handle.clone(),
+            ports,
+        });
     }
 
     /// Whether the peer can serve; if not, why.
@@ -57,7 +69,10 @@ impl Standing {
     /// The reason, for a person.
     pub(crate) fn ready(&self) -> Result<(), String> {
         match self.running.get() {
-            Some((_, handle)) => membership::ready(&handle.status()),
+            Some(running) => {
+                running.ports.iter().try_for_each(PortWatch::accepts)?;
+                membership::ready(&running.handle.status())
+            }
             None => {
                 let waits_for = self.waits_for.lock();
                 Err(waits_for.unwrap_or_else(PoisonError::into_inner).to_owned())
@@ -71,10 +86,10 @@ impl Standing {
     /// The reason, for a person.
     pub(crate) fn metrics(&self) -> Result<String, String> {
         let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((store, _)) = self.running.get() {
-            store.sample();
+        if let Some(running) = self.running.get() {
+            running.store.sample();
             self.tasks
-                .sample(&store.view())
+                .sample(&running.store.view())
                 .map_err(|e| e.to_string())?;
         }
         let text = TextEncoder::new().encode_to_string(&self.registry.gather());

@@ -4,22 +4,17 @@
 //! a size: whatever a scanner or a slow reader does costs this and no more.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, Receiver};
 use slog::{debug, Logger};
+use z4_rpc::accept::{Acceptor, AcceptorParts, ConnectionLimits, ConnectionMetrics};
 
 use self::head::{Parsed, Request};
-
-/// Threads that answer.
-const WORKERS: usize = 3;
-/// Connections that wait for a thread; more are closed at once.
-const WAITING_MAX: usize = 32;
-/// A request's time, from first byte to last, and again the answer's.
-const REQUEST_TIME: Duration = Duration::from_secs(2);
+use crate::limits::{self, STATUS_REQUEST_TIME};
 
 /// What the answers are made from. Called by several threads; must not block
 /// for long.
@@ -39,13 +34,12 @@ pub(crate) struct Sources {
 pub(crate) fn start(
     address: SocketAddr,
     sources: Sources,
+    metrics: ConnectionMetrics,
     logger: Logger,
 ) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address)?;
-    let opened = listener.local_addr()?;
-    let (queue, waiting) = bounded::<TcpStream>(WAITING_MAX);
+    let (queue, waiting) = bounded::<TcpStream>(limits::STATUS_WAITING_MAX);
     let sources = Arc::new(sources);
-    for number in 0..WORKERS {
+    for number in 0..limits::STATUS_WORKERS {
         let (waiting, sources) = (waiting.clone(), Arc::clone(&sources));
         let logger = logger.clone();
         let name = format!("status-{number}");
@@ -53,18 +47,21 @@ pub(crate) fn start(
             .name(name)
             .spawn(move || work(&waiting, &sources, &logger))?;
     }
-    thread::Builder::new()
-        .name("status-accept".to_owned())
-        .spawn(move || loop {
-            match listener.accept() {
-                // When full, dropping it closes it.
-                Ok((connection, _)) => drop(queue.try_send(connection)),
-                // Out of descriptors, most likely: trying again at once would
-                // only burn a core.
-                Err(_) => thread::sleep(Duration::from_millis(100)),
-            }
-        })?;
-    Ok(opened)
+    let parts = AcceptorParts {
+        port: "status",
+        address,
+        limits: ConnectionLimits {
+            count_max: limits::STATUS_CONNECTIONS_MAX,
+            per_address_max: limits::STATUS_CONNECTIONS_PER_ADDRESS_MAX,
+        },
+        metrics,
+        logger,
+    };
+    // When full, dropping it closes it.
+    let acceptor = Acceptor::start(parts, move |connection| {
+        drop(queue.try_send(connection));
+    })?;
+    Ok(acceptor.address())
 }
 
 fn work(waiting: &Receiver<TcpStream>, sources: &Sources, logger: &Logger) {
@@ -76,7 +73,8 @@ fn work(waiting: &Receiver<TcpStream>, sources: &Sources, logger: &Logger) {
 }
 
 fn serve(connection: &mut TcpStream, sources: &Sources) -> io::Result<()> {
-    connection.set_write_timeout(Some(REQUEST_TIME))?;
+    connection.set_nonblocking(false)?;
+    connection.set_write_timeout(Some(STATUS_REQUEST_TIME))?;
     let answer = match read_request(connection)? {
         Some(request) => answer(&request, sources),
         None => Answer::text(400, "not a request that is understood here\n"),
@@ -93,7 +91,7 @@ fn serve(connection: &mut TcpStream, sources: &Sources) -> io::Result<()> {
 /// Reads up to the end of the head; a body is not waited for. `None` for
 /// anything that is not HTTP, or too long.
 fn read_request(connection: &mut TcpStream) -> io::Result<Option<Request>> {
-    let deadline = Instant::now() + REQUEST_TIME;
+    let deadline = Instant::now() + STATUS_REQUEST_TIME;
     let mut head = Vec::new();
     let mut part = [0; 1_024];
     loop {

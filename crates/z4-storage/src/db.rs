@@ -25,8 +25,11 @@ const WRITE_BUFFER_PART: u64 = 32;
 const MANIFEST_PART: usize = 8;
 /// Write buffers of a database, being filled or flushed; beyond it writes wait.
 pub const WRITE_BUFFER_COUNT_MAX: i32 = 3;
-/// Files that one database keeps open.
-pub const OPEN_FILES_MAX: i32 = 512;
+/// Files that one database keeps open where descriptors are plenty: more than a
+/// task state of 30 GB has. A file beyond them is opened anew when it is read.
+pub const OPEN_FILES_MAX: usize = 512;
+/// Fewer than this would be opened anew at every read.
+pub const OPEN_FILES_MIN: usize = 64;
 /// A part of an index or filter, in bytes.
 const METADATA_BLOCK_BYTES: usize = 8 << 10;
 /// One file of RocksDB's own information log, in bytes; this many are kept.
@@ -45,9 +48,23 @@ pub(crate) enum Kind {
     State,
 }
 
-/// The cache that both databases share.
-pub(crate) fn shared_cache() -> Result<Cache, StorageError> {
-    Cache::new_lru_cache(BLOCK_CACHE_BYTES).map_err(StorageError::database("allocate", "cache"))
+/// What both databases share: the cache, and how many files each keeps open.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    cache: Cache,
+    open_files_max: i32,
+}
+
+impl Shared {
+    /// Each database keeps so many files open, within the bounds of this module.
+    pub(crate) fn new(open_files_max: usize) -> Result<Self, StorageError> {
+        let bounded = open_files_max.clamp(OPEN_FILES_MIN, OPEN_FILES_MAX);
+        let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+        Ok(Self {
+            cache: cache.map_err(StorageError::database("allocate", "cache"))?,
+            open_files_max: i32::try_from(bounded).unwrap_or(i32::MAX),
+        })
+    }
 }
 
 /// The volume of a directory: boundless where the system does not tell.
@@ -80,9 +97,9 @@ impl Volume {
     }
 }
 
-fn options(kind: Kind, cache: &Cache, write_buffer_bytes: usize) -> Options {
+fn options(kind: Kind, shared: &Shared, write_buffer_bytes: usize) -> Options {
     let mut table = BlockBasedOptions::default();
-    table.set_block_cache(cache);
+    table.set_block_cache(&shared.cache);
     // Filters and indexes count against the cache: memory stays flat however
     // much is stored.
     table.set_cache_index_and_filter_blocks(true);
@@ -115,7 +132,7 @@ fn options(kind: Kind, cache: &Cache, write_buffer_bytes: usize) -> Options {
     options.set_max_write_buffer_number(WRITE_BUFFER_COUNT_MAX);
     options.set_max_total_wal_size(4 * write_buffer_bytes as u64);
     options.set_manifest_preallocation_size(write_buffer_bytes / MANIFEST_PART);
-    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_max_open_files(shared.open_files_max);
     options.set_max_background_jobs(2);
     options.set_bytes_per_sync(1 << 20);
     options.set_max_log_file_size(INFO_LOG_BYTES_MAX);
@@ -136,7 +153,7 @@ fn options(kind: Kind, cache: &Cache, write_buffer_bytes: usize) -> Options {
 /// # Errors
 /// [`StorageError::InUse`] when another process has it, [`StorageError::Damaged`]
 /// when RocksDB finds it corrupted, else [`StorageError::Database`].
-pub(crate) fn open(path: &Path, kind: Kind, cache: &Cache) -> Result<DB, StorageError> {
+pub(crate) fn open(path: &Path, kind: Kind, shared: &Shared) -> Result<DB, StorageError> {
     let limit = open_limit(size_of_files(path));
     let shown = path.display().to_string();
     let _watchdog = Watchdog::start(limit, move || {
@@ -155,7 +172,7 @@ pub(crate) fn open(path: &Path, kind: Kind, cache: &Cache) -> Result<DB, Storage
     };
     fault(name).map_err(StorageError::io("open", path))?;
     let volume = Volume::of(path);
-    let mut options = options(kind, cache, volume.write_buffer_bytes());
+    let mut options = options(kind, shared, volume.write_buffer_bytes());
     // RocksDB would begin at once, and a peer that was started again for want of
     // space would end of it again. Who watches over space allows it later.
     options.set_disable_auto_compactions(volume.free_bytes / 2 < size_of_files(path));

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use rocksdb::{Cache, DB};
+use rocksdb::DB;
 use z4_consensus::fault::point;
 use z4_consensus::log::Position;
 use z4_consensus::machine::MachineError;
 use z4_core::state::StateError;
 
+use crate::db::Shared;
 use crate::metrics::Metrics;
 use crate::sentinel::Sentinel;
 use crate::step::step;
@@ -78,7 +79,7 @@ impl Drop for Dir {
 /// The database in use, and up to where it was applied.
 pub(crate) struct Live {
     root: PathBuf,
-    cache: Cache,
+    shared: Shared,
     metrics: Metrics,
     current: RwLock<(Arc<LiveDb>, Position)>,
 }
@@ -98,14 +99,14 @@ impl std::fmt::Debug for Live {
 impl Live {
     pub fn new(
         root: &Path,
-        cache: Cache,
+        shared: Shared,
         metrics: Metrics,
         db: LiveDb,
         position: Position,
     ) -> Arc<Self> {
         Arc::new(Self {
             root: root.to_owned(),
-            cache,
+            shared,
             metrics,
             current: RwLock::new((Arc::new(db), position)),
         })
@@ -116,8 +117,8 @@ impl Live {
         &self.root
     }
 
-    pub fn cache(&self) -> &Cache {
-        &self.cache
+    pub fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     fn current(&self) -> (Arc<LiveDb>, Position) {

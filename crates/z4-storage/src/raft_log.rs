@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use protobuf::{CodedInputStream, Message as _};
 use raft::eraftpb::{Entry, HardState};
-use rocksdb::{Cache, DBRawIterator, ReadOptions, WriteBatch, WriteOptions, DB};
+use rocksdb::{DBRawIterator, ReadOptions, WriteBatch, WriteOptions, DB};
 use z4_consensus::fault::point;
 use z4_consensus::log::{LogError, LogStore, LogWrite, Position};
 
 use crate::bound::BoundFile;
-use crate::db::{self, Kind};
+use crate::db::{self, Kind, Shared};
 use crate::error::StorageError;
 use crate::metrics::Metrics;
 use crate::sentinel::Sentinel;
@@ -84,15 +84,15 @@ impl RaftLog {
     /// # Errors
     /// [`StorageError`] when it is in use, damaged, or cannot be written.
     pub fn open(path: &Path, metrics: Metrics) -> Result<Self, StorageError> {
-        Self::open_shared(path, &db::shared_cache()?, metrics)
+        Self::open_shared(path, &Shared::new(db::OPEN_FILES_MAX)?, metrics)
     }
 
     pub(crate) fn open_shared(
         path: &Path,
-        cache: &Cache,
+        shared: &Shared,
         metrics: Metrics,
     ) -> Result<Self, StorageError> {
-        let db = db::open(path, Kind::Log, cache)?;
+        let db = db::open(path, Kind::Log, shared)?;
         db::check_readable(&db, path, &[HARD_STATE, CUT])?;
         let damaged = |e: LogError| StorageError::damaged(path, e.0);
         let hard_state = read_hard_state(&db).map_err(damaged)?;

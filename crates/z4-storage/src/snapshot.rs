@@ -17,11 +17,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::Cache;
 use z4_consensus::log::Position;
 use z4_consensus::machine::Applied;
 
-use crate::db::{self, Kind};
+use crate::db::{self, Kind, Shared};
 use crate::error::StorageError;
 use crate::files;
 use crate::live::{Live, LiveDb};
@@ -97,7 +96,7 @@ fn set_current(root: &Path, dir: StateDir) -> Result<(), StorageError> {
 /// crash left behind. The caller holds the lock on `root`.
 pub(crate) fn open_live(
     root: &Path,
-    cache: &Cache,
+    shared: &Shared,
     sentinel: &Sentinel,
 ) -> Result<(LiveDb, StateDir, Applied), StorageError> {
     let known = current(root)?;
@@ -113,7 +112,7 @@ pub(crate) fn open_live(
             format!("it names {}, which is not there", dir.name()),
         ));
     }
-    let database = db::open(&path, Kind::State, cache)?;
+    let database = db::open(&path, Kind::State, shared)?;
     if known.is_none() {
         step("state.created");
         files::sync_dir(root)?;
@@ -191,7 +190,7 @@ pub(crate) fn install(live: &Live, position: Position) -> Result<Applied, Storag
     files::sync_dir(root)?;
     step("install.moved");
 
-    let database = db::open(&path, Kind::State, live.cache())?;
+    let database = db::open(&path, Kind::State, live.shared())?;
     check_applied(&database, &path)?;
     let applied = read_applied(&database).map_err(|e| StorageError::damaged(&path, e.0))?;
     if applied.position != position {

@@ -10,7 +10,7 @@ use z4_consensus::machine::{Applied, MachineError};
 use z4_consensus::{Identity, Membership};
 
 use crate::bound::BoundFile;
-use crate::db;
+use crate::db::Shared;
 use crate::error::StorageError;
 use crate::files::{self, DirLock};
 use crate::live::Live;
@@ -44,6 +44,9 @@ pub struct StoreOptions {
     pub peer_dir: PathBuf,
     /// `Z4_PEER_ID`.
     pub peer_id: String,
+    /// Files that each database keeps open, from `db::OPEN_FILES_MIN` to
+    /// `db::OPEN_FILES_MAX`; what is beyond counts as that.
+    pub open_files_max: usize,
     /// Where the recovery of a crash is told.
     pub logger: Logger,
     /// Counters.
@@ -79,15 +82,15 @@ impl Store {
         let owner = peer_dir::owner(&options.db_dir)?;
         check_owners(&options, known.as_ref(), owner.as_ref())?;
 
-        let cache = db::shared_cache()?;
+        let shared = Shared::new(options.open_files_max)?;
         let metrics = options.metrics.clone();
-        let log = match RaftLog::open_shared(&peer_dir.log_path(), &cache, metrics.clone()) {
+        let log = match RaftLog::open_shared(&peer_dir.log_path(), &shared, metrics.clone()) {
             Err(StorageError::Damaged { what, .. }) => return Err(peer_dir.quarantine(&what)),
             other => Arc::new(other?),
         };
         let sentinel = Sentinel::new(&peer_dir, &options.logger);
         log.watch(sentinel.clone());
-        let opened = snapshot::open_live(&options.db_dir, &cache, &sentinel);
+        let opened = snapshot::open_live(&options.db_dir, &shared, &sentinel);
         let (live_db, state_dir, applied) = match opened {
             // What lost its state has applied what it cannot vouch for.
             Err(StorageError::Damaged { path, what }) if known.is_some() => {
@@ -97,7 +100,7 @@ impl Store {
             other => other?,
         };
         let position = applied.position;
-        let live = Live::new(&options.db_dir, cache, metrics, live_db, position);
+        let live = Live::new(&options.db_dir, shared, metrics, live_db, position);
         let mut store = Self {
             removed: peer_dir.is_removed()?,
             peer_dir,

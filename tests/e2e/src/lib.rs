@@ -13,6 +13,7 @@ pub mod binaries;
 pub mod client;
 pub mod cluster;
 pub mod command;
+pub mod crowd;
 pub mod http;
 pub mod life;
 pub mod load;

@@ -24,6 +24,8 @@ pub struct PeerSpec {
     pub id: String,
     /// `Z4_BOOTSTRAP_CLUSTER`.
     pub bootstrap: bool,
+    /// Its limits on open files, `SOFT:HARD`; those of the test unless given.
+    pub descriptors: Option<String>,
     /// More variables.
     pub variables: Vec<(String, String)>,
 }
@@ -144,7 +146,16 @@ impl Peer {
     /// for a change of its settings.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = command::clean(&binaries::find("z4-server"));
+        let server = binaries::find("z4-server");
+        let mut command = match &self.spec.descriptors {
+            // It becomes the server: the process id stays.
+            Some(limits) => {
+                let mut command = command::clean(Path::new("prlimit"));
+                command.arg(format!("--nofile={limits}")).arg(server);
+                command
+            }
+            None => command::clean(&server),
+        };
         command
             .current_dir(self.folder.path())
             .env("Z4_PEER_ID", &self.spec.id)
@@ -345,6 +356,13 @@ impl Peer {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
+    }
+
+    /// Open descriptors of the process; 0 when it does not run.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        let pid = self.pid().unwrap_or(0);
+        fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
     }
 
     /// Processor time of the process so far; zero when it does not run.

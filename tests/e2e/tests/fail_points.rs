@@ -109,6 +109,7 @@ pub const LEADING_THREE: &[(&str, End)] =
 
 /// Points that take a situation of their own, each in a test of its own.
 pub const APART: &[&str] = &[
+    "port.accept",
     "log.read",
     "log.release",
     "log.bound_lowered",

@@ -11,6 +11,7 @@ mod bad_peers;
 mod client_crate;
 mod consume_exec;
 mod deliver;
+mod descriptors;
 mod disk_full;
 mod fail_points;
 mod failover;

@@ -18,7 +18,8 @@ use z4_consensus::machine::Applied;
 use z4_consensus::runtime::{prepare, Parts, Pending, Runtime};
 use z4_consensus::{Handle, Identity, Membership};
 use z4_core::{Machine, Outcome};
-use z4_rpc::server::{peer_env, serve_clients, serve_peers, service_env, Port};
+use z4_rpc::accept::{ConnectionLimits, ConnectionMetrics};
+use z4_rpc::server::{peer_env, serve_clients, serve_peers, service_env, Port, PortParts};
 use z4_rpc::{GrpcTransport, Metrics, Network, NetworkParts, Node, PeerHooks, Timer};
 
 use self::log::MemLog;
@@ -133,8 +134,18 @@ impl Peer {
             }),
             incoming_dir: Arc::new(move |p| incoming.join(format!("in-{}-{}", p.index, p.term))),
         };
-        let peers = serve_peers(env, &peer_address, &node, hooks).unwrap();
-        let clients = serve_clients(service_env(), "127.0.0.1:0", &node).unwrap();
+        let limits = ConnectionLimits {
+            count_max: 1_000,
+            per_address_max: 1_000,
+        };
+        let metrics = ConnectionMetrics::new(&prometheus::Registry::new()).unwrap();
+        let parts = |address: &str| PortParts {
+            address: address.parse().unwrap(),
+            limits,
+            metrics: metrics.clone(),
+        };
+        let peers = serve_peers(env, parts(&peer_address), &node, hooks).unwrap();
+        let clients = serve_clients(service_env(), parts("127.0.0.1:0"), &node).unwrap();
         let address = format!("127.0.0.1:{}", clients.number());
         Self {
             node,

@@ -18,13 +18,16 @@ fn server(ready: &Arc<AtomicBool>) -> SocketAddr {
         metrics: Box::new(|| Ok("z4_consensus_term 3\n".to_owned())),
     };
     let logger = Logger::root(slog::Discard, slog::o!());
-    start(([127, 0, 0, 1], 0).into(), sources, logger).unwrap()
+    let metrics = ConnectionMetrics::new(&prometheus::Registry::new()).unwrap();
+    start(([127, 0, 0, 1], 0).into(), sources, metrics, logger).unwrap()
 }
 
 fn ask(address: SocketAddr, request: &[u8]) -> String {
     let mut connection = TcpStream::connect(address).unwrap();
     // A server that never answers fails the test instead of hanging it.
-    connection.set_read_timeout(Some(REQUEST_TIME * 5)).unwrap();
+    connection
+        .set_read_timeout(Some(STATUS_REQUEST_TIME * 5))
+        .unwrap();
     connection.write_all(request).unwrap();
     let mut answer = Vec::new();
     connection.read_to_end(&mut answer).unwrap();
@@ -99,10 +102,10 @@ fn junk_is_refused_and_the_next_request_is_answered() {
 fn those_who_never_finish_hold_up_nobody_for_long() {
     let address = server(&Arc::default());
     let start = Instant::now();
-    let silent: Vec<_> = (0..WORKERS)
+    let silent: Vec<_> = (0..limits::STATUS_WORKERS)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
     assert!(get(address, "/healthz").starts_with("HTTP/1.1 200 "));
-    assert!(start.elapsed() < REQUEST_TIME * 2);
+    assert!(start.elapsed() < STATUS_REQUEST_TIME * 2);
     drop(silent);
 }

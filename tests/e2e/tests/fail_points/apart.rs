@@ -40,6 +40,29 @@ fn dead_peer() -> (Peer, std::collections::BTreeSet<String>) {
     (peer, made)
 }
 
+/// `/readyz` is asked over a connection too, and the point is that of all ports:
+/// a few connections fail, and those that come after are taken.
+#[test]
+fn a_port_that_accepts_nothing_for_a_while_serves_again() {
+    let mut peer = Peer::started(PeerSpec::bootstrap("peer1"));
+    peer.wait_ready();
+    let before = peer.log().len();
+    // Without a descriptor, and with a socket that is none any more.
+    for what in ["none%20left", "listener"] {
+        set(&peer, "port.accept", &format!("20*return({what})"));
+        let client = z4_e2e::Client::new(&peer.service_address());
+        wait::until("a newcomer is served", LIMIT, || {
+            let made = client.create(&create("points", what.as_bytes()));
+            made.map(|_| ()).map_err(|e| e.to_string())
+        });
+        peer.wait_ready();
+        assert!(peer.is_running(), "{what}");
+    }
+    let log = &peer.log()[before..];
+    assert!(log.contains("no connection is accepted"), "{log}");
+    assert!(log.contains("connections are accepted again"), "{log}");
+}
+
 #[test]
 fn a_log_that_cannot_be_read_at_start_ends_the_peer() {
     let (mut peer, made) = dead_peer();

@@ -1,0 +1,54 @@
+//! Counters of the connections of all ports.
+
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+
+/// Counters of connections, by port: `service`, `peer`, `status`. Cheap to
+/// clone.
+#[derive(Clone, Debug)]
+pub struct ConnectionMetrics {
+    /// Connections that are open.
+    pub(super) open: IntGaugeVec,
+    /// How many may be.
+    pub(super) max: IntGaugeVec,
+    /// Connections that were accepted and served.
+    pub(super) accepted: IntCounterVec,
+    /// Connections that were closed at once, because a bound was reached.
+    pub(super) refused: IntCounterVec,
+}
+
+impl ConnectionMetrics {
+    /// Registers the counters.
+    ///
+    /// # Errors
+    /// When the registry has counters of these names.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let gauges = |name: &str, help: &str| {
+            let metric = IntGaugeVec::new(Opts::new(name, help), &["port"])?;
+            registry.register(Box::new(metric.clone()))?;
+            prometheus::Result::Ok(metric)
+        };
+        let counters = |name: &str, help: &str| {
+            let metric = IntCounterVec::new(Opts::new(name, help), &["port"])?;
+            registry.register(Box::new(metric.clone()))?;
+            prometheus::Result::Ok(metric)
+        };
+        Ok(Self {
+            open: gauges(
+                "z4_server_connections",
+                "Connections that are open, by port.",
+            )?,
+            max: gauges(
+                "z4_server_connections_max",
+                "Connections that may be open, by port.",
+            )?,
+            accepted: counters(
+                "z4_server_connections_accepted_total",
+                "Connections accepted and served, by port.",
+            )?,
+            refused: counters(
+                "z4_server_connections_refused_total",
+                "Connections closed at once because a bound was reached, by port.",
+            )?,
+        })
+    }
+}

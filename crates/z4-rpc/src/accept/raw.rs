@@ -1,0 +1,33 @@
+//! The two calls that work on bare descriptor numbers.
+//!
+//! gRPC takes a connection as a number and closes it when it likes, without a
+//! word. So who counts connections can only ask the system what stands behind
+//! the number now.
+
+#![allow(unsafe_code)]
+
+use std::net::TcpStream;
+use std::os::fd::{BorrowedFd, IntoRawFd, RawFd};
+
+use grpcio::Server;
+
+/// Gives a connection to a server of gRPC, which closes it.
+pub(crate) fn serve_socket(server: &mut Server, socket: TcpStream) {
+    // SAFETY: it is a connected stream socket, and nobody else has it from here
+    // on: the number is given away with the ownership.
+    unsafe { server.add_channel_from_fd(socket.into_raw_fd()) }
+}
+
+/// The inode of what a descriptor number stands for now; `None` when it stands
+/// for nothing. No two sockets that are open at the same time share one.
+pub(super) fn inode(fd: RawFd) -> Option<u64> {
+    if fd < 0 {
+        return None;
+    }
+    // SAFETY: the number is used for one call of the system, which reads no
+    // memory through it. Should another thread close it meanwhile, or have
+    // another file under it by now, the call fails or tells another inode, and
+    // both are answers that the caller asks for.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    rustix::fs::fstat(fd).ok().map(|told| told.st_ino)
+}
