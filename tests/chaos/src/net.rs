@@ -5,6 +5,8 @@
 //! stands for `i`. So every directed pair has a place where bytes can be held
 //! back or cut (the proxy), and one where packets can be lost (the port).
 
+use std::net::Ipv4Addr;
+
 use crate::proxy::{Proxy, Valve};
 use crate::shell;
 
@@ -18,6 +20,9 @@ pub const METRICS_PORT: u16 = 2112;
 const FROM_PORT: u16 = 6400;
 /// The address of the room.
 const HUB: &str = "10.77.0.1";
+/// More addresses of the room, for crowds: a peer bounds the connections of one
+/// address, and those of clients and proxies are not to be among them.
+pub const CROWD: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 1, 1), Ipv4Addr::new(10, 77, 1, 2)];
 
 /// The network of so many places.
 pub struct Net {
@@ -42,6 +47,9 @@ impl Net {
         shell::line("ip link add hub type bridge")?;
         shell::line("ip link set hub up")?;
         shell::line(&format!("ip addr add {HUB}/16 dev hub"))?;
+        for address in CROWD {
+            shell::line(&format!("ip addr add {address}/16 dev hub"))?;
+        }
         let mut net = Self {
             places,
             pairs: Vec::new(),

@@ -21,6 +21,9 @@ pub struct Peer {
     pub member: bool,
     /// Whether it may end by itself just now, because a fault makes it.
     pub may_end: bool,
+    /// The limits on open files of the next start, `SOFT:HARD`; those of the run
+    /// unless given.
+    pub descriptors_max: Option<&'static str>,
     /// More variables for the next start.
     pub variables: Vec<(String, String)>,
     folder: PathBuf,
@@ -49,6 +52,7 @@ impl Peer {
             n,
             member: false,
             may_end: false,
+            descriptors_max: None,
             variables: Vec::new(),
             folder,
             child: None,
@@ -89,8 +93,11 @@ impl Peer {
         let log = log.map_err(|e| format!("the log of {}: {e}", self.id()))?;
         let again = log.try_clone().map_err(|e| e.to_string())?;
         let mut command = command::clean(Path::new("nsenter"));
+        command.arg(format!("--net=/run/netns/{}", net::namespace(self.n)));
+        if let Some(limits) = self.descriptors_max {
+            command.arg("prlimit").arg(format!("--nofile={limits}"));
+        }
         command
-            .arg(format!("--net=/run/netns/{}", net::namespace(self.n)))
             .arg(binaries::find("z4-server"))
             .current_dir(&self.folder)
             .env("Z4_PEER_ID", self.id())

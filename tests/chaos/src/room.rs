@@ -25,9 +25,10 @@ const ROOM: [&str; 6] = [
     "--mount-proc",
 ];
 /// What a run calls, and the Debian package that has it.
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 6] = [
     ("unshare", "util-linux"),
     ("nsenter", "util-linux"),
+    ("prlimit", "util-linux"),
     ("mount", "mount"),
     ("ip", "iproute2"),
     ("iptables", "iptables"),

@@ -2,10 +2,9 @@
 //! peer serves others as before, each costs it little memory, and it has its
 //! descriptors back afterwards.
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use z4_e2e::crowd::Crowd;
 use z4_e2e::wait;
 
 use super::{Done, Kind, Stage};
@@ -19,12 +18,11 @@ pub const KINDS: &[Kind] = &[Kind {
     run,
 }];
 
-/// How many there are.
-const COUNT: usize = 10_000;
-/// How many of them must have been taken for the fault to count.
-const COUNT_MIN: usize = 9_000;
-/// How long one may take to be taken.
-const DIAL_LIMIT: Duration = Duration::from_secs(2);
+/// How many there are: fewer than a peer takes from all clients, and no more of
+/// each address than it takes from one.
+const COUNT: usize = 9_000;
+/// How many of them must be held for the fault to count.
+const COUNT_MIN: usize = 8_000;
 /// What one may cost the peer, in KiB: 7 to 15 were measured, the more where the
 /// peer had started a moment ago.
 const COST_MAX_KIB: u64 = 48;
@@ -39,29 +37,22 @@ fn run(stage: &mut Stage<'_>) -> Result<Done, String> {
     let n = stage.cluster.leader()?;
     let before = stage.cluster.peers[n].descriptors();
     let memory_before = stage.cluster.peers[n].memory_mib();
-    let address: SocketAddr = net::service_address(n)
-        .parse()
-        .map_err(|e| format!("an address of ours: {e}"))?;
+    let address = net::service_address(n);
     let from_ns = stage.now_ns();
-    let mut open = Vec::with_capacity(COUNT);
-    let mut failed = 0;
-    while open.len() < COUNT && failed < 20 {
-        match TcpStream::connect_timeout(&address, DIAL_LIMIT) {
-            Ok(mut socket) => {
-                if open.len() % 2 == 0 {
-                    let _ = socket.write_all(PREFACE);
-                }
-                open.push(socket);
-            }
-            Err(_) => failed += 1,
-        }
+    let mut crowds = Vec::new();
+    for from in net::CROWD {
+        let crowd = Crowd::try_dial(&address, from, COUNT / net::CROWD.len());
+        let mut crowd = crowd.map_err(|e| format!("idle connections to {address}: {e}"))?;
+        crowd.say_to_half(PREFACE);
+        crowds.push(crowd);
     }
+    // Those that say nothing are closed after a while.
+    let count: usize = crowds.iter().map(Crowd::held).sum();
     stage.hold(2_000..5_000);
     let held = stage.cluster.peers[n].descriptors();
     let memory = stage.cluster.peers[n].memory_mib();
     let gap = Duration::from_nanos(stage.record.longest_gap(from_ns, stage.now_ns()));
-    let count = open.len();
-    drop(open);
+    drop(crowds);
     let id = stage.cluster.peers[n].id();
     let cost_kib = memory.saturating_sub(memory_before) * 1024 / count.max(1) as u64;
     let said = format!(

@@ -5,6 +5,7 @@ pub mod clock;
 mod corrupt;
 mod cut;
 mod delay;
+mod descriptors;
 mod disk;
 pub mod disk_full;
 pub mod fail_point;
@@ -97,6 +98,7 @@ pub const KINDS: &[&[Kind]] = &[
     disk_full::KINDS,
     disk::KINDS,
     idle::KINDS,
+    descriptors::KINDS,
     garbage::KINDS,
     slow::KINDS,
     clock::KINDS,
