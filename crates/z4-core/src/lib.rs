@@ -16,9 +16,11 @@
 //! | [`dispatch`] | who gets due tasks and when to wake, as pure decisions |
 //! | [`inspect`] | what people ask of tasks and namespaces |
 //! | [`invariants`] | what must hold at every index, as code |
+//! | [`address`] | the address of a peer, checked in one place for all |
 //! | [`limits`] | every limit of a request, in one place |
 //! | [`error`] | refusals, with stable codes |
 
+pub mod address;
 mod check;
 pub mod command;
 pub mod dispatch;

@@ -32,26 +32,30 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 use slog::{crit, info, Logger};
-use structopt::StructOpt;
 use z4_rpc::accept::ConnectionMetrics;
 
 use crate::descriptors::Budget;
-use crate::options::Options;
+use crate::options::{Options, Told};
 use crate::peer::{Peer, PeerPorts};
 use crate::shutdown::Signals;
 use crate::standing::Standing;
 
 fn main() -> ExitCode {
-    // Help, version and usage errors are the argument library's: it prints and
-    // exits.
-    let options = Options::from_args();
+    let options = match Options::read(std::env::args_os()) {
+        Ok(Told::Run(options)) => options,
+        Ok(Told::Print(text)) => {
+            // Whoever asked for it may have gone.
+            let _ = writeln!(std::io::stdout(), "{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(complaint) => {
+            // With no standard error there is nobody left to tell.
+            let _ = writeln!(std::io::stderr(), "z4-server: {complaint}");
+            return ExitCode::from(2);
+        }
+    };
     #[cfg(feature = "failpoints")]
     z4_consensus::fault::from_environment();
-    if let Err(complaint) = options.check() {
-        // With no standard error there is nobody left to tell.
-        let _ = writeln!(std::io::stderr(), "z4-server: {complaint}");
-        return ExitCode::from(2);
-    }
     // Before anything is opened.
     let budget = match descriptors::give_out(&options) {
         Ok(budget) => budget,

@@ -1,9 +1,11 @@
 //! What a server is told: environment variables, each of them also a flag.
 
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 
-use structopt::clap::AppSettings;
+use structopt::clap::{AppSettings, ErrorKind};
 use structopt::StructOpt;
+use z4_core::address::Address;
 
 /// One peer of z4, a replicated database of scheduled tasks.
 #[derive(StructOpt, Clone, PartialEq, Eq, Debug)]
@@ -24,11 +26,13 @@ pub(crate) struct Options {
     pub peer_id: String,
 
     /// Where other peers reach this one
+    /// [default: Z4_BIND_ADDR, or else loopback, and Z4_PEER_PORT]
     #[structopt(
         long,
         env = "Z4_PEER_ADVERTISE_ADDR",
         value_name = "HOST:PORT",
-        default_value = "127.0.0.1:6356"
+        default_value = "",
+        hide_default_value = true
     )]
     pub peer_advertise_addr: String,
 
@@ -67,9 +71,10 @@ pub(crate) struct Options {
         long,
         env = "Z4_BIND_ADDR",
         value_name = "IP",
-        default_value = "0.0.0.0"
+        default_value = "0.0.0.0",
+        parse(try_from_str = ip)
     )]
-    pub bind_addr: std::net::IpAddr,
+    pub bind_addr: IpAddr,
 
     /// Port of the gRPC services
     #[structopt(
@@ -135,12 +140,38 @@ pub(crate) struct Options {
 /// Longest peer id, in bytes.
 const PEER_ID_LEN_MAX: usize = 128;
 
+/// What the command line and the environment say.
+pub(crate) enum Told {
+    /// To run.
+    Run(Box<Options>),
+    /// To print this text and end: help or version.
+    Print(String),
+}
+
 impl Options {
-    /// Checks what the argument library does not.
+    /// Reads flags and variables, and checks all of them.
     ///
     /// # Errors
     /// The variable and what to give, in one line.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub(crate) fn read(
+        line: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
+    ) -> Result<Told, String> {
+        match Self::from_iter_safe(line) {
+            Ok(options) => options
+                .checked()
+                .map(|options| Told::Run(Box::new(options))),
+            Err(usage) => match usage.kind {
+                ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => {
+                    Ok(Told::Print(usage.message))
+                }
+                _ => Err(complaint(&usage.message)),
+            },
+        }
+    }
+
+    /// Checks what the argument library does not, and fills in the address that
+    /// other peers are told, in its normal form.
+    fn checked(mut self) -> Result<Self, String> {
         if self.peer_id.is_empty() {
             return Err(
                 "Z4_PEER_ID is not set: give this peer a name (or --peer-id), unique in \
@@ -155,11 +186,37 @@ impl Options {
                 self.peer_id
             ));
         }
-        check_address(&self.peer_advertise_addr)?;
-        if self.db_data_dir == self.peer_data_dir {
+        self.check_folders()?;
+        self.check_ports()?;
+        self.peer_advertise_addr = self.advertised()?.to_string();
+        Ok(self)
+    }
+
+    fn check_folders(&self) -> Result<(), String> {
+        let folders = [
+            ("Z4_DB_DATA_DIR", &self.db_data_dir),
+            ("Z4_PEER_DATA_DIR", &self.peer_data_dir),
+        ];
+        for (name, folder) in folders {
+            if folder.as_os_str().is_empty() {
+                return Err(format!(
+                    "{name} is set to nothing: give a folder, or do not set it to have the default"
+                ));
+            }
+        }
+        let (db, peer) = (place(&self.db_data_dir), place(&self.peer_data_dir));
+        if db == peer {
             return Err(format!(
                 "Z4_DB_DATA_DIR and Z4_PEER_DATA_DIR are both {}: give two folders",
-                self.db_data_dir.display()
+                db.display()
+            ));
+        }
+        if db.starts_with(&peer) || peer.starts_with(&db) {
+            return Err(format!(
+                "Z4_DB_DATA_DIR is {} and Z4_PEER_DATA_DIR is {}, and one lies inside the other: \
+                 give two folders that stand side by side",
+                db.display(),
+                peer.display()
             ));
         }
         for (name, count) in [
@@ -173,6 +230,10 @@ impl Options {
                 return Err(format!("{name} is 0: give 1 or more"));
             }
         }
+        Ok(())
+    }
+
+    fn check_ports(&self) -> Result<(), String> {
         let ports = [
             ("Z4_SERVICE_PORT", self.service_port),
             ("Z4_PEER_PORT", self.peer_port),
@@ -190,20 +251,83 @@ impl Options {
         }
         Ok(())
     }
+
+    /// The address that other peers are told: as given, else where this peer
+    /// listens, and loopback when that is every address of the machine.
+    fn advertised(&self) -> Result<Address, String> {
+        let bind = self.bind_addr;
+        if self.peer_advertise_addr.is_empty() {
+            let ip = match bind {
+                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                ip => ip,
+            };
+            return Address::of_ip(ip, self.peer_port).map_err(|why| {
+                format!("Z4_BIND_ADDR is {bind}, and Z4_PEER_ADVERTISE_ADDR is not set: {why}")
+            });
+        }
+        let address = Address::parse(&self.peer_advertise_addr)
+            .map_err(|why| format!("Z4_PEER_ADVERTISE_ADDR: {why}"))?;
+        if address.is_loopback() && !bind.is_loopback() && !bind.is_unspecified() {
+            return Err(format!(
+                "Z4_PEER_ADVERTISE_ADDR is {address} and Z4_BIND_ADDR is {bind}: this peer does \
+                 not listen on loopback, so nobody could reach it there; give an address that \
+                 leads to {bind}, or do not set it to have that one"
+            ));
+        }
+        Ok(address)
+    }
 }
 
-fn check_address(address: &str) -> Result<(), String> {
-    let port = address.rsplit_once(':').filter(|(host, _)| {
-        let bare_v6 = host.contains(':') && !host.starts_with('[');
-        !host.is_empty() && !host.contains('/') && !bare_v6
-    });
-    match port.map(|(_, port)| port.parse::<u16>()) {
-        Some(Ok(port)) if port > 0 => Ok(()),
-        _ => Err(format!(
-            "Z4_PEER_ADVERTISE_ADDR is {address:?}: give host:port as other peers reach it, such \
-             as 10.0.0.1:6356"
-        )),
+/// Where a folder is, as far as its path exists: two ways to write one place
+/// give one result.
+fn place(folder: &Path) -> PathBuf {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    for known in absolute.ancestors() {
+        if let Ok(real) = known.canonicalize() {
+            return match absolute.strip_prefix(known) {
+                Ok(rest) if !rest.as_os_str().is_empty() => real.join(rest),
+                _ => real,
+            };
+        }
     }
+    absolute
+}
+
+/// What the argument library complains of, as one line that names the variable.
+fn complaint(message: &str) -> String {
+    let end = message.find("\n\nUSAGE").unwrap_or(message.len());
+    let end = message[..end].find("USAGE:").unwrap_or(end);
+    let end = message[..end].find("\n\nFor more").unwrap_or(end);
+    let words: Vec<_> = message[..end].split_whitespace().collect();
+    let words = words.join(" ");
+    let words = words.strip_prefix("error: ").unwrap_or(&words);
+    // The library names the flag: '--peer-port <PORT>'.
+    let flag = words
+        .split_once("'--")
+        .and_then(|(_, rest)| rest.split_once(" <"));
+    match flag {
+        Some((flag, _)) => {
+            let variable = flag.to_uppercase().replace('-', "_");
+            format!("Z4_{variable}: {words}")
+        }
+        None => format!("{words}; see z4-server --help"),
+    }
+}
+
+/// An IP address to listen on, with or without the brackets of IPv6.
+fn ip(text: &str) -> Result<IpAddr, String> {
+    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    let read = match inner {
+        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::from),
+        None => text.parse().ok(),
+    };
+    read.ok_or_else(|| {
+        format!(
+            "{text:?} is no IP address: give one of this machine, such as 10.0.0.7, ::1, or \
+             0.0.0.0 for all; names are not resolved here"
+        )
+    })
 }
 
 /// The words for yes and no that people put into environment variables.
@@ -223,8 +347,10 @@ mod tests {
 
     fn parse(args: &[&str]) -> Result<Options, String> {
         let args = ["z4-server"].iter().chain(args);
-        let options = Options::from_iter_safe(args).map_err(|e| e.message)?;
-        options.check().map(|()| options)
+        match Options::read(args)? {
+            Told::Run(options) => Ok(*options),
+            Told::Print(text) => Err(text),
+        }
     }
 
     #[test]
@@ -289,15 +415,29 @@ mod tests {
                 "Z4_PEER_ADVERTISE_ADDR",
             ),
             (
-                &["--peer-advertise-addr", ":6356"],
+                &["--peer-advertise-addr", " 127.0.0.1:6356"],
+                "Z4_PEER_ADVERTISE_ADDR",
+            ),
+            (
+                &["--peer-advertise-addr", "0.0.0.0:6356"],
                 "Z4_PEER_ADVERTISE_ADDR",
             ),
             (&["--peer-port", "6355"], "Z4_PEER_PORT"),
             (&["--metrics-port", "0"], "Z4_METRICS_PORT"),
             (&["--connections-max", "0"], "Z4_CONNECTIONS_MAX"),
+            (&["--metrics-port", ""], "Z4_METRICS_PORT"),
             (&["--db-data-dir", "z4peer"], "Z4_DB_DATA_DIR"),
-            (&["--service-port", "70000"], "--service-port"),
+            (&["--db-data-dir", "./z4peer/"], "Z4_DB_DATA_DIR"),
+            (&["--db-data-dir", "z4peer/db"], "Z4_DB_DATA_DIR"),
+            (&["--peer-data-dir", "z4data/x/y"], "Z4_PEER_DATA_DIR"),
+            (&["--db-data-dir", ""], "Z4_DB_DATA_DIR"),
+            (&["--peer-data-dir", ""], "Z4_PEER_DATA_DIR"),
+            (&["--service-port", "70000"], "Z4_SERVICE_PORT"),
             (&["--bootstrap-cluster", "perhaps"], "true or false"),
+            (&["--bind-addr", "localhost"], "Z4_BIND_ADDR"),
+            (&["--bind-addr", ""], "Z4_BIND_ADDR"),
+            (&["--bind-addr", "[10.0.0.1]"], "Z4_BIND_ADDR"),
+            (&["--no-such-flag"], "--no-such-flag"),
         ] {
             let mut line = args.to_vec();
             if name != "Z4_PEER_ID" {
@@ -305,7 +445,48 @@ mod tests {
             }
             let error = parse(&line).unwrap_err();
             assert!(error.contains(name), "{args:?}: {error}");
+            assert_eq!(error.lines().count(), 1, "{args:?}: {error}");
         }
+    }
+
+    #[test]
+    fn the_address_that_others_are_told_follows_what_is_listened_on() {
+        let told = |args: &[&str]| {
+            let line = [args, &["--peer-id", "peer1"]].concat();
+            parse(&line).map(|options| options.peer_advertise_addr)
+        };
+        for (args, address) in [
+            (&[][..], "127.0.0.1:6356"),
+            (&["--peer-port", "7000"], "127.0.0.1:7000"),
+            (&["--bind-addr", "10.0.0.7"], "10.0.0.7:6356"),
+            (&["--bind-addr", "::"], "[::1]:6356"),
+            (&["--bind-addr", "[::1]"], "[::1]:6356"),
+            (
+                &["--peer-advertise-addr", "PEER1.example.org:06356"],
+                "peer1.example.org:6356",
+            ),
+        ] {
+            assert_eq!(told(args).as_deref(), Ok(address), "{args:?}");
+        }
+        let apart = ["--bind-addr", "10.0.0.7", "--peer-advertise-addr"];
+        let error = told(&[&apart[..], &["localhost:6356"]].concat()).unwrap_err();
+        assert!(error.contains("Z4_BIND_ADDR"), "{error}");
+        assert!(error.contains("Z4_PEER_ADVERTISE_ADDR"), "{error}");
+        let given = told(&[&apart[..], &["192.0.2.1:6356"]].concat());
+        assert_eq!(given.as_deref(), Ok("192.0.2.1:6356"));
+    }
+
+    #[test]
+    fn one_folder_written_in_two_ways_is_one() {
+        let name = format!("z4-options-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let (real, link) = (folder.join("real"), folder.join("link"));
+        std::fs::create_dir_all(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let same = place(&link.join("new")) == place(&real.join("new"));
+        let same = same && place(&link) == place(&real);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(same);
     }
 
     #[test]

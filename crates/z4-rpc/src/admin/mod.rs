@@ -238,11 +238,9 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
             sink,
             async move {
                 check_peer_id(request.get_member_id())?;
-                check_address(request.get_member_address())?;
-                let work = Work::Add {
-                    peer_id: request.member_id,
-                    address: request.member_address,
-                };
+                let address = check_address(request.get_member_address())?;
+                let peer_id = request.member_id;
+                let work = Work::Add { peer_id, address };
                 node.administer(work).await
             },
         );

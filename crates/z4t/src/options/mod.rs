@@ -169,7 +169,7 @@ pub(crate) struct Cluster {
 #[derive(StructOpt, Debug)]
 pub(crate) struct AddPeer {
     /// Address of the new peer's port for peers, as all others reach it
-    #[structopt(short = "p", long = "peer", value_name = "HOST:PORT", parse(try_from_str = address))]
+    #[structopt(short = "p", long = "peer", value_name = "HOST:PORT", parse(try_from_str = peer_address))]
     pub peer: String,
     /// Its Z4_PEER_ID; -id does as well
     #[structopt(long = "id", value_name = "ID")]
@@ -213,6 +213,11 @@ pub(crate) struct Completions {
     /// The shell
     #[structopt(possible_values = &Shell::variants())]
     pub shell: Shell,
+}
+
+/// The address of a peer, by the rule that holds everywhere; its normal form.
+fn peer_address(text: &str) -> Result<String, z4_core::address::AddressError> {
+    z4_core::address::Address::parse(text).map(|address| address.to_string())
 }
 
 /// `host:port`, checked as far as it can be without asking anybody.
