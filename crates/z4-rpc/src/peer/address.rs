@@ -10,7 +10,9 @@
 use grpcio::{CallOption, RpcStatus, RpcStatusCode};
 use z4_consensus::Identity;
 use z4_core::View;
-use z4_proto::generated::peer::{ProbeReply, ProbeRequest};
+use z4_proto::generated::peer::{
+    ForwardRequest_oneof_ask as Ask, ProbeReply, ProbeRequest, SetAddress,
+};
 use z4_proto::generated::peer_grpc::PeerClient;
 
 use crate::admin::check_address;
@@ -36,7 +38,10 @@ pub(super) fn heard<V: View + Clone + Send + Sync + 'static>(
     node.network().clone().spawn(async move {
         let network = node.network();
         match answers(network, raft_id, &peer_id, &address).await {
-            Ok(()) => found(&node, raft_id, &address),
+            Ok(()) => {
+                found(&node, raft_id, &address);
+                tell_leader(&node, &peer_id, &address).await;
+            }
             // The peer says it again.
             Err(why) => slog::debug!(network.logger(), "a peer is not where it says it is";
                 "raft_id" => raft_id, "address" => &address, "reason" => why),
@@ -55,6 +60,31 @@ pub(crate) fn found<V: View + Clone + Send + Sync + 'static>(
     node.network().found(raft_id, address);
     // When the inbox is full: the member says its address again.
     let _ = node.handle().member_at(raft_id, address.to_owned());
+}
+
+/// Tells the leader where a member is. When the leader has moved too, neither of
+/// the two knows where the other is, and only a third one does. The leader looks
+/// for itself; what goes wrong goes right when the member says its address again.
+async fn tell_leader<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    peer_id: &str,
+    address: &str,
+) {
+    let status = node.handle().status();
+    let is_member = status.membership.find(peer_id).is_some();
+    if !is_member || status.leader == 0 || status.leader == status.raft_id {
+        return;
+    }
+    let Some(leader_at) = node.network().address(&status.membership, status.leader) else {
+        return;
+    };
+    let mut ask = SetAddress::default();
+    ask.set_peer_id(peer_id.to_owned());
+    ask.set_address(address.to_owned());
+    let forwarder = node.forwarder();
+    let told = forwarder.ask(status.leader, &leader_at, Ask::set_address(ask));
+    let waited = node.timer().within(limits::ADDRESS_WAIT, Box::pin(told));
+    let _ = waited.await;
 }
 
 /// A member opened a stream to this peer at `address`.
