@@ -10,7 +10,7 @@ DEBUG := $(CARGO_TARGET_DIR)/debug
 # The Compose tool is a plugin of the engine or a program of its own.
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/docker-compose.yaml
 
-.PHONY: help setup run test verify fix e2e failpoints bench fuzz sim mutants chaos chaos_lies demo compose_up compose_down compose_test docker_base clean_db
+.PHONY: help setup run test verify fix e2e failpoints bench fuzz sim mutants chaos chaos_lies nightly demo compose_up compose_down compose_test docker_base clean_db
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ run: setup ## build, then run one durable peer in this folder (z4data, z4peer)
 	Z4_BOOTSTRAP_CLUSTER="$${Z4_BOOTSTRAP_CLUSTER:-true}" \
 	scripts/run "$(RELEASE)"
 
+# Most tests on real binaries wait for a peer most of the time: twice as many
+# side by side as there are cores take half as long.
+test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 test: setup ## run every test, those on real binaries included
 	cargo build --locked --workspace --bins
 	Z4_BIN_DIR="$(DEBUG)" cargo test --locked --workspace
@@ -77,6 +80,10 @@ chaos_lies: ## see that make chaos finds a raft log that is not synced
 failpoints: setup ## fail every durable step of real binaries, one at a time
 	@bin=$$(scripts/faulty dev | tail -n 1); \
 	Z4_BIN_DIR="$$bin" cargo test --locked -p z4-e2e --features failpoints fail_points -- --nocapture
+
+# PARTS names some of them, in the order in which they are to run.
+nightly: ## run the long checks that a change waits for no more: PARTS="sim chaos"
+	@scripts/nightly $(PARTS)
 
 bench: setup ## run the benchmarks
 	cargo bench --locked -p z4-bench
