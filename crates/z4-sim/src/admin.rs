@@ -16,6 +16,7 @@ use z4_consensus::replica::Input;
 use z4_consensus::status::Role;
 use z4_consensus::{Change, Membership, ProposeError};
 
+use crate::addresses;
 use crate::faults::Fault;
 use crate::peer::{Peer, Token};
 use crate::world::{Event, World};
@@ -80,6 +81,9 @@ impl World {
             return;
         }
         let Some((leader, members)) = self.some_leader() else {
+            if !self.calm() && self.one_in(10) {
+                self.set_addresses();
+            }
             return;
         };
         match self.admin.plan {
@@ -172,14 +176,28 @@ impl World {
     fn add_step(&mut self, leader: u64, members: &Membership, id: u64) {
         match members.members.get(&id) {
             None if members.raft_id_next == id => {
+                let at = |id: u64| self.peers.get(&id).map(|p| addresses::text(p.address));
+                let own = members.members.get(&leader).map(|m| m.address.clone());
+                let unreached = self.options.planted("address-never-changes");
+                // The newcomer is not touched before the leader's own address is
+                // right, nor while it is not there.
+                if own != at(leader) && !unreached {
+                    return;
+                }
+                let Some(address) = at(id) else { return };
                 let change = Change::AddLearner {
                     raft_id: id,
                     peer_id: format!("peer{id}"),
-                    address: format!("sim:{id}"),
+                    address,
                 };
                 self.change(leader, Input::Change(change, Token::Admin));
             }
-            Some(member) if member.voter => self.admin.plan = Plan::Idle,
+            Some(member) if member.voter => {
+                if self.peers.get(&leader).is_some_and(|p| p.address != leader) {
+                    self.saw("a newcomer joined where the leader had moved");
+                }
+                self.admin.plan = Plan::Idle;
+            }
             // The number came from a leader that lagged: it was another's, who is
             // gone.
             None if members.raft_id_next > id => self.admin.plan = Plan::Idle,

@@ -238,7 +238,7 @@ impl World {
         match leader {
             Some(to) => {
                 for report in reports {
-                    if let Some(delay_ns) = self.net.call(&mut self.rng, id, to) {
+                    if let Some(delay_ns) = self.call(id, to) {
                         self.at(delay_ns, Event::Report { to, report });
                     }
                 }
@@ -396,7 +396,7 @@ impl World {
         };
         let consumer = std::mem::replace(seat, fresh).name;
         if let Some(to) = leader {
-            if let Some(delay_ns) = self.net.call(&mut self.rng, id, to) {
+            if let Some(delay_ns) = self.call(id, to) {
                 self.at(delay_ns, Event::Gone { to, consumer });
             }
         }

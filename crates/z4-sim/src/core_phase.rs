@@ -105,6 +105,7 @@ impl World {
             delivered: false,
             done: false,
         });
+        self.set_addresses();
         self.at(LOOK_NS, Event::Core);
     }
 

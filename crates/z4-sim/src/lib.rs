@@ -31,6 +31,7 @@ pub mod options;
 pub mod report;
 pub mod sometimes;
 
+mod addresses;
 mod admin;
 mod apply;
 mod check;

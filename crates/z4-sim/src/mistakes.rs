@@ -91,6 +91,22 @@ pub const MISTAKES: &[Mistake] = &[
         &["was leased, and was Done"],
     ),
     Mistake::new(
+        "address-demotes-voter",
+        "a voter that comes back at another address votes no more",
+        &["an address changed who votes"],
+    ),
+    Mistake::new(
+        "address-never-changes",
+        "a member keeps the address that it came with; a learner that has reached its leader \
+         elsewhere is promoted all the same",
+        &["no peer leads: peer"],
+    ),
+    Mistake::new(
+        "address-not-proposed",
+        "a leader does not put into the log where members are found",
+        &["the members have"],
+    ),
+    Mistake::new(
         "age-unchecked",
         "tasks are delivered after their time to live",
         &["after its time to live"],

@@ -1,6 +1,6 @@
 //! One simulated peer: what outlives a crash, and what runs.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use raft::eraftpb::HardState;
@@ -9,12 +9,13 @@ use z4_consensus::callers::Callers;
 use z4_consensus::log::{LogStore, LogWrite, Position};
 use z4_consensus::machine::{Applied, Committed, StateMachine as _};
 use z4_consensus::replica::{Config, Input, Persist, Waiting};
-use z4_consensus::Replica;
+use z4_consensus::{AddressBook, Replica};
 use z4_core::dispatch::Dispatcher;
 use z4_core::task::LeaseToken;
 use z4_core::TaskId;
 use z4_storage::{AppliedEvents, MemDisk, MemStore, TaskMachine};
 
+use crate::addresses;
 use crate::consumers::Consumer;
 use crate::disk::{SimLog, Tear};
 use crate::faults::Full;
@@ -101,11 +102,19 @@ pub(crate) struct Running {
     pub(crate) consumers: Vec<Consumer>,
     /// Proposals of clients and consumers that it took and has not answered.
     pub(crate) in_flight: usize,
+    /// Where it dials members.
+    pub(crate) book: AddressBook,
+    /// At which address each member has reached it last.
+    pub(crate) reached_at: BTreeMap<u64, u64>,
+    /// Members whose addresses it is looking into.
+    pub(crate) checking: BTreeSet<u64>,
 }
 
 /// A peer.
 pub(crate) struct Peer {
     pub(crate) raft_id: u64,
+    /// Where it is, as a number: `addresses.rs`.
+    pub(crate) address: u64,
     pub(crate) log: Arc<SimLog>,
     pub(crate) state: MemDisk,
     pub(crate) boot: u64,
@@ -135,6 +144,7 @@ impl Peer {
     pub(crate) fn new(raft_id: u64) -> Self {
         Self {
             raft_id,
+            address: raft_id,
             log: Arc::new(SimLog::new()),
             state: MemDisk::default(),
             boot: 0,
@@ -196,7 +206,7 @@ impl Peer {
         .map_err(|e| e.0)?;
         let config = Config {
             raft_id: self.raft_id,
-            address: String::new(),
+            address: addresses::text(self.address),
             seed,
             log_keep_entries,
         };
@@ -220,6 +230,9 @@ impl Peer {
             wake_ns: None,
             consumers: Vec::new(),
             in_flight: 0,
+            book: AddressBook::default(),
+            reached_at: BTreeMap::new(),
+            checking: BTreeSet::new(),
         });
         Ok(torn)
     }

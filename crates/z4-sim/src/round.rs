@@ -51,6 +51,9 @@ impl World {
         for answer in work.answers {
             self.answered(id, answer);
         }
+        if let Some(members) = &work.members {
+            self.members_told(id, members);
+        }
         if let Some((position, hard_state)) = work.install {
             if !self.install(id, position, &hard_state) {
                 return;
@@ -204,10 +207,17 @@ impl World {
         }
         if message.get_msg_type() == MessageType::MsgSnapshot {
             let longer_ns = self.rng.gen_range(2..60) * MS;
-            let event = match self.net.call(&mut self.rng, id, to) {
-                Some(delay_ns) => {
-                    let from = life;
-                    return self.at(delay_ns + longer_ns, Event::Snapshot { from, to, message });
+            let dialled = self.dials(id, to);
+            let arrives = dialled.and_then(|_| self.net.call(&mut self.rng, id, to));
+            let event = match dialled.zip(arrives) {
+                Some((dialled, delay_ns)) => {
+                    let event = Event::Snapshot {
+                        from: life,
+                        to,
+                        dialled,
+                        message,
+                    };
+                    return self.at(delay_ns + longer_ns, event);
                 }
                 None => Event::SnapshotSent {
                     from: life,
@@ -217,12 +227,19 @@ impl World {
             };
             return self.at(longer_ns, event);
         }
+        let Some(dialled) = self.dials(id, to) else {
+            if self.one_in(4) {
+                self.input(id, Input::Unreachable(to));
+            }
+            return;
+        };
         let [first, second] = self.net.fate(&mut self.rng, id, to);
         if let Some(delay_ns) = second {
             let message = message.clone();
             let event = Event::Deliver {
                 from: id,
                 to,
+                dialled,
                 message,
             };
             self.at(delay_ns, event);
@@ -231,13 +248,14 @@ impl World {
             let event = Event::Deliver {
                 from: id,
                 to,
+                dialled,
                 message,
             };
             self.at(delay_ns, event);
         }
     }
 
-    pub(crate) fn deliver(&mut self, from: u64, to: u64, message: Message) {
+    pub(crate) fn deliver(&mut self, from: u64, to: u64, dialled: u64, message: Message) {
         self.trace.note(
             self.now_ns,
             format_args!(
@@ -250,7 +268,9 @@ impl World {
                 message.reject
             ),
         );
-        let Some(run) = self.peers.get(&to).and_then(|p| p.run.as_ref()) else {
+        let there = self.is_at(to, dialled);
+        let run = self.peers.get(&to).and_then(|p| p.run.as_ref());
+        let Some(run) = run.filter(|_| there) else {
             if self.one_in(4) {
                 self.input(from, Input::Unreachable(to));
             }
@@ -267,10 +287,17 @@ impl World {
             }
             return self.within(1, 20, Event::ToldRemoved(from));
         }
+        self.heard_from(from, to, dialled);
         self.input(to, Input::Message { from, message });
     }
 
-    pub(crate) fn deliver_snapshot(&mut self, from: (u64, u64), to: u64, message: Message) {
+    pub(crate) fn deliver_snapshot(
+        &mut self,
+        from: (u64, u64),
+        to: u64,
+        dialled: u64,
+        message: Message,
+    ) {
         let metadata = message.get_snapshot().get_metadata();
         let position = Position {
             index: metadata.index,
@@ -282,7 +309,8 @@ impl World {
         );
         let alive = |peer: &&crate::peer::Peer| peer.run.is_some();
         let source = self.peers.get(&from.0).filter(|p| p.life() == from);
-        let target = self.peers.get(&to).filter(alive);
+        let there = self.is_at(to, dialled);
+        let target = self.peers.get(&to).filter(alive).filter(|_| there);
         let ok = match (source.filter(alive), target) {
             (Some(source), Some(target)) => source
                 .state

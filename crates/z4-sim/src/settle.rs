@@ -110,6 +110,15 @@ impl World {
 
     /// What still keeps the cluster from being at rest.
     fn unsettled(&mut self) -> Result<Option<String>, String> {
+        let leader = self.some_leader();
+        if leader.is_none() {
+            if let Some(what) = self.dials_in_vain() {
+                return Ok(Some(format!("no peer leads: {what}")));
+            }
+        }
+        if let Some(what) = leader.and_then(|(_, members)| self.wrong_address(&members)) {
+            return Ok(Some(what));
+        }
         let busy = |c: &crate::clients::Client| c.op.is_some() || !c.todo.is_empty();
         if let Some(client) = self.clients.iter().position(busy) {
             let op = &self.clients[client].op;

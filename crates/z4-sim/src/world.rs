@@ -14,6 +14,7 @@ use z4_consensus::{Member, Membership};
 use z4_core::dispatch::ConsumerReport;
 use z4_core::Namespace;
 
+use crate::addresses;
 use crate::admin::Admin;
 use crate::check::Checks;
 use crate::clients::{Client, Reply};
@@ -48,12 +49,30 @@ pub(crate) enum Event {
     Deliver {
         from: u64,
         to: u64,
+        dialled: u64,
         message: Message,
     },
     Snapshot {
         from: Life,
         to: u64,
+        dialled: u64,
         message: Message,
+    },
+    /// A peer opens streams to all members.
+    Open(Life),
+    /// A peer looks whether it has to say its address.
+    Say(Life),
+    /// A stream to a peer was opened.
+    Opened {
+        from: Life,
+        to: u64,
+        dialled: u64,
+    },
+    /// A peer dials where another says it is.
+    LookAt {
+        at: Life,
+        raft_id: u64,
+        address: u64,
     },
     SnapshotSent {
         from: Life,
@@ -118,6 +137,8 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) attempts: u64,
     pub(crate) requests: u64,
+    /// How many new addresses were given out.
+    pub(crate) moves: u64,
     /// What clients and consumers saw.
     pub(crate) history: History,
     pub(crate) checks: Checks,
@@ -160,6 +181,7 @@ impl World {
             clients: (0..6).map(|_| Client::default()).collect(),
             attempts: 0,
             requests: 0,
+            moves: 0,
             history: History::of(Nature {
                 leased: true,
                 dies: true,
@@ -293,13 +315,14 @@ impl World {
     pub(crate) fn start(&mut self, id: u64) {
         let seed = self.rng.gen();
         let keep = self.options.log_keep_entries;
-        let away = self.is_away(id);
+        let rests = |peer: &Peer| peer.run.is_none() && !peer.gone;
+        if self.is_away(id) || !self.peers.get(&id).is_some_and(rests) {
+            return;
+        }
+        self.take_address(id);
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        if peer.run.is_some() || peer.gone || away {
-            return;
-        }
         let torn = match peer.start(seed, keep) {
             Ok(torn) => torn,
             Err(reason) => return self.fail(format!("peer {id} does not start: {reason}")),
@@ -311,6 +334,8 @@ impl World {
         self.trace.note(self.now_ns, format_args!("start {life:?}"));
         self.seat_consumers(id);
         self.within(0, 50, Event::Tick(life));
+        self.within(1, 50, Event::Open(life));
+        self.within(500, 1_500, Event::Say(life));
         self.within(50, 500, Event::Flush(life));
         self.within(10, 100, Event::Consume(life));
         if low {
@@ -371,7 +396,7 @@ impl World {
         let life = match &event {
             Event::Tick(life) | Event::Round(life) | Event::LogDone(life, _) => Some(*life),
             Event::Apply(life) | Event::Flush(life) | Event::Dispatch(life) => Some(*life),
-            Event::Consume(life) => Some(*life),
+            Event::Consume(life) | Event::Open(life) | Event::Say(life) => Some(*life),
             _ => None,
         };
         if let Some(life) = life {
@@ -394,8 +419,30 @@ impl World {
             Event::Flush((id, _)) => self.flush(id),
             Event::Dispatch((id, _)) => self.dispatch(id),
             Event::Consume((id, _)) => self.consume(id),
-            Event::Deliver { from, to, message } => self.deliver(from, to, message),
-            Event::Snapshot { from, to, message } => self.deliver_snapshot(from, to, message),
+            Event::Deliver {
+                from,
+                to,
+                dialled,
+                message,
+            } => self.deliver(from, to, dialled, message),
+            Event::Snapshot {
+                from,
+                to,
+                dialled,
+                message,
+            } => self.deliver_snapshot(from, to, dialled, message),
+            Event::Open(life) => self.open_streams(life),
+            Event::Say(life) => self.say_address(life),
+            Event::Opened { from, to, dialled } => {
+                if self.lives(from) && self.is_at(to, dialled) {
+                    self.heard_from(from.0, to, dialled);
+                }
+            }
+            Event::LookAt {
+                at,
+                raft_id,
+                address,
+            } => self.look_at(at, raft_id, address),
             Event::SnapshotSent { from, to, ok } => {
                 if self.lives(from) {
                     self.input(from.0, Input::SnapshotSent { to, ok });
@@ -452,7 +499,7 @@ impl World {
 fn member(id: u64) -> Member {
     Member {
         peer_id: format!("peer{id}"),
-        address: format!("sim:{id}"),
+        address: addresses::text(id),
         voter: true,
     }
 }

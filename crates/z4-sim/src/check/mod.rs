@@ -309,6 +309,17 @@ impl World {
         if promoted && self.net.split() {
             self.saw("a learner was promoted while the network was split");
         }
+        let moved = self.checks.members.last().is_some_and(|old| {
+            let addresses = |m: &Membership| -> Vec<(u64, String)> {
+                let members = m.members.iter();
+                members.map(|(id, m)| (*id, m.address.clone())).collect()
+            };
+            let same = old.members.keys().eq(members.members.keys());
+            same && addresses(old) != addresses(members) && voters(old) != voters(members)
+        });
+        if moved {
+            self.fail("promise 9: an address changed who votes");
+        }
         self.checks.members.push(members.clone());
         if self.checks.members.len() > 3 {
             self.checks.members.remove(0);

@@ -177,7 +177,7 @@ impl World {
             return self.proposal_refused(from, token, &error);
         };
         // Forwarding is a call: it comes once or not at all.
-        if let Some(delay_ns) = self.net.call(&mut self.rng, from, leader) {
+        if let Some(delay_ns) = self.call(from, leader) {
             let event = Event::Propose {
                 to: leader,
                 command,

@@ -57,6 +57,8 @@ pub enum Fault {
     DiskFull,
     /// A member loses its disk for good and is replaced: `admin.rs`.
     Wipe,
+    /// A peer comes back at another address: `addresses.rs`.
+    Address,
     /// Members come and go: `admin.rs`.
     Members,
     /// Leadership is transferred: `admin.rs`.
@@ -73,7 +75,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them, with their names on the command line.
-    pub const ALL: [(Self, &'static str); 22] = [
+    pub const ALL: [(Self, &'static str); 23] = [
         (Self::Crash, "crash"),
         (Self::Blackout, "blackout"),
         (Self::Kill, "kill"),
@@ -90,6 +92,7 @@ impl Fault {
         (Self::LowSpace, "low-space"),
         (Self::DiskFull, "disk-full"),
         (Self::Wipe, "wipe"),
+        (Self::Address, "address"),
         (Self::Members, "members"),
         (Self::Transfer, "transfer"),
         (Self::Rolling, "rolling"),
@@ -211,6 +214,7 @@ impl World {
             Fault::LowSpace,
             Fault::DiskFull,
             Fault::Rolling,
+            Fault::Address,
             Fault::ClientCrash,
             Fault::ConsumerCrash,
             Fault::ConsumerStall,
@@ -237,6 +241,7 @@ impl World {
             Fault::LowSpace => self.low_space(id),
             Fault::DiskFull => self.disk_full(id),
             Fault::Rolling => self.rolling_restart(),
+            Fault::Address => self.move_addresses(id, &ids),
             Fault::ClientCrash => self.client_crash(),
             Fault::ConsumerCrash => self.consumer_crash(id),
             Fault::ConsumerStall => self.consumer_stall(id),
@@ -262,6 +267,7 @@ impl World {
         for id in self.peers.keys().copied().collect::<Vec<_>>() {
             self.start(id);
         }
+        self.set_addresses();
         self.lead_ns = self.lead_now_ns();
         self.last_wishes();
         self.at(500 * MS, Event::Settled);
