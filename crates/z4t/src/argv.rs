@@ -84,7 +84,7 @@ fn matches(args: &[OsString]) -> Result<ArgMatches<'static>, Mistake> {
 }
 
 /// Flags with a value that may stand before the command.
-const SHARED: [&str; 9] = [
+const SHARED: [&str; 10] = [
     "-t",
     "--target",
     "-p",
@@ -94,6 +94,7 @@ const SHARED: [&str; 9] = [
     "-o",
     "--output",
     "--timeout",
+    "--tz",
 ];
 
 /// Commands that have commands of their own: flags go behind those.

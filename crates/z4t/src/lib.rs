@@ -8,6 +8,7 @@
 //! | `show` | output, for people and for programs |
 //! | `moment` | times in and out |
 //! | `rate` | rates in and out |
+//! | `zone` | in which zone times are meant and shown |
 //! | `error` | one line that says what to do |
 //! | `fuzzing` | reading arguments and showing answers, opened for the fuzz targets |
 
@@ -21,6 +22,7 @@ mod moment;
 mod options;
 mod rate;
 mod show;
+mod zone;
 
 use std::ffi::OsString;
 use std::io::Write;

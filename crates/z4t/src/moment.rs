@@ -1,31 +1,47 @@
-//! Times in and out: RFC 3339 with any offset; spans as people write them.
+//! Times in and out: RFC 3339 with any offset, or the time of a clock on the wall;
+//! spans as people write them.
 
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use time::format_description::well_known::Rfc3339;
-use time::{OffsetDateTime, UtcOffset};
+use jiff::civil::DateTime;
+use jiff::Timestamp;
 
-/// Reads a time with its offset.
-pub(crate) fn parse(text: &str) -> Result<SystemTime, &'static str> {
-    OffsetDateTime::parse(text, &Rfc3339)
-        .map(SystemTime::from)
-        .map_err(|_| "give a time like 2030-01-31T08:00:00Z or 2030-01-31T08:00:00+01:00")
+/// A time from outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Moment {
+    /// With its offset: the same everywhere.
+    Exact(SystemTime),
+    /// What a clock on a wall shows: `crate::zone` knows which one.
+    Wall(DateTime),
+}
+
+/// Reads a time, with an offset or without.
+pub(crate) fn parse(text: &str) -> Result<Moment, &'static str> {
+    let exact = Timestamp::from_str(text).and_then(SystemTime::try_from);
+    if let Ok(time) = exact {
+        return Ok(Moment::Exact(time));
+    }
+    DateTime::from_str(text)
+        .map(Moment::Wall)
+        .map_err(|_| "give a time like 2030-01-31T08:00:00Z, \"2030-01-31 08:00:00+01:00\" or, in your own zone or that of --tz, \"2030-01-31 08:00\"")
 }
 
 /// Writes a time in UTC. One that no calendar holds is written as its seconds.
 pub(crate) fn show(time: SystemTime) -> String {
-    let (seconds, nanos) = match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) => (i128::from(since.as_secs()), since.as_nanos() as i128),
-        Err(before) => {
-            let nanos = before.duration().as_nanos() as i128;
-            (-(nanos / 1_000_000_000), -nanos)
-        }
+    match Timestamp::try_from(time) {
+        Ok(time) => time.to_string(),
+        Err(_) => beyond(time),
+    }
+}
+
+/// A time that no calendar holds.
+pub(crate) fn beyond(time: SystemTime) -> String {
+    let seconds = match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => i128::from(since.as_secs()),
+        Err(before) => -i128::from(before.duration().as_secs()),
     };
-    OffsetDateTime::from_unix_timestamp_nanos(nanos)
-        .ok()
-        .map(|time| time.to_offset(UtcOffset::UTC))
-        .and_then(|time| time.format(&Rfc3339).ok())
-        .unwrap_or_else(|| format!("{seconds} s after 1970"))
+    format!("{seconds} s after 1970")
 }
 
 /// Reads a span.
@@ -68,21 +84,49 @@ mod tests {
 
     use super::*;
 
+    fn exact(text: &str) -> SystemTime {
+        match parse(text) {
+            Ok(Moment::Exact(time)) => time,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
     #[test]
     fn offsets_count() {
-        let utc = parse("2030-01-31T07:00:00Z").unwrap();
-        assert_eq!(utc, parse("2030-01-31T08:00:00+01:00").unwrap());
+        let utc = exact("2030-01-31T07:00:00Z");
+        assert_eq!(utc, exact("2030-01-31T08:00:00+01:00"));
+        assert_eq!(utc, exact("2030-01-31 08:00:00+01:00"), "a blank for the T");
+        assert_eq!(utc, exact("2030-01-31 07:00Z"));
         let seconds = Duration::from_secs(1_896_073_200);
         assert_eq!(utc, SystemTime::UNIX_EPOCH + seconds);
-        let later = parse("2030-01-31T07:00:00.25Z").unwrap();
+        let later = exact("2030-01-31T07:00:00.25Z");
         assert_eq!(later, utc + Duration::from_millis(250));
-        assert!(parse("2030-01-31 07:00").is_err());
+    }
+
+    #[test]
+    fn without_an_offset_it_is_what_a_clock_on_the_wall_shows() {
+        let wall = jiff::civil::date(2030, 1, 31).at(7, 0, 0, 0);
+        for text in ["2030-01-31T07:00:00", "2030-01-31 07:00"] {
+            assert_eq!(parse(text), Ok(Moment::Wall(wall)), "{text}");
+        }
+        let midnight = jiff::civil::date(2030, 1, 31).at(0, 0, 0, 0);
+        assert_eq!(parse("2030-01-31"), Ok(Moment::Wall(midnight)));
+        for text in [
+            "",
+            "now",
+            "07:00",
+            "2030-13-01",
+            "2030-01-31 25:00",
+            "31.1.2030",
+        ] {
+            assert!(parse(text).unwrap_err().contains("2030-01-31"), "{text}");
+        }
     }
 
     #[test]
     fn what_is_shown_is_what_was_read() {
         for text in ["2030-01-31T07:00:00Z", "1969-12-31T23:59:59.5Z"] {
-            assert_eq!(show(parse(text).unwrap()), text);
+            assert_eq!(show(exact(text)), text);
         }
         let far = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 50);
         assert!(show(far).contains("after 1970"));

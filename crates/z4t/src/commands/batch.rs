@@ -14,9 +14,9 @@ use super::connect;
 use super::create::with_flags;
 use super::progress::Progress;
 use crate::error::Error;
-use crate::moment;
 use crate::options::{Create, Output};
 use crate::show::{escape, task_json, Body};
+use crate::{moment, zone};
 
 /// Longest line that is read: a payload at its limit as base64, and the rest of
 /// what a request may hold.
@@ -209,7 +209,8 @@ fn task(create: &Create, object: &Map<String, Value>) -> Result<NewTask, String>
             .map_err(|e| format!("payload_base64: {e}"))?,
         (None, None) => Vec::new(),
     };
-    let mut task = with_flags(NewTask::new(&create.namespace, payload), create);
+    let mut task =
+        with_flags(NewTask::new(&create.namespace, payload), create).map_err(|e| e.to_string())?;
     if object.contains_key("at") && object.contains_key("in") {
         return Err("give at or in, not both".to_owned());
     }
@@ -226,7 +227,10 @@ fn task(create: &Create, object: &Map<String, Value>) -> Result<NewTask, String>
                 }
                 task
             }
-            "at" => task.at(moment::parse(text(value, key)?).map_err(|e| of_key(&e))?),
+            "at" => {
+                let at = moment::parse(text(value, key)?).map_err(|e| of_key(&e))?;
+                task.at(zone::meant("at", at).map_err(|e| e.to_string())?)
+            }
             "in" => task.after(moment::whole_seconds(text(value, key)?).map_err(|e| of_key(&e))?),
             "ttl" => task.ttl(moment::span(text(value, key)?).map_err(|e| of_key(&e))?),
             "priority" => task.priority(count(value, key)?),

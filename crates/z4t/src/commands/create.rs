@@ -12,9 +12,10 @@ use super::connect;
 use crate::error::Error;
 use crate::options::{Create, Output};
 use crate::show::{escape, task_json, Body};
+use crate::zone;
 
 pub(super) fn create(create: Create, out: &mut impl Write) -> Result<(), Error> {
-    let mut task = with_flags(NewTask::new(&create.namespace, payload(&create)?), &create);
+    let mut task = with_flags(NewTask::new(&create.namespace, payload(&create)?), &create)?;
     if let Some(id) = &create.request_id {
         task = task.request_id(id);
     }
@@ -27,12 +28,12 @@ pub(super) fn create(create: Create, out: &mut impl Write) -> Result<(), Error> 
 }
 
 /// What the flags say of every task.
-pub(super) fn with_flags(mut task: NewTask, create: &Create) -> NewTask {
+pub(super) fn with_flags(mut task: NewTask, create: &Create) -> Result<NewTask, Error> {
     for (key, value) in &create.metadata {
         task = task.metadata(key, value);
     }
     if let Some(time) = create.at {
-        task = task.at(time);
+        task = task.at(zone::meant("--at", time)?);
     }
     if let Some(delay) = create.delay {
         task = task.after(delay);
@@ -46,7 +47,7 @@ pub(super) fn with_flags(mut task: NewTask, create: &Create) -> NewTask {
     if let Some(ttl) = create.ttl {
         task = task.ttl(ttl);
     }
-    task
+    Ok(task)
 }
 
 /// The payload, from wherever the command line says.

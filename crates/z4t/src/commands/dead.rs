@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::{connect, list};
 use crate::error::Error;
 use crate::options::{Dead, DeadChange, DeadList, Output};
-use crate::show;
+use crate::{show, zone};
 
 /// Dead letters of one call: each is answered in good time, however many there
 /// are.
@@ -39,8 +39,8 @@ fn list_dead(which: &DeadList, out: &mut impl Write) -> Result<(), Error> {
     let query = ListQuery {
         namespace: which.namespace.clone(),
         state: Some(TaskState::Dead),
-        from: which.from,
-        to: which.to,
+        from: zone::meant_if_given("--from", which.from)?,
+        to: zone::meant_if_given("--to", which.to)?,
         with_body: which.body,
         ..ListQuery::default()
     };
@@ -64,8 +64,8 @@ fn all(
     let client = connect(&change.target)?;
     let filter = DeadFilter {
         task_ids: change.task_ids.clone(),
-        from: change.from,
-        to: change.to,
+        from: zone::meant_if_given("--from", change.from)?,
+        to: zone::meant_if_given("--to", change.to)?,
         reason: change.reason.map(|reason| reason.0),
         limit: change.limit,
     };

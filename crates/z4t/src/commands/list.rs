@@ -9,6 +9,7 @@ use super::connect;
 use crate::error::Error;
 use crate::options::{List, Output};
 use crate::show::{self, Body};
+use crate::zone;
 
 /// Most tasks of a page.
 const PAGE_LEN: u32 = 1_000;
@@ -18,8 +19,8 @@ pub(super) fn list(list: &List, out: &mut impl Write) -> Result<(), Error> {
     let query = ListQuery {
         namespace: list.namespace.clone(),
         state: list.state.map(|state| state.0),
-        from: list.from,
-        to: list.to,
+        from: zone::meant_if_given("--from", list.from)?,
+        to: zone::meant_if_given("--to", list.to)?,
         with_body: list.body,
         ..ListQuery::default()
     };

@@ -12,7 +12,7 @@ mod namespaces;
 mod progress;
 mod tasks;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use futures::executor::block_on;
@@ -21,9 +21,11 @@ use z4_client::Client;
 
 use crate::error::Error;
 use crate::options::{Command, Completions, Options, Target};
+use crate::zone;
 
 /// Carries a command out; `out` gets its answer.
 pub(crate) fn run(options: Options, out: &mut impl Write) -> Result<(), Error> {
+    zone::settle(options.tz, options.utc, std::io::stdout().is_terminal());
     match options.command {
         Command::Info(target) => cluster::info(&target, out),
         Command::Status(status) => cluster::status(&status, out),

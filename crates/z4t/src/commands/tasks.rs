@@ -9,6 +9,7 @@ use super::connect;
 use crate::error::Error;
 use crate::options::{Get, OneTask, Output, Reschedule, Stream};
 use crate::show::{self, Body};
+use crate::zone;
 
 pub(super) fn get(get: &Get, out: &mut impl Write) -> Result<(), Error> {
     let client = connect(&get.target)?;
@@ -47,7 +48,7 @@ pub(super) fn cancel(which: &OneTask, out: &mut impl Write) -> Result<(), Error>
 
 pub(super) fn reschedule(reschedule: &Reschedule, out: &mut impl Write) -> Result<(), Error> {
     let due = match (reschedule.at, reschedule.delay) {
-        (Some(time), _) => Due::At(time),
+        (Some(time), _) => Due::At(zone::meant("--at", time)?),
         (None, delay) => Due::After(delay.unwrap_or_default()),
     };
     let client = connect(&reschedule.target)?;

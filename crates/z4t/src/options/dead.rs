@@ -1,13 +1,12 @@
 //! Flags of the commands about dead letters.
 
 use std::str::FromStr;
-use std::time::SystemTime;
 
 use structopt::StructOpt;
 use z4_client::DeathReason;
 
 use super::{Output, Target};
-use crate::moment;
+use crate::moment::{self, Moment};
 
 #[derive(StructOpt, Debug)]
 pub(crate) enum Dead {
@@ -41,10 +40,10 @@ pub(crate) struct DeadList {
     pub namespace: String,
     /// Died at or after this time
     #[structopt(long, value_name = "TIME", parse(try_from_str = moment::parse))]
-    pub from: Option<SystemTime>,
+    pub from: Option<Moment>,
     /// Died before this time
     #[structopt(long, value_name = "TIME", parse(try_from_str = moment::parse))]
-    pub to: Option<SystemTime>,
+    pub to: Option<Moment>,
     /// attempts, ttl or permanent
     #[structopt(long, value_name = "REASON")]
     pub reason: Option<Reason>,
@@ -68,10 +67,10 @@ pub(crate) struct DeadChange {
     pub task_ids: Vec<String>,
     /// Died at or after this time
     #[structopt(long, value_name = "TIME", conflicts_with = "task-ids", parse(try_from_str = moment::parse))]
-    pub from: Option<SystemTime>,
+    pub from: Option<Moment>,
     /// Died before this time
     #[structopt(long, value_name = "TIME", conflicts_with = "task-ids", parse(try_from_str = moment::parse))]
-    pub to: Option<SystemTime>,
+    pub to: Option<Moment>,
     /// attempts, ttl or permanent
     #[structopt(long, value_name = "REASON", conflicts_with = "task-ids")]
     pub reason: Option<Reason>,

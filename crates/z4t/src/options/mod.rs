@@ -12,6 +12,8 @@ use std::time::Duration;
 use structopt::clap::{AppSettings, Shell};
 use structopt::StructOpt;
 
+use crate::zone::Zone;
+
 pub(crate) use consume::{Consume, Extend, Lease, Leases, NackLeases};
 pub(crate) use dead::{Dead, DeadChange, DeadList};
 pub(crate) use namespaces::{
@@ -32,6 +34,14 @@ pub(crate) use tasks::{Create, Get, List, OneTask, Reschedule, Stream};
                   unless given), or several, separated by commas: the first that answers is used."
 )]
 pub(crate) struct Options {
+    /// The zone of times without an offset, and of those shown: a name such as
+    /// Europe/Berlin, or an offset such as +01:00; the local one unless given
+    #[structopt(long, value_name = "ZONE", global = true, allow_hyphen_values = true)]
+    pub tz: Option<Zone>,
+    /// Times are meant in UTC and shown in UTC, as they are where the output is no
+    /// terminal
+    #[structopt(long, global = true)]
+    pub utc: bool,
     #[structopt(subcommand)]
     pub command: Command,
 }

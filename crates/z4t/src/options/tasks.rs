@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use structopt::StructOpt;
 
 use super::{key_value, Output, Target};
-use crate::moment;
+use crate::moment::{self, Moment};
 
 #[derive(StructOpt, Debug)]
 pub(crate) struct Create {
@@ -45,9 +45,10 @@ pub(crate) struct Create {
     /// Due so long from now, in whole seconds: 30s, 5m, 1h30m, 2days
     #[structopt(long = "in", value_name = "TIME", conflicts_with = "at", parse(try_from_str = moment::whole_seconds))]
     pub delay: Option<Duration>,
-    /// Due at this time (RFC 3339): 2030-01-31T08:00:00+01:00
+    /// Due at this time: 2030-01-31T08:00:00+01:00, or "2030-01-31 08:00" in the
+    /// local zone or that of --tz
     #[structopt(long, value_name = "TIME", parse(try_from_str = moment::parse))]
-    pub at: Option<SystemTime>,
+    pub at: Option<Moment>,
     /// Metadata, repeatable
     #[structopt(
         short,
@@ -125,9 +126,10 @@ pub(crate) struct Reschedule {
         parse(try_from_str = moment::span)
     )]
     pub delay: Option<Duration>,
-    /// Due at this time (RFC 3339): 2030-01-31T08:00:00+01:00
+    /// Due at this time: 2030-01-31T08:00:00+01:00, or "2030-01-31 08:00" in the
+    /// local zone or that of --tz
     #[structopt(long, value_name = "TIME", parse(try_from_str = moment::parse))]
-    pub at: Option<SystemTime>,
+    pub at: Option<Moment>,
     /// text or json
     #[structopt(short, long, default_value = "text")]
     pub output: Output,
@@ -160,10 +162,10 @@ pub(crate) struct List {
     pub state: Option<State>,
     /// Due (for --state dead: died) at or after this time
     #[structopt(long, value_name = "TIME", parse(try_from_str = moment::parse))]
-    pub from: Option<SystemTime>,
+    pub from: Option<Moment>,
     /// Due (for --state dead: died) before this time
     #[structopt(long, value_name = "TIME", parse(try_from_str = moment::parse))]
-    pub to: Option<SystemTime>,
+    pub to: Option<Moment>,
     /// At most so many; 0 for all
     #[structopt(long, value_name = "COUNT", default_value = "100")]
     pub limit: u64,

@@ -8,7 +8,7 @@ use z4_client::{DeathReason, Task, TaskState};
 
 use super::plain::escape;
 use super::table::{pairs, table};
-use crate::moment;
+use crate::{moment, zone};
 
 /// Whether metadata and payload are there to be shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -211,12 +211,12 @@ pub(super) fn time(time: Option<SystemTime>) -> Value {
 
 /// A time for people.
 pub(super) fn show(time: Option<SystemTime>) -> String {
-    time.map_or("-".to_owned(), moment::show)
+    time.map_or("-".to_owned(), zone::show)
 }
 
 /// A time for people, empty when there is none.
 pub(super) fn given(time: Option<SystemTime>) -> String {
-    time.map(moment::show).unwrap_or_default()
+    time.map(zone::show).unwrap_or_default()
 }
 
 /// The payload as it may be shown: not yet escaped.
@@ -229,7 +229,7 @@ pub(super) fn payload(task: &Task) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 
@@ -237,7 +237,7 @@ mod tests {
         let mut task = Task::default();
         task.id = "0abc".into();
         task.namespace = "ns".into();
-        task.deliver_at = Some(moment::parse("2030-01-31T07:00:00Z").unwrap());
+        task.deliver_at = Some(UNIX_EPOCH + Duration::from_secs(1_896_073_200));
         task.metadata.insert("b".into(), "2".into());
         task.metadata.insert("a".into(), "1".into());
         task.payload = payload.to_vec();
