@@ -29,16 +29,29 @@ pub(crate) enum Wish {
 /// # Errors
 /// `Usage`, with one line that names the argument.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, Error> {
-    match matches(&normalize(args)) {
+    let args = normalize(args);
+    match matches(&args) {
         Ok(matches) => Ok(Wish::Command(Box::new(Options::from_clap(&matches)))),
         Err(Mistake::Library(usage)) => match usage.kind {
             ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Ok(Wish::Help(usage.message)),
-            _ => Err(Error::Usage(one_line(&usage.message))),
+            kind => Err(Error::Usage(one_line(&usage.message) + hint(kind, &args))),
         },
         Err(Mistake::NotText(argument)) => Err(Error::Usage(format!(
             "the argument '{argument}' is not UTF-8; only the payload and the paths of \
              z4t create may be other bytes"
         ))),
+    }
+}
+
+/// What may have been meant by what was taken for a flag.
+fn hint(kind: ErrorKind, args: &[OsString]) -> &'static str {
+    let is_create = args.get(1).is_some_and(|command| command == "create");
+    match kind {
+        ErrorKind::UnknownArgument if is_create => {
+            "; a payload that begins with - stands behind two of them: z4t create NAMESPACE -- -5"
+        }
+        ErrorKind::EmptyValue => "; a value that begins with - stands behind =: --error=-5",
+        _ => "",
     }
 }
 

@@ -1,5 +1,9 @@
 //! What can go wrong, as one line that says what to do.
 
+use z4_client::ErrorKind;
+
+use crate::flags;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -10,7 +14,7 @@ pub(crate) enum Error {
     #[error("{0}")]
     Input(String),
     /// No peer took the request, or one refused it.
-    #[error("{0}")]
+    #[error("{}", told(.0))]
     Client(#[from] z4_client::Error),
     /// The answer cannot be written.
     #[error("cannot write the answer: {0}")]
@@ -18,6 +22,14 @@ pub(crate) enum Error {
     /// All that there is to say stands in the answer.
     #[error("{0}")]
     Answered(String),
+}
+
+/// What a peer said, in the words of the command line.
+fn told(error: &z4_client::Error) -> String {
+    match error.kind() {
+        ErrorKind::InvalidArgument => flags::named(error.message()),
+        _ => error.message().to_owned(),
+    }
 }
 
 impl Error {

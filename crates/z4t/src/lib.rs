@@ -10,11 +10,13 @@
 //! | `rate` | rates in and out |
 //! | `zone` | in which zone times are meant and shown |
 //! | `error` | one line that says what to do |
+//! | `flags` | fields in the errors of a peer as flags |
 //! | `fuzzing` | reading arguments and showing answers, opened for the fuzz targets |
 
 mod argv;
 mod commands;
 mod error;
+mod flags;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -23,8 +23,10 @@ fn lists_by_state_time_and_page() {
     assert_eq!(listed, ids, "in the order of creation, each once");
     let text = tool.text(&["list", "many", "--limit", "0"]);
     assert_eq!(text.lines().count(), 2_346, "one header");
-    assert_eq!(tool.text(&["list", "many"]).lines().count(), 101);
-    let few = tool.json_lines(&["list", "many", "--limit", "7", "--body"]);
+    let hundred = tool.run(&["list", "many"]);
+    assert_eq!(hundred.stdout.lines().count(), 101);
+    let few = tool.run(&["list", "many", "--limit", "7", "--body", "-o", "json"]);
+    let few = z4_e2e::tool::lines(&few.stdout);
     assert_eq!(few.len(), 7);
     assert_eq!(few[0]["payload"], "p");
 

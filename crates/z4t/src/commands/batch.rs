@@ -8,7 +8,7 @@ use std::path::Path;
 use base64::prelude::{Engine, BASE64_STANDARD};
 use futures::executor::block_on;
 use serde_json::{Map, Value};
-use z4_client::{Client, NewTask, Producer, ProducerOptions, Sent, Task};
+use z4_client::{Client, ErrorKind, NewTask, Producer, ProducerOptions, Sent, Task};
 
 use super::connect;
 use super::create::with_flags;
@@ -16,7 +16,7 @@ use super::progress::Progress;
 use crate::error::Error;
 use crate::options::{Create, Output};
 use crate::show::{escape, task_json, Body};
-use crate::{moment, zone};
+use crate::{flags, moment, zone};
 
 /// Longest line that is read: a payload at its limit as base64, and the rest of
 /// what a request may hold.
@@ -85,7 +85,7 @@ async fn one_by_one(
                 }
                 // The first one is told; the lines behind it are on their way.
                 Err(error) => {
-                    wrong.get_or_insert_with(|| format!("line {number}: {error}"));
+                    wrong.get_or_insert_with(|| format!("line {number}: {}", told(&error)));
                 }
             }
         }
@@ -103,6 +103,14 @@ async fn one_by_one(
         Some(wrong) => Err(Error::Input(format!(
             "{wrong}; {created} tasks were created: {advice}"
         ))),
+    }
+}
+
+/// What a peer said about a line.
+fn told(error: &z4_client::Error) -> String {
+    match error.kind() {
+        ErrorKind::InvalidArgument => flags::of_line(error.message()),
+        _ => error.message().to_owned(),
     }
 }
 

@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use z4_client::{Consumer, Delivery, Failure, Shutdown};
 
 use super::exec::Exec;
+use super::tasks::say_that_it_takes;
 use super::{connect, PATIENT_TIMEOUT};
 use crate::error::Error;
 use crate::options::{Consume, Output};
@@ -34,6 +35,9 @@ pub(super) fn consume(consume: &Consume, out: &mut impl Write) -> Result<(), Err
         builder = builder.lease(lease);
     }
     let consumer = builder.build(&client);
+    if consume.exec.is_none() {
+        say_that_it_takes(&consume.namespace);
+    }
     drain_on_signals(consumer.shutdown())?;
     let worker = Worker {
         consume,

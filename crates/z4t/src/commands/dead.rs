@@ -9,7 +9,7 @@ use z4_client::{Client, DeadChange as Changed, DeadFilter, ListQuery, TaskState}
 use super::progress::Progress;
 use super::{connect, list};
 use crate::error::Error;
-use crate::options::{Dead, DeadChange, DeadList, Output};
+use crate::options::{each_key_once, Dead, DeadChange, DeadList, Output};
 use crate::{show, zone};
 
 /// Dead letters of one call: each is answered in good time, however many there
@@ -35,22 +35,25 @@ pub(super) fn run(command: &Dead, out: &mut impl Write) -> Result<(), Error> {
 }
 
 fn list_dead(which: &DeadList, out: &mut impl Write) -> Result<(), Error> {
-    let client = connect(&which.target)?;
+    let pick = &which.pick;
+    each_key_once("--where", &pick.wanted)?;
     let query = ListQuery {
         namespace: which.namespace.clone(),
         state: Some(TaskState::Dead),
-        from: zone::meant_if_given("--from", which.from)?,
-        to: zone::meant_if_given("--to", which.to)?,
-        with_body: which.body,
+        from: zone::meant_if_given("--from", pick.from)?,
+        to: zone::meant_if_given("--to", pick.to)?,
+        with_body: pick.needs_body(),
+        page_token: which.page_token.clone().unwrap_or_default(),
         ..ListQuery::default()
     };
+    let client = connect(&which.target)?;
     let reason = which.reason.map(|reason| reason.0);
     let is_wanted = |task: &z4_client::Task| reason.is_none() || task.death_reason == reason;
-    let body = list::body(which.body);
+    let body = list::body(pick);
     let mut shown = false;
-    list::pages(&client, query, which.limit, is_wanted, |tasks| {
+    list::pages(&client, query, pick, is_wanted, |tasks| {
         let text = show::dead_table(tasks, body);
-        list::print(which.output, tasks, body, &text, &mut shown, out)
+        list::print(pick.output, tasks, body, &text, &mut shown, out)
     })
 }
 

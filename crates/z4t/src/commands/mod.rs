@@ -20,7 +20,7 @@ use structopt::StructOpt;
 use z4_client::Client;
 
 use crate::error::Error;
-use crate::options::{Command, Completions, Options, Target};
+use crate::options::{each_key_once, Command, Completions, Options, Target};
 use crate::zone;
 
 /// Carries a command out; `out` gets its answer.
@@ -35,10 +35,13 @@ pub(crate) fn run(options: Options, out: &mut impl Write) -> Result<(), Error> {
         Command::SetAddress(set) => cluster::set_address(&set, out),
         Command::TransferLeader(transfer) => cluster::transfer_leader(&transfer, out),
         Command::Verify(verify) => cluster::verify(&verify, out),
-        Command::Create(create) => match &create.batch {
-            Some(path) => batch::create(&create, path, out),
-            None => create::create(create, out),
-        },
+        Command::Create(create) => {
+            each_key_once("-m", &create.metadata)?;
+            match &create.batch {
+                Some(path) => batch::create(&create, path, out),
+                None => create::create(create, out),
+            }
+        }
         Command::Get(get) => tasks::get(&get, out),
         Command::Stream(stream) => tasks::stream(&stream, out),
         Command::Cancel(task) => tasks::cancel(&task, out),

@@ -1,6 +1,6 @@
 //! One task: get, cancel, reschedule, run now, explain; and streams of them.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use futures::executor::block_on;
 use z4_client::{Due, Task};
@@ -27,6 +27,7 @@ pub(super) fn stream(stream: &Stream, out: &mut impl Write) -> Result<(), Error>
         return Ok(());
     }
     let mut tasks = connect(&stream.target)?.stream(&stream.namespace);
+    say_that_it_takes(&stream.namespace);
     while left > 0 {
         let task = block_on(tasks.next())?;
         match stream.output {
@@ -38,6 +39,17 @@ pub(super) fn stream(stream: &Stream, out: &mut impl Write) -> Result<(), Error>
         left -= 1;
     }
     Ok(())
+}
+
+/// Says, to somebody who looks on, that this is no mere look at the tasks.
+pub(super) fn say_that_it_takes(namespace: &str) {
+    if std::io::stderr().is_terminal() {
+        // With no standard error there is nobody to tell.
+        let _ = writeln!(
+            std::io::stderr(),
+            "z4t: takes the tasks of {namespace:?} that are due and acks each one that it prints: it is done then and gone; z4t list looks at tasks without taking them"
+        );
+    }
 }
 
 pub(super) fn cancel(which: &OneTask, out: &mut impl Write) -> Result<(), Error> {

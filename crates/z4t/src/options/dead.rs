@@ -5,7 +5,7 @@ use std::str::FromStr;
 use structopt::StructOpt;
 use z4_client::DeathReason;
 
-use super::{Output, Target};
+use super::{Output, Pick, Target};
 use crate::moment::{self, Moment};
 
 #[derive(StructOpt, Debug)]
@@ -38,24 +38,14 @@ impl FromStr for Reason {
 #[derive(StructOpt, Debug)]
 pub(crate) struct DeadList {
     pub namespace: String,
-    /// Died at or after this time
-    #[structopt(long, value_name = "TIME", parse(try_from_str = moment::parse))]
-    pub from: Option<Moment>,
-    /// Died before this time
-    #[structopt(long, value_name = "TIME", parse(try_from_str = moment::parse))]
-    pub to: Option<Moment>,
     /// attempts, ttl or permanent
     #[structopt(long, value_name = "REASON")]
     pub reason: Option<Reason>,
-    /// At most so many; 0 for all
-    #[structopt(long, value_name = "COUNT", default_value = "100")]
-    pub limit: u64,
-    /// With metadata and payload
-    #[structopt(long)]
-    pub body: bool,
-    /// text or json (a line of JSON for each task)
-    #[structopt(short, long, default_value = "text")]
-    pub output: Output,
+    /// Go on where a list before this one ended, with the same flags
+    #[structopt(long, value_name = "TOKEN")]
+    pub page_token: Option<String>,
+    #[structopt(flatten)]
+    pub pick: Pick,
     #[structopt(flatten)]
     pub target: Target,
 }

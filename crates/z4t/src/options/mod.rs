@@ -3,6 +3,7 @@
 mod consume;
 mod dead;
 mod namespaces;
+mod pick;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,8 @@ pub(crate) use dead::{Dead, DeadChange, DeadList};
 pub(crate) use namespaces::{
     NamespaceCommand, NamespaceDelete, NamespaceList, NamespaceName, NamespaceSet,
 };
-pub(crate) use tasks::{Create, Get, List, OneTask, Reschedule, Stream};
+pub(crate) use pick::{each_key_once, Pick};
+pub(crate) use tasks::{Create, Get, List, OneTask, Reschedule, Sort, Stream};
 
 /// Administration of z4, a replicated database of scheduled tasks.
 #[derive(StructOpt, Debug)]

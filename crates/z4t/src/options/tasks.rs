@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use structopt::StructOpt;
 
-use super::{key_value, Output, Target};
+use super::{key_value, Output, Pick, Target};
 use crate::moment::{self, Moment};
 
 #[derive(StructOpt, Debug)]
@@ -160,21 +160,32 @@ pub(crate) struct List {
     /// scheduled, leased or dead; all unless given
     #[structopt(long, value_name = "STATE")]
     pub state: Option<State>,
-    /// Due (for --state dead: died) at or after this time
-    #[structopt(long, value_name = "TIME", parse(try_from_str = moment::parse))]
-    pub from: Option<Moment>,
-    /// Due (for --state dead: died) before this time
-    #[structopt(long, value_name = "TIME", parse(try_from_str = moment::parse))]
-    pub to: Option<Moment>,
-    /// At most so many; 0 for all
-    #[structopt(long, value_name = "COUNT", default_value = "100")]
-    pub limit: u64,
-    /// With metadata and payload
-    #[structopt(long)]
-    pub body: bool,
-    /// text or json (a line of JSON for each task)
-    #[structopt(short, long, default_value = "text")]
-    pub output: Output,
+    /// due: the ones that fall due first come first, whatever the order of creation;
+    /// z4t sorts them, at most 100,000
+    #[structopt(long, value_name = "ORDER", conflicts_with = "page-token")]
+    pub sort: Option<Sort>,
+    /// Go on where a list before this one ended, with the same flags
+    #[structopt(long, value_name = "TOKEN")]
+    pub page_token: Option<String>,
+    #[structopt(flatten)]
+    pub pick: Pick,
     #[structopt(flatten)]
     pub target: Target,
+}
+
+/// An order that the peer has no index for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sort {
+    Due,
+}
+
+impl FromStr for Sort {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "due" => Ok(Self::Due),
+            _ => Err("give due, or leave it out for the order of creation"),
+        }
+    }
 }

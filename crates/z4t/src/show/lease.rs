@@ -6,6 +6,7 @@ use z4_client::{Delivery, LeaseOutcome, LeaseRef, LeaseResult};
 use super::plain::escape;
 use super::table::table;
 use super::task::{death, given, payload, show, task_json, time, Body};
+use crate::flags;
 
 /// `ID:TOKEN`, as `z4t ack` and its like take it.
 pub(crate) fn name(lease: &LeaseRef) -> String {
@@ -75,6 +76,7 @@ pub(crate) fn result_line(result: &LeaseResult) -> String {
         LeaseOutcome::Waiting => given(result.due_at),
         LeaseOutcome::Extended => given(result.lease_deadline),
         LeaseOutcome::Dead => result.death_reason.map_or("", death).to_owned(),
+        LeaseOutcome::Invalid => flags::named(&result.message),
         _ => result.message.clone(),
     };
     let line = format!(

@@ -14,6 +14,8 @@ use crate::{moment, zone};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Body {
     Shown,
+    /// The metadata alone.
+    Metadata,
     LeftOut,
 }
 
@@ -25,8 +27,10 @@ pub(crate) fn task_json(task: &Task, body: Body) -> Value {
         "namespace": task.namespace,
         "deliver_at": time(task.deliver_at),
     });
-    if body == Body::Shown {
+    if body != Body::LeftOut {
         value["metadata"] = metadata_json(task);
+    }
+    if body == Body::Shown {
         match std::str::from_utf8(&task.payload) {
             Ok(text) => value["payload"] = text.into(),
             Err(_) => value["payload_base64"] = BASE64_STANDARD.encode(&task.payload).into(),
@@ -170,13 +174,24 @@ fn remark(task: &Task, body: Body) -> String {
         "" => String::new(),
         error => format!("error: {error}"),
     };
-    let body = match body {
-        Body::Shown => payload(task),
+    let metadata = match body {
+        Body::Shown | Body::Metadata => metadata_line(task),
         Body::LeftOut => String::new(),
     };
-    let parts = [holder, error, body];
+    let payload = match body {
+        Body::Shown => payload(task),
+        Body::Metadata | Body::LeftOut => String::new(),
+    };
+    let parts = [holder, error, metadata, payload];
     let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join(", ")
+}
+
+/// The metadata on one line: `a=1 b=2`. The table spells control characters out.
+fn metadata_line(task: &Task) -> String {
+    let pairs = task.metadata.iter();
+    let pairs: Vec<_> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(" ")
 }
 
 fn attempt(task: &Task) -> String {
@@ -296,6 +311,8 @@ payload     hi
 ID    STATE   PRIO  ATTEMPT  DUE/UNTIL/DIED        BYTES
 0abc  leased  0     2 of 5   2030-01-31T07:00:00Z  0      held by w1
 ";
-        assert_eq!(task_table(&[leased], Body::LeftOut), golden);
+        assert_eq!(task_table(&[leased.clone()], Body::LeftOut), golden);
+        let with = golden.replace("by w1", "by w1, a=1 b=2");
+        assert_eq!(task_table(&[leased], Body::Metadata), with);
     }
 }
