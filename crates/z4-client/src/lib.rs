@@ -56,6 +56,7 @@ mod task;
 mod tasks;
 mod timer;
 mod tries;
+mod waiting;
 
 pub use client::{Client, Options};
 pub use cluster::{ClusterInfo, Liveness, Member, MemberRole, PeerRole, Verdict, Verification};
@@ -69,3 +70,4 @@ pub use producer::{Producer, ProducerOptions, Sent};
 pub use stream::TaskStream;
 pub use task::{DeathReason, NewTask, Task, TaskState};
 pub use tasks::Due;
+pub use waiting::{OnWait, Wait};

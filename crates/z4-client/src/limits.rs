@@ -49,6 +49,15 @@ pub const EXHAUSTED_PAUSE: Duration = Duration::from_secs(1);
 /// another. Longer than a peer waits for a leader to be elected.
 pub const STREAM_STALL: Duration = Duration::from_secs(8);
 
+/// A long-lived call that waits for the cluster says so after this time: a change of
+/// leader is over before.
+pub const WAIT_NOTICE: Duration = Duration::from_secs(1);
+/// A stream of deliveries on which nothing came for so long is asked about: its peer
+/// may have lost the cluster, and cannot say so on the stream.
+pub const IDLE_CHECK: Duration = Duration::from_secs(5);
+/// The question is asked a second time after this before the stream is left.
+pub const IDLE_CHECK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Deliveries that a consumer has in hand, unless told otherwise.
 pub const CONSUMER_COUNT: u32 = 100;
 /// How long a consumer waits for its stream to end when all is done.

@@ -321,11 +321,20 @@ impl Client {
     /// # Errors
     /// `NotFound`.
     pub async fn namespace(&self, name: &str) -> Result<Namespace, Error> {
+        self.namespace_by(name, Repeat::Read).await
+    }
+
+    /// As [`Client::namespace`], each peer asked once.
+    pub(crate) async fn namespace_once(&self, name: &str) -> Result<Namespace, Error> {
+        self.namespace_by(name, Repeat::Round).await
+    }
+
+    async fn namespace_by(&self, name: &str, repeat: Repeat) -> Result<Namespace, Error> {
         let mut request = GetNamespaceRequest::default();
         request.set_name(name.to_owned());
         let answer = self
             .peers
-            .ask(Repeat::Read, self.timeout(), |peer, option| {
+            .ask(repeat, self.timeout(), |peer, option| {
                 peer.admin.get_namespace_async_opt(&request, option)
             })
             .await?;

@@ -173,6 +173,39 @@ impl Peers {
         }
     }
 
+    /// Ready when `peer` has lost the cluster while nothing else came of it: it cannot
+    /// say so on a stream of deliveries that is quiet.
+    pub(crate) async fn leaderless(&self, peer: &Peer) -> Error {
+        loop {
+            self.timer.sleep(limits::IDLE_CHECK).await;
+            if let Err(error) = self.knows_leader(peer).await {
+                return error;
+            }
+        }
+    }
+
+    /// Whether `peer` knows a leader; when it does not, it is asked once more after a
+    /// moment, for leaders change.
+    async fn knows_leader(&self, peer: &Peer) -> Result<(), Error> {
+        if self.health_of(peer).await.is_ok() {
+            return Ok(());
+        }
+        self.timer.sleep(limits::IDLE_CHECK_AGAIN).await;
+        self.health_of(peer).await
+    }
+
+    async fn health_of(&self, peer: &Peer) -> Result<(), Error> {
+        let option = CallOption::default().timeout(limits::TRY_TIMEOUT);
+        let request = CheckHealthRequest::default();
+        let answer = match peer.admin.check_health_async_opt(&request, option) {
+            Ok(receiver) => receiver.await,
+            Err(error) => Err(error),
+        };
+        answer
+            .map(|_| ())
+            .map_err(|error| Error::of_call(error, Repeat::Round))
+    }
+
     /// With others to ask, one that does not answer must not use up all time.
     fn time_of_try(&self, repeat: Repeat, end: Instant) -> Duration {
         let left = end.saturating_duration_since(Instant::now());

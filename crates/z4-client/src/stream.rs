@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::retry::{Backoff, Repeat};
 use crate::task::Task;
+use crate::waiting::{OnWait, Waiting};
 
 /// The tasks of a namespace as they fall due, without acknowledgements: a task
 /// counts as done once the peer has sent it. For work that must not be lost use
@@ -22,6 +23,8 @@ pub struct TaskStream {
     backoff: Backoff,
     /// Since when no peer keeps a stream open.
     lost_at: Option<Instant>,
+    give_up_after: Option<Duration>,
+    waiting: Waiting,
 }
 
 impl Client {
@@ -37,13 +40,30 @@ impl Client {
             open: None,
             backoff: Backoff::new(limits::BACKOFF_MIN, limits::BACKOFF_MAX),
             lost_at: None,
+            give_up_after: Some(self.timeout()),
+            waiting: Waiting::default(),
         }
     }
 }
 
 impl TaskStream {
-    /// The next task. When the peer goes away, the stream is opened at another,
-    /// for as long as [`crate::Options::timeout`] says.
+    /// How long no peer may keep the stream open before it ends with an error;
+    /// `None`: it goes on trying for ever. [`crate::Options::timeout`] unless given.
+    #[must_use]
+    pub fn give_up_after(mut self, span: Option<Duration>) -> Self {
+        self.give_up_after = span;
+        self
+    }
+
+    /// Is told when the stream waits for the cluster, why, and when it is back.
+    #[must_use]
+    pub fn on_wait(mut self, on_wait: OnWait) -> Self {
+        self.waiting = Waiting::new(Some(on_wait));
+        self
+    }
+
+    /// The next task. When the peer goes away, or has lost the cluster, the stream is
+    /// opened at another, for as long as [`TaskStream::give_up_after`] says.
     ///
     /// # Errors
     /// `Unavailable` or `NobodyAnswers` after that time; others at once.
@@ -53,6 +73,7 @@ impl TaskStream {
                 Ok(task) => {
                     self.backoff.reset();
                     self.lost_at = None;
+                    self.waiting.got_on(Instant::now());
                     return Ok(task);
                 }
                 Err(error) => error,
@@ -60,9 +81,12 @@ impl TaskStream {
             let lost_at = *self.lost_at.get_or_insert_with(Instant::now);
             let is_lost = Repeat::Safe.allows(error.kind())
                 || error.kind() == crate::ErrorKind::NobodyAnswers;
-            if !is_lost || lost_at.elapsed() >= self.client.timeout() {
+            let patience = self.give_up_after;
+            let is_over = patience.is_some_and(|patience| lost_at.elapsed() >= patience);
+            if !is_lost || is_over {
                 return Err(error);
             }
+            self.waiting.failed(&error, lost_at, Instant::now());
             if self.open.take().is_some() {
                 let peers = &self.client.peers;
                 peers.leave(peers.first());

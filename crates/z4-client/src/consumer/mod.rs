@@ -16,6 +16,7 @@ use crate::client::{made_up_consumer_id, Client};
 use crate::error::Error;
 use crate::lease::{Delivery, LeaseRef, Nack};
 use crate::limits;
+use crate::waiting::OnWait;
 pub use ledger::Summary;
 
 /// Why a handler did not do its task.
@@ -108,6 +109,7 @@ pub struct Builder {
     max_in_flight_bytes: u64,
     lease: Option<Duration>,
     give_up_after: Option<Duration>,
+    on_wait: Option<OnWait>,
 }
 
 impl Builder {
@@ -153,6 +155,13 @@ impl Builder {
         self
     }
 
+    /// Is told when the consumer waits for the cluster, why, and when it is back.
+    #[must_use]
+    pub fn on_wait(mut self, on_wait: OnWait) -> Self {
+        self.on_wait = Some(on_wait);
+        self
+    }
+
     /// The consumer, on the connections of `client`.
     #[must_use]
     pub fn build(mut self, client: &Client) -> Consumer {
@@ -188,6 +197,7 @@ impl Consumer {
             max_in_flight_bytes: 0,
             lease: None,
             give_up_after: None,
+            on_wait: None,
         }
     }
 

@@ -20,6 +20,7 @@ use crate::lease::Delivery;
 use crate::limits;
 use crate::peers::Peer;
 use crate::retry::Backoff;
+use crate::waiting::Waiting;
 
 /// How a stream ended.
 enum End {
@@ -38,7 +39,10 @@ where
 {
     let peers = &consumer.client.peers;
     let timer = peers.timer.clone();
-    let lease = lease_length(&consumer).await?;
+    let mut waiting = Waiting::new(consumer.settings.on_wait.clone());
+    let Some(lease) = lease_length(&consumer, &mut waiting).await? else {
+        return Ok(Summary::default());
+    };
     let mut ledger = Ledger::new((lease / 2).clamp(limits::EXTEND_MIN, limits::EXTEND_MAX));
     let mut handlers = FuturesUnordered::new();
     let handler = &handler;
@@ -58,21 +62,35 @@ where
         if consumer.shutdown.has_begun() && ledger.is_empty() {
             return Ok(ledger.summary());
         }
+        let mut began_at = Instant::now();
         let reach = peers.reach(consumer.client.timeout());
         let error = match beside(&mut handlers, &mut ledger, reach).await {
             Err(error) => error,
-            Ok(peer) => match session(&consumer, peer, &mut ledger, &mut handlers, &start).await {
+            Ok(peer) => match session(
+                &consumer,
+                peer,
+                &mut ledger,
+                &mut handlers,
+                &mut waiting,
+                &start,
+            )
+            .await
+            {
                 End::Drained => return Ok(ledger.summary()),
                 End::Broke(error, was_open) => {
                     if was_open {
                         backoff.reset();
                         lost_at = Instant::now();
+                        began_at = lost_at;
                     }
                     peers.leave(peer);
                     error
                 }
             },
         };
+        if may_reopen(error.kind()) {
+            waiting.failed(&error, began_at, Instant::now());
+        }
         let patience = consumer.settings.give_up_after;
         let is_over = patience.is_some_and(|patience| lost_at.elapsed() >= patience);
         if is_over || !may_reopen(error.kind()) {
@@ -83,22 +101,46 @@ where
     }
 }
 
-/// How long leases last: as asked, else the namespace's setting.
-async fn lease_length(consumer: &Consumer) -> Result<Duration, Error> {
+/// How long leases last: as asked, else the namespace's setting, for which the
+/// cluster is waited for. `None`: shutdown began before.
+async fn lease_length(
+    consumer: &Consumer,
+    waiting: &mut Waiting,
+) -> Result<Option<Duration>, Error> {
     if let Some(lease) = consumer.settings.lease {
-        return Ok(lease);
+        return Ok(Some(lease));
     }
-    let namespace = &consumer.settings.namespace;
-    match consumer.client.namespace(namespace).await {
-        Ok(namespace) if !namespace.settings.lease.is_zero() => Ok(namespace.settings.lease),
-        // It appears with its first task.
-        Ok(_) => Ok(Duration::from_millis(LEASE_MS_DEFAULT)),
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Unimplemented) => {
-            Ok(Duration::from_millis(LEASE_MS_DEFAULT))
+    let began_at = Instant::now();
+    let mut backoff = Backoff::new(limits::BACKOFF_MIN, limits::BACKOFF_MAX);
+    let default = Duration::from_millis(LEASE_MS_DEFAULT);
+    while !consumer.shutdown.has_begun() {
+        let asked = consumer.client.namespace_once(&consumer.settings.namespace);
+        let begun = consumer.shutdown.begun();
+        pin_mut!(asked, begun);
+        let asked = match futures::future::select(asked, begun).await {
+            Either::Left((asked, _)) => asked,
+            Either::Right(_) => return Ok(None),
+        };
+        let error = match asked {
+            Ok(namespace) if !namespace.settings.lease.is_zero() => {
+                return Ok(Some(namespace.settings.lease));
+            }
+            // It appears with its first task.
+            Ok(_) => return Ok(Some(default)),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Unimplemented) => {
+                return Ok(Some(default));
+            }
+            Err(error) => error,
+        };
+        let patience = consumer.settings.give_up_after;
+        let is_over = patience.is_some_and(|patience| began_at.elapsed() >= patience);
+        if is_over || !may_reopen(error.kind()) {
+            return Err(error);
         }
-        Err(error) if may_reopen(error.kind()) => Ok(Duration::from_millis(LEASE_MS_DEFAULT)),
-        Err(error) => Err(error),
+        waiting.failed(&error, began_at, Instant::now());
+        consumer.client.peers.timer.sleep(backoff.pause()).await;
     }
+    Ok(None)
 }
 
 /// Waits for `other` while handlers go on. Their answers wait in the ledger for
@@ -125,6 +167,7 @@ async fn session<F: Future<Output = Finished>>(
     peer: &Peer,
     ledger: &mut Ledger,
     handlers: &mut FuturesUnordered<F>,
+    waiting: &mut Waiting,
     start: &impl Fn(Delivery) -> F,
 ) -> End {
     let credit = ledger.credit(consumer.settings.max_in_flight);
@@ -149,7 +192,10 @@ async fn session<F: Future<Output = Finished>>(
     loop {
         live.close_when_done();
         live.tell_credit();
-        match live.turn(handlers, &mut reader, writer.as_mut()).await {
+        match live
+            .turn(peer, handlers, &mut reader, writer.as_mut())
+            .await
+        {
             Turn::Begun => live.drain(),
             Turn::Sleep if live.closing_since.is_some() => return End::Drained,
             Turn::Sleep if live.is_stalled() => {
@@ -159,7 +205,11 @@ async fn session<F: Future<Output = Finished>>(
             }
             Turn::Sleep => live.extend(),
             Turn::Finished((task_id, result)) => live.finished(&task_id, result),
-            Turn::Event(Event::Consuming) => live.opened(),
+            Turn::Leaderless(error) => return End::Broke(error, live.is_open),
+            Turn::Event(Event::Consuming) => {
+                live.opened();
+                waiting.got_on(Instant::now());
+            }
             Turn::Event(Event::Delivery(delivery)) => {
                 if let Some(delivery) = live.delivered(*delivery) {
                     handlers.push(start(delivery));
@@ -187,6 +237,8 @@ enum Turn {
     Sleep,
     Finished(Finished),
     Event(Event),
+    /// The peer has lost the cluster, and cannot say so on the stream.
+    Leaderless(Error),
 }
 
 /// A stream and what is known of it.
@@ -208,6 +260,7 @@ struct Live<'a> {
 impl Live<'_> {
     async fn turn<F: Future<Output = Finished>>(
         &self,
+        peer: &Peer,
         handlers: &mut FuturesUnordered<F>,
         reader: &mut Reader,
         writer: Pin<&mut impl Future<Output = Infallible>>,
@@ -230,7 +283,12 @@ impl Live<'_> {
         };
         let (sleep, begun, writer) = (sleep.fuse(), begun.fuse(), writer.fuse());
         let event = reader.next().fuse();
-        pin_mut!(sleep, begun, event, writer);
+        let leaderless = match self.is_open {
+            true => Either::Left(self.consumer.client.peers.leaderless(peer)),
+            false => Either::Right(pending::<Error>()),
+        };
+        let leaderless = leaderless.fuse();
+        pin_mut!(sleep, begun, event, writer, leaderless);
         // Nothing that can come without end stands before what must be done in
         // time: writing, and extending leases.
         select_biased! {
@@ -239,6 +297,7 @@ impl Live<'_> {
             () = sleep => Turn::Sleep,
             finished = handlers.select_next_some() => Turn::Finished(finished),
             event = event => Turn::Event(event),
+            error = leaderless => Turn::Leaderless(error),
         }
     }
 
