@@ -186,7 +186,7 @@ impl Peers {
 
     /// Whether `peer` knows a leader; when it does not, it is asked once more after a
     /// moment, for leaders change.
-    async fn knows_leader(&self, peer: &Peer) -> Result<(), Error> {
+    pub(crate) async fn knows_leader(&self, peer: &Peer) -> Result<(), Error> {
         if self.health_of(peer).await.is_ok() {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::{select, Either};
 use futures::StreamExt;
 use grpcio::ClientSStreamReceiver;
 use z4_proto::collection::{self as wire, StreamTasksRequest};
@@ -87,7 +88,9 @@ impl TaskStream {
                 return Err(error);
             }
             self.waiting.failed(&error, lost_at, Instant::now());
-            if self.open.take().is_some() {
+            if let Some(mut open) = self.open.take() {
+                // One at a peer that has lost the cluster is open still.
+                open.cancel();
                 let peers = &self.client.peers;
                 peers.leave(peers.first());
             }
@@ -97,16 +100,26 @@ impl TaskStream {
     }
 
     async fn step(&mut self) -> Result<Task, Error> {
-        let stream = match &mut self.open {
-            Some(stream) => stream,
-            None => {
-                let peer = self.client.peers.reach(self.client.timeout()).await?;
-                let stream = peer.collection.get_task_stream(&self.request)?;
-                self.open.insert(stream)
-            }
+        let peers = &self.client.peers;
+        if self.open.is_none() {
+            let peer = peers.reach(self.client.timeout()).await?;
+            // A peer without the cluster would open a stream on which nothing comes.
+            peers.knows_leader(peer).await?;
+            self.open = Some(peer.collection.get_task_stream(&self.request)?);
+            self.waiting.got_on(Instant::now());
+        }
+        let Some(stream) = &mut self.open else {
+            return Err(Error::stream_ended());
         };
         let opened = Instant::now();
-        match stream.next().await {
+        let leaderless = peers.leaderless(peers.first());
+        futures::pin_mut!(leaderless);
+        // What has come is looked at first: it counts as done.
+        let next = match select(stream.next(), leaderless).await {
+            Either::Left((next, _)) => next,
+            Either::Right((error, _)) => return Err(error),
+        };
+        match next {
             Some(Ok(task)) => Ok(task.into()),
             ended => {
                 if opened.elapsed() > Duration::from_secs(1) {

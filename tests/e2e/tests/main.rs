@@ -33,6 +33,7 @@ mod snapshot;
 mod streams;
 mod waiting;
 mod walk;
+mod words;
 mod z4t_given;
 mod z4t_input;
 mod z4t_life;

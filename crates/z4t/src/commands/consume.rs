@@ -11,9 +11,10 @@ use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use z4_client::{Consumer, Delivery, Failure, Shutdown};
 
+use super::connect;
 use super::exec::Exec;
+use super::notice::on_wait;
 use super::tasks::say_that_it_takes;
-use super::{connect, PATIENT_TIMEOUT};
 use crate::error::Error;
 use crate::options::{Consume, Output};
 use crate::show;
@@ -27,7 +28,11 @@ pub(super) fn consume(consume: &Consume, out: &mut impl Write) -> Result<(), Err
     let in_flight = u32::try_from(most).unwrap_or(u32::MAX);
     let mut builder = Consumer::builder(&consume.namespace)
         .max_in_flight(consume.max_in_flight.min(in_flight))
-        .give_up_after(consume.target.timeout.unwrap_or(PATIENT_TIMEOUT));
+        .on_wait(on_wait());
+    // A consumer serves for as long as it is wanted: it outlives every outage.
+    if let Some(timeout) = consume.target.timeout {
+        builder = builder.give_up_after(timeout);
+    }
     if let Some(id) = &consume.consumer_id {
         builder = builder.consumer_id(id);
     }

@@ -9,6 +9,7 @@ mod exec;
 mod leases;
 mod list;
 mod namespaces;
+mod notice;
 mod progress;
 mod tasks;
 

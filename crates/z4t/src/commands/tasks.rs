@@ -6,6 +6,7 @@ use futures::executor::block_on;
 use z4_client::{Due, Task};
 
 use super::connect;
+use super::notice::on_wait;
 use crate::error::Error;
 use crate::options::{Get, OneTask, Output, Reschedule, Stream};
 use crate::show::{self, Body};
@@ -26,7 +27,10 @@ pub(super) fn stream(stream: &Stream, out: &mut impl Write) -> Result<(), Error>
     if left == 0 {
         return Ok(());
     }
-    let mut tasks = connect(&stream.target)?.stream(&stream.namespace);
+    let tasks = connect(&stream.target)?.stream(&stream.namespace);
+    let mut tasks = tasks
+        .give_up_after(stream.target.timeout)
+        .on_wait(on_wait());
     say_that_it_takes(&stream.namespace);
     while left > 0 {
         let task = block_on(tasks.next())?;

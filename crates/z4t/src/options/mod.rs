@@ -143,7 +143,7 @@ pub(crate) struct Target {
     )]
     pub targets: Vec<String>,
     /// How long to wait for an answer: 10s unless given; 60s for changes of
-    /// members, verify and consume
+    /// members and verify; consume and stream wait for ever
     #[structopt(long, value_name = "TIME", parse(try_from_str = crate::moment::span))]
     pub timeout: Option<Duration>,
 }
