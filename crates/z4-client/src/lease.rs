@@ -171,6 +171,7 @@ impl Client {
         request.set_consumer_id(query.consumer_id.clone());
         request.set_max_tasks(query.max_tasks);
         request.set_max_bytes(query.max_bytes);
+        request.set_answer_bytes_max(limits::MESSAGE_LEN_MAX as u32);
         request.lease = query.lease.map(convert::wire_span).into();
         if !query.wait.is_zero() {
             request.set_wait(convert::wire_span(query.wait));

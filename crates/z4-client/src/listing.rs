@@ -10,6 +10,7 @@ use z4_proto::collection::{
 use crate::client::Client;
 use crate::convert;
 use crate::error::Error;
+use crate::limits;
 use crate::retry::Repeat;
 use crate::task::{DeathReason, Task, TaskState};
 
@@ -166,6 +167,9 @@ impl Client {
         request.set_page_size(query.page_size);
         request.set_page_token(query.page_token.clone());
         request.set_with_body(query.with_body);
+        if query.with_body {
+            request.set_answer_bytes_max(limits::MESSAGE_LEN_MAX as u32);
+        }
         let mut answer = self
             .peers
             .ask(Repeat::Read, self.timeout(), |peer, option| {

@@ -25,6 +25,7 @@
 
 pub mod accept;
 pub mod admin;
+mod answer;
 pub mod collection;
 mod convert;
 mod deadline;

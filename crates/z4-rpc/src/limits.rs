@@ -70,12 +70,15 @@ pub const PAGE_COUNT_DEFAULT: usize = 100;
 pub const LIST_ROW_COUNT_MAX: usize = 4_096;
 /// Bytes of bodies that one page of a listing reads and leaves out.
 pub const LIST_READ_BYTES_MAX: u64 = 16 << 20;
-/// Bytes of bodies that one page of a listing holds; the task that reaches it is
-/// the last one.
-pub const LIST_BODY_BYTES_MAX: u64 = 4 << 20;
-/// A page ends at this size, in bytes as sent: one more task may come and it
-/// still is a message.
-pub const LIST_PAGE_BYTES: usize = 6 << 20;
+/// Largest answer with a list, in bytes as sent, unless the caller asks for
+/// another size: what a gRPC client takes that nobody told otherwise.
+pub const ANSWER_BYTES_DEFAULT: usize = 4 << 20;
+/// Largest answer that a caller may ask for, in bytes as sent; below what this
+/// port sends, so that one task above it still is a message.
+pub const ANSWER_BYTES_MAX: usize = MESSAGE_LEN_MAX - (1 << 20);
+/// Bytes of a task id of a client that are repeated in an answer: more is no id,
+/// and thousands of them would not fit into a message.
+pub const ECHO_LEN_MAX: usize = 128;
 /// Longest page token, in bytes.
 pub const PAGE_TOKEN_LEN_MAX: usize = 512;
 /// Task ids of one redrive or purge.
@@ -170,8 +173,6 @@ pub const LEASE_GATHER: Duration = Duration::from_millis(10);
 /// Bytes of payload and metadata in the answer of LeaseTasks when the request
 /// does not say.
 pub const LEASE_BYTES_DEFAULT: u64 = 4 << 20;
-/// Largest answer of LeaseTasks, in bytes; one task above it goes alone.
-pub const LEASE_ANSWER_BYTES_MAX: usize = MESSAGE_LEN_MAX - (1 << 20);
 
 /// Small tasks are written to a stream together up to this size, in bytes.
 pub const STREAM_WRITE_GROUP_BYTES: usize = 16 << 10;

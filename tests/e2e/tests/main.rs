@@ -9,6 +9,7 @@ mod bad_bytes;
 mod bad_fields;
 mod bad_peers;
 mod client_crate;
+mod bodies;
 mod consume_exec;
 mod deliver;
 mod descriptors;

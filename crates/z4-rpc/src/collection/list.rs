@@ -1,11 +1,11 @@
 //! ListTasks.
 
-use protobuf::Message;
 use z4_core::inspect::{self, Bounds};
 use z4_core::state::find_namespace;
 use z4_core::View;
 use z4_proto::generated::collection::{ListTasksRequest, ListTasksResponse};
 
+use crate::answer::{bytes_max, field_len, Room};
 use crate::convert;
 use crate::errors::Error;
 use crate::limits;
@@ -24,7 +24,8 @@ pub(super) async fn list<V: View + Clone + Send + Sync + 'static>(
         tasks: ask.size,
         rows: limits::LIST_ROW_COUNT_MAX,
         bytes: if ask.with_body {
-            limits::LIST_BODY_BYTES_MAX
+            // What is not sent need not be read: a body is smaller as it is stored.
+            bytes_max(ask.bytes_max) as u64
         } else {
             limits::LIST_READ_BYTES_MAX
         },
@@ -37,16 +38,15 @@ pub(super) async fn list<V: View + Clone + Send + Sync + 'static>(
     });
     let page = page.await?.ok_or_else(|| no_namespace(&ask.namespace))?;
     let mut response = ListTasksResponse::default();
-    let (mut next, mut bytes) = (page.next, 0);
+    let mut next = page.next;
+    let mut room = Room::new(ask.bytes_max, field_len(limits::PAGE_TOKEN_LEN_MAX as u32));
     for listed in page.tasks {
-        // Many small labels take more room on the wire than they count.
-        if bytes >= limits::LIST_PAGE_BYTES {
+        let status = Some(listed.status);
+        let task = convert::task_with_status(&ask.namespace, listed.id, listed.body, status);
+        if !room.take(&task) {
             next = Some(listed.place);
             break;
         }
-        let status = Some(listed.status);
-        let task = convert::task_with_status(&ask.namespace, listed.id, listed.body, status);
-        bytes += task.compute_size() as usize;
         response.mut_tasks().push(task);
     }
     if let Some(place) = next {

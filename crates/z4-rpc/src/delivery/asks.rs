@@ -7,6 +7,7 @@ use z4_core::{Refusal, TaskId};
 use z4_proto::generated::collection::{Extend, LeaseOutcome as Said, LeaseRef, LeaseResult, Nack};
 
 use super::endings::{How, Item};
+use crate::limits as rpc_limits;
 use crate::validate::span_ms;
 
 /// What is asked, or the answer that it cannot be.
@@ -80,7 +81,7 @@ fn item(task_id: String, token: u64, how: impl FnOnce() -> Result<How, Refusal>)
 /// The answer to what cannot be asked.
 pub(crate) fn invalid(task_id: String, token: u64, refusal: &Refusal) -> LeaseResult {
     let mut result = LeaseResult::default();
-    result.set_task_id(task_id);
+    result.set_task_id(cut(task_id, rpc_limits::ECHO_LEN_MAX));
     result.set_lease_token(token);
     result.set_outcome(Said::LEASE_OUTCOME_INVALID);
     result.set_message(refusal.to_string());

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use futures::future::{select, Either};
 use grpcio::{RpcStatus, UnarySink};
-use protobuf::Message;
 use z4_consensus::fault::mark;
 use z4_core::command::{Command, Grant, LeaseTasks, Taker};
 use z4_core::state::due_next_after;
@@ -19,6 +18,7 @@ use super::find::{leases_of, Whose};
 use super::inbox::Told;
 use super::seat::{Seat, Wish};
 use super::{asks, consumer_id, deliver, settle, wall_ns};
+use crate::answer::{field_len, Room};
 use crate::errors::Error;
 use crate::leader::no_leader;
 use crate::limits;
@@ -35,6 +35,8 @@ struct Want {
     lease_ms: u64,
     wait: Duration,
     bytes: u64,
+    /// See [`Room::new`].
+    answer_bytes_max: u32,
     /// The caller waits no longer than this.
     deadline: CallDeadline,
 }
@@ -132,6 +134,7 @@ fn check<V: View + Clone + Send + Sync + 'static>(
             0 => limits::LEASE_BYTES_DEFAULT,
             bytes => bytes,
         },
+        answer_bytes_max: request.answer_bytes_max,
         consumer_id: id_or_new(node, status.raft_id, request.consumer_id)?,
         deadline,
     })
@@ -287,7 +290,11 @@ async fn fill<V: View + Clone + Send + Sync + 'static>(
     grants: Vec<Grant>,
 ) -> Result<(Vec<Delivery>, Vec<Grant>), Error> {
     let (mut deliveries, mut taken) = (Vec::new(), Vec::new());
-    let (mut bytes, mut size, mut is_full) = (0, 0, false);
+    let (mut bytes, mut is_full) = (0, false);
+    let mut room = Room::new(
+        want.answer_bytes_max,
+        field_len(want.consumer_id.len() as u32),
+    );
     let mut left = grants;
     while !left.is_empty() && !is_full {
         let batch: Vec<Grant> = left
@@ -310,16 +317,13 @@ async fn fill<V: View + Clone + Send + Sync + 'static>(
         for (grant, delivery) in read.found {
             // Without one, the lease is over already.
             let Some(delivery) = delivery else { continue };
-            let len = delivery.compute_size() as usize + 8;
-            let fits =
-                bytes + grant.bytes <= want.bytes && size + len <= limits::LEASE_ANSWER_BYTES_MAX;
-            is_full |= !(fits || taken.is_empty());
+            let is_over = bytes + grant.bytes > want.bytes && !taken.is_empty();
+            is_full |= is_over || !room.take(&delivery);
             if is_full {
                 surplus.push(grant);
                 continue;
             }
             bytes += grant.bytes;
-            size += len;
             deliveries.push(delivery);
             taken.push(grant);
         }

@@ -16,6 +16,8 @@ pub(crate) struct ListAsk {
     pub(crate) filter: TaskFilter,
     pub(crate) size: usize,
     pub(crate) with_body: bool,
+    /// See [`crate::answer::Room::new`].
+    pub(crate) bytes_max: u32,
     /// Where the page begins.
     pub(crate) from: Place,
     token: Token,
@@ -66,6 +68,7 @@ pub(crate) fn list(request: &ListTasksRequest) -> Result<ListAsk, Refusal> {
         },
         size: page_size(request.get_page_size())?,
         with_body: request.get_with_body(),
+        bytes_max: request.get_answer_bytes_max(),
         from,
         token,
     })
