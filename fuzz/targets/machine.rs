@@ -142,10 +142,10 @@ impl Author<'_> {
             7 | 8 => {
                 let leases = (0..self.below(4)).map(|_| self.lease()).collect();
                 let refs = LeaseRefs { namespace, leases };
-                if kind == 7 {
-                    Command::AckTasks(refs)
-                } else {
-                    Command::ReleaseTasks(refs)
+                match (kind, self.below(2)) {
+                    (7, _) => Command::AckTasks(refs),
+                    (_, 0) => Command::ReleaseTasks(refs),
+                    _ => Command::ReturnTasks(refs),
                 }
             }
             9 => {

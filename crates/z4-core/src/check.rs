@@ -20,7 +20,9 @@ impl Command {
         match self {
             Self::CreateTasks(create) => create.check(),
             Self::LeaseTasks(lease) => lease.check(),
-            Self::AckTasks(refs) | Self::ReleaseTasks(refs) => refs.check(),
+            Self::AckTasks(refs) | Self::ReleaseTasks(refs) | Self::ReturnTasks(refs) => {
+                refs.check()
+            }
             Self::NackTasks(nacks) => nacks.check(),
             Self::ExtendLeases(extends) => extends.check(),
             Self::CancelTasks(refs) | Self::PurgeTasks(refs) => changes(refs.ids.len()),

@@ -20,6 +20,11 @@ pub enum Command {
     /// Gives leases back without a failure: their holders never had the tasks
     /// in hand (stream ended, consumer drains). The tasks are due again at once.
     ReleaseTasks(LeaseRefs),
+    /// Gives leases back without a failure: their holders had the tasks in hand
+    /// and do not want them. The tasks are due again at once, but for those that
+    /// came back so too often in a row, which wait (see
+    /// [`RETURNS_AT_ONCE_MAX`](crate::limits::RETURNS_AT_ONCE_MAX)).
+    ReturnTasks(LeaseRefs),
     /// Gives leases back with a failure: the tasks come again later, or are dead
     /// letters.
     NackTasks(NackTasks),

@@ -76,6 +76,11 @@ pub const BACKOFF_MIN_MS_DEFAULT: u64 = 1_000;
 /// Longest backoff after a failure unless the namespace says otherwise, in
 /// milliseconds.
 pub const BACKOFF_MAX_MS_DEFAULT: u64 = 600_000;
+/// How often in a row a task that was in hand may be given back without a failure
+/// and be due again at once. After that it waits for the namespace's backoff, which
+/// doubles with each further time: a consumer that leaves whenever it meets the
+/// task would otherwise get it again at once, for ever, and nothing counts it.
+pub const RETURNS_AT_ONCE_MAX: u32 = 3;
 /// How far apart the marks of a namespace's rates stand, in milliseconds.
 pub const RATE_MARK_MS: u64 = 10_000;
 /// Most namespaces of a cluster. Each holds its counters and cursors in memory

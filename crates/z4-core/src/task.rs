@@ -267,6 +267,9 @@ pub struct TaskStatus {
     /// How many of those failed: ended in a nack or an expiry. Releases do not
     /// count.
     pub failures: u32,
+    /// How often it was given back without a failure since it last failed or was
+    /// moved, by consumers that had it in hand.
+    pub returns: u32,
     /// When the task was first due, in machine nanoseconds: the body's
     /// `due_at_ns`, or the time it was moved to since. The time to live counts
     /// from here.

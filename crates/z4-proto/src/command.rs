@@ -22,6 +22,7 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         Command::LeaseTasks(lease) => Kind::lease_tasks(to_lease(lease)),
         Command::AckTasks(refs) => Kind::ack_tasks(to_refs(refs)),
         Command::ReleaseTasks(refs) => Kind::release_tasks(to_refs(refs)),
+        Command::ReturnTasks(refs) => Kind::return_tasks(to_refs(refs)),
         Command::NackTasks(nacks) => Kind::nack_tasks(leases::to_nacks(nacks)),
         Command::ExtendLeases(extends) => Kind::extend_leases(leases::to_extends(extends)),
         Command::CancelTasks(refs) => Kind::cancel_tasks(tasks::to_refs(refs)),
@@ -59,6 +60,7 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, DecodeError> {
         Some(Kind::lease_tasks(lease)) => Command::LeaseTasks(lease_tasks(lease)?),
         Some(Kind::ack_tasks(refs)) => Command::AckTasks(lease_refs(refs)?),
         Some(Kind::release_tasks(refs)) => Command::ReleaseTasks(lease_refs(refs)?),
+        Some(Kind::return_tasks(refs)) => Command::ReturnTasks(lease_refs(refs)?),
         Some(Kind::pulse(pulse)) => {
             parts::known("Pulse", &pulse.unknown_fields)?;
             Command::Pulse

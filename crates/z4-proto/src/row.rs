@@ -326,6 +326,7 @@ fn to_status(status: &TaskStatus) -> log::StatusRow {
     let mut row = log::StatusRow {
         deliveries: status.deliveries,
         failures: status.failures,
+        returns: status.returns,
         first_due_at_ns: status.first_due_at_ns,
         priority: u32::from(status.priority.get()),
         bytes: status.bytes,
@@ -366,6 +367,7 @@ fn status(bytes: &[u8]) -> Result<TaskStatus, DecodeError> {
         phase,
         deliveries: row.deliveries,
         failures: row.failures,
+        returns: row.returns,
         first_due_at_ns: row.first_due_at_ns,
         priority: parts::priority("StatusRow.priority", row.priority)?,
         bytes: row.bytes,

@@ -74,7 +74,7 @@ fn commands() -> Vec<Command> {
             lease_ms: 1_000,
         }),
         Command::AckTasks(refs.clone()),
-        Command::ReleaseTasks(refs),
+        Command::ReleaseTasks(refs.clone()),
         Command::Pulse,
         Command::CreateTasks(CreateTasks {
             namespace: space(),
@@ -136,6 +136,7 @@ fn commands() -> Vec<Command> {
                 ..NamespacePatch::default()
             },
         }),
+        Command::ReturnTasks(refs),
     ]
 }
 
@@ -355,6 +356,13 @@ fn rows() -> Vec<(RowKey, Row)> {
         }),
         other => other,
     };
+    let returned = match status(Phase::Waiting { due_at_ns: 3 }) {
+        Row::Status(status) => Row::Status(TaskStatus {
+            returns: 300,
+            ..status
+        }),
+        other => other,
+    };
     let leased = Phase::Leased {
         consumer: "c".into(),
         token: LeaseToken(4),
@@ -460,6 +468,7 @@ fn rows() -> Vec<(RowKey, Row)> {
                 ..NamespaceRow::new(space_id)
             })),
         ),
+        (RowKey::Status(space_id, id()), returned),
     ]
 }
 
@@ -468,6 +477,7 @@ fn status(phase: Phase) -> Row {
         phase,
         deliveries: 1,
         failures: 2,
+        returns: 0,
         first_due_at_ns: 6,
         priority: Priority::new(7).unwrap(),
         bytes: 300,

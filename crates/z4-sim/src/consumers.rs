@@ -284,7 +284,7 @@ impl World {
                 tasks = Vec::new();
                 Command::ExtendLeases(ExtendLeases { namespace, extends })
             }
-            11 => Command::ReleaseTasks(LeaseRefs { namespace, leases }),
+            11 => Command::ReturnTasks(LeaseRefs { namespace, leases }),
             _ => {
                 if space != DELTA {
                     let at_ns = self.now_ns;

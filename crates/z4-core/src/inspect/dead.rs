@@ -102,6 +102,7 @@ mod tests {
                 },
                 deliveries: 1,
                 failures: 1,
+                returns: 0,
                 first_due_at_ns: n,
                 priority: Priority::default(),
                 bytes: 1,

@@ -231,10 +231,12 @@ impl Fingerprint {
 
     fn status(&mut self, status: &TaskStatus) {
         let (deliveries, failures) = (status.deliveries, status.failures);
+        let returns = status.returns;
         self.numbers(&[
             4,
             u64::from(deliveries),
             u64::from(failures),
+            u64::from(returns),
             status.first_due_at_ns,
             u64::from(status.priority.get()),
             status.bytes,

@@ -96,7 +96,7 @@ impl<V: View + ?Sized> Task<'_, V> {
         };
         if !in_order
             || status.first_due_at_ns < body.created_at_ns
-            || status.failures > status.deliveries
+            || status.failures.saturating_add(status.returns) > status.deliveries
         {
             report.say(|| format!("the status of task {} cannot be: {status:?}", self.id));
         }

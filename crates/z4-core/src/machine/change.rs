@@ -116,6 +116,7 @@ impl<S: State> Machine<S> {
         due_at_ns: u64,
     ) -> Result<(), StateError> {
         status.first_due_at_ns = due_at_ns;
+        status.returns = 0;
         if let Some(at_ns) = status.expires_at_ns() {
             self.set_timer(at_ns, namespace, id);
         }

@@ -1,4 +1,4 @@
-//! AckTasks, NackTasks, ReleaseTasks: holders end their leases. Only a live
+//! AckTasks, NackTasks, ReleaseTasks, ReturnTasks: holders end their leases. Only a live
 //! lease with the right token can be ended; anything else changes nothing and is
 //! told why.
 
@@ -8,6 +8,7 @@ use super::backoff::backoff_ms;
 use super::place::is_too_old;
 use super::{Entry, Event, Machine};
 use crate::command::{Ended, LeaseLost, LeaseRefs, Nack, NackTasks, Outcome};
+use crate::limits;
 use crate::planted::planted;
 use crate::state::{rank, State, StateError};
 use crate::task::{DeathReason, LeaseToken, Namespace, NamespaceId, Phase, TaskId, TaskStatus};
@@ -20,6 +21,8 @@ pub(super) enum How {
     Ack,
     /// The task was not touched and is due again.
     Release,
+    /// The task was in hand and is due again, now or after a while.
+    Return,
 }
 
 /// A live lease, taken away from its task.
@@ -70,6 +73,7 @@ impl<S: State> Machine<S> {
                     Ok(Ended::Dead(DeathReason::Permanent))
                 }
                 How::Release => machine.give_back(entry, namespace, id, status),
+                How::Return => machine.return_one(entry, namespace, id, status),
             },
         )
     }
@@ -212,6 +216,40 @@ impl<S: State> Machine<S> {
         Ok(Ended::Waiting { due_at_ns })
     }
 
+    /// Puts a task that was in hand back without a failure: at once, or after a
+    /// while when that happened too often in a row.
+    fn return_one(
+        &mut self,
+        entry: &mut Entry<'_>,
+        namespace: NamespaceId,
+        id: TaskId,
+        mut status: TaskStatus,
+    ) -> Result<Ended, StateError> {
+        status.returns = status.returns.saturating_add(1);
+        let delay_ms = match status.returns.saturating_sub(limits::RETURNS_AT_ONCE_MAX) {
+            0 => 0,
+            beyond => backoff_ms(&self.namespaces.edit(namespace)?.config, id, beyond),
+        };
+        if delay_ms == 0 || is_too_old(status.first_due_at_ns, status.ttl_ms, entry.now_ns) {
+            return self.give_back(entry, namespace, id, status);
+        }
+        self.come_back(entry, namespace, id, status, delay_ms)
+    }
+
+    /// Puts a task that was leased back into the due index, so long from now.
+    fn come_back(
+        &mut self,
+        entry: &mut Entry<'_>,
+        namespace: NamespaceId,
+        id: TaskId,
+        status: TaskStatus,
+        delay_ms: u64,
+    ) -> Result<Ended, StateError> {
+        let due_at_ns = entry.now_ns.saturating_add(delay_ms.saturating_mul(MS_NS));
+        self.wait(entry, namespace, id, status, due_at_ns)?;
+        Ok(Ended::Waiting { due_at_ns })
+    }
+
     /// Counts a failure of a task that was leased: it comes again after a while,
     /// or is a dead letter.
     pub(super) fn fail(
@@ -223,6 +261,7 @@ impl<S: State> Machine<S> {
         failure: Failure,
     ) -> Result<Ended, StateError> {
         status.failures = status.failures.saturating_add(1);
+        status.returns = 0;
         status.last_error = failure.error;
         let row = self.namespaces.edit(namespace)?;
         row.counts.failures += 1;
@@ -255,9 +294,7 @@ impl<S: State> Machine<S> {
         if delay_ms == 0 {
             return self.give_back(entry, namespace, id, status);
         }
-        let due_at_ns = entry.now_ns.saturating_add(delay_ms.saturating_mul(MS_NS));
-        self.wait(entry, namespace, id, status, due_at_ns)?;
-        Ok(Ended::Waiting { due_at_ns })
+        self.come_back(entry, namespace, id, status, delay_ms)
     }
 }
 

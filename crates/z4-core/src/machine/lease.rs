@@ -246,6 +246,7 @@ impl<S: State> Machine<S> {
             },
             deliveries: 0,
             failures: 0,
+            returns: 0,
             first_due_at_ns: task.due_at_ns,
             priority: task.priority,
             bytes: task.bytes,

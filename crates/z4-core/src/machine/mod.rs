@@ -5,7 +5,7 @@
 //! | `create` | CreateTasks, and request ids |
 //! | `lease` | LeaseTasks |
 //! | `gate` | what a namespace lets through: pause and limits |
-//! | `end` | AckTasks, NackTasks, ReleaseTasks |
+//! | `end` | AckTasks, NackTasks, ReleaseTasks, ReturnTasks |
 //! | `extend` | ExtendLeases |
 //! | `backoff` | the wait after a failure |
 //! | `dead` | dead letters |
@@ -227,6 +227,7 @@ impl<S: State> Machine<S> {
             Command::LeaseTasks(lease) => self.lease(entry, lease),
             Command::AckTasks(refs) => self.end(entry, &refs, &end::How::Ack),
             Command::ReleaseTasks(refs) => self.end(entry, &refs, &end::How::Release),
+            Command::ReturnTasks(refs) => self.end(entry, &refs, &end::How::Return),
             Command::NackTasks(nacks) => self.nack(entry, &nacks),
             Command::ExtendLeases(extends) => self.extend(entry, &extends),
             Command::CancelTasks(refs) => self.cancel(&refs),

@@ -161,6 +161,7 @@ pub fn untouched(body: &TaskBody) -> TaskStatus {
         },
         deliveries: 0,
         failures: 0,
+        returns: 0,
         first_due_at_ns: body.due_at_ns,
         priority: body.priority,
         bytes: body.bytes(),

@@ -260,6 +260,7 @@ fn one_of_each() -> Vec<(RowKey, Row)> {
         phase,
         deliveries: 2,
         failures: 1,
+        returns: 1,
         first_due_at_ns: 3,
         priority: Priority::default(),
         bytes: 2,

@@ -33,7 +33,7 @@ impl Walk {
                 self.leases.extend(granted);
             }
             (
-                Command::AckTasks(refs) | Command::ReleaseTasks(refs),
+                Command::AckTasks(refs) | Command::ReleaseTasks(refs) | Command::ReturnTasks(refs),
                 Outcome::Ended { results, .. },
             ) => {
                 for ((id, token), result) in refs.leases.iter().zip(results) {

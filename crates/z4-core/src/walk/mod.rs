@@ -40,6 +40,8 @@ pub struct Walk {
     creates: Vec<CreateTasks>,
     /// The flood: whose, and how many steps it is old.
     flood: Option<(Namespace, u32)>,
+    /// Steps that are left of a consumer that gives back whatever it gets.
+    stubborn: u32,
 }
 
 impl Walk {
@@ -53,12 +55,16 @@ impl Walk {
             leases: Vec::new(),
             creates: Vec::new(),
             flood: None,
+            stubborn: 0,
         }
     }
 
     /// The next entry: its stamp in nanoseconds, which may be below the one
     /// before, and its commands. Its outcomes go to [`learn`](Self::learn).
     pub fn step(&mut self) -> (u64, Vec<Command>) {
+        if let Some(command) = self.stubborn_step() {
+            return (self.stamp_ns, vec![command]);
+        }
         self.stamp_ns = self.stamp_next();
         if let Some(commands) = self.flood_step() {
             return (self.stamp_ns, commands);

@@ -77,7 +77,38 @@ impl Walk {
     }
 
     pub(super) fn release(&mut self) -> Command {
-        Command::ReleaseTasks(self.refs())
+        match self.dice.below(2) {
+            0 => Command::ReleaseTasks(self.refs()),
+            _ => Command::ReturnTasks(self.refs()),
+        }
+    }
+
+    /// Now and then a consumer gives back whatever it gets, at once and several
+    /// times: by chance alone a task is never returned so often in a row.
+    pub(super) fn stubborn_step(&mut self) -> Option<Command> {
+        if self.stubborn == 0 {
+            if !self.dice.one_in(400) {
+                return None;
+            }
+            self.stubborn = 12;
+        }
+        self.stubborn -= 1;
+        self.stamp_ns += 1;
+        let namespace = Namespace::new(super::SPACES[0]).expect("a name of the walk is a name");
+        let its = self.leases.iter().rev().filter(|l| l.0 == namespace);
+        let leases: Vec<_> = its.map(|(_, id, token)| (*id, *token)).take(8).collect();
+        if self.stubborn % 2 == 1 || leases.is_empty() {
+            let takers = vec![Taker {
+                consumer: "c1".into(),
+                room: 3,
+            }];
+            return Some(Command::LeaseTasks(LeaseTasks {
+                namespace,
+                takers,
+                lease_ms: 3_000,
+            }));
+        }
+        Some(Command::ReturnTasks(LeaseRefs { namespace, leases }))
     }
 
     pub(super) fn nack(&mut self) -> Command {

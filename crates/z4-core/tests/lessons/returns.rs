@@ -13,6 +13,7 @@ const RANK: usize = 4;
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Release,
+    Return,
     Nack,
     Expiry,
 }
@@ -62,6 +63,7 @@ impl Store {
     fn give_back(&mut self, grant: &Grant, way: Way) {
         let outcome = match way {
             Way::Release => self.apply(Command::ReleaseTasks(refs("a", &[grant]))),
+            Way::Return => self.apply(Command::ReturnTasks(refs("a", &[grant]))),
             Way::Nack => self.apply(nack("a", grant, Some(0))),
             Way::Expiry => {
                 self.now_ns = grant.deadline_ns;
@@ -77,9 +79,70 @@ impl Store {
 }
 
 #[test]
+fn a_task_that_is_returned_again_and_again_waits_longer_each_time() {
+    let mut store = Store::new();
+    let patch = NamespacePatch {
+        backoff_min_ms: Some(1_000),
+        backoff_max_ms: Some(3_000),
+        ..NamespacePatch::default()
+    };
+    store.set("a", patch);
+    let id = store.create("a", Due::Now).id;
+    let mut waits = Vec::new();
+    for nth in 1..=9 {
+        let grant = store.lease("a", 1).remove(0);
+        assert_eq!(
+            (grant.id, grant.attempt, grant.deliveries),
+            (id, 1, 2 * nth - 1)
+        );
+        // One that was never in hand costs nothing, however often.
+        store.give_back(&grant, Way::Release);
+        let grant = store.lease("a", 1).remove(0);
+        store.give_back(&grant, Way::Return);
+        let due_at_ns = store.place(id);
+        waits.push(due_at_ns.saturating_sub(store.now_ns) / 1_000_000);
+        store.now_ns = store.now_ns.max(due_at_ns);
+    }
+    for (wait_ms, base_ms) in waits
+        .iter()
+        .zip([0, 0, 0, 1_000, 2_000, 3_000, 3_000, 3_000])
+    {
+        // A quarter of it is jitter.
+        assert!(wait_ms.abs_diff(base_ms) <= base_ms / 4, "{waits:?}");
+    }
+}
+
+#[test]
+fn a_failure_and_a_move_begin_the_count_anew() {
+    for way in [Way::Nack, Way::Expiry] {
+        let mut store = Store::new();
+        store.set("a", no_backoff());
+        store.create("a", Due::Now);
+        for _ in 0..3 {
+            let grant = store.lease("a", 1).remove(0);
+            store.give_back(&grant, Way::Return);
+        }
+        let grant = store.lease("a", 1).remove(0);
+        store.give_back(&grant, way);
+        let patch = NamespacePatch {
+            backoff_min_ms: Some(60_000),
+            backoff_max_ms: Some(60_000),
+            ..NamespacePatch::default()
+        };
+        store.set("a", patch);
+        for nth in 1..=4 {
+            let grant = store.lease("a", 1).remove(0);
+            store.give_back(&grant, Way::Return);
+            let waits = store.place(grant.id) > store.now_ns;
+            assert_eq!(waits, nth == 4, "{way:?}, return {nth}");
+        }
+    }
+}
+
+#[test]
 fn what_comes_back_is_next_and_not_below_what_was_consumed() {
     for rest in [Rest::Nothing, Rest::Due, Rest::Future] {
-        for way in [Way::Release, Way::Nack, Way::Expiry] {
+        for way in [Way::Release, Way::Return, Way::Nack, Way::Expiry] {
             let mut store = Store::new();
             let first = store.consume(rest);
             let before = store.head();
@@ -92,7 +155,7 @@ fn what_comes_back_is_next_and_not_below_what_was_consumed() {
             // A task created since is behind it.
             store.create("a", Due::Now);
             let again = store.lease("a", 1).remove(0);
-            let failures = u32::from(!matches!(way, Way::Release));
+            let failures = u32::from(matches!(way, Way::Nack | Way::Expiry));
             assert_eq!((again.id, again.attempt), (first.id, 1 + failures));
             assert_eq!(again.due_at_ns, first.due_at_ns, "first due");
             // What it left behind is not crossed again either.

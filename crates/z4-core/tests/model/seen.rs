@@ -11,7 +11,7 @@ use z4_core::Code;
 pub struct Seen(BTreeMap<&'static str, u64>);
 
 /// What a walk must come by: at least so often in a hundred thousand steps.
-const OFTEN: [(&str, u64); 55] = [
+const OFTEN: [(&str, u64); 57] = [
     ("created", 1_000),
     ("request repeated", 500),
     ("request misused", 100),
@@ -25,6 +25,8 @@ const OFTEN: [(&str, u64); 55] = [
     ("nothing through the gate", 1_000),
     ("acked", 1_000),
     ("released", 500),
+    ("returned", 500),
+    ("returned too often", 20),
     ("nacked", 1_000),
     ("dead of attempts", 200),
     ("dead of age", 50),
@@ -131,9 +133,14 @@ impl Seen {
                     self.count("flood of leases");
                 }
             }
-            (_, Outcome::Ended { results, .. }) => {
+            (_, Outcome::Ended { results, stamp_ns }) => {
                 for result in results {
                     self.note_end(command, *result);
+                    let waits =
+                        matches!(result, Ok(Ended::Waiting { due_at_ns }) if due_at_ns > stamp_ns);
+                    if waits && matches!(command, Command::ReturnTasks(_)) {
+                        self.count("returned too often");
+                    }
                 }
             }
             (_, Outcome::Extended { results, .. }) => {
@@ -174,6 +181,7 @@ impl Seen {
         self.count(match (command, result) {
             (_, Ok(Ended::Done)) => "acked",
             (Command::NackTasks(_), Ok(Ended::Waiting { .. })) => "nacked",
+            (Command::ReturnTasks(_), Ok(Ended::Waiting { .. })) => "returned",
             (_, Ok(Ended::Waiting { .. })) => "released",
             (_, Ok(Ended::Dead(DeathReason::Attempts))) => "dead of attempts",
             (_, Ok(Ended::Dead(DeathReason::Ttl))) => "dead of age",

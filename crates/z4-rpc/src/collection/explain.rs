@@ -87,7 +87,7 @@ fn message(reason: &Reason, now_ns: u64) -> Message {
         Reason::LeasedMax { .. } => Kind::REASON_KIND_LEASED_MAX,
         Reason::NoCredit { .. } => Kind::REASON_KIND_NO_CREDIT,
         Reason::NotDue { .. } => Kind::REASON_KIND_NOT_DUE,
-        Reason::Backoff { .. } => Kind::REASON_KIND_BACKOFF,
+        Reason::Backoff { .. } | Reason::Returned { .. } => Kind::REASON_KIND_BACKOFF,
         Reason::RateLimit { .. } => Kind::REASON_KIND_RATE_LIMIT,
         Reason::Behind(_) => Kind::REASON_KIND_BEHIND,
     });

@@ -175,7 +175,8 @@ fn command(namespace: Namespace, kind: Kind, items: &[Item]) -> Command {
     };
     match kind {
         Kind::Ack => Command::AckTasks(refs(namespace)),
-        Kind::Release => Command::ReleaseTasks(refs(namespace)),
+        // Whoever names a lease has the task in hand.
+        Kind::Release => Command::ReturnTasks(refs(namespace)),
         Kind::Nack => Command::NackTasks(NackTasks {
             namespace,
             nacks: items.iter().map(nack).collect(),

@@ -132,13 +132,18 @@ impl<V: View + Clone + Send + Sync + 'static> Seat<V> {
         self.credit.keeps.store(false, Ordering::Release);
     }
 
-    /// Gives leases back, unless they are another stream's now, and then those that
-    /// were on their way meanwhile. Whether all of that was done in time; it goes
+    /// Gives leases back, of tasks that the consumer never had and of those that it
+    /// had in hand, unless they are another stream's now; and then those that were on
+    /// their way meanwhile. Whether all of that was done in time; it goes
     /// on in any case.
-    pub(super) async fn give_back(&mut self, mut grants: Vec<Grant>) -> bool {
+    pub(super) async fn give_back(
+        &mut self,
+        mut untouched: Vec<Grant>,
+        mut in_hand: Vec<Grant>,
+    ) -> bool {
         let until = Instant::now() + limits::CLOSE_PATIENCE;
-        while !grants.is_empty() && !self.taken_over {
-            let released = settle::released(&self.node, &self.namespace, &grants);
+        while !(self.taken_over || untouched.is_empty() && in_hand.is_empty()) {
+            let released = settle::released(&self.node, &self.namespace, &untouched, &in_hand);
             let node = self.node.clone();
             // What the leader had granted before is told here once it is applied.
             let seen = Box::pin(async move {
@@ -149,7 +154,8 @@ impl<V: View + Clone + Send + Sync + 'static> Seat<V> {
             if self.node.timer().within(left, seen).await != Some(true) {
                 return false;
             }
-            grants = self.untold();
+            untouched = self.untold();
+            in_hand.clear();
         }
         true
     }

@@ -19,18 +19,27 @@ use crate::propose::{Request, Until};
 /// Wait between two tries.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Gives leases back, whether or not the future is waited for; ready when that is
+/// Gives leases back, those of tasks that the consumer never had, and those that
+/// it had in hand; whether or not the future is waited for. Ready when that is
 /// applied, or when the leases have ended.
 pub(super) fn released<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     namespace: &Namespace,
-    grants: &[Grant],
+    untouched: &[Grant],
+    in_hand: &[Grant],
 ) -> oneshot::Receiver<()> {
-    let batches = grants.chunks(limits::ACK_BATCH_MAX).map(|batch| {
-        let refs = refs(namespace, batch);
-        end(node.clone(), Command::ReleaseTasks(refs), last(batch))
-    });
-    let all = join_all(batches);
+    let command = |make: fn(LeaseRefs) -> Command| {
+        move |batch: &[Grant]| {
+            let command = make(refs(namespace, batch));
+            end(node.clone(), command, last(batch))
+        }
+    };
+    let untouched = untouched.chunks(limits::ACK_BATCH_MAX);
+    let in_hand = in_hand.chunks(limits::ACK_BATCH_MAX);
+    let batches = untouched
+        .map(command(Command::ReleaseTasks))
+        .chain(in_hand.map(command(Command::ReturnTasks)));
+    let all = join_all(batches.collect::<Vec<_>>());
     let (tx, rx) = oneshot::channel();
     node.network().spawn(all.map(move |_| {
         // Nobody waits any longer when this fails.
@@ -39,7 +48,7 @@ pub(super) fn released<V: View + Clone + Send + Sync + 'static>(
     rx
 }
 
-/// Gives leases back; returns at once.
+/// Gives back leases of tasks that the consumer never had; returns at once.
 pub(super) fn release<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     namespace: Namespace,

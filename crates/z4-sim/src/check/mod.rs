@@ -135,7 +135,10 @@ impl Checks {
                         }
                     }
                 }
-                (Command::ReleaseTasks(refs), Outcome::Ended { results, .. }) => {
+                (
+                    Command::ReleaseTasks(refs) | Command::ReturnTasks(refs),
+                    Outcome::Ended { results, .. },
+                ) => {
                     let leases = refs.leases.iter().copied();
                     let going = |id| self.ends.is_over(id);
                     self.leases.ended(leases, results, now_ns, going)?;

@@ -91,6 +91,13 @@ pub enum Reason {
         /// What the last failure said.
         last_error: String,
     },
+    /// Consumers gave it back too often in a row, and it waits before the next.
+    Returned {
+        /// Until then.
+        due_at_ns: u64,
+        /// How often they did.
+        returns: u32,
+    },
     /// The namespace's rate of deliveries is used up.
     RateLimit {
         /// When the next delivery may be.
@@ -108,7 +115,9 @@ impl Reason {
     pub fn until_ns(&self) -> Option<u64> {
         match self {
             Self::Leased { deadline_ns, .. } => Some(*deadline_ns),
-            Self::NotDue { due_at_ns } | Self::Backoff { due_at_ns, .. } => Some(*due_at_ns),
+            Self::NotDue { due_at_ns }
+            | Self::Backoff { due_at_ns, .. }
+            | Self::Returned { due_at_ns, .. } => Some(*due_at_ns),
             Self::RateLimit { next_at_ns, .. } => Some(*next_at_ns),
             Self::Dead { forget_at_ns, .. } => *forget_at_ns,
             _ => None,
@@ -132,6 +141,7 @@ impl Reason {
         match self {
             Self::Deleting { left } => *left,
             Self::Dead { failures, .. } | Self::Backoff { failures, .. } => u64::from(*failures),
+            Self::Returned { returns, .. } => u64::from(*returns),
             Self::LeasedMax { leased, .. } => *leased,
             Self::NoCredit { consumers } => *consumers,
             Self::RateLimit { rate, .. } => u64::from(rate.count),
@@ -192,7 +202,10 @@ fn waiting(at: &Situation<'_>, due_at_ns: u64) -> Vec<Reason> {
     if due_at_ns > at.now_ns {
         // A task that was moved since it failed waits for its new time.
         let moved = due_at_ns == status.first_due_at_ns;
-        reasons.push(if status.failures > 0 && !moved {
+        reasons.push(if status.returns > 0 && !moved {
+            let returns = status.returns;
+            Reason::Returned { due_at_ns, returns }
+        } else if status.failures > 0 && !moved {
             Reason::Backoff {
                 due_at_ns,
                 failures: status.failures,

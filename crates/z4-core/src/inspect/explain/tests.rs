@@ -21,6 +21,7 @@ fn due() -> Case {
             phase: Phase::Waiting { due_at_ns: NOW - S },
             deliveries: 0,
             failures: 0,
+            returns: 0,
             first_due_at_ns: NOW - S,
             priority: Priority::default(),
             bytes: 1,

@@ -87,6 +87,11 @@ impl Reason {
                 until(*due_at_ns),
                 said(last_error)
             ),
+            Self::Returned { due_at_ns, returns } => format!(
+                "consumers that had it in hand gave it back {} in a row without a word of what went wrong; it comes again in {}",
+                times(*returns),
+                until(*due_at_ns)
+            ),
             Self::RateLimit { next_at_ns, rate } => format!(
                 "the rate limit of {rate} is used up; the next delivery may be in {}",
                 until(*next_at_ns)

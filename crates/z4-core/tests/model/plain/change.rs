@@ -84,6 +84,7 @@ impl Space {
     fn wait_anew(&mut self, place: usize, due_ns: u64) {
         let task = &mut self.tasks[place];
         task.first_due_ns = due_ns;
+        task.returns = 0;
         task.place = Place::Waiting { due_ns };
         task.alarm = task.ttl_ms > 0;
         task.touched = true;

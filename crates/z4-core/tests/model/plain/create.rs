@@ -49,6 +49,7 @@ impl Plain {
                 place: Place::Waiting { due_ns },
                 deliveries: 0,
                 failures: 0,
+                returns: 0,
                 error: String::new(),
                 alarm: new.ttl_ms > 0,
                 touched: false,

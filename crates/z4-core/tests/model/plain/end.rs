@@ -23,6 +23,23 @@ impl Plain {
         })
     }
 
+    pub fn return_tasks(&mut self, refs: &LeaseRefs) -> Outcome {
+        self.end_each(&refs.namespace, &refs.leases, |space, place, now_ns, _| {
+            let task = &mut space.tasks[place];
+            task.returns += 1;
+            let wait_ms = match task.returns {
+                0..=3 => 0,
+                many => backoff(&space.config, task.id, many - 3),
+            };
+            if wait_ms == 0 || task.too_old(now_ns) {
+                return space.give_back(place, now_ns);
+            }
+            let due_ns = now_ns + wait_ms * MS_NS;
+            task.place = Place::Waiting { due_ns };
+            Ended::Waiting { due_at_ns: due_ns }
+        })
+    }
+
     pub fn nack(&mut self, nacks: &NackTasks) -> Outcome {
         let leases: Vec<_> = nacks.nacks.iter().map(|n| (n.id, n.token)).collect();
         self.end_each(&nacks.namespace, &leases, |space, place, now_ns, n| {
@@ -118,6 +135,7 @@ impl Space {
         self.gone.failures += 1;
         let task = &mut self.tasks[place];
         task.failures += 1;
+        task.returns = 0;
         task.error = error.into();
         let most = match task.max_attempts {
             0 => self.config.max_attempts,

@@ -59,6 +59,8 @@ struct Task {
     place: Place,
     deliveries: u32,
     failures: u32,
+    /// Given back in a row by who had it in hand.
+    returns: u32,
     error: String,
     /// The alarm of its age has not rung yet.
     alarm: bool,
@@ -123,6 +125,7 @@ impl Plain {
             Command::LeaseTasks(lease) => self.lease(lease),
             Command::AckTasks(refs) => self.ack(refs),
             Command::ReleaseTasks(refs) => self.release(refs),
+            Command::ReturnTasks(refs) => self.return_tasks(refs),
             Command::NackTasks(nacks) => self.nack(nacks),
             Command::ExtendLeases(extends) => self.extend(extends),
             Command::CancelTasks(refs) => self.cancel(refs),
@@ -253,6 +256,7 @@ impl Task {
             phase,
             deliveries: self.deliveries,
             failures: self.failures,
+            returns: self.returns,
             first_due_at_ns: self.first_due_ns,
             priority: z4_core::task::Priority::new(self.priority).unwrap(),
             bytes: self.bytes,

@@ -369,9 +369,14 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
     pub(super) async fn finish(mut self) -> bool {
         self.batches.let_go();
         self.seat.finish();
-        let mut grants: Vec<Grant> = self.undelivered().map(|wait| wait.grant).collect();
+        // One that comes again from an earlier stream was in hand there.
+        let (had, untouched): (Vec<Wait>, Vec<Wait>) =
+            self.undelivered().partition(|wait| wait.resumed);
+        let grants = |waits: Vec<Wait>| waits.into_iter().map(|wait| wait.grant);
+        let untouched: Vec<Grant> = grants(untouched).collect();
+        let mut in_hand: Vec<Grant> = grants(had).collect();
         let held = self.flow.ledger.take();
-        grants.extend(held.into_iter().map(|((id, token), held)| Grant {
+        in_hand.extend(held.into_iter().map(|((id, token), held)| Grant {
             consumer: self.seat.name.clone(),
             id,
             token,
@@ -382,7 +387,7 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
             bytes: held.bytes,
         }));
         // The place is kept meanwhile: what comes late is seen.
-        let is_done = self.seat.give_back(grants).await;
+        let is_done = self.seat.give_back(untouched, in_hand).await;
         let late = self.seat.leave();
         self.seat.release(late);
         is_done
