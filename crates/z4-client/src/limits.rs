@@ -29,6 +29,9 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(1);
 pub const RECONNECT_MIN: Duration = Duration::from_millis(100);
 /// Longest wait of gRPC before it connects to a peer again.
 pub const RECONNECT_MAX: Duration = Duration::from_millis(500);
+/// The name of a peer is resolved anew this often at most, when a connection
+/// failed. gRPC waits 30 s unless told otherwise.
+pub const RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
 /// The leader is looked for at most this often.
 pub const LEADER_INTERVAL: Duration = Duration::from_secs(2);
 /// An idle connection is probed this often.

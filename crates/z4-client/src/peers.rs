@@ -323,6 +323,12 @@ fn channel(env: Arc<grpcio::Environment>, address: &str) -> Channel {
         .keepalive_timeout(limits::KEEPALIVE_TIMEOUT)
         // Peers are dialled directly, whatever http_proxy says.
         .raw_cfg_int(CString::from(c"grpc.enable_http_proxy"), 0)
+        // A peer that comes back under its name with another IP address is found
+        // again when the next attempt is made.
+        .raw_cfg_int(
+            CString::from(c"grpc.dns_min_time_between_resolutions_ms"),
+            i32::try_from(limits::RESOLVE_INTERVAL.as_millis()).unwrap_or(i32::MAX),
+        )
         .connect(address)
 }
 

@@ -193,6 +193,9 @@ pub const IDLE_BATCH_INTERVAL: Duration = Duration::from_secs(2);
 pub const RECONNECT_MIN: Duration = Duration::from_millis(100);
 /// Longest wait before a peer is connected to again.
 pub const RECONNECT_MAX: Duration = Duration::from_secs(1);
+/// The name of a peer is resolved anew this often at most, when a connection
+/// failed. gRPC waits 30 s unless told otherwise.
+pub const RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
 /// A peer is reported unreachable at most this often.
 pub const UNREACHABLE_INTERVAL: Duration = Duration::from_millis(200);
 

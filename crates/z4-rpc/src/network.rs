@@ -1,6 +1,7 @@
 //! Connections to other peers: what all of them share.
 
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -124,6 +125,12 @@ impl Network {
             .keepalive_timeout(limits::KEEPALIVE_TIMEOUT)
             .enable_http_proxy(false)
             .use_local_subchannel_pool(true)
+            // A peer that comes back under its name with another IP address is
+            // found again when the next attempt is made.
+            .raw_cfg_int(
+                CString::from(c"grpc.dns_min_time_between_resolutions_ms"),
+                limits::RESOLVE_INTERVAL.as_millis() as i32,
+            )
             .connect(address)
     }
 

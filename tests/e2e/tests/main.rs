@@ -23,6 +23,7 @@ mod health;
 mod leases;
 mod life;
 mod metrics;
+mod names;
 mod namespaces;
 mod priorities;
 mod quorum;
