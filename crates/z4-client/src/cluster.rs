@@ -1,5 +1,7 @@
 //! Calls about the cluster: members, leadership, health, verification.
 
+use std::time::Duration;
+
 use z4_proto::admin::{
     self as wire, AddClusterMemberRequest, CheckHealthRequest, GetClusterInfoRequest,
     RemoveClusterMemberRequest, SetMemberAddressRequest, TransferLeadershipRequest,
@@ -7,6 +9,7 @@ use z4_proto::admin::{
 };
 
 use crate::client::Client;
+use crate::convert::span;
 use crate::error::Error;
 use crate::retry::Repeat;
 
@@ -65,8 +68,10 @@ pub struct Member {
     pub role: MemberRole,
     /// Highest log index known to be on it; `None`: known to the leader only.
     pub match_index: Option<u64>,
-    /// Whether it was heard of.
+    /// Whether it answers the leader.
     pub liveness: Liveness,
+    /// For how long it has not, when it is silent.
+    pub silent_for: Option<Duration>,
     /// The number the log gave it.
     pub raft_id: u64,
 }
@@ -121,6 +126,7 @@ impl From<wire::ClusterInfo> for ClusterInfo {
                 wire::MemberLiveness::MEMBER_LIVENESS_ALIVE => Liveness::Alive,
                 wire::MemberLiveness::MEMBER_LIVENESS_SILENT => Liveness::Silent,
             },
+            silent_for: span(&member.silent_for),
             raft_id: member.get_raft_id(),
             id: member.take_id(),
             address: member.take_address(),

@@ -27,8 +27,11 @@ pub enum Role {
 pub struct Progress {
     /// Highest index known to be there.
     pub match_index: u64,
-    /// Heard of within two election time-outs.
+    /// Answered within two election time-outs.
     pub alive: bool,
+    /// For how long no answer has come from it, in milliseconds: since the last
+    /// one, or since the leader began to lead, or since it is a member.
+    pub silent_ms: u64,
 }
 
 /// A peer's state, as of the last step of its raft thread.

@@ -33,6 +33,7 @@ mod request_id;
 mod restart;
 mod returned;
 mod share;
+mod silence;
 mod snapshot;
 mod streams;
 mod waiting;

@@ -129,7 +129,7 @@ impl<L: LogStore, P> Replica<L, P> {
                     .apply_conf_change(&conf)
                     .map_err(|e| e.to_string())?;
             }
-            self.heard.keep(&self.membership);
+            self.heard.keep(&self.membership, self.now.monotonic_ns);
             self.addresses.keep(&self.membership);
             self.work.members = Some(self.membership.clone());
             self.members_committed = true;

@@ -264,6 +264,7 @@ impl<L: LogStore, P> Replica<L, P> {
                     Progress {
                         match_index: member.matched,
                         alive: self.alive(*id),
+                        silent_ms: self.silent_ms(*id),
                     },
                 );
             }
@@ -339,7 +340,14 @@ impl<L: LogStore, P> Replica<L, P> {
                 .is_some_and(|from| self.applied_index >= from)
     }
 
-    /// This peer, and members heard of lately.
+    fn silent_ms(&self, raft_id: u64) -> u64 {
+        match raft_id == self.config.raft_id {
+            true => 0,
+            false => self.heard.silent_ms(raft_id, self.now.monotonic_ns),
+        }
+    }
+
+    /// This peer, and members that answered lately.
     fn alive(&self, raft_id: u64) -> bool {
         raft_id == self.config.raft_id || self.heard.alive(raft_id, self.now.monotonic_ns)
     }
@@ -413,7 +421,8 @@ impl<L: LogStore, P> Replica<L, P> {
             return;
         }
         if self.membership.members.contains_key(&from) {
-            self.heard.note(from, self.now.monotonic_ns);
+            let kind = message.get_msg_type();
+            self.heard.note(from, kind, self.now.monotonic_ns);
         }
         let before = self.raw.raft.state;
         // What raft-rs does not like it drops; nothing is to be done about it.

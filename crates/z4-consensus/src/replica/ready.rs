@@ -47,6 +47,7 @@ impl<L: LogStore, P> Replica<L, P> {
         } else if self.lead_from.is_none() {
             // The empty entry of the new term is the last one, or was just now.
             self.lead_from = Some(self.raw.raft.raft_log.last_index());
+            self.heard.lead(&self.membership, self.now.monotonic_ns);
         }
     }
 
@@ -219,7 +220,7 @@ impl<L: LogStore, P> Replica<L, P> {
         self.stamp_ns = self.stamp_ns.max(applied.stamp_ns);
         self.snapshots.clear();
         self.membership = applied.membership;
-        self.heard.keep(&self.membership);
+        self.heard.keep(&self.membership, self.now.monotonic_ns);
         self.addresses.keep(&self.membership);
         self.work.members = Some(self.membership.clone());
         self.installed_index = Some(self.applied_index);

@@ -337,6 +337,25 @@ fn a_member_that_answers_is_alive_through_every_check_of_the_quorum() {
     at.monotonic_ns += 3 * limits::ELECTION_TICKS as u64 * tick_ns;
     replica.step(Input::Unreachable(3), at);
     assert!(!replica.status().progress[&2].alive, "silent for too long");
+    let silent_ms = |id| replica.status().progress[&id].silent_ms;
+    let waited_ms = 3 * limits::ELECTION_TICKS as u64 * tick_ns / 1_000_000;
+    assert!(silent_ms(2) >= waited_ms, "{}", silent_ms(2));
+    assert!(silent_ms(3) > silent_ms(2), "it has never answered");
+    // It asks for votes, for it does not hear this leader; that is no answer.
+    let mut ask = Message::default();
+    ask.set_msg_type(MessageType::MsgRequestPreVote);
+    (ask.from, ask.to, ask.term) = (2, 1, replica.status().term);
+    replica.step(
+        Input::Message {
+            from: 2,
+            message: ask,
+        },
+        at,
+    );
+    assert!(
+        !replica.status().progress[&2].alive,
+        "a question is no answer"
+    );
 }
 
 /// Does all work at once, as if every disk were quick: where the log was cut last,

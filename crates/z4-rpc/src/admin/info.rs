@@ -10,6 +10,7 @@ use z4_proto::generated::peer::{
     ClusterView, ForwardReply_oneof_answer as Answer, ForwardRequest_oneof_ask as Ask,
 };
 
+use crate::convert::duration_of_ms;
 use crate::leader::no_leader_to_read;
 use crate::limits;
 use crate::node::Node;
@@ -38,11 +39,12 @@ pub(super) async fn info<V: View + Clone + Send + Sync + 'static>(node: &Node<V>
         server.set_raft_id(*raft_id);
         if let Some(progress) = view.as_ref().and_then(|view| view.get(raft_id)) {
             server.set_match_index(progress.match_index);
-            server.set_liveness(if progress.alive {
-                MemberLiveness::MEMBER_LIVENESS_ALIVE
+            if progress.alive {
+                server.set_liveness(MemberLiveness::MEMBER_LIVENESS_ALIVE);
             } else {
-                MemberLiveness::MEMBER_LIVENESS_SILENT
-            });
+                server.set_liveness(MemberLiveness::MEMBER_LIVENESS_SILENT);
+                server.set_silent_for(duration_of_ms(progress.silent_ms));
+            }
         }
         info.mut_members().push(server);
     }
@@ -59,8 +61,33 @@ pub(super) async fn info<V: View + Clone + Send + Sync + 'static>(node: &Node<V>
         info.set_notice(no_leader_to_read(&status).to_string());
     } else if status.role == Role::Learner {
         info.set_notice("this peer catches up before it votes".to_owned());
+    } else if status.role == Role::Leader {
+        info.set_notice(silent_learners(&status));
     }
     info
+}
+
+/// Learners that have taken nothing in and do not answer, and why that may be;
+/// empty when there are none.
+fn silent_learners(status: &Status) -> String {
+    let members = status.membership.members.iter();
+    let silent = members.filter(|(id, member)| {
+        let progress = status.progress.get(id);
+        !member.voter && progress.is_some_and(|p| !p.alive && p.match_index == 0)
+    });
+    let named: Vec<_> = silent
+        .map(|(_, member)| format!("{} at {}", member.peer_id, member.address))
+        .collect();
+    if named.is_empty() {
+        return String::new();
+    }
+    let own = status.membership.members.get(&status.raft_id);
+    let own = own.map_or("", |member| member.address.as_str());
+    format!(
+        "nothing arrives from the learner {}: it must be up, this leader must reach it there, and \
+         it must reach this leader at {own}",
+        named.join(", ")
+    )
 }
 
 async fn view<V: View + Clone + Send + Sync + 'static>(
@@ -89,6 +116,7 @@ async fn view<V: View + Clone + Send + Sync + 'static>(
         let progress = Progress {
             match_index: m.get_match_index(),
             alive: m.get_alive() || m.get_raft_id() == status.leader,
+            silent_ms: m.get_silent_ms(),
         };
         (m.get_raft_id(), progress)
     };
@@ -103,5 +131,39 @@ fn role(role: Role) -> PeerRole {
         Role::Leader => PeerRole::PEER_ROLE_LEADER,
         Role::Learner => PeerRole::PEER_ROLE_LEARNER,
         Role::Removed => PeerRole::PEER_ROLE_REMOVED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use z4_consensus::membership::Member;
+
+    #[test]
+    fn a_learner_that_takes_nothing_in_is_named_with_the_reason() {
+        let mut status = Status {
+            raft_id: 1,
+            leader: 1,
+            role: Role::Leader,
+            ..Status::default()
+        };
+        for (raft_id, peer_id) in [(1, "a"), (2, "b")] {
+            let member = Member {
+                peer_id: peer_id.into(),
+                address: format!("h:{raft_id}"),
+                voter: raft_id == 1,
+            };
+            status.membership.members.insert(raft_id, member);
+            status.progress.insert(raft_id, Progress::default());
+        }
+        let notice = silent_learners(&status);
+        assert!(notice.contains("learner b at h:2"), "{notice}");
+        assert!(notice.contains("this leader at h:1"), "{notice}");
+        let answers = Progress {
+            alive: true,
+            ..Progress::default()
+        };
+        status.progress.insert(2, answers);
+        assert_eq!(silent_learners(&status), "");
     }
 }

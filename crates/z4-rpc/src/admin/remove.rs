@@ -94,6 +94,7 @@ mod tests {
             let progress = Progress {
                 match_index: 1,
                 alive: *alive,
+                ..Progress::default()
             };
             status.progress.insert(*id, progress);
         }

@@ -254,6 +254,7 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
             member.set_raft_id(*raft_id);
             member.set_match_index(progress.match_index);
             member.set_alive(progress.alive);
+            member.set_silent_ms(progress.silent_ms);
             view.mut_members().push(member);
         }
         answer(id, Reply::view(view))

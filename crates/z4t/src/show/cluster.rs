@@ -1,6 +1,7 @@
 //! The cluster as JSON and as a table.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde_json::json;
 use z4_client::{ClusterInfo, Liveness, Member, MemberRole, PeerRole, Verdict, Verification};
@@ -37,6 +38,7 @@ pub(crate) fn status_json(info: &ClusterInfo) -> String {
                 "match_index": member.match_index,
                 "lag": lag(info, member),
                 "liveness": liveness(member),
+                "silent_ms": member.silent_for.map(|span| span.as_millis() as u64),
             })
         })
         .collect();
@@ -99,7 +101,7 @@ fn member_table(info: &ClusterInfo) -> String {
             member.raft_id.to_string(),
             number(member.match_index),
             number(lag(info, member)),
-            liveness(member).to_owned(),
+            liveness_text(member),
         ]
     });
     table(header, rows)
@@ -181,6 +183,17 @@ fn liveness(member: &Member) -> &'static str {
     }
 }
 
+/// For people: since when nothing was heard, in whole seconds.
+fn liveness_text(member: &Member) -> String {
+    match member.silent_for {
+        Some(span) if member.liveness == Liveness::Silent => {
+            let span = Duration::from_secs(span.as_secs().max(1));
+            format!("silent {}", humantime::format_duration(span))
+        }
+        _ => liveness(member).to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +222,7 @@ mod tests {
             raft_id: number,
             match_index: Some(121 - number),
             liveness,
+            silent_for: (liveness == Liveness::Silent).then_some(Duration::from_millis(12_345)),
         };
         ClusterInfo {
             server_id: "peer1".into(),
@@ -263,7 +277,7 @@ applied  119
 
 MEMBER  ADDRESS         ROLE   RAFT ID  MATCH  LAG  LIVENESS
 peer1   127.0.0.1:6356  voter  1        120    0    alive
-peer22  127.0.0.2:6356  voter  2        119    1    silent
+peer22  127.0.0.2:6356  voter  2        119    1    silent 12s
 ";
         assert_eq!(status_text(&cluster()), golden);
     }
