@@ -238,8 +238,18 @@ pub const ADDRESS_WAIT: Duration = Duration::from_secs(10);
 /// may be about to move too.
 pub const ADDRESS_CONFLICT_WAIT: Duration = Duration::from_secs(1);
 
-/// A newcomer answers a probe within this time.
+/// A peer answers a probe within this time.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A newcomer that dials all members first answers within this time: it dials
+/// them side by side, for as long as [`PROBE_TIMEOUT`] each.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(6);
+/// Members that a newcomer dials at most: real clusters have a handful.
+pub const DIAL_COUNT_MAX: usize = 64;
+/// Texts that tell of members that were not reached, in bytes each: they go into
+/// one error message.
+pub const UNREACHED_LEN_MAX: usize = 512;
+/// AddClusterMember waits this long for another one to come to its end.
+pub const ADD_TURN_WAIT: Duration = Duration::from_secs(5);
 /// AddClusterMember waits this long for the newcomer to catch up.
 pub const PROMOTION_WAIT: Duration = Duration::from_secs(30);
 /// A change of members or of the leader is tried for so long.

@@ -33,6 +33,8 @@ struct Inner<V> {
     readers: Readers,
     delivery: Delivery,
     verdicts: Verdicts,
+    /// Held while a member is added: one at a time.
+    adding: futures::lock::Mutex<()>,
 }
 
 impl<V> Clone for Node<V> {
@@ -63,6 +65,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                 forwarder,
                 delivery,
                 verdicts: Verdicts::default(),
+                adding: futures::lock::Mutex::default(),
             }),
             answer_by: None,
         };
@@ -136,6 +139,11 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     pub fn stop(&self) {
         self.inner.delivery.stop();
         self.inner.forwarder.close();
+    }
+
+    /// Held while a member is added, at the leader.
+    pub(crate) fn adding(&self) -> &futures::lock::Mutex<()> {
+        &self.inner.adding
     }
 
     pub(crate) fn view(&self) -> &V {

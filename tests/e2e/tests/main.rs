@@ -20,6 +20,7 @@ mod failover;
 mod forward;
 mod get;
 mod health;
+mod join_checks;
 mod leases;
 mod life;
 mod metrics;

@@ -1,6 +1,7 @@
 //! The peer port: what other peers may ask of this one.
 
 pub(crate) mod address;
+mod dial;
 pub(crate) mod opening;
 mod raft_stream;
 mod service;

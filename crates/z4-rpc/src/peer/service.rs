@@ -1,7 +1,7 @@
 //! The service of `peer.proto`.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -17,7 +17,7 @@ use z4_proto::generated::peer::{
 };
 use z4_proto::generated::peer_grpc::Peer;
 
-use super::{opening, raft_stream, snapshot_receiver};
+use super::{dial, opening, raft_stream, snapshot_receiver};
 use crate::admin;
 use crate::forward;
 use crate::limits;
@@ -49,6 +49,8 @@ pub struct PeerService<V> {
     /// One snapshot at a time: set while one is received.
     receiving: Arc<AtomicBool>,
     joining: Arc<std::sync::Mutex<()>>,
+    /// One round of dialling at a time: set while others are dialled.
+    dialling: Arc<AtomicBool>,
 }
 
 impl<V: Clone> Clone for PeerService<V> {
@@ -58,6 +60,7 @@ impl<V: Clone> Clone for PeerService<V> {
             hooks: self.hooks.clone(),
             receiving: Arc::clone(&self.receiving),
             joining: Arc::clone(&self.joining),
+            dialling: Arc::clone(&self.dialling),
         }
     }
 }
@@ -71,7 +74,25 @@ impl<V: View + Clone + Send + Sync + 'static> PeerService<V> {
             hooks,
             receiving: Arc::default(),
             joining: Arc::default(),
+            dialling: Arc::default(),
         }
+    }
+}
+
+impl<V> PeerService<V> {
+    /// Begins a round of dialling, or says why not.
+    fn may_dial(&self, request: &ProbeRequest) -> Result<(), RpcStatus> {
+        if request.get_dial().len() > limits::DIAL_COUNT_MAX {
+            let message = format!("dial: at most {} at once", limits::DIAL_COUNT_MAX);
+            let code = RpcStatusCode::INVALID_ARGUMENT;
+            return Err(RpcStatus::with_message(code, message));
+        }
+        if self.dialling.swap(true, Ordering::AcqRel) {
+            let message = "this peer dials the members already, for another addition; retry";
+            let code = RpcStatusCode::RESOURCE_EXHAUSTED;
+            return Err(RpcStatus::with_message(code, message.into()));
+        }
+        Ok(())
     }
 }
 
@@ -112,7 +133,7 @@ impl<V: View + Clone + Send + Sync + 'static> Peer for PeerService<V> {
         ctx.spawn(forward::serve(self.node.clone(), stream, sink));
     }
 
-    fn probe(&mut self, ctx: RpcContext<'_>, _: ProbeRequest, sink: UnarySink<ProbeReply>) {
+    fn probe(&mut self, ctx: RpcContext<'_>, request: ProbeRequest, sink: UnarySink<ProbeReply>) {
         let mut reply = ProbeReply::default();
         reply.set_peer_id(self.node.network().peer_id().to_owned());
         reply.set_protocol_version(limits::PROTOCOL_VERSION);
@@ -124,7 +145,21 @@ impl<V: View + Clone + Send + Sync + 'static> Peer for PeerService<V> {
             let has_data = status.applied_index > 0 || status.role == Role::Removed;
             reply.set_has_data(has_data);
         }
-        ctx.spawn(sink.success(reply).map(|_| ()));
+        if request.get_dial().is_empty() {
+            return ctx.spawn(sink.success(reply).map(|_| ()));
+        }
+        if let Err(status) = self.may_dial(&request) {
+            return ctx.spawn(sink.fail(status).map(|_| ()));
+        }
+        let network = self.node.network().clone();
+        let dialling = Arc::clone(&self.dialling);
+        ctx.spawn(async move {
+            let unreached = dial::unreached(&network, request.get_dial()).await;
+            dialling.store(false, Ordering::Release);
+            reply.set_unreached(unreached.into());
+            // The asker may have left.
+            let _ = sink.success(reply).await;
+        });
     }
 
     fn join(&mut self, ctx: RpcContext<'_>, request: JoinRequest, sink: UnarySink<JoinReply>) {
