@@ -51,16 +51,7 @@ fn of_all(stage: &mut Stage<'_>) -> Result<Done, String> {
 }
 
 fn use_up(stage: &mut Stage<'_>, places: &[usize]) -> Result<Done, String> {
-    for n in places {
-        let peer = &mut stage.cluster.peers[*n];
-        peer.terminate(STOP_LIMIT)?;
-        peer.descriptors_max = Some(LIMITS);
-        let started = peer.start(false);
-        // The next start of it, whoever makes it, is as always.
-        peer.descriptors_max = None;
-        started?;
-        stage.cluster.settle(SETTLE_LIMIT)?;
-    }
+    restart(stage, places, Some(LIMITS))?;
     let from_ns = stage.now_ns();
     let mut crowds = Vec::new();
     for n in places {
@@ -98,8 +89,29 @@ fn use_up(stage: &mut Stage<'_>, places: &[usize]) -> Result<Done, String> {
     for n in places {
         serves_again(*n)?;
     }
+    // Other faults need peers that take thousands of connections.
+    restart(stage, places, None)?;
     let acts = held >= HELD_MIN * places.len();
     Ok(Done::from_start(from_ns, acts.then_some(said)))
+}
+
+/// Stops the peers and starts them with these limits, one after the other.
+fn restart(
+    stage: &mut Stage<'_>,
+    places: &[usize],
+    limits: Option<&'static str>,
+) -> Result<(), String> {
+    for n in places {
+        let peer = &mut stage.cluster.peers[*n];
+        peer.terminate(STOP_LIMIT)?;
+        peer.descriptors_max = limits;
+        let started = peer.start(false);
+        // The next start of it, whoever makes it, is as always.
+        peer.descriptors_max = None;
+        started?;
+        stage.cluster.settle(SETTLE_LIMIT)?;
+    }
+    Ok(())
 }
 
 fn ports(n: usize) -> [String; 3] {
