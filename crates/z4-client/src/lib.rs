@@ -60,7 +60,7 @@ mod waiting;
 
 pub use client::{Client, Options};
 pub use cluster::{ClusterInfo, Liveness, Member, MemberRole, PeerRole, Verdict, Verification};
-pub use consumer::{Builder, Consumer, Failure, Shutdown, Summary};
+pub use consumer::{Builder, Consumer, Ending, Failure, Shutdown, Summary};
 pub use error::{Error, ErrorKind};
 pub use lease::{Delivery, LeaseQuery, LeaseRef, Nack};
 pub use listing::{DeadChange, DeadFilter, Explanation, ListQuery, Page, Reason, ReasonKind};

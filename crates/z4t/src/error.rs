@@ -22,6 +22,15 @@ pub(crate) enum Error {
     /// All that there is to say stands in the answer.
     #[error("{0}")]
     Answered(String),
+    /// Answers for tasks came too late: their leases had ended.
+    #[error("{0}")]
+    Refused(String),
+    /// The command for tasks cannot be run.
+    #[error("{0}")]
+    NotRun(String),
+    /// A signal ended it before all was done.
+    #[error("{1}")]
+    Interrupted(u8, String),
 }
 
 /// What a peer said, in the words of the command line.
@@ -33,10 +42,14 @@ fn told(error: &z4_client::Error) -> String {
 }
 
 impl Error {
-    /// 2 for a command line to mend, 1 for all else.
+    /// 2 for a command line to mend; 3, 4 and 128 + the signal for what `consume`
+    /// tells apart; 1 for all else.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
+            Self::Refused(_) => 3,
+            Self::NotRun(_) => 4,
+            Self::Interrupted(signal, _) => 128 | signal,
             _ => 1,
         }
     }
@@ -47,8 +60,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_command_line_exits_with_2() {
+    fn exit_codes_are_told_apart() {
         assert_eq!(Error::Usage(String::new()).exit_code(), 2);
+        assert_eq!(Error::Refused(String::new()).exit_code(), 3);
+        assert_eq!(Error::NotRun(String::new()).exit_code(), 4);
+        assert_eq!(Error::Interrupted(15, String::new()).exit_code(), 143);
         assert_eq!(Error::Input(String::new()).exit_code(), 1);
         assert_eq!(Error::Answered(String::new()).exit_code(), 1);
     }

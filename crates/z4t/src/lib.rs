@@ -8,6 +8,7 @@
 //! | `show` | output, for people and for programs |
 //! | `moment` | times in and out |
 //! | `rate` | rates in and out |
+//! | `limits` | bounds and spans |
 //! | `zone` | in which zone times are meant and shown |
 //! | `error` | one line that says what to do |
 //! | `flags` | fields in the errors of a peer as flags |
@@ -20,6 +21,7 @@ mod flags;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod limits;
 mod moment;
 mod options;
 mod rate;

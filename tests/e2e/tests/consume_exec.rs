@@ -339,10 +339,14 @@ fn a_command_gets_the_task_as_it_was_made() {
         .tool
         .text(&["create", "work", "--file", file.to_str().unwrap()]);
     let flags = ["--exec", "kill -9 $$", "--count", "1", "-o", "json"];
-    let lines = bench
-        .tool
-        .text(&[&["consume", "work"], &flags[..]].concat());
-    let line = &tool::lines(&lines)[0];
+    let done = bench.tool.run(&[&["consume", "work"], &flags[..]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    let told = format!(
+        "z4t: task {} attempt 1 failed: ended by signal 9; ",
+        id.trim_end()
+    );
+    assert!(done.stderr.starts_with(&told), "{done:?}");
+    let line = &tool::lines(&done.stdout)[0];
     assert_eq!(line["id"], id.trim_end(), "{line}");
     assert_eq!(line["outcome"], "failed: ended by signal 9", "{line}");
 }

@@ -12,6 +12,7 @@ mod bad_peers;
 mod bodies;
 mod client_crate;
 mod consume_exec;
+mod consume_refused;
 mod deliver;
 mod descriptors;
 mod disk_full;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Failure;
+use super::{Ending, Failure};
 use crate::lease::{LeaseRef, Nack};
 use crate::outcome::{LeaseOutcome, LeaseResult};
 
@@ -53,10 +53,14 @@ struct Held {
     token: u64,
     /// The handler's result; `None`: it runs.
     result: Option<Result<(), Failure>>,
-    /// The result has been sent on an earlier stream, so that a refusal may be
-    /// its own doing.
+    /// The result has been sent.
+    was_sent: bool,
+    /// It has been sent on an earlier stream, so that a refusal may be its own
+    /// doing.
     was_sent_before: bool,
     is_lost: Arc<AtomicBool>,
+    /// What said so, when its lease is lost.
+    lost_by: Option<LeaseResult>,
     extend_at: Instant,
 }
 
@@ -69,6 +73,8 @@ pub(super) struct Ledger {
     /// Handlers that run although their lease is lost.
     lost_running: u32,
     summary: Summary,
+    /// Deliveries that have ended since they were last asked for.
+    endings: Vec<Ending>,
 }
 
 impl Ledger {
@@ -79,7 +85,28 @@ impl Ledger {
             extend_every,
             lost_running: 0,
             summary: Summary::default(),
+            endings: Vec::new(),
         }
+    }
+
+    /// What became of deliveries since this was last asked.
+    pub(super) fn take_endings(&mut self) -> Vec<Ending> {
+        std::mem::take(&mut self.endings)
+    }
+
+    /// The consumer ends: what was said and not confirmed never will be.
+    pub(super) fn abandon(&mut self) {
+        let message = "the consumer ended before the answer came";
+        for (task_id, held) in self.held.drain() {
+            let Some(result) = held.result else {
+                continue;
+            };
+            self.summary.uncertain += 1;
+            let token = held.token;
+            let answer = uncertain(LeaseRef { task_id, token }, message);
+            self.endings.push(Ending { result, answer });
+        }
+        self.extends.clear();
     }
 
     pub(super) fn summary(&self) -> Summary {
@@ -113,8 +140,10 @@ impl Ledger {
             let held = Held {
                 token: lease.token,
                 result: None,
+                was_sent: false,
                 was_sent_before: false,
                 is_lost: Arc::clone(is_lost),
+                lost_by: None,
                 extend_at,
             };
             self.held.insert(lease.task_id.clone(), held);
@@ -136,6 +165,7 @@ impl Ledger {
                 Arrival::Known
             }
             Some(result) if is_new => {
+                held.was_sent = false;
                 held.was_sent_before = false;
                 Arrival::Answer(answer(lease.clone(), result))
             }
@@ -153,8 +183,11 @@ impl Ledger {
         let held = self.held.get_mut(task_id)?;
         self.extends.remove(&(held.extend_at, task_id.to_owned()));
         if held.is_lost.load(Ordering::Relaxed) {
-            self.held.remove(task_id);
+            let lost_by = self.held.remove(task_id).and_then(|held| held.lost_by);
             self.lost_running -= 1;
+            if let Some(answer) = lost_by {
+                self.endings.push(Ending { result, answer });
+            }
             return None;
         }
         let lease = LeaseRef {
@@ -164,6 +197,17 @@ impl Ledger {
         let answer = answer(lease, &result);
         held.result = Some(result);
         Some(answer)
+    }
+
+    /// An answer goes out on the stream that is open.
+    pub(super) fn sends(&mut self, answer: &Answer) {
+        let lease = match answer {
+            Answer::Ack(lease) | Answer::Release(lease) => lease,
+            Answer::Nack(nack) => &nack.lease,
+        };
+        if let Some(held) = self.held.get_mut(&lease.task_id) {
+            held.was_sent = true;
+        }
     }
 
     /// A delivery whose handler is not to be started after all.
@@ -192,11 +236,11 @@ impl Ledger {
             LeaseOutcome::Done | LeaseOutcome::Waiting | LeaseOutcome::Dead if is_running => {
                 // Of an earlier life of this lease; not ours to count.
             }
-            LeaseOutcome::Done => self.over(task_id, |s| s.acked += 1),
-            LeaseOutcome::Dead => self.over(task_id, |s| s.died += 1),
+            LeaseOutcome::Done => self.over(result, |s| s.acked += 1),
+            LeaseOutcome::Dead => self.over(result, |s| s.died += 1),
             LeaseOutcome::Waiting => {
                 let is_release = matches!(&held.result, Some(Err(f)) if f.is_release());
-                self.over(task_id, |s| match is_release {
+                self.over(result, |s| match is_release {
                     true => s.released += 1,
                     false => s.nacked += 1,
                 });
@@ -206,16 +250,21 @@ impl Ledger {
                 let at = now + self.extend_every / 4;
                 self.schedule(task_id, at);
             }
-            LeaseOutcome::Uncertain => self.over(task_id, |s| s.uncertain += 1),
+            LeaseOutcome::Uncertain => self.over(result, |s| s.uncertain += 1),
             _ if is_running => {
                 self.extends.remove(&(held.extend_at, task_id.clone()));
+                held.lost_by = Some(result.clone());
                 if !held.is_lost.swap(true, Ordering::Relaxed) {
                     self.lost_running += 1;
                     self.summary.lost += 1;
                 }
             }
-            _ if held.was_sent_before => self.over(task_id, |s| s.uncertain += 1),
-            _ => self.over(task_id, |s| s.lost += 1),
+            _ if held.was_sent_before => {
+                let message = "it was said twice, and the first answer was lost";
+                let answer = uncertain(result.lease.clone(), message);
+                self.over(&answer, |s| s.uncertain += 1);
+            }
+            _ => self.over(result, |s| s.lost += 1),
         }
     }
 
@@ -227,7 +276,7 @@ impl Ledger {
         for (task_id, held) in &mut self.held {
             match &held.result {
                 Some(result) => {
-                    held.was_sent_before = true;
+                    held.was_sent_before = held.was_sent;
                     let lease = LeaseRef {
                         task_id: task_id.clone(),
                         token: held.token,
@@ -281,9 +330,24 @@ impl Ledger {
         }
     }
 
-    fn over(&mut self, task_id: &str, count: impl FnOnce(&mut Summary)) {
-        self.held.remove(task_id);
+    fn over(&mut self, answer: &LeaseResult, count: impl FnOnce(&mut Summary)) {
+        let held = self.held.remove(&answer.lease.task_id);
         count(&mut self.summary);
+        if let Some(result) = held.and_then(|held| held.result) {
+            let answer = answer.clone();
+            self.endings.push(Ending { result, answer });
+        }
+    }
+}
+
+fn uncertain(lease: LeaseRef, message: &str) -> LeaseResult {
+    LeaseResult {
+        lease,
+        outcome: LeaseOutcome::Uncertain,
+        message: message.to_owned(),
+        due_at: None,
+        lease_deadline: None,
+        death_reason: None,
     }
 }
 

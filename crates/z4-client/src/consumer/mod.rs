@@ -16,6 +16,7 @@ use crate::client::{made_up_consumer_id, Client};
 use crate::error::Error;
 use crate::lease::{Delivery, LeaseRef, Nack};
 use crate::limits;
+use crate::outcome::LeaseResult;
 use crate::waiting::OnWait;
 pub use ledger::Summary;
 
@@ -80,7 +81,9 @@ impl Failure {
         &self.error
     }
 
-    fn is_release(&self) -> bool {
+    /// Whether it only gives the task back.
+    #[must_use]
+    pub fn is_release(&self) -> bool {
         self.what == What::Release
     }
 
@@ -98,6 +101,18 @@ impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::new(error)
     }
+}
+
+/// What became of a delivery whose handler has ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Ending {
+    /// What the handler said.
+    pub result: Result<(), Failure>,
+    /// What the cluster made of it. A refusal says that the lease had ended before:
+    /// another consumer may have the task. `Uncertain`: it cannot be told; if it
+    /// was not taken, the task comes again.
+    pub answer: LeaseResult,
 }
 
 /// Settings of a consumer that is to be.
@@ -275,7 +290,25 @@ impl Consumer {
         H: Fn(Delivery) -> F,
         F: Future<Output = Result<(), Failure>>,
     {
-        run::run(self, handler).await
+        run::run(self, handler, |_| {}).await
+    }
+
+    /// [`Consumer::run`] that also tells, for each handler that has ended, what the
+    /// cluster made of it. `tell` is called inside this future and must not block.
+    ///
+    /// # Errors
+    /// Those of [`Consumer::run`]. What was not confirmed by then has been told as
+    /// uncertain.
+    pub async fn run_and_tell<H, F>(
+        self,
+        handler: H,
+        tell: impl Fn(Ending),
+    ) -> Result<Summary, Error>
+    where
+        H: Fn(Delivery) -> F,
+        F: Future<Output = Result<(), Failure>>,
+    {
+        run::run(self, handler, tell).await
     }
 }
 

@@ -14,7 +14,7 @@ use z4_core::limits::LEASE_MS_DEFAULT;
 
 use super::ledger::{Answer, Arrival, Ledger, Summary};
 use super::session::{may_reopen, Event, Reader, Session};
-use super::{Consumer, Failure};
+use super::{Consumer, Ending, Failure};
 use crate::error::{Error, ErrorKind};
 use crate::lease::Delivery;
 use crate::limits;
@@ -32,7 +32,11 @@ enum End {
 
 type Finished = (String, Result<(), Failure>);
 
-pub(super) async fn run<H, F>(consumer: Consumer, handler: H) -> Result<Summary, Error>
+pub(super) async fn run<H, F>(
+    consumer: Consumer,
+    handler: H,
+    tell: impl Fn(Ending),
+) -> Result<Summary, Error>
 where
     H: Fn(Delivery) -> F,
     F: Future<Output = Result<(), Failure>>,
@@ -59,6 +63,7 @@ where
     let mut backoff = Backoff::new(limits::BACKOFF_MIN, limits::BACKOFF_MAX);
     let mut lost_at = Instant::now();
     loop {
+        tell_all(&mut ledger, &tell);
         if consumer.shutdown.has_begun() && ledger.is_empty() {
             return Ok(ledger.summary());
         }
@@ -66,27 +71,24 @@ where
         let reach = peers.reach(consumer.client.timeout());
         let error = match beside(&mut handlers, &mut ledger, reach).await {
             Err(error) => error,
-            Ok(peer) => match session(
-                &consumer,
-                peer,
-                &mut ledger,
-                &mut handlers,
-                &mut waiting,
-                &start,
-            )
-            .await
-            {
-                End::Drained => return Ok(ledger.summary()),
-                End::Broke(error, was_open) => {
-                    if was_open {
-                        backoff.reset();
-                        lost_at = Instant::now();
-                        began_at = lost_at;
+            Ok(peer) => {
+                let (ledger, handlers) = (&mut ledger, &mut handlers);
+                let waiting = &mut waiting;
+                let end = session(&consumer, peer, ledger, handlers, waiting, &start, &tell).await;
+                tell_all(ledger, &tell);
+                match end {
+                    End::Drained => return Ok(ledger.summary()),
+                    End::Broke(error, was_open) => {
+                        if was_open {
+                            backoff.reset();
+                            lost_at = Instant::now();
+                            began_at = lost_at;
+                        }
+                        peers.leave(peer);
+                        error
                     }
-                    peers.leave(peer);
-                    error
                 }
-            },
+            }
         };
         if may_reopen(error.kind()) {
             waiting.failed(&error, began_at, Instant::now());
@@ -94,11 +96,17 @@ where
         let patience = consumer.settings.give_up_after;
         let is_over = patience.is_some_and(|patience| lost_at.elapsed() >= patience);
         if is_over || !may_reopen(error.kind()) {
+            ledger.abandon();
+            tell_all(&mut ledger, &tell);
             return Err(error);
         }
         let pause = timer.sleep(backoff.pause());
         beside(&mut handlers, &mut ledger, pause).await;
     }
+}
+
+fn tell_all(ledger: &mut Ledger, tell: &impl Fn(Ending)) {
+    ledger.take_endings().into_iter().for_each(tell);
 }
 
 /// How long leases last: as asked, else the namespace's setting, for which the
@@ -169,6 +177,7 @@ async fn session<F: Future<Output = Finished>>(
     handlers: &mut FuturesUnordered<F>,
     waiting: &mut Waiting,
     start: &impl Fn(Delivery) -> F,
+    tell: &impl Fn(Ending),
 ) -> End {
     let credit = ledger.credit(consumer.settings.max_in_flight);
     let (session, reader, writer) = match Session::open(consumer, peer, credit) {
@@ -190,6 +199,7 @@ async fn session<F: Future<Output = Finished>>(
     };
     let mut reader = reader;
     loop {
+        tell_all(live.ledger, tell);
         live.close_when_done();
         live.tell_credit();
         match live
@@ -323,6 +333,7 @@ impl Live<'_> {
 
     fn say(&mut self, answer: &Answer) {
         self.asked();
+        self.ledger.sends(answer);
         self.session.answer(answer);
     }
 

@@ -1,19 +1,19 @@
 //! Takes tasks, prints each or runs a command for it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::io::Write;
-use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
-use std::thread;
 
 use futures::executor::block_on;
 use serde_json::json;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use z4_client::{Consumer, Delivery, Failure, Shutdown};
+use z4_client::{Consumer, Delivery, Ending, Failure, Shutdown};
 
 use super::connect;
-use super::exec::Exec;
+use super::endings::{say, Endings};
+use super::exec::{self, Exec, Outcome, Running};
 use super::notice::on_wait;
+use super::signals::Signals;
 use super::tasks::say_that_it_takes;
 use crate::error::Error;
 use crate::options::{Consume, Output};
@@ -24,6 +24,10 @@ pub(super) fn consume(consume: &Consume, out: &mut impl Write) -> Result<(), Err
     if most == 0 {
         return Ok(());
     }
+    let exec = match &consume.exec {
+        Some(command) => Some(prepared(command, consume.output)?),
+        None => None,
+    };
     let client = connect(&consume.target)?;
     let in_flight = u32::try_from(most).unwrap_or(u32::MAX);
     let mut builder = Consumer::builder(&consume.namespace)
@@ -43,28 +47,63 @@ pub(super) fn consume(consume: &Consume, out: &mut impl Write) -> Result<(), Err
     if consume.exec.is_none() {
         say_that_it_takes(&consume.namespace);
     }
-    drain_on_signals(consumer.shutdown())?;
+    let running = exec.as_ref().map(|exec| Arc::clone(&exec.running));
+    let signals = Signals::catch(consumer.shutdown(), running.clone())?;
     let worker = Worker {
-        consume,
+        output: consume.output,
+        exec,
         out: RefCell::new(out),
         wrong: RefCell::new(None),
         left: Cell::new(most),
+        attempts: RefCell::default(),
+        endings: Endings::default(),
         shutdown: consumer.shutdown(),
     };
-    block_on(consumer.run(|delivery| worker.handle(delivery)))?;
-    match worker.wrong.into_inner() {
-        None => Ok(()),
-        Some(error) => Err(error.into()),
+    let run = consumer.run_and_tell(|delivery| worker.handle(delivery), |e| worker.tell(&e));
+    let ended = block_on(run);
+    if let (Err(_), Some(running)) = (&ended, running.filter(|running| running.count() > 0)) {
+        // Their tasks come again, here or elsewhere: two of each would run.
+        say(&format!("{} commands are ended", running.count()));
+        running.end();
+    }
+    let interrupted = signals.ended_by().map(|signal| {
+        let line = "ended by a second signal; the tasks of commands that ran were given back";
+        Error::Interrupted(signal, line.to_owned())
+    });
+    let wrong = worker.wrong.into_inner().or(interrupted);
+    let wrong = wrong.or(ended.err().map(Error::from));
+    match (wrong, worker.endings.sum()) {
+        (None, summed) => summed,
+        (Some(wrong), Ok(())) => Err(wrong),
+        (Some(wrong), Err(refused)) => {
+            say(&refused.to_string());
+            Err(wrong)
+        }
     }
 }
 
+/// The command, when it can be run as far as is known.
+fn prepared(command: &str, output: Option<Output>) -> Result<Exec, Error> {
+    exec::check(command)
+        .map_err(|why| Error::NotRun(format!("the command cannot be run: {why}; mend --exec")))?;
+    Ok(Exec {
+        command: command.to_owned(),
+        output_to_error: output.is_some(),
+        running: Arc::new(Running::default()),
+    })
+}
+
 struct Worker<'a, W> {
-    consume: &'a Consume,
+    output: Option<Output>,
+    exec: Option<Exec>,
     out: RefCell<&'a mut W>,
-    /// Why nothing more can be written.
-    wrong: RefCell<Option<std::io::Error>>,
+    /// Why it ends before all is done.
+    wrong: RefCell<Option<Error>>,
     /// Deliveries that are still wanted.
     left: Cell<u64>,
+    /// Which attempt each task in hand is at; bounded by the tasks in flight.
+    attempts: RefCell<HashMap<String, u32>>,
+    endings: Endings,
     shutdown: Shutdown,
 }
 
@@ -78,65 +117,67 @@ impl<W: Write> Worker<'_, W> {
         if left == 1 {
             self.shutdown.begin();
         }
-        let output = self.consume.output;
-        let Some(command) = &self.consume.exec else {
-            return match output {
-                Some(Output::Text) => self.print(show::delivery_line(&delivery)),
-                _ => self.print(show::delivery_json(&delivery).to_string()),
+        let id = delivery.task.id.clone();
+        self.attempts.borrow_mut().insert(id, delivery.attempt);
+        let Some(exec) = &self.exec else {
+            return match self.output {
+                Some(Output::Text) => self.print(&show::delivery_line(&delivery)),
+                _ => self.print(&show::delivery_json(&delivery).to_string()),
             };
         };
-        let exec = Exec {
-            command: command.clone(),
-            output_to_error: output.is_some(),
-        };
-        let (id, attempt) = (delivery.task.id.clone(), delivery.attempt);
-        let result = exec.run(delivery).await;
-        let outcome = outcome(&result);
-        match output {
-            None => {}
-            Some(Output::Text) => self.print(format!("{id} attempt {attempt} {outcome}"))?,
-            Some(Output::Json) => {
-                let line = json!({"id": id, "attempt": attempt, "outcome": outcome});
-                self.print(line.to_string())?;
+        match exec.run(delivery).await {
+            Outcome::Done => Ok(()),
+            Outcome::Failed(failure) => Err(failure),
+            Outcome::NotRun(why) => {
+                let line = format!(
+                    "the command cannot be run: {why}; no more tasks are taken, and the task \
+                     was given back without a failure"
+                );
+                self.give_up(Error::NotRun(line));
+                Err(Failure::release())
             }
+            Outcome::Ended => Err(Failure::release()),
         }
-        result
     }
 
-    /// A line that cannot be written is nobody's: its task is given back, and the
-    /// consumer ends.
-    fn print(&self, line: String) -> Result<(), Failure> {
+    /// What became of a task whose handler has ended.
+    fn tell(&self, ending: &Ending) {
+        let id = &ending.answer.lease.task_id;
+        // Others were given back before they were begun.
+        let Some(attempt) = self.attempts.borrow_mut().remove(id) else {
+            return;
+        };
+        let outcome = self.endings.tell(ending, attempt);
+        if self.exec.is_none() {
+            return;
+        }
+        // A line that cannot be written ends the consumer; the task has ended.
+        let _ = match self.output {
+            None => Ok(()),
+            Some(Output::Text) => {
+                let line = format!("{id} attempt {attempt} {outcome}");
+                self.print(&show::escape(&line))
+            }
+            Some(Output::Json) => {
+                let line = json!({"id": id, "attempt": attempt, "outcome": outcome});
+                self.print(&line.to_string())
+            }
+        };
+    }
+
+    /// A delivery whose line cannot be written is nobody's: it is given back, and
+    /// the consumer ends.
+    fn print(&self, line: &str) -> Result<(), Failure> {
         let mut out = self.out.borrow_mut();
         let written = writeln!(out, "{line}").and_then(|()| out.flush());
         written.map_err(|error| {
-            self.shutdown.begin();
-            self.wrong.borrow_mut().get_or_insert(error);
+            self.give_up(error.into());
             Failure::release()
         })
     }
-}
 
-fn outcome(result: &Result<(), Failure>) -> String {
-    match result {
-        Ok(()) => "done".to_owned(),
-        Err(failure) => format!("failed: {}", failure.error()),
+    fn give_up(&self, error: Error) {
+        self.shutdown.begin();
+        self.wrong.borrow_mut().get_or_insert(error);
     }
-}
-
-/// The first signal drains; a second one ends the process at once.
-fn drain_on_signals(shutdown: Shutdown) -> Result<(), Error> {
-    let refuse = |e| Error::Input(format!("signals cannot be caught: {e}"));
-    let stopping = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, stopping.clone())
-            .map_err(refuse)?;
-        signal_hook::flag::register(signal, stopping.clone()).map_err(refuse)?;
-    }
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(refuse)?;
-    thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            shutdown.begin();
-        }
-    });
-    Ok(())
 }

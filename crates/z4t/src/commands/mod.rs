@@ -5,12 +5,14 @@ mod cluster;
 mod consume;
 mod create;
 mod dead;
+mod endings;
 mod exec;
 mod leases;
 mod list;
 mod namespaces;
 mod notice;
 mod progress;
+mod signals;
 mod tasks;
 
 use std::io::{IsTerminal, Write};

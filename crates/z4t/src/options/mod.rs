@@ -90,14 +90,21 @@ pub(crate) enum Command {
     ///
     /// With --exec, runs `sh -c CMD` for each task, its payload on standard input,
     /// with Z4_TASK_ID, Z4_NAMESPACE, Z4_ATTEMPT (from 1), Z4_DELIVERIES and
-    /// Z4_METADATA (a JSON object) in the environment. Exit code 0 acks the task.
-    /// Exit code 100 makes it a dead letter at once. Any other exit code, or a
-    /// signal, is a failure: the task comes again after the namespace's backoff.
-    /// The last line on standard error is kept as the error of the task.
+    /// Z4_METADATA (a JSON object) in the environment. Metadata of more than 96 KiB
+    /// stands in a file that Z4_METADATA_FILE names instead. Exit code 0 acks the
+    /// task. Exit code 100 makes it a dead letter at once. Exit codes 126 and 127
+    /// say that the shell cannot run the command: the task is given back without a
+    /// failure, and the consumer ends. Any other exit code, or a signal, is a
+    /// failure: the task comes again after the namespace's backoff. The last line
+    /// on standard error is kept as the error of the task.
     ///
     /// SIGINT and SIGTERM end it in good order: no more tasks are taken, commands
-    /// that run are waited for, and their tasks acked. A second one ends it at
-    /// once; its tasks come again when their leases end.
+    /// that run are waited for, and their tasks acked. A second one ends the
+    /// commands, with SIGTERM and 5 seconds later with SIGKILL, and gives their
+    /// tasks back. A third one ends it at once.
+    ///
+    /// Exit codes: 3 when an answer was refused because the lease had ended, 4 when
+    /// the command cannot be run, 130 or 143 after a second SIGINT or SIGTERM.
     Consume(Consume),
     /// Lease due tasks, to be acked by hand
     Lease(Lease),

@@ -7,6 +7,7 @@ use super::plain::escape;
 use super::table::table;
 use super::task::{death, given, payload, show, task_json, time, Body};
 use crate::flags;
+use crate::moment;
 
 /// `ID:TOKEN`, as `z4t ack` and its like take it.
 pub(crate) fn name(lease: &LeaseRef) -> String {
@@ -87,7 +88,21 @@ pub(crate) fn result_line(result: &LeaseResult) -> String {
     escape(line.trim_end()).into_owned()
 }
 
-fn outcome(outcome: LeaseOutcome) -> &'static str {
+/// When a task that failed is tried next.
+pub(crate) fn next_try(result: &LeaseResult) -> String {
+    match (result.outcome, result.due_at, result.death_reason) {
+        (LeaseOutcome::Dead, _, reason) => {
+            format!(
+                "it is a dead letter now ({})",
+                reason.map_or("unknown", death)
+            )
+        }
+        (_, Some(at), _) => format!("next try at {}", moment::show(at)),
+        (_, None, _) => "it comes again".to_owned(),
+    }
+}
+
+pub(crate) fn outcome(outcome: LeaseOutcome) -> &'static str {
     match outcome {
         LeaseOutcome::Done => "done",
         LeaseOutcome::Waiting => "waiting",

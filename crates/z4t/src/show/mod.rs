@@ -11,7 +11,7 @@ mod task;
 pub(crate) use cluster::{info, status_json, status_text, verification_json, verification_text};
 pub(crate) use explain::{explanation_json, explanation_text};
 pub(crate) use lease::{
-    delivery_json, delivery_line, name, result_json, result_line, DeliveryTable,
+    delivery_json, delivery_line, name, next_try, outcome, result_json, result_line, DeliveryTable,
 };
 pub(crate) use namespace::{
     namespace_json, namespace_table, namespace_text, stats_json, stats_text,

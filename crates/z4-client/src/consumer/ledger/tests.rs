@@ -93,7 +93,8 @@ fn a_resumed_lease_starts_no_second_handler_and_is_extended_at_once() {
 fn what_was_not_confirmed_is_said_again_on_the_next_stream() {
     let (mut bench, one) = (Bench::new(), lease("a", 1));
     bench.deliver(&one, false);
-    bench.ledger.finished("a", Ok(()));
+    let ack = bench.ledger.finished("a", Ok(())).unwrap();
+    bench.ledger.sends(&ack);
     assert_eq!(bench.ledger.reopened(bench.now), [Answer::Ack(one.clone())]);
     assert_eq!(bench.deliver(&one, true), Arrival::Known);
     // The first ack may have done it: not lost, not done for sure.
@@ -181,4 +182,61 @@ fn an_extension_that_cannot_be_told_is_asked_for_sooner() {
     bench.tell(&one, LeaseOutcome::Uncertain);
     assert_eq!(bench.ledger.next_extend(), Some(bench.now + HALF / 4));
     assert!(!bench.is_lost.load(Ordering::Relaxed));
+}
+
+/// Task, what its handler said, what became of it.
+fn endings(bench: &mut Bench) -> Vec<(String, Result<(), Failure>, LeaseOutcome)> {
+    let endings = bench.ledger.take_endings().into_iter();
+    endings
+        .map(|e| (e.answer.lease.task_id, e.result, e.answer.outcome))
+        .collect()
+}
+
+#[test]
+fn every_handler_that_ends_has_one_ending() {
+    let mut bench = Bench::new();
+    let (done, late, lost, open) = (lease("a", 1), lease("b", 2), lease("c", 3), lease("d", 4));
+    for lease in [&done, &late, &lost, &open] {
+        bench.is_lost = Arc::default();
+        bench.deliver(lease, false);
+    }
+    bench.ledger.finished("a", Ok(()));
+    bench.ledger.finished("b", Err(Failure::new("no disk")));
+    assert_eq!(endings(&mut bench), [], "nothing is confirmed yet");
+    bench.tell(&done, LeaseOutcome::Done);
+    bench.tell(&late, LeaseOutcome::Expired);
+    let failed = Err(Failure::new("no disk"));
+    assert_eq!(
+        endings(&mut bench),
+        [
+            ("a".to_owned(), Ok(()), LeaseOutcome::Done),
+            ("b".to_owned(), failed, LeaseOutcome::Expired)
+        ]
+    );
+    // Its lease is lost while it runs: that is told when it ends.
+    bench.tell(&lost, LeaseOutcome::Taken);
+    assert_eq!(endings(&mut bench), []);
+    bench.ledger.finished("c", Ok(()));
+    let ending = ("c".to_owned(), Ok(()), LeaseOutcome::Taken);
+    assert_eq!(endings(&mut bench), [ending]);
+    // What is never confirmed cannot be told.
+    bench.ledger.finished("d", Ok(()));
+    bench.ledger.abandon();
+    let ending = ("d".to_owned(), Ok(()), LeaseOutcome::Uncertain);
+    assert_eq!(endings(&mut bench), [ending]);
+    assert!(bench.ledger.is_empty());
+}
+
+#[test]
+fn a_refusal_of_what_was_never_sent_before_is_plain() {
+    let (mut bench, one) = (Bench::new(), lease("a", 1));
+    bench.deliver(&one, false);
+    // Its handler ended between two streams.
+    let ack = bench.ledger.finished("a", Ok(())).unwrap();
+    assert_eq!(bench.ledger.reopened(bench.now), [ack]);
+    bench.tell(&one, LeaseOutcome::Taken);
+    let ending = ("a".to_owned(), Ok(()), LeaseOutcome::Taken);
+    assert_eq!(endings(&mut bench), [ending]);
+    let summary = bench.ledger.summary();
+    assert_eq!((summary.uncertain, summary.lost), (0, 1));
 }
