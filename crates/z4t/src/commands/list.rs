@@ -212,6 +212,7 @@ fn held_bytes(task: &Task) -> u64 {
 
 /// A line on standard error, beside the list itself.
 fn note(text: &str) {
-    // With no standard error there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "z4t: {text}");
+    // With no standard error there is nobody to tell. The token came from a peer,
+    // and must not command the terminal.
+    let _ = writeln!(std::io::stderr(), "z4t: {}", show::escape(text));
 }
