@@ -37,6 +37,10 @@ pub enum Error {
     /// did since.
     #[error("no quorum confirmed it in time and the outcome is unknown; {0}")]
     Uncertain(String),
+    /// A change of members or of the leader may have been made in part or whole;
+    /// to ask for it again is safe.
+    #[error("{0}")]
+    Unconfirmed(String),
     /// A queue is full; nothing was done.
     #[error("{what} is full; retry in {retry_after_ms} ms")]
     Busy {
@@ -115,7 +119,9 @@ impl Error {
                 Code::Precondition => RpcStatusCode::FAILED_PRECONDITION,
                 Code::Exhausted => RpcStatusCode::RESOURCE_EXHAUSTED,
             },
-            Self::Unavailable(_) | Self::Unknown { idempotent: true } => RpcStatusCode::UNAVAILABLE,
+            Self::Unavailable(_) | Self::Unconfirmed(_) | Self::Unknown { idempotent: true } => {
+                RpcStatusCode::UNAVAILABLE
+            }
             Self::Unknown { idempotent: false } | Self::Uncertain(_) => RpcStatusCode::UNKNOWN,
             Self::Busy { .. } | Self::DiskLow { .. } => RpcStatusCode::RESOURCE_EXHAUSTED,
             Self::Precondition(_) => RpcStatusCode::FAILED_PRECONDITION,
@@ -163,7 +169,9 @@ impl Error {
     fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Unavailable(_) => Some("NOTHING_DONE"),
-            Self::Unknown { .. } | Self::Uncertain(_) => Some("OUTCOME_UNKNOWN"),
+            Self::Unknown { .. } | Self::Uncertain(_) | Self::Unconfirmed(_) => {
+                Some("OUTCOME_UNKNOWN")
+            }
             _ => None,
         }
     }
@@ -274,6 +282,7 @@ mod tests {
                 S::FAILED_PRECONDITION,
             ),
             (Error::Uncertain("look".into()), S::UNKNOWN),
+            (Error::Unconfirmed("look".into()), S::UNAVAILABLE),
             (ReadError::NoLeader { waited_ms: 5 }.into(), S::UNAVAILABLE),
             (ReadError::Busy.into(), S::RESOURCE_EXHAUSTED),
             (ReadError::NotJoined.into(), S::UNAVAILABLE),
@@ -289,7 +298,10 @@ mod tests {
             assert_eq!(carries_delay, code == S::RESOURCE_EXHAUSTED, "{error:?}");
             let is_open = matches!(code, S::UNAVAILABLE | S::UNKNOWN);
             let says = |reason| details.contains(reason);
-            let maybe = matches!(error, Error::Unknown { .. } | Error::Uncertain(_));
+            let maybe = matches!(
+                error,
+                Error::Unknown { .. } | Error::Uncertain(_) | Error::Unconfirmed(_)
+            );
             assert_eq!(says("NOTHING_DONE"), is_open && !maybe, "{error:?}");
             assert_eq!(says("OUTCOME_UNKNOWN"), is_open && maybe, "{error:?}");
         }

@@ -142,7 +142,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                 _ => self.timer().sleep(limits::LEADER_RETRY).await,
             }
         }
-        Err(Error::Unavailable(format!(
+        Err(Error::Unconfirmed(format!(
             "{peer_id} was added as a learner and is still catching up; it votes by itself when \
              it has (see status)"
         ))
@@ -270,7 +270,7 @@ fn check_probe(
 }
 
 fn failed(peer_id: &str, address: &str, error: &grpcio::Error) -> Error {
-    Error::Unavailable(format!(
+    Error::Unconfirmed(format!(
         "{peer_id} is a learner now, but the peer at {address} did not take its identity: \
          {error}; add {peer_id} again to go on, or remove it"
     ))

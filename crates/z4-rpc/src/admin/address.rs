@@ -120,7 +120,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                 }
             }
             if started.elapsed() >= limit {
-                return Err(Error::Unavailable(format!(
+                return Err(Error::Unconfirmed(format!(
                     "the members do not know the address {address} yet, quorum may be lost; see \
                      status, then retry"
                 ))

@@ -41,7 +41,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                     self.timer().sleep(limits::LEADER_RETRY).await;
                 }
                 Some(Err(ProposeError::Unknown)) | None => {
-                    return Err(Error::Unavailable(
+                    return Err(Error::Unconfirmed(
                         "the change is not confirmed, quorum may be lost; see with info whether \
                          it was made, then retry"
                             .into(),
@@ -81,11 +81,11 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             Some(Ok(Ok(()))) => Ok(()),
             Some(Ok(Err(ProposeError::Busy { .. }))) => {
                 let why = "the other peer did not take over in time; retry";
-                Err(Error::Unavailable(why.into()).into())
+                Err(Error::Unconfirmed(why.into()).into())
             }
             Some(Ok(Err(error))) => Err(error.into()),
             Some(Err(_)) | None => {
-                Err(Error::Unavailable("the transfer is not confirmed; retry".into()).into())
+                Err(Error::Unconfirmed("the transfer is not confirmed; retry".into()).into())
             }
         }
     }

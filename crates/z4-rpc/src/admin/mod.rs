@@ -181,7 +181,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                 retry_after_ms: 100,
             }
             .into()),
-            Some(Ok(_) | Err(AskError::Lost)) | None => Err(Error::Unavailable(
+            Some(Ok(_) | Err(AskError::Lost)) | None => Err(Error::Unconfirmed(
                 "the leader went away before it answered; see with info what was done, then retry"
                     .into(),
             )
