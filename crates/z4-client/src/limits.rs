@@ -15,6 +15,8 @@ pub const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// One try, when there are other peers to ask and asking them is safe. Longer
 /// than a peer waits for a leader to be elected.
 pub const TRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// A call is not tried once more with less time than this left.
+pub const TRY_MIN: Duration = Duration::from_millis(250);
 /// How long one of several peers may take to be reached; a single one has the
 /// whole time.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

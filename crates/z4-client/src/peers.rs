@@ -166,7 +166,9 @@ impl Peers {
             }
             let pause = backoff.pause();
             let is_last = repeat == Repeat::Round || repeat.is_once();
-            if is_last || Instant::now() + pause >= end {
+            // A peer that is asked with too little time left cannot answer, and the
+            // outcome of a change would be in doubt for nothing.
+            if is_last || Instant::now() + pause + limits::TRY_MIN >= end {
                 return Err(tries.give_up(start.elapsed()));
             }
             self.timer.sleep(pause).await;

@@ -37,9 +37,10 @@ fn time_left(deadline: Deadline) -> Option<Duration> {
     let moment = unsafe { std::mem::transmute::<Deadline, Moment>(deadline) };
     let seconds = u64::try_from(moment.seconds).ok()?;
     let nanos = u32::try_from(moment.nanos).unwrap_or(0);
-    // One without an end is at the end of time, which no clock can say.
     let at = UNIX_EPOCH.checked_add(Duration::new(seconds, nanos.min(999_999_999)))?;
-    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+    let left = at.duration_since(SystemTime::now()).unwrap_or_default();
+    // A call without a deadline has its own at the end of time.
+    (left < limits::CALL_TIME_MAX).then_some(left)
 }
 
 #[cfg(test)]
@@ -69,8 +70,10 @@ mod tests {
 
     #[test]
     fn a_call_without_a_deadline_has_none() {
-        // gRPC's end of time.
+        // gRPC's end of time, and what a time zone or a rounding makes of it.
         let endless = || Deadline::from(Duration::from_secs(i64::MAX as u64));
+        let century = Duration::from_secs(100 * 365 * 86_400);
+        assert_eq!(answer_by(century.into()), None);
         assert_eq!(answer_by(endless()), None, "{:?}", time_left(endless()));
     }
 }

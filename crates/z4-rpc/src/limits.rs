@@ -193,6 +193,9 @@ pub const IDLE_BATCH_INTERVAL: Duration = Duration::from_secs(2);
 pub const RECONNECT_MIN: Duration = Duration::from_millis(100);
 /// Longest wait before a peer is connected to again.
 pub const RECONNECT_MAX: Duration = Duration::from_secs(1);
+/// A call with more time than this has no deadline: gRPC gives it one at the end
+/// of time. Nobody waits for ten years.
+pub const CALL_TIME_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// The name of a peer is resolved anew this often at most, when a connection
 /// failed. gRPC waits 30 s unless told otherwise.
 pub const RESOLVE_INTERVAL: Duration = Duration::from_secs(1);

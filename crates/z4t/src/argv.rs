@@ -50,9 +50,21 @@ fn hint(kind: ErrorKind, args: &[OsString]) -> &'static str {
         ErrorKind::UnknownArgument if is_create => {
             "; a payload that begins with - stands behind two of them: z4t create NAMESPACE -- -5"
         }
-        ErrorKind::EmptyValue => "; a value that begins with - stands behind =: --error=-5",
+        ErrorKind::UnknownArgument if args.windows(2).any(|two| is_odd_value(&two[0], &two[1])) => {
+            VALUE_HINT
+        }
+        ErrorKind::EmptyValue => VALUE_HINT,
         _ => "",
     }
+}
+
+const VALUE_HINT: &str = "; a value that begins with - stands behind =: --error=-5";
+
+/// Whether `value` looks like a flag and stands where that of `flag` may.
+fn is_odd_value(flag: &OsStr, value: &OsStr) -> bool {
+    let (flag, value) = (flag.to_string_lossy(), value.to_string_lossy());
+    let is_long = flag.starts_with("--") && flag.len() > 2 && !flag.contains('=');
+    is_long && value.starts_with('-') && !value.starts_with("--") && value.len() > 1
 }
 
 enum Mistake {

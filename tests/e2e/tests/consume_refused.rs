@@ -150,7 +150,12 @@ fn unharmed(tool: &Tool, id: &str, deliveries: u32) {
     let task = tool.json(&["get", "work", id]);
     assert_eq!(task["state"], "scheduled", "{task}");
     assert_eq!(task["failures"], 0, "{task}");
-    assert_eq!(task["deliveries"], deliveries, "{task}");
+    assert_eq!(task["attempt"], 1, "{task}");
+    // It may come once more while its consumer ends, and is given back again.
+    assert!(
+        task["deliveries"].as_u64() >= Some(deliveries.into()),
+        "{task}"
+    );
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn create_with_all_it_may_say() {
     assert!(plain.get("ttl").is_none(), "{plain}");
     for (flag, value, word) in [
         ("--priority", "10", "priority"),
-        ("--max-attempts", "4000000000", "max_attempts"),
+        ("--max-attempts", "4000000000", "--max-attempts"),
         ("--ttl", "101y", "ttl"),
         ("--ttl", "0s", "ttl"),
     ] {
@@ -151,7 +151,10 @@ fn leases_by_hand() {
         tool.refused(&["ack", "hand", bad], 2, &["ID:TOKEN"]);
     }
     let said = tool.refused(&["ack", "hand", "x:1"], 1, &["not done"]);
-    assert!(said.contains("invalid task_id"), "{said}");
+    assert!(
+        said.contains("x invalid the task id must be 26 characters"),
+        "{said}"
+    );
     tool.refused(&["ack", "hand"], 2, &["ID:TOKEN"]);
 }
 
@@ -226,7 +229,7 @@ fn what_waits_is_moved_run_or_removed() {
         (&counts["cancelled"], &counts["pending"]),
         (&2.into(), &0.into())
     );
-    tool.refused(&["cancel", "wait", "nonsense"], 1, &["task_id"]);
+    tool.refused(&["cancel", "wait", "nonsense"], 1, &["the task id must be"]);
     tool.refused(&["reschedule", "wait", &id], 2, &["--in"]);
     tool.refused(
         &["reschedule", "wait", &id, "--at", "tomorrow"],

@@ -231,18 +231,21 @@ impl Fingerprint {
 
     fn status(&mut self, status: &TaskStatus) {
         let (deliveries, failures) = (status.deliveries, status.failures);
-        let returns = status.returns;
         self.numbers(&[
             4,
             u64::from(deliveries),
             u64::from(failures),
-            u64::from(returns),
             status.first_due_at_ns,
             u64::from(status.priority.get()),
             status.bytes,
             u64::from(status.max_attempts),
             status.ttl_ms,
         ]);
+        // A task that was never returned counts as it did before returns were
+        // counted.
+        if status.returns > 0 {
+            self.numbers(&[u64::from(status.returns)]);
+        }
         self.text(&status.last_error);
         match &status.phase {
             Phase::Waiting { due_at_ns } => self.numbers(&[1, *due_at_ns]),
