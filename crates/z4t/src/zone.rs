@@ -74,8 +74,7 @@ fn offset(text: &str) -> Option<Offset> {
     };
     let number = |text: &str, most: i32| {
         let is_right = text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit());
-        let number = text.parse::<i32>().ok().filter(|n| is_right && *n <= most);
-        number
+        text.parse::<i32>().ok().filter(|n| is_right && *n <= most)
     };
     let hours = number(hours, 23)?;
     let minutes = match minutes {

@@ -79,8 +79,8 @@ fn a_consumer_that_leaves_whenever_it_meets_a_task_meets_it_more_and_more_rarely
     let mut cluster = Cluster::single();
     cluster.wait_leader();
     let client = cluster.peers[0].client();
-    let ways: [(&str, fn(&Client, &str)); 2] =
-        [("closed", meet_and_leave), ("released", lease_and_release)];
+    type Way = (&'static str, fn(&Client, &str));
+    let ways: [Way; 2] = [("closed", meet_and_leave), ("released", lease_and_release)];
     for (namespace, way) in ways {
         set_backoff(&client, namespace);
         let id = made(&client, namespace);
