@@ -12,6 +12,7 @@ use z4_core::command::{
     NewTask, RedriveTasks, RescheduleTasks, SetNamespace, Taker, TaskRefs,
 };
 use z4_core::invariants::{check, state_hash};
+use z4_core::state::RateLimit;
 use z4_core::task::{LeaseToken, Priority, WallTime};
 use z4_core::{Command, Machine, MemState, Namespace, Outcome, TaskId};
 
@@ -112,7 +113,12 @@ impl Author<'_> {
             5 => patch.pending_max = Some(value),
             6 => patch.bytes_max = Some(value),
             7 => patch.leased_max = Some(value),
-            8 => patch.rate_per_s = Some(value as u32),
+            8 => {
+                patch.rate = Some(RateLimit {
+                    count: value as u32,
+                    period_ms: value >> 32,
+                });
+            }
             9 => patch.rate_burst = Some(value as u32),
             10 => patch.dead_keep_ms = Some(value),
             11 => patch.dead_keep_count = Some(value),

@@ -3,7 +3,7 @@
 pub(crate) mod address;
 mod dial;
 pub(crate) mod opening;
-mod raft_stream;
+pub(crate) mod raft_stream;
 mod service;
 pub(crate) mod snapshot_files;
 pub(crate) mod snapshot_receiver;
