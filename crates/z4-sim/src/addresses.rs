@@ -309,15 +309,38 @@ impl World {
                 .filter(|other| lost && *other != id && running.contains(other))
                 .filter_map(|other| Some((*other, self.peers.get(other)?.address)))
                 .collect();
-            // A newcomer that moved before it knew any member is lost to all.
-            let lost_learners = members.members.iter().filter(|(other, member)| {
-                let known = self.knows(*id, **other) || self.knows(**other, *id);
-                !member.voter && voters.contains(id) && running.contains(other) && !known
-            });
-            let of_learners = lost_learners
-                .filter_map(|(other, _)| Some((*other, self.peers.get(other)?.address)));
-            let hints: Vec<(u64, u64)> = hints.into_iter().chain(of_learners).collect();
             for (other, address) in hints {
+                self.found(*id, other, address);
+                self.saw("addresses were set by hand");
+            }
+        }
+        self.set_addresses_of_learners();
+    }
+
+    /// The administrator says where newcomers are that moved before they knew any
+    /// member: they are lost to all. The members may hear of such a newcomer as
+    /// late as after the faults, when the entry that adds it is committed.
+    pub(crate) fn set_addresses_of_learners(&mut self) {
+        let running: BTreeSet<u64> = self
+            .up()
+            .into_iter()
+            .filter(|id| !self.is_away(*id))
+            .collect();
+        for id in &running {
+            let Some(members) = self.members_at(*id) else {
+                continue;
+            };
+            if !voters(members).contains(id) {
+                continue;
+            }
+            let lost = members.members.iter().filter(|(other, member)| {
+                let known = self.knows(*id, **other) || self.knows(**other, *id);
+                !member.voter && running.contains(other) && !known
+            });
+            let lost: Vec<(u64, u64)> = lost
+                .filter_map(|(other, _)| Some((*other, self.peers.get(other)?.address)))
+                .collect();
+            for (other, address) in lost {
                 self.found(*id, other, address);
                 self.saw("addresses were set by hand");
             }

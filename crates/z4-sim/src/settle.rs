@@ -69,9 +69,10 @@ impl World {
         }
     }
 
-    /// A namespace that is paused still, by a request that came late, is to go
-    /// on: an administrator looks again.
+    /// An administrator looks again: a namespace that is paused still, by a request
+    /// that came late, is to go on, and a newcomer that is lost is told of.
     fn go_on(&mut self) {
+        self.set_addresses_of_learners();
         let Some((leader, _)) = self.some_leader() else {
             return;
         };
