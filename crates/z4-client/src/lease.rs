@@ -15,7 +15,7 @@ use crate::convert;
 use crate::error::Error;
 use crate::limits;
 use crate::outcome::{results, LeaseResult};
-use crate::retry::Repeat;
+use crate::retry::{random_bits, Repeat};
 use crate::task::Task;
 
 /// Names one lease: the token is that of the delivery.
@@ -131,13 +131,19 @@ pub struct LeaseQuery {
     pub lease: Option<Duration>,
     /// How long to wait when nothing is due, at most 60 s.
     pub wait: Duration,
+    /// What `consumer_id`, which must be given, holds already is the answer; new
+    /// tasks are leased only when it holds none. For the call after one whose
+    /// answer was lost, under an id that nobody else works under at the same time.
+    pub resume: bool,
 }
 
 impl Client {
     /// Leases due tasks; waits for some when none is due. None come when nothing
     /// was due in time.
     ///
-    /// When a try's answer is lost, what it leased comes again after the lease.
+    /// When the answer of a try is lost and `consumer_id` is empty, the next try of
+    /// this call gets what was leased. Otherwise that comes with the next call that
+    /// says `resume`, or again after the lease.
     ///
     /// # Errors
     /// `InvalidArgument`; `Unavailable` when no peer knows a leader.
@@ -168,7 +174,13 @@ impl Client {
     pub async fn lease(&self, query: &LeaseQuery) -> Result<Vec<Delivery>, Error> {
         let mut request = LeaseTasksRequest::default();
         request.set_namespace(query.namespace.clone());
-        request.set_consumer_id(query.consumer_id.clone());
+        // Under a name of its own, a second try can ask what the first one leased.
+        let is_own = query.consumer_id.is_empty() && !query.resume;
+        request.set_consumer_id(match is_own {
+            true => format!("auto-{:016x}", random_bits()),
+            false => query.consumer_id.clone(),
+        });
+        request.set_resume(query.resume);
         request.set_max_tasks(query.max_tasks);
         request.set_max_bytes(query.max_bytes);
         request.set_answer_bytes_max(limits::MESSAGE_LEN_MAX as u32);
@@ -183,10 +195,17 @@ impl Client {
             true => Repeat::Safe,
             false => Repeat::Never,
         };
+        let mut again = request.clone();
+        again.set_resume(query.resume || is_own);
+        let is_first = AtomicBool::new(true);
         let mut answer = self
             .peers
             .ask(repeat, timeout, |peer, option| {
-                peer.collection.lease_tasks_async_opt(&request, option)
+                let request = match is_first.swap(false, Ordering::Relaxed) {
+                    true => &request,
+                    false => &again,
+                };
+                peer.collection.lease_tasks_async_opt(request, option)
             })
             .await?
             .value;

@@ -17,6 +17,7 @@ use crate::accept::{
 };
 use crate::admin::AdminService;
 use crate::collection::CollectionService;
+use crate::delivery::lease_service;
 use crate::health::HealthService;
 use crate::limits;
 use crate::node::Node;
@@ -78,6 +79,7 @@ pub fn serve_clients<V: View + Clone + Send + Sync + 'static>(
         .register_service(collection_grpc::create_collection(CollectionService::new(
             node.clone(),
         )))
+        .register_service(lease_service(node.clone()))
         .register_service(admin_grpc::create_admin(AdminService::new(node.clone())))
         .register_service(health_grpc::create_health(HealthService::new(node.clone())))
         .register_service(reflection_v1_grpc::create_server_reflection(

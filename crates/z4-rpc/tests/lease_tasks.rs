@@ -214,6 +214,46 @@ fn a_caller_that_hangs_up_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_repeat_that_resumes_has_the_leases_of_before_and_takes_nothing_new_meanwhile() {
+    let (peer, client) = peer();
+    for n in 0..5 {
+        create(&client, &n.to_string());
+    }
+    let held = lease(&client, &ask(2, 0)).take_deliveries().to_vec();
+    let mut again = ask(4, 0);
+    again.set_resume(true);
+    let mut of_another = again.clone();
+    of_another.set_consumer_id("d".into());
+    let names = |deliveries: &[Delivery]| -> Vec<(String, u64)> {
+        let name = |d: &Delivery| (id(d).to_owned(), d.get_lease_token());
+        deliveries.iter().map(name).collect()
+    };
+    for _ in 0..2 {
+        let resumed = lease(&client, &again).take_deliveries().to_vec();
+        assert_eq!(names(&resumed), names(&held));
+        assert!(resumed.iter().all(|d| d.get_resumed() && d.attempt == 1));
+    }
+    let mut one = again.clone();
+    one.set_max_tasks(1);
+    let resumed = lease(&client, &one).take_deliveries().to_vec();
+    assert_eq!(names(&resumed), names(&held[..1]));
+    // What did not fit was not given back: it is another's to hold.
+    let other = lease(&client, &of_another).take_deliveries().to_vec();
+    assert_eq!(other.len(), 3);
+    assert!(other.iter().all(|d| !d.get_resumed()));
+
+    let mut acks = AckTasksRequest::default();
+    acks.set_namespace("n".into());
+    acks.set_leases(held.iter().map(lease_ref).collect());
+    client.collection().ack_tasks(&acks).unwrap();
+    let new = create(&client, "new");
+    let leased = lease(&client, &again).take_deliveries().to_vec();
+    assert_eq!(leased.iter().map(id).collect::<Vec<_>>(), [new]);
+    assert!(!leased[0].get_resumed());
+    peer.stop();
+}
+
+#[test]
 fn batches_are_answered_one_by_one_and_in_order() {
     let (peer, client) = peer();
     for n in 0..8 {
@@ -299,6 +339,13 @@ fn bad_requests_are_refused_with_the_field() {
     let table = [
         ("namespace", with(&|r| r.set_namespace(String::new()))),
         ("consumer_id", with(&|r| r.set_consumer_id("a b".into()))),
+        (
+            "consumer_id",
+            with(&|r| {
+                r.set_consumer_id(String::new());
+                r.set_resume(true);
+            }),
+        ),
         ("max_tasks", with(&|r| r.set_max_tasks(1_025))),
         ("wait", with(&|r| r.set_wait(duration(60_001)))),
         ("lease", with(&|r| r.set_lease(duration(9)))),

@@ -41,6 +41,13 @@ use crate::shutdown::Signals;
 use crate::standing::Standing;
 
 fn main() -> ExitCode {
+    // In every profile, as in the release: the other threads would go on serving
+    // beside the one that is gone, and what it served would hang.
+    let say = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        say(panic);
+        std::process::abort();
+    }));
     let options = match Options::read(std::env::args_os()) {
         Ok(Told::Run(options)) => options,
         Ok(Told::Print(text)) => {

@@ -22,10 +22,10 @@ use z4_proto::generated::collection::{
     AckTasksRequest, AckTasksResponse, CancelTaskRequest, ConsumeRequest, ConsumeResponse,
     CreateTaskRequest, CreateTaskResponse, CreateTasksRequest, CreateTasksResponse,
     ExplainTaskRequest, ExplainTaskResponse, ExtendLeasesRequest, ExtendLeasesResponse,
-    GetTaskRequest, LeaseTasksRequest, LeaseTasksResponse, ListTasksRequest, ListTasksResponse,
-    NackTasksRequest, NackTasksResponse, PurgeTasksRequest, PurgeTasksResponse,
-    RedriveTasksRequest, RedriveTasksResponse, ReleaseTasksRequest, ReleaseTasksResponse,
-    RescheduleTaskRequest, RunTaskRequest, StreamTasksRequest, Task, TaskStreamResponse,
+    GetTaskRequest, ListTasksRequest, ListTasksResponse, NackTasksRequest, NackTasksResponse,
+    PurgeTasksRequest, PurgeTasksResponse, RedriveTasksRequest, RedriveTasksResponse,
+    ReleaseTasksRequest, ReleaseTasksResponse, RescheduleTaskRequest, RunTaskRequest,
+    StreamTasksRequest, Task, TaskStreamResponse,
 };
 use z4_proto::generated::collection_grpc::Collection;
 
@@ -263,23 +263,6 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
             let status = delivery::run_consume(node, requests, sink).await;
             let seconds = started.elapsed().as_secs_f64();
             metrics.request("Consume", status.code(), seconds);
-        });
-    }
-
-    fn lease_tasks(
-        &mut self,
-        ctx: RpcContext<'_>,
-        request: LeaseTasksRequest,
-        sink: UnarySink<LeaseTasksResponse>,
-    ) {
-        let node = self.node.of_call(&ctx);
-        let deadline = delivery::CallDeadline::of(ctx.deadline());
-        ctx.spawn(async move {
-            let started = Instant::now();
-            let metrics = node.network().metrics().clone();
-            let status = delivery::respond_lease(node, request, deadline, sink).await;
-            let seconds = started.elapsed().as_secs_f64();
-            metrics.request("LeaseTasks", status.code(), seconds);
         });
     }
 

@@ -1,10 +1,11 @@
 //! LeaseTasks: leases without a stream.
 
 use std::future::{poll_fn, Future};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures::future::{select, Either};
-use grpcio::{RpcStatus, UnarySink};
+use grpcio::RpcStatus;
 use z4_consensus::fault::mark;
 use z4_core::command::{Command, Grant, LeaseTasks, Taker};
 use z4_core::state::due_next_after;
@@ -13,7 +14,7 @@ use z4_proto::encode_command;
 use z4_proto::generated::collection::{Delivery, LeaseTasksRequest, LeaseTasksResponse};
 
 use super::bodies::{self, unreadable};
-use super::call_deadline::CallDeadline;
+use super::caller::Caller;
 use super::find::{leases_of, Whose};
 use super::inbox::Told;
 use super::seat::{Seat, Wish};
@@ -37,34 +38,54 @@ struct Want {
     bytes: u64,
     /// See [`Room::new`].
     answer_bytes_max: u32,
-    /// The caller waits no longer than this.
-    deadline: CallDeadline,
+    /// What the consumer holds already comes first.
+    resume: bool,
 }
 
 /// Leases tasks and answers with them. What the caller does not get is given
-/// back; whether it got it is what gRPC says, which ends calls by a clock that
-/// does not jump.
-pub(crate) async fn respond<V: View + Clone + Send + Sync + 'static>(
+/// back, without a failure; whether it got it is what gRPC says. An answer that is
+/// lost on its way nobody can know of: a repeat with `resume` has it again.
+pub(super) async fn respond<V: View + Clone + Send + Sync + 'static>(
     node: Node<V>,
     request: LeaseTasksRequest,
-    deadline: CallDeadline,
-    sink: UnarySink<LeaseTasksResponse>,
+    mut caller: Caller,
 ) -> RpcStatus {
-    match answer(&node, request, deadline).await {
-        Ok((response, namespace, grants)) => {
-            if sink.success(response).await.is_ok() {
-                let metrics = node.network().metrics();
-                grants.iter().for_each(|g| deliver::count(metrics, g));
+    match answer(&node, request, &mut caller).await {
+        Ok((response, leased)) => {
+            if caller.answer(response).await {
+                if !leased.resumed {
+                    let metrics = node.network().metrics();
+                    leased
+                        .grants
+                        .iter()
+                        .for_each(|g| deliver::count(metrics, g));
+                }
                 return RpcStatus::ok();
             }
-            settle::release(&node, namespace, grants);
+            leased.give_back(&node);
             RpcStatus::new(grpcio::RpcStatusCode::CANCELLED)
         }
         Err(error) => {
             let status = error.status();
-            // The caller has gone when this fails.
-            let _ = sink.fail(status.clone()).await;
+            caller.refuse(status.clone()).await;
             status
+        }
+    }
+}
+
+/// Leases for an answer.
+struct Leased {
+    namespace: Namespace,
+    grants: Vec<Grant>,
+    /// The consumer held them before this call, and may work on them.
+    resumed: bool,
+}
+
+impl Leased {
+    /// Ends those that nobody else can have heard of.
+    fn give_back<V: View + Clone + Send + Sync + 'static>(self, node: &Node<V>) {
+        if !self.resumed {
+            settle::release(node, self.namespace, self.grants);
         }
     }
 }
@@ -72,16 +93,28 @@ pub(crate) async fn respond<V: View + Clone + Send + Sync + 'static>(
 async fn answer<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     request: LeaseTasksRequest,
-    deadline: CallDeadline,
-) -> Result<(LeaseTasksResponse, Namespace, Vec<Grant>), Error> {
-    let want = check(node, request, deadline)?;
-    let grants = take(node, &want).await?;
-    let namespace = want.namespace.clone();
-    let (deliveries, grants) = fill(node, &want, grants).await?;
+    caller: &mut Caller,
+) -> Result<(LeaseTasksResponse, Leased), Error> {
+    let want = check(node, request)?;
+    let mut leased = Leased {
+        namespace: want.namespace.clone(),
+        grants: Vec::new(),
+        resumed: false,
+    };
+    if want.resume {
+        let whose = Whose::ConsumerId(want.consumer_id.clone());
+        leased.grants = leases_of(node, &want.namespace, whose).await?;
+        leased.grants.truncate(want.tasks as usize);
+        leased.resumed = !leased.grants.is_empty();
+    }
+    if !leased.resumed {
+        leased.grants = take(node, &want, caller).await?;
+    }
+    let deliveries = fill(node, &want, &mut leased).await?;
     let mut response = LeaseTasksResponse::default();
     response.set_deliveries(deliveries.into());
     response.set_consumer_id(want.consumer_id);
-    Ok((response, namespace, grants))
+    Ok((response, leased))
 }
 
 /// What a request asks, of the fields that have limits.
@@ -118,9 +151,11 @@ pub(crate) fn asks_of(request: &LeaseTasksRequest) -> Result<Asks, Refusal> {
 fn check<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     request: LeaseTasksRequest,
-    deadline: CallDeadline,
 ) -> Result<Want, Error> {
     let asks = asks_of(&request)?;
+    if request.resume && request.consumer_id.is_empty() {
+        return Err(Error::invalid("consumer_id", "must be given with resume"));
+    }
     let status = node.handle().status();
     if status.raft_id == 0 {
         return Err(no_leader(&status));
@@ -135,8 +170,8 @@ fn check<V: View + Clone + Send + Sync + 'static>(
             bytes => bytes,
         },
         answer_bytes_max: request.answer_bytes_max,
+        resume: request.resume,
         consumer_id: id_or_new(node, status.raft_id, request.consumer_id)?,
-        deadline,
     })
 }
 
@@ -158,6 +193,7 @@ pub(super) fn id_or_new<V: View + Clone + Send + Sync + 'static>(
 async fn take<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     want: &Want,
+    caller: &mut Caller,
 ) -> Result<Vec<Grant>, Error> {
     if want.wait.is_zero() {
         return take_now(node, want).await;
@@ -173,7 +209,7 @@ async fn take<V: View + Clone + Send + Sync + 'static>(
             return Ok(grants);
         }
     }
-    take_later(node, want).await
+    take_later(node, want, caller).await
 }
 
 async fn take_now<V: View + Clone + Send + Sync + 'static>(
@@ -225,10 +261,18 @@ async fn take_now<V: View + Clone + Send + Sync + 'static>(
     Ok(grants)
 }
 
+/// Why somebody who stands in line looks.
+enum Woken {
+    Told(Option<Told>),
+    /// The caller has left.
+    Left,
+}
+
 /// Stands in line as a consumer until something comes.
 async fn take_later<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     want: &Want,
+    caller: &mut Caller,
 ) -> Result<Vec<Grant>, Error> {
     let mut seat = Seat::take(
         node,
@@ -246,20 +290,24 @@ async fn take_later<V: View + Clone + Send + Sync + 'static>(
     let mut until = Instant::now() + node.patience(want.wait);
     let mut grants = Vec::new();
     while grants.len() < want.tasks as usize {
-        // A caller that gave up is noticed by its deadline.
+        // A deadline is looked at now and then; a caller that hangs up is told of.
         let look_at = until.min(Instant::now() + Duration::from_secs(1));
-        let told = poll_fn(|cx| seat.poll_told(cx));
+        let told = poll_fn(|cx| match caller.poll_left(cx) {
+            Poll::Ready(()) => Poll::Ready(Woken::Left),
+            Poll::Pending => seat.poll_told(cx).map(Woken::Told),
+        });
         match until_then(node, look_at, told).await {
-            Some(Some(Told::Grant(grant))) => {
+            Some(Woken::Told(Some(Told::Grant(grant)))) => {
                 grants.push(grant);
                 until = until.min(Instant::now() + limits::LEASE_GATHER);
             }
-            Some(Some(_)) => {}
-            Some(None) if grants.is_empty() => {
+            Some(Woken::Told(Some(_))) => {}
+            Some(Woken::Told(None)) if grants.is_empty() => {
                 return Err(Error::Unavailable("this peer is shutting down".into()));
             }
-            Some(None) => break,
-            None if Instant::now() >= until || want.deadline.is_over() => break,
+            // The answer will find nobody, and what is granted is given back.
+            Some(Woken::Told(None) | Woken::Left) => break,
+            None if Instant::now() >= until => break,
             None => {}
         }
     }
@@ -282,26 +330,32 @@ async fn until_then<V: View + Clone + Send + Sync + 'static, F: Future + Unpin>(
     }
 }
 
-/// Reads the tasks of grants, up to what the answer may hold; what it may not is
-/// given back.
+/// Reads the tasks of leases, up to what the answer may hold, and leaves those
+/// leases; what it may not hold is given back.
 async fn fill<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     want: &Want,
-    grants: Vec<Grant>,
-) -> Result<(Vec<Delivery>, Vec<Grant>), Error> {
+    leased: &mut Leased,
+) -> Result<Vec<Delivery>, Error> {
     let (mut deliveries, mut taken) = (Vec::new(), Vec::new());
     let (mut bytes, mut is_full) = (0, false);
     let mut room = Room::new(
         want.answer_bytes_max,
         field_len(want.consumer_id.len() as u32),
     );
-    let mut left = grants;
+    let resumed = leased.resumed;
+    let of_namespace = |grants| Leased {
+        namespace: want.namespace.clone(),
+        grants,
+        resumed,
+    };
+    let mut left = std::mem::take(&mut leased.grants);
     while !left.is_empty() && !is_full {
         let batch: Vec<Grant> = left
             .drain(..left.len().min(limits::STREAM_READ_BATCH))
             .collect();
-        let make = |namespace: &Namespace, grant: &Grant, body, status| {
-            deliver::delivery(namespace, grant, body, status, false)
+        let make = move |namespace: &Namespace, grant: &Grant, body, status| {
+            deliver::delivery(namespace, grant, body, status, resumed)
         };
         let reading = bodies::read(node.clone(), want.namespace.clone(), batch.clone(), make);
         let read = match reading.await {
@@ -309,7 +363,7 @@ async fn fill<V: View + Clone + Send + Sync + 'static>(
             Err(error) => {
                 taken.extend(batch);
                 taken.append(&mut left);
-                settle::release(node, want.namespace.clone(), taken);
+                of_namespace(taken).give_back(node);
                 return Err(error);
             }
         };
@@ -331,6 +385,7 @@ async fn fill<V: View + Clone + Send + Sync + 'static>(
         surplus.append(&mut left);
         left = surplus;
     }
-    settle::release(node, want.namespace.clone(), left);
-    Ok((deliveries, taken))
+    of_namespace(left).give_back(node);
+    leased.grants = taken;
+    Ok(deliveries)
 }

@@ -13,7 +13,7 @@
 //! | `seat` | a consumer's place at this peer |
 //! | `stream` | GetTaskStream |
 //! | `consume` | Consume |
-//! | `lease`, `call_deadline` | LeaseTasks; how long its caller waits |
+//! | `lease`, `caller`, `call_deadline` | LeaseTasks; whether its caller still waits, and how long |
 //! | `bodies`, `deliver` | from a grant to what is written |
 //! | `asks` | what clients ask for leases, checked |
 //! | `settle`, `endings` | leases that end: untold, and with an answer |
@@ -24,6 +24,7 @@
 pub(crate) mod asks;
 mod bodies;
 mod call_deadline;
+mod caller;
 pub(crate) mod consume;
 pub(crate) mod consumer_id;
 mod deliver;
@@ -40,10 +41,10 @@ mod stream;
 mod thread;
 mod view;
 
-pub(crate) use call_deadline::CallDeadline;
+use call_deadline::CallDeadline;
+pub(crate) use caller::lease_service;
 pub(crate) use consume::run as run_consume;
 pub use inbox::{Applied, Delivery};
-pub(crate) use lease::respond as respond_lease;
 pub(crate) use stream::run as run_stream;
 pub(crate) use thread::start;
 

@@ -18,6 +18,7 @@ pub(super) fn lease(lease: &Lease, out: &mut impl Write) -> Result<(), Error> {
         max_bytes: 0,
         lease: lease.lease,
         wait: lease.wait,
+        resume: lease.resume,
     };
     let deliveries = block_on(connect(&lease.target)?.lease(&query))?;
     if deliveries.is_empty() {

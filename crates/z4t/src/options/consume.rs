@@ -50,6 +50,10 @@ pub(crate) struct Lease {
     /// Who will hold the leases; made up unless given
     #[structopt(long, value_name = "ID", default_value = "")]
     pub consumer_id: String,
+    /// Print what the consumer of --consumer-id holds already; lease new tasks only
+    /// when it holds none. For a repeat of a command whose answer was lost
+    #[structopt(long, requires = "consumer-id")]
+    pub resume: bool,
     /// At most so many tasks, up to 1,024
     #[structopt(long, value_name = "COUNT", default_value = "1")]
     pub max: u32,
