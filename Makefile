@@ -53,7 +53,7 @@ e2e: setup ## run the tests on real binaries alone, the long ones included
 SEEDS ?= 1000
 SECONDS ?= 300
 sim: setup ## simulate clusters under faults: SEEDS=1000, SEED=, SECONDS=300
-	@cargo build --locked -p z4-sim
+	@cargo build --locked --workspace --bin z4-sim
 	@"$(DEBUG)/z4-sim" run $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) \
 		$(if $(FIRST),--first $(FIRST)) --seconds $(SECONDS) $(ARGS)
 
