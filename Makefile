@@ -80,6 +80,7 @@ chaos_lies: ## see that make chaos finds a raft log that is not synced
 	*) echo "chaos_lies: syncs in name only were NOT found" >&2; exit 1 ;; \
 	esac
 
+failpoints: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 failpoints: setup ## fail every durable step of real binaries, one at a time
 	@bin=$$(scripts/faulty dev | tail -n 1); \
 	Z4_BIN_DIR="$$bin" cargo test --locked -p z4-e2e --features failpoints fail_points -- --nocapture

@@ -438,4 +438,30 @@ fn texts(root: &Path) {
         put(root, "moment", &format!("text-{at}"), text.as_bytes());
     }
     put(root, "page_token", "text", b"01a2b3c4d50000000000000000");
+    for (at, line) in [
+        "create n - --at 2026-11-28 --tz Europe/Paris -m a=b",
+        "create n -- -5 --in 10m --priority 9 --ttl 1h --max-attempts 3",
+        "list n --body --sort due --where a=b --page-token 01a2 -o json",
+        "lease n --consumer-id c --resume --max 4 --lease 30s --wait 5s",
+        "consume n --exec true --max-in-flight 4 --count 2 --timeout 3s",
+        "ns set n --rate 100/h --backoff-min 10ms --max-leased 5",
+        "dead redrive n 01a2b3c4d50000000000000000",
+        "set-address p1 10.0.0.1:6356 -t 127.0.0.1:6355",
+        "add-peer p2 10.0.0.2:6356 --help",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let args = line.replace(' ', "\0");
+        put(root, "arguments", &format!("line-{at}"), args.as_bytes());
+    }
+    let mut task = wire::Task::default();
+    task.set_id("01a2b3c4d50000000000000000".into());
+    task.set_payload(b"\x1b[2Jpayload\n".to_vec());
+    task.mut_metadata().insert("k\t".into(), "\u{202e}v".into());
+    let mut delivery = wire::Delivery::default();
+    delivery.set_task(task);
+    delivery.set_lease_token(7);
+    let delivery = delivery.write_to_bytes().unwrap();
+    put(root, "shown", "delivery", &[&[0], &delivery[..]].concat());
 }

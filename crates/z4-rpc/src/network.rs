@@ -1,6 +1,6 @@
 //! Connections to other peers: what all of them share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -54,6 +54,8 @@ struct Addresses {
     membership: Membership,
     /// Peers whose addresses are being looked into, and since when.
     checks: HashMap<u64, Instant>,
+    /// Members that could not be reached where they were dialled last.
+    unreached: BTreeSet<u64>,
 }
 
 impl Network {
@@ -179,15 +181,40 @@ impl Network {
     pub(crate) fn failed(&self, raft_id: u64, address: &str) {
         let mut addresses = self.addresses();
         let Addresses {
-            book, membership, ..
+            book,
+            membership,
+            unreached,
+            ..
         } = &mut *addresses;
         book.failed(membership, raft_id, address);
+        unreached.insert(raft_id);
+    }
+
+    /// A stream to a peer was opened.
+    pub(crate) fn reached(&self, raft_id: u64) {
+        self.addresses().unreached.remove(&raft_id);
+    }
+
+    /// Voters that this peer does not reach, each with the address at which it is
+    /// dialled, for a person.
+    pub(crate) fn unreached_voters(&self) -> Vec<String> {
+        let addresses = self.addresses();
+        let of = |id: &u64| {
+            let member = addresses.membership.members.get(id)?;
+            let dialled = addresses.book.dial(&addresses.membership, *id)?;
+            member
+                .voter
+                .then(|| format!("{} at {dialled}", member.peer_id))
+        };
+        addresses.unreached.iter().filter_map(of).collect()
     }
 
     /// The members changed.
     pub(crate) fn members(&self, membership: &Membership) {
         let mut addresses = self.addresses();
         addresses.book.keep(membership);
+        let members = &membership.members;
+        addresses.unreached.retain(|id| members.contains_key(id));
         addresses.membership = membership.clone();
     }
 

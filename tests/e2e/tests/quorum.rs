@@ -40,6 +40,17 @@ fn without_a_quorum_nothing_is_acknowledged() {
         200,
         "it is alive"
     );
+    // Whoever looks is told whom to start, or to say the new address of.
+    let gone: Vec<String> = cluster
+        .others(leader)
+        .into_iter()
+        .map(|n| format!("at {}", cluster.peers[n].peer_address()))
+        .collect();
+    wait::until("the notice names who is missing", LIMIT, || {
+        let notice = left.info().map_err(|e| e.to_string())?.take_notice();
+        let named = gone.iter().all(|gone| notice.contains(gone));
+        wait::check(named && notice.contains("set-address"), || notice)
+    });
     let unhealthy = left.health().expect_err("it knows no leader");
     assert_eq!(unhealthy.code, RpcStatusCode::UNAVAILABLE, "{unhealthy}");
     let read = left

@@ -208,6 +208,7 @@ async fn session<F: Future<Output = Finished>>(
         {
             Turn::Begun => live.drain(),
             Turn::Sleep if live.closing_since.is_some() => return End::Drained,
+            Turn::Sleep if live.is_stalled() && live.stood_still() => {}
             Turn::Sleep if live.is_stalled() => {
                 let message = "the peer does not answer on the stream";
                 let error = Error::new(ErrorKind::DeadlineExceeded, message);
@@ -317,6 +318,19 @@ impl Live<'_> {
 
     fn is_stalled(&self) -> bool {
         self.stalls_at().is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Whether this process, and not the peer, did nothing for a while: it was
+    /// stopped, or its machine was busy. What the peer has said meanwhile is not
+    /// read yet, so the peer has as long again.
+    fn stood_still(&mut self) -> bool {
+        let now = Instant::now();
+        let late = self.stalls_at().map(|at| now.saturating_duration_since(at));
+        let stood_still = late.is_some_and(|late| late >= limits::STALL_LATE);
+        if stood_still {
+            self.asked_at = now;
+        }
+        stood_still
     }
 
     fn asked(&mut self) {

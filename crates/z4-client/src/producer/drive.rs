@@ -16,17 +16,28 @@ use crate::limits;
 use crate::peers::Peer;
 use crate::retry::Backoff;
 use crate::task::Task;
+use crate::waiting::Waiting;
 
 /// How often a stream is looked at that may have stalled.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How failures are met: with pauses, and with words when they last.
+struct Pace {
+    backoff: Backoff,
+    waiting: Waiting,
+}
+
 /// Runs until the producer is gone and all is answered.
 pub(super) async fn drive(shared: Arc<Shared>) {
     let peers = Arc::clone(&shared.client.peers);
-    let mut backoff = Backoff::new(limits::BACKOFF_MIN, limits::BACKOFF_MAX);
+    let mut pace = Pace {
+        backoff: Backoff::new(limits::BACKOFF_MIN, limits::BACKOFF_MAX),
+        waiting: Waiting::new(shared.options.on_wait.clone()),
+    };
     while has_work(&shared).await {
+        let began_at = Instant::now();
         let error = match peers.reach(shared.client.timeout()).await {
-            Ok(peer) => match stream(&shared, peer, &mut backoff).await {
+            Ok(peer) => match stream(&shared, peer, &mut pace).await {
                 Ok(()) => return,
                 // Another peer would ask the same leader about the same limit.
                 Err(error) if error.kind() == ErrorKind::Exhausted => error,
@@ -40,9 +51,10 @@ pub(super) async fn drive(shared: Arc<Shared>) {
         shared.lock().window.broke();
         give_up(&shared, &error);
         if shared.lock().window.len() > 0 {
+            pace.waiting.failed(&error, began_at, Instant::now());
             let pause = match error.kind() {
                 ErrorKind::Exhausted => limits::EXHAUSTED_PAUSE,
-                _ => backoff.pause(),
+                _ => pace.backoff.pause(),
             };
             peers.timer.sleep(pause).await;
         }
@@ -64,10 +76,10 @@ async fn has_work(shared: &Shared) -> bool {
 }
 
 /// One stream, to its end: `Ok` when the producer is gone and all is answered.
-async fn stream(shared: &Arc<Shared>, peer: &Peer, backoff: &mut Backoff) -> Result<(), Error> {
+async fn stream(shared: &Arc<Shared>, peer: &Peer, pace: &mut Pace) -> Result<(), Error> {
     let (sender, receiver) = peer.collection.create_task_stream()?;
     let send = send(shared, sender);
-    let receive = receive(shared, receiver, backoff);
+    let receive = receive(shared, receiver, pace);
     let watch = watch(shared);
     pin_mut!(send, receive, watch);
     // The peer's word on why it ended weighs more than a write that failed.
@@ -107,7 +119,7 @@ async fn send(
 async fn receive(
     shared: &Arc<Shared>,
     mut receiver: ClientDuplexReceiver<TaskStreamResponse>,
-    backoff: &mut Backoff,
+    pace: &mut Pace,
 ) -> Error {
     while let Some(answer) = receiver.next().await {
         let mut answer = match answer {
@@ -126,7 +138,8 @@ async fn receive(
         match answered {
             Answered::Over(entry) => {
                 if !is_refused {
-                    backoff.reset();
+                    pace.backoff.reset();
+                    pace.waiting.got_on(Instant::now());
                 }
                 tell(entry, || answer.take_task().into());
                 shared.freed();

@@ -17,6 +17,7 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::limits;
 use crate::task::{NewTask, Task};
+use crate::waiting::OnWait;
 use window::{Entry, Window};
 
 /// How a [`Producer`] behaves.
@@ -31,6 +32,9 @@ pub struct ProducerOptions {
     /// How long a task is tried, over all lost streams, missing leaders and full
     /// limits. Default 60 s.
     pub patience: Duration,
+    /// Is told when tasks wait for the cluster for longer than a change of leader
+    /// takes, and why, and when they get on. Default: nobody is told.
+    pub on_wait: Option<OnWait>,
 }
 
 impl Default for ProducerOptions {
@@ -39,6 +43,7 @@ impl Default for ProducerOptions {
             max_in_flight: limits::PRODUCER_COUNT,
             max_in_flight_bytes: limits::PRODUCER_BYTES,
             patience: limits::PRODUCER_PATIENCE,
+            on_wait: None,
         }
     }
 }

@@ -58,13 +58,31 @@ pub(super) async fn info<V: View + Clone + Send + Sync + 'static>(node: &Node<V>
     info.set_role(role(status.role));
     info.set_version(env!("CARGO_PKG_VERSION").to_owned());
     if status.leader == 0 {
-        info.set_notice(no_leader_to_read(&status).to_string());
+        info.set_notice(without_leader(node, &status));
     } else if status.role == Role::Learner {
         info.set_notice("this peer catches up before it votes".to_owned());
     } else if status.role == Role::Leader {
         info.set_notice(silent_learners(&status));
     }
     info
+}
+
+/// Why nobody leads, and what a person may do about it where voters are not where
+/// this peer dials them.
+fn without_leader<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    status: &Status,
+) -> String {
+    let why = no_leader_to_read(status).to_string();
+    let unreached = node.network().unreached_voters();
+    if unreached.is_empty() {
+        return why;
+    }
+    format!(
+        "{why}; this peer does not reach {}: start those that are down; where one is at another \
+         address now, say so with `z4t set-address`",
+        unreached.join(", ")
+    )
 }
 
 /// Learners that have taken nothing in and do not answer, and why that may be;

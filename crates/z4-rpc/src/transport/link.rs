@@ -126,8 +126,15 @@ impl Link {
         };
         let mut batch = RaftBatch::default();
         batch.set_opening(opening);
+        let opened_at = Instant::now();
+        let mut is_reached = false;
         let mut address_said = Instant::now();
         loop {
+            // Whoever is another peer ends the stream at once.
+            if !is_reached && opened_at.elapsed() > limits::RECONNECT_MAX {
+                is_reached = true;
+                self.network.reached(self.to);
+            }
             if address_said.elapsed() >= limits::ADDRESS_SAY_INTERVAL {
                 address_said = Instant::now();
                 if self.network.is_misknown() {

@@ -12,6 +12,7 @@ use z4_client::{Client, ErrorKind, NewTask, Producer, ProducerOptions, Sent, Tas
 
 use super::connect;
 use super::create::with_flags;
+use super::notice::on_wait;
 use super::progress::Progress;
 use crate::error::Error;
 use crate::options::{Create, Output};
@@ -53,7 +54,13 @@ async fn one_by_one(
     mut lines: Lines<impl BufRead>,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let producer = Producer::new(client, ProducerOptions::default());
+    let producer = Producer::new(
+        client,
+        ProducerOptions {
+            on_wait: Some(on_wait()),
+            ..ProducerOptions::default()
+        },
+    );
     let mut progress = Progress::new("created", None);
     let mut sent: VecDeque<(u64, Sent)> = VecDeque::new();
     let mut wrong = None;
