@@ -47,7 +47,14 @@ impl World {
         };
         let (old, is_first) = (peer.address, peer.boot == 0);
         let moves = !is_first && self.about(Fault::Address) && self.rng.gen();
+        let lies = !is_first && self.about(Fault::Address) && self.one_in(4);
+        self.says(id, old);
         if !moves && !taken.contains(&old) {
+            if lies {
+                let nowhere = self.new_address();
+                self.says(id, nowhere);
+                self.saw("a peer was started with an address that is not its own");
+            }
             return;
         }
         // An address that another peer had, or a new one.
@@ -61,6 +68,12 @@ impl World {
         };
         let new = reused.unwrap_or_else(|| self.new_address());
         self.move_to(id, new);
+    }
+
+    fn says(&mut self, id: u64, address: u64) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.says = address;
+        }
     }
 
     fn new_address(&mut self) -> u64 {
@@ -81,8 +94,21 @@ impl World {
         }
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.address = address;
+            peer.been_at.insert(address);
         }
+        self.says(id, address);
         self.saw("a peer came back at another address");
+    }
+
+    /// The administrator mends the settings of peers that say an address which is
+    /// not theirs, and starts them again.
+    pub(crate) fn mend_settings(&mut self) {
+        let wrong = self.peers.values().filter(|p| p.says != p.address);
+        let wrong: Vec<u64> = wrong.map(|p| p.raft_id).collect();
+        for id in wrong {
+            self.die(id);
+            self.start(id);
+        }
     }
 
     /// Peers stop and come back at other addresses: one, two that swap theirs,
@@ -156,7 +182,7 @@ impl World {
     /// Something of one peer arrived at another one, which was dialled at
     /// `dialled`: what the opening of the stream says.
     pub(crate) fn heard_from(&mut self, from: u64, to: u64, dialled: u64) {
-        let Some(address) = self.peers.get(&from).map(|p| p.address) else {
+        let Some(address) = self.peers.get(&from).map(|p| p.says) else {
             return;
         };
         let Some(run) = self.peers.get_mut(&to).and_then(|p| p.run.as_mut()) else {
@@ -272,7 +298,7 @@ impl World {
         let peer = self.peers.get(&life.0);
         let known = peer.and_then(|p| {
             let members = &p.run.as_ref()?.replica.membership().members;
-            Some(members.get(&p.raft_id)?.address == text(p.address))
+            Some(members.get(&p.raft_id)?.address == text(p.says))
         });
         if known == Some(false) {
             self.open_streams(life);
@@ -370,6 +396,16 @@ impl World {
         let member = members.and_then(|m| m.members.get(&other));
         let there = self.peers.get(&other);
         member.is_some_and(|m| there.is_some_and(|p| m.address == text(p.address)))
+    }
+
+    /// An address of a member at which the member has never been, in words: it came
+    /// into the log by word alone.
+    pub(crate) fn invented_address(&self, members: &Membership) -> Option<String> {
+        members.members.iter().find_map(|(id, member)| {
+            let peer = self.peers.get(id)?;
+            let is_true = peer.been_at.iter().any(|at| text(*at) == member.address);
+            (!is_true).then(|| format!("{id} has never been at {}", member.address))
+        })
     }
 
     /// An address that the members have wrong, in words.

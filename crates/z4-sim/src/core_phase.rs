@@ -105,6 +105,7 @@ impl World {
             delivered: false,
             done: false,
         });
+        self.mend_settings();
         self.set_addresses();
         self.at(LOOK_NS, Event::Core);
     }

@@ -231,6 +231,11 @@ pub const MISTAKES: &[Mistake] = &[
         &["promise 7"],
     ),
     Mistake::new(
+        "own-address-unconfirmed",
+        "a leader puts its own address into the log before anybody has found it there",
+        &["has never been at"],
+    ),
+    Mistake::new(
         "position-not-with-rows",
         "rows are stored without the index they lead to",
         &[

@@ -115,6 +115,10 @@ pub(crate) struct Peer {
     pub(crate) raft_id: u64,
     /// Where it is, as a number: `addresses.rs`.
     pub(crate) address: u64,
+    /// Where it says that it is: elsewhere when it was started with a wrong setting.
+    pub(crate) says: u64,
+    /// All addresses that it has been at.
+    pub(crate) been_at: BTreeSet<u64>,
     pub(crate) log: Arc<SimLog>,
     pub(crate) state: MemDisk,
     pub(crate) boot: u64,
@@ -145,6 +149,8 @@ impl Peer {
         Self {
             raft_id,
             address: raft_id,
+            says: raft_id,
+            been_at: BTreeSet::from([raft_id]),
             log: Arc::new(SimLog::new()),
             state: MemDisk::default(),
             boot: 0,
@@ -206,7 +212,7 @@ impl Peer {
         .map_err(|e| e.0)?;
         let config = Config {
             raft_id: self.raft_id,
-            address: addresses::text(self.address),
+            address: addresses::text(self.says),
             seed,
             log_keep_entries,
         };

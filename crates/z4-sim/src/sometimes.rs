@@ -36,6 +36,7 @@ pub const SOMETIMES: &[&str] = &[
     "a peer came back at another address",
     "a peer crashed between a snapshot and the reset of its log",
     "a peer was low on disk space",
+    "a peer was started with an address that is not its own",
     "a proposal found the queue full",
     "a proposal lost its place to another leader",
     "a read was confirmed by a follower",

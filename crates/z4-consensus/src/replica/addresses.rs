@@ -4,8 +4,10 @@
 //! starts at another address says so to the others; the shell of whoever hears
 //! of it dials that address, and once the right peer has answered there it tells
 //! its replica. Every replica keeps that in mind, so that whoever leads next can
-//! put it into the log, as a leader promotes learners: by itself. Its own
-//! address a leader need not be told.
+//! put it into the log, as a leader promotes learners: by itself. A leader says
+//! its own address as every member does, and puts it in only once another member
+//! has found it there: the address that a peer was given may lead nowhere from
+//! another machine, and with it the others would lose their leader for good.
 
 use std::collections::BTreeMap;
 
@@ -93,7 +95,13 @@ impl<L: LogStore, P> Replica<L, P> {
         }
         let (own, me) = (&self.config.address, self.config.raft_id);
         let known = self.membership.members.get(&me);
-        if known.is_some_and(|m| !own.is_empty() && m.address != *own) {
+        let is_elsewhere = known.is_some_and(|m| !own.is_empty() && m.address != *own);
+        // Who votes alone has nobody to lose.
+        let is_confirmed = self.addresses.found.get(&me) == Some(own)
+            || self.membership.voter_count() == 1
+            || planted!("own-address-unconfirmed");
+        wanted.remove(&me);
+        if is_elsewhere && is_confirmed {
             wanted.retain(|_, address| address != own);
             wanted.insert(me, own.clone());
         }

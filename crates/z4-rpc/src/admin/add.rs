@@ -244,6 +244,13 @@ fn check_probe(
             probe.get_peer_id()
         ));
     }
+    let told = probe.get_address();
+    if !told.is_empty() && told != address {
+        return no(format!(
+            "{peer_id} answers at {address} and tells the other members {told}; add it at {told}, \
+             or set Z4_PEER_ADVERTISE_ADDR at {peer_id} and start it again; nothing was changed"
+        ));
+    }
     let is_waiting = probe.get_cluster_id().is_empty();
     if !is_waiting && probe.get_cluster_id() != status.membership.cluster_id {
         return no(format!(

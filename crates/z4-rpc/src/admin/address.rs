@@ -60,6 +60,8 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         if raft_id == status.raft_id {
             let own = self.network().advertise_addr();
             if own == address {
+                // Another member has found this peer there.
+                let _ = self.handle().member_at(raft_id, address.to_owned());
                 return Ok(raft_id);
             }
             return Err(Error::Precondition(format!(
@@ -67,7 +69,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                  and start it again"
             )));
         }
-        let answered = address::answers(self.network(), raft_id, peer_id, address).await;
+        let answered = address::answers(self.network(), &status.membership, raft_id, peer_id, address).await;
         answered.map_err(Error::Precondition)?;
         address::found(self, raft_id, address);
         Ok(raft_id)

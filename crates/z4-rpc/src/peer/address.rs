@@ -8,7 +8,8 @@
 //! which puts it into the log as soon as it leads.
 
 use grpcio::{CallOption, RpcStatus, RpcStatusCode};
-use z4_consensus::Identity;
+use z4_consensus::{Identity, Membership};
+use z4_core::address::Address;
 use z4_core::View;
 use z4_proto::generated::peer::{
     ForwardRequest_oneof_ask as Ask, ProbeReply, ProbeRequest, SetAddress,
@@ -37,7 +38,7 @@ pub(super) fn heard<V: View + Clone + Send + Sync + 'static>(
     let (node, peer_id, address) = (node.clone(), peer_id.to_owned(), address.to_owned());
     node.network().clone().spawn(async move {
         let network = node.network();
-        match answers(network, raft_id, &peer_id, &address).await {
+        match answers(network, &status.membership, raft_id, &peer_id, &address).await {
             Ok(()) => {
                 found(&node, raft_id, &address);
                 tell_leader(&node, &peer_id, &address).await;
@@ -117,10 +118,12 @@ pub(super) fn reached<V: View + Clone + Send + Sync + 'static>(
 /// Who answers instead, or why nobody does, for a person.
 pub(crate) async fn answers(
     network: &Network,
+    members: &Membership,
     raft_id: u64,
     peer_id: &str,
     address: &str,
 ) -> Result<(), String> {
+    leads_there_from_elsewhere(members, peer_id, address)?;
     let client = PeerClient::new(network.channel(address));
     let mut request = ProbeRequest::default();
     request.set_protocol_version(limits::PROTOCOL_VERSION);
@@ -132,6 +135,25 @@ pub(crate) async fn answers(
     let reply = probing.await.map_err(|e| silent(&e))?;
     let identity = network.identity().ok_or("this peer is in no cluster")?;
     check(identity, &reply, raft_id, peer_id, address)
+}
+
+/// A loopback address may be right as seen from this machine. It leads to another
+/// place on each machine, so no member may have one while another one has not.
+fn leads_there_from_elsewhere(
+    members: &Membership,
+    peer_id: &str,
+    address: &str,
+) -> Result<(), String> {
+    let is_near = |text: &str| Address::parse(text).is_ok_and(|a| a.is_loopback());
+    let mut others = members.members.values().filter(|m| m.peer_id != peer_id);
+    match others.find(|m| !is_near(&m.address)) {
+        Some(other) if is_near(address) => Err(format!(
+            "{address} is an address that the machine of {peer_id} alone reaches, and {} is at {}; \
+             set Z4_PEER_ADVERTISE_ADDR at {peer_id} and start it again",
+            other.peer_id, other.address
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn check(
@@ -166,6 +188,25 @@ fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loopback_address_is_refused_as_soon_as_a_member_is_elsewhere() {
+        let identity = Identity {
+            cluster_id: [7; 16],
+            raft_id: 1,
+            peer_id: "a".into(),
+        };
+        let check = |of_a: &str, peer_id: &str, address: &str| {
+            let members = Membership::bootstrap(&identity, of_a);
+            leads_there_from_elsewhere(&members, peer_id, address).is_ok()
+        };
+        assert!(check("127.0.0.1:1", "b", "127.0.0.1:2"));
+        assert!(check("10.0.0.1:1", "b", "10.0.0.2:1"));
+        // Peers of one machine move away from it one after the other.
+        assert!(check("127.0.0.1:1", "b", "10.0.0.2:1"));
+        assert!(check("10.0.0.1:1", "a", "127.0.0.1:1"), "it is alone");
+        assert!(!check("10.0.0.1:1", "b", "localhost:2"));
+    }
 
     #[test]
     fn only_the_right_peer_of_this_cluster_answers() {

@@ -323,6 +323,9 @@ impl World {
         if moved {
             self.fail("promise 9: an address changed who votes");
         }
+        if let Some(what) = self.invented_address(members) {
+            self.fail(format!("promise 9: {what}"));
+        }
         self.checks.members.push(members.clone());
         if self.checks.members.len() > 3 {
             self.checks.members.remove(0);

@@ -264,6 +264,7 @@ impl World {
         self.core = None;
         self.healed_at_ns = Some(self.now_ns);
         self.end_epoch();
+        self.mend_settings();
         for id in self.peers.keys().copied().collect::<Vec<_>>() {
             self.start(id);
         }

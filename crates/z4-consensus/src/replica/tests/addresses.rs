@@ -95,6 +95,21 @@ fn a_leader_puts_its_own_address_into_the_log() {
     assert!(tick(&log, &mut replica, 50).is_empty(), "once is enough");
 }
 
+/// The address that a peer was given may lead nowhere from another machine.
+#[test]
+fn a_leader_that_others_follow_puts_its_own_address_in_when_one_has_found_it_there() {
+    let (log, mut replica) = replica_at("a:9", &[1, 2, 3], &[]);
+    assert!(tick(&log, &mut replica, 80).is_empty(), "nobody found it");
+    assert_eq!(replica.status().role, Role::Leader);
+    // It was there before.
+    found(&mut replica, 1, "a:8");
+    assert!(tick(&log, &mut replica, 2).is_empty());
+    found(&mut replica, 1, "a:9");
+    let proposed = tick(&log, &mut replica, 1);
+    assert_eq!(proposed, [r#"SetAddresses({1: "a:9"})"#]);
+    assert_eq!(address(&replica, 1), "a:9");
+}
+
 #[test]
 fn a_leader_puts_in_where_members_are_found_and_votes_stay() {
     let (log, mut replica) = replica_at(HOME, &[1, 2, 3], &[4]);
