@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use z4_proto::collection::{
-    self as wire, AckTasksRequest, ExtendLeasesRequest, LeaseTasksRequest, NackTasksRequest,
-    ReleaseTasksRequest,
+    self as wire, AckTasksRequest, ExtendLeasesRequest, LeaseTasksRequest, LeaseTasksResponse,
+    NackTasksRequest, ReleaseTasksRequest,
 };
 
 use crate::client::Client;
 use crate::convert;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::limits;
 use crate::outcome::{results, LeaseResult};
 use crate::retry::{random_bits, Repeat};
@@ -141,9 +141,9 @@ impl Client {
     /// Leases due tasks; waits for some when none is due. None come when nothing
     /// was due in time.
     ///
-    /// When the answer of a try is lost and `consumer_id` is empty, the next try of
-    /// this call gets what was leased. Otherwise that comes with the next call that
-    /// says `resume`, or again after the lease.
+    /// When the answer is lost and `consumer_id` is empty, the call asks once more,
+    /// without a wait, for what was leased. Otherwise that comes with the next call
+    /// that says `resume`, or again after the lease.
     ///
     /// # Errors
     /// `InvalidArgument`; `Unavailable` when no peer knows a leader.
@@ -191,26 +191,35 @@ impl Client {
         let timeout = self.timeout().saturating_add(query.wait);
         let timeout = timeout.min(limits::WAIT_MAX);
         // A try waits as long as it is told to: it must not be cut short.
-        let repeat = match query.wait.is_zero() {
-            true => Repeat::Safe,
-            false => Repeat::Never,
+        let waits = !query.wait.is_zero();
+        let repeat = match waits || is_own {
+            true => Repeat::Never,
+            false => Repeat::Safe,
         };
-        let mut again = request.clone();
-        again.set_resume(query.resume || is_own);
-        let is_first = AtomicBool::new(true);
-        let mut answer = self
-            .peers
-            .ask(repeat, timeout, |peer, option| {
-                let request = match is_first.swap(false, Ordering::Relaxed) {
-                    true => &request,
-                    false => &again,
-                };
-                peer.collection.lease_tasks_async_opt(request, option)
-            })
-            .await?
-            .value;
+        let mut asked = self.lease_try(repeat, timeout, &request).await;
+        let is_doubtful = |error: &Error| error.may_be_done() || (!waits && is_lost(error));
+        if is_own && asked.as_ref().is_err_and(is_doubtful) {
+            // A peer that noticed that its caller left gives back first.
+            self.peers.timer.sleep(limits::RESUME_PAUSE).await;
+            request.set_resume(true);
+            request.clear_wait();
+            asked = self.lease_try(Repeat::Safe, self.timeout(), &request).await;
+        }
+        let mut answer = asked?;
         let deliveries = answer.take_deliveries().into_iter();
         Ok(deliveries.map(Delivery::from).collect())
+    }
+
+    async fn lease_try(
+        &self,
+        repeat: Repeat,
+        timeout: Duration,
+        request: &LeaseTasksRequest,
+    ) -> Result<LeaseTasksResponse, Error> {
+        let asking = self.peers.ask(repeat, timeout, |peer, option| {
+            peer.collection.lease_tasks_async_opt(request, option)
+        });
+        Ok(asking.await?.value)
     }
 
     /// Ends leases: their tasks are done. One result each, in order; an ack that
@@ -305,4 +314,12 @@ pub(crate) fn extend_wire(lease: &LeaseRef, span: Option<Duration>) -> wire::Ext
     extend.set_lease_token(lease.token);
     extend.lease = span.map(convert::wire_span).into();
     extend
+}
+
+/// Whether a call may have been cut off, so that another try is worth it.
+fn is_lost(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Unavailable | ErrorKind::Cancelled | ErrorKind::DeadlineExceeded
+    )
 }

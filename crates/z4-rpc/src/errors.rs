@@ -176,6 +176,16 @@ impl Error {
         }
     }
 
+    /// The error of a read that follows a change which was made: nobody may be told
+    /// that nothing was done. `made` says it better.
+    #[must_use]
+    pub(crate) fn after_change(self, made: impl FnOnce() -> Self) -> Self {
+        match self {
+            Self::Unavailable(_) | Self::Busy { .. } => made(),
+            error => error,
+        }
+    }
+
     /// The error of a proposal. `idempotent`: it carries a request id.
     #[must_use]
     pub fn of_proposal(error: ProposeError, idempotent: bool) -> Self {
@@ -242,6 +252,20 @@ impl From<ReadError> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_a_change_nobody_is_told_that_nothing_was_done() {
+        let made = || Error::Uncertain("look".into());
+        let busy = Error::Busy {
+            what: "the queue of reads".into(),
+            retry_after_ms: 100,
+        };
+        for error in [Error::Unavailable("no leader; retry".into()), busy] {
+            assert_eq!(error.after_change(made).reason(), Some("OUTCOME_UNKNOWN"));
+        }
+        let gone = Error::not_found("no such namespace");
+        assert_eq!(gone.clone().after_change(made), gone);
+    }
 
     #[test]
     fn the_table_is_as_drawn() {

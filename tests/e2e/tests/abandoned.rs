@@ -89,8 +89,9 @@ fn what_abandoned_calls_were_granted_is_not_stuck_and_has_not_failed() {
             ack(client, &deliveries, &mut made);
         }
     }
-    println!("{got} answers were in time, {} were not", made.len());
-    assert!(made.len() > 30, "few calls were abandoned in time");
+    let missed = made.len();
+    println!("{got} answers were in time, {missed} were not");
+    assert!(missed > 15, "few calls were abandoned in time");
 
     // What the peers could know of is there for anybody.
     wait::until("the tasks that were given back", LIMIT, || {
@@ -102,7 +103,9 @@ fn what_abandoned_calls_were_granted_is_not_stuck_and_has_not_failed() {
         Err("there were some".to_owned())
     });
     // An answer that had left when its caller left is there for its consumer.
-    println!("{} answers were lost on their way", made.len());
+    let lost = made.len();
+    println!("{lost} answers were lost on their way");
+    assert!(lost * 2 <= missed, "what was granted is not given back");
     for round in 0..ROUNDS {
         let mut again = ask(&format!("gone-{round}"), 1, 0);
         again.set_resume(true);
@@ -113,4 +116,33 @@ fn what_abandoned_calls_were_granted_is_not_stuck_and_has_not_failed() {
         }
     }
     assert_eq!(made, BTreeSet::new(), "stuck");
+}
+
+/// The entry of a lease that is decided only after its caller was answered.
+#[test]
+fn what_is_leased_after_the_caller_was_answered_is_given_back() {
+    let mut cluster = Cluster::three();
+    let leader = cluster.wait_leader();
+    let client = cluster.peers[leader].client();
+    let made = client.create(&create(NAME, "late")).unwrap();
+    let mut left = BTreeSet::from([made.get_task().get_id().to_owned()]);
+    for n in cluster.others(leader) {
+        cluster.peers[n].pause();
+    }
+    let short = option(Duration::from_millis(400));
+    let asked = client
+        .collection
+        .lease_tasks_opt(&ask("hasty", 1, 0), short);
+    let error = asked.expect_err("no quorum, no lease").to_string();
+    for n in cluster.others(leader) {
+        cluster.peers[n].resume();
+    }
+    assert!(error.contains("retry"), "{error}");
+    wait::until("the task for another consumer", LIMIT, || {
+        let came = lease(&client, &ask("patient", 1, 0));
+        wait::check(!came.is_empty(), || "it is leased".to_owned())?;
+        ack(&client, &came, &mut left);
+        Ok(())
+    });
+    assert_eq!(left, BTreeSet::new());
 }

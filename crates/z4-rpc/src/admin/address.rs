@@ -69,7 +69,14 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                  and start it again"
             )));
         }
-        let answered = address::answers(self.network(), &status.membership, raft_id, peer_id, address).await;
+        let answered = address::answers(
+            self.network(),
+            &status.membership,
+            raft_id,
+            peer_id,
+            address,
+        )
+        .await;
         answered.map_err(Error::Precondition)?;
         address::found(self, raft_id, address);
         Ok(raft_id)

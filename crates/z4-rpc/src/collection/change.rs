@@ -64,7 +64,8 @@ async fn move_to<V: View + Clone + Send + Sync + 'static>(
         due,
     });
     change(node, &namespace, id, &command).await?;
-    let after = get::find(node, &namespace, id).await?;
+    let after = get::find(node, &namespace, id).await;
+    let after = after.map_err(|error| error.after_change(|| uncertain(id)))?;
     Ok(after.unwrap_or_else(|| gone(before)))
 }
 

@@ -120,7 +120,15 @@ async fn by_filter<V: View + Clone + Send + Sync + 'static>(
             progress.more = true;
             break;
         }
-        let mut page = part(node, &ask.namespace, filter, place).await?;
+        let mut page = match part(node, &ask.namespace, filter, place).await {
+            Ok(page) => page,
+            // What was done before is told; the next call meets the same error.
+            Err(_) if progress.count > 0 => {
+                progress.more = true;
+                break;
+            }
+            Err(error) => return Err(error),
+        };
         from = page.next;
         let most = usize::try_from(left).unwrap_or(usize::MAX);
         let cut = page.ids.len() > most;

@@ -1,45 +1,36 @@
 //! LeaseTasks: leases without a stream.
 
-use std::future::{poll_fn, Future};
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::future::{select, Either};
 use grpcio::RpcStatus;
-use z4_consensus::fault::mark;
-use z4_core::command::{Command, Grant, LeaseTasks, Taker};
-use z4_core::state::due_next_after;
-use z4_core::{limits as core_limits, Namespace, Outcome, Refusal, View};
-use z4_proto::encode_command;
+use z4_core::command::Grant;
+use z4_core::{limits as core_limits, Namespace, Refusal, View};
 use z4_proto::generated::collection::{Delivery, LeaseTasksRequest, LeaseTasksResponse};
 
-use super::bodies::{self, unreadable};
+use super::bodies;
 use super::caller::Caller;
 use super::find::{leases_of, Whose};
-use super::inbox::Told;
-use super::seat::{Seat, Wish};
-use super::{asks, consumer_id, deliver, settle, wall_ns};
+use super::take::take;
+use super::{asks, consumer_id, deliver, settle};
 use crate::answer::{field_len, Room};
 use crate::errors::Error;
 use crate::leader::no_leader;
 use crate::limits;
 use crate::node::Node;
-use crate::propose::{Proposed, Request, Until};
-use crate::reading::catch_up;
 use crate::validate::span_ms;
 
 /// What a request asks.
-struct Want {
-    namespace: Namespace,
-    consumer_id: String,
-    tasks: u32,
-    lease_ms: u64,
-    wait: Duration,
-    bytes: u64,
+pub(super) struct Want {
+    pub(super) namespace: Namespace,
+    pub(super) consumer_id: String,
+    pub(super) tasks: u32,
+    pub(super) lease_ms: u64,
+    pub(super) wait: Duration,
+    pub(super) bytes: u64,
     /// See [`Room::new`].
-    answer_bytes_max: u32,
+    pub(super) answer_bytes_max: u32,
     /// What the consumer holds already comes first.
-    resume: bool,
+    pub(super) resume: bool,
 }
 
 /// Leases tasks and answers with them. What the caller does not get is given
@@ -187,147 +178,6 @@ pub(super) fn id_or_new<V: View + Clone + Send + Sync + 'static>(
     }
     consumer_id::check(&id)?;
     Ok(id)
-}
-
-/// Leases what is due, or waits for it.
-async fn take<V: View + Clone + Send + Sync + 'static>(
-    node: &Node<V>,
-    want: &Want,
-    caller: &mut Caller,
-) -> Result<Vec<Grant>, Error> {
-    if want.wait.is_zero() {
-        return take_now(node, want).await;
-    }
-    // A look at this peer's own state saves an entry of the log; who waits is
-    // told of what it did not see.
-    let (view, namespace) = (node.view().clone(), want.namespace.clone());
-    let due = move || due_next_after(&view, &namespace, None);
-    let due = node.readers().run(due).await?.map_err(unreadable)?;
-    if due.is_some_and(|at_ns| at_ns <= wall_ns()) {
-        let grants = take_now(node, want).await?;
-        if !grants.is_empty() {
-            return Ok(grants);
-        }
-    }
-    take_later(node, want, caller).await
-}
-
-async fn take_now<V: View + Clone + Send + Sync + 'static>(
-    node: &Node<V>,
-    want: &Want,
-) -> Result<Vec<Grant>, Error> {
-    let raft_id = node.handle().status().raft_id;
-    let consumer = node.delivery().name_once(&want.consumer_id, raft_id);
-    let command = Command::LeaseTasks(LeaseTasks {
-        namespace: want.namespace.clone(),
-        takers: vec![Taker {
-            consumer: consumer.clone(),
-            room: want.tasks,
-        }],
-        lease_ms: want.lease_ms,
-    });
-    let request = Request {
-        command: encode_command(&command),
-        units: 0,
-        idempotent: false,
-        until: Until::Applied,
-    };
-    mark("lease.grant");
-    let done = match node.propose(request, limits::UNARY_TIMEOUT).await {
-        Ok(done) => done,
-        // The name was used this once: what it holds was granted by this.
-        Err(Error::Unknown { .. }) => {
-            let found = leases_of(node, &want.namespace, Whose::Name(consumer)).await;
-            // What cannot be found may have been leased all the same.
-            return found.map_err(|error| match error {
-                Error::Unavailable(_) => Error::Unknown { idempotent: true },
-                error => error,
-            });
-        }
-        Err(error) => return Err(error),
-    };
-    let grants = match done.proposed {
-        Proposed::Applied(Outcome::Leased { grants, .. }) => grants,
-        Proposed::Applied(Outcome::Refused(refusal)) => return Err(refusal.into()),
-        other => return Err(Error::Internal(format!("the log answered {other:?}"))),
-    };
-    // Another peer has applied it; this one may be behind.
-    if !done.forwarded_to.is_empty() && !grants.is_empty() {
-        if let Err(error) = catch_up(node).await {
-            settle::release(node, want.namespace.clone(), grants);
-            return Err(error);
-        }
-    }
-    Ok(grants)
-}
-
-/// Why somebody who stands in line looks.
-enum Woken {
-    Told(Option<Told>),
-    /// The caller has left.
-    Left,
-}
-
-/// Stands in line as a consumer until something comes.
-async fn take_later<V: View + Clone + Send + Sync + 'static>(
-    node: &Node<V>,
-    want: &Want,
-    caller: &mut Caller,
-) -> Result<Vec<Grant>, Error> {
-    let mut seat = Seat::take(
-        node,
-        Wish {
-            namespace: want.namespace.clone(),
-            consumer_id: want.consumer_id.clone(),
-            lease_ms: want.lease_ms,
-            window: want.tasks.into(),
-            step: 1,
-            follows: false,
-            keeps: false,
-        },
-    )?;
-    // An answer without tasks says more than a deadline that is exceeded.
-    let mut until = Instant::now() + node.patience(want.wait);
-    let mut grants = Vec::new();
-    while grants.len() < want.tasks as usize {
-        // A deadline is looked at now and then; a caller that hangs up is told of.
-        let look_at = until.min(Instant::now() + Duration::from_secs(1));
-        let told = poll_fn(|cx| match caller.poll_left(cx) {
-            Poll::Ready(()) => Poll::Ready(Woken::Left),
-            Poll::Pending => seat.poll_told(cx).map(Woken::Told),
-        });
-        match until_then(node, look_at, told).await {
-            Some(Woken::Told(Some(Told::Grant(grant)))) => {
-                grants.push(grant);
-                until = until.min(Instant::now() + limits::LEASE_GATHER);
-            }
-            Some(Woken::Told(Some(_))) => {}
-            Some(Woken::Told(None)) if grants.is_empty() => {
-                return Err(Error::Unavailable("this peer is shutting down".into()));
-            }
-            // The answer will find nobody, and what is granted is given back.
-            Some(Woken::Told(None) | Woken::Left) => break,
-            None if Instant::now() >= until => break,
-            None => {}
-        }
-    }
-    grants.extend(seat.leave());
-    let status = node.handle().status();
-    if grants.is_empty() && status.leader == 0 {
-        return Err(no_leader(&status));
-    }
-    Ok(grants)
-}
-
-async fn until_then<V: View + Clone + Send + Sync + 'static, F: Future + Unpin>(
-    node: &Node<V>,
-    at: Instant,
-    future: F,
-) -> Option<F::Output> {
-    match select(future, node.timer().sleep_until(at)).await {
-        Either::Left((output, _)) => Some(output),
-        Either::Right(_) => None,
-    }
 }
 
 /// Reads the tasks of leases, up to what the answer may hold, and leaves those

@@ -13,7 +13,7 @@
 //! | `seat` | a consumer's place at this peer |
 //! | `stream` | GetTaskStream |
 //! | `consume` | Consume |
-//! | `lease`, `caller`, `call_deadline` | LeaseTasks; whether its caller still waits, and how long |
+//! | `lease`, `take`, `caller`, `call_deadline` | LeaseTasks; whether its caller still waits, and how long |
 //! | `bodies`, `deliver` | from a grant to what is written |
 //! | `asks` | what clients ask for leases, checked |
 //! | `settle`, `endings` | leases that end: untold, and with an answer |
@@ -38,6 +38,7 @@ mod local;
 mod seat;
 mod settle;
 mod stream;
+mod take;
 mod thread;
 mod view;
 

@@ -126,9 +126,10 @@ async fn set<V: View + Clone + Send + Sync + 'static>(
         namespace: name.clone(),
         patch,
     });
+    let doubt = || uncertain(&name, "its settings are what was asked for");
     let settled = settle(node, &command, limits::UNARY_TIMEOUT).await;
     let settled = settled.map_err(|error| match error {
-        Error::Unknown { .. } => uncertain(&name, "its settings are what was asked for"),
+        Error::Unknown { .. } => doubt(),
         error => error,
     })?;
     match settled.outcome {
@@ -136,7 +137,8 @@ async fn set<V: View + Clone + Send + Sync + 'static>(
         Outcome::Refused(refusal) => return Err(refusal.into()),
         other => return Err(unexpected(other)),
     }
-    let row = existing(node, &name).await?;
+    let row = existing(node, &name).await;
+    let row = row.map_err(|error| error.after_change(doubt))?;
     Ok(show::namespace(&name, &row))
 }
 
@@ -148,9 +150,10 @@ pub(super) async fn delete<V: View + Clone + Send + Sync + 'static>(
     let name = named(name)?;
     existing(node, &name).await?;
     let command = Command::DeleteNamespace(name.clone());
+    let doubt = || uncertain(&name, "it is deleting or gone");
     let settled = settle(node, &command, limits::UNARY_TIMEOUT).await;
     let settled = settled.map_err(|error| match error {
-        Error::Unknown { .. } => uncertain(&name, "it is deleting or gone"),
+        Error::Unknown { .. } => doubt(),
         error => error,
     })?;
     match settled.outcome {
@@ -159,7 +162,8 @@ pub(super) async fn delete<V: View + Clone + Send + Sync + 'static>(
         other => return Err(unexpected(other)),
     }
     let gone = name.clone();
-    let row = reading::latest(node, move |view| find_namespace(view, &gone)).await?;
+    let row = reading::latest(node, move |view| find_namespace(view, &gone)).await;
+    let row = row.map_err(|error| error.after_change(doubt))?;
     let mut response = DeleteNamespaceResponse::default();
     // A new one of this name has not been deleted.
     if let Some(row) = row.filter(|row| row.deleting.is_some()) {
