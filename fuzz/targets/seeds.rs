@@ -191,7 +191,7 @@ fn frames(root: &Path) {
     opening.set_from_raft_id(2);
     opening.set_from_peer_id("b".into());
     opening.set_to_raft_id(1);
-    opening.set_protocol_version(1);
+    opening.set_protocol_version(2);
     opening.set_from_address("b:1".into());
     for kind in [
         MessageType::MsgAppend,

@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 /// Version of the protocol between peers. Peers of another version refuse each
-/// other.
-pub const PROTOCOL_VERSION: u32 = 1;
+/// other. 2 has the log entries `SetAddresses` and `ReturnTasks`, at which a peer
+/// of version 1 would stop.
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Largest message on the service port, in bytes.
 pub const MESSAGE_LEN_MAX: usize = 8 << 20;
@@ -228,7 +229,7 @@ pub const ADDRESS_SAY_INTERVAL: Duration = Duration::from_secs(2);
 /// What one peer says of its address is looked into this often at most.
 pub const ADDRESS_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Peers whose address is being looked into, or was a moment ago.
-pub const ADDRESS_CHECK_COUNT_MAX: usize = 256;
+pub const ADDRESS_CHECK_COUNT_MAX: usize = 32;
 /// Attempts in a row at one address after which another one has its turn, if
 /// one is known.
 pub const ADDRESS_ATTEMPTS: u32 = 2;

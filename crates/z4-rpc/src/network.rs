@@ -52,10 +52,16 @@ struct Addresses {
     book: AddressBook,
     /// The members as the transport was told of them last.
     membership: Membership,
-    /// Peers whose addresses are being looked into, and since when.
-    checks: HashMap<u64, Instant>,
+    /// Peers whose addresses are being looked into, or were just now.
+    checks: HashMap<u64, Check>,
     /// Members that could not be reached where they were dialled last.
     unreached: BTreeSet<u64>,
+}
+
+/// A look at an address.
+struct Check {
+    began_at: Instant,
+    is_running: bool,
 }
 
 impl Network {
@@ -229,17 +235,30 @@ impl Network {
         own.is_some_and(|own| own.address != self.advertise_addr())
     }
 
-    /// Whether what a peer says of its address may be looked into now. Bounds how
-    /// often one peer can have this one dial somewhere.
+    /// Whether what a peer says of its address may be looked into now: one look at
+    /// a time, and none soon after another. Bounds how often one peer can have this
+    /// one dial somewhere. The look ends with [`Network::checked`].
     pub(crate) fn may_check(&self, raft_id: u64) -> bool {
         let mut addresses = self.addresses();
-        let is_recent = |at: &Instant| at.elapsed() < limits::ADDRESS_CHECK_INTERVAL;
-        addresses.checks.retain(|_, at| is_recent(at));
+        let is_recent = |at: Instant| at.elapsed() < limits::ADDRESS_CHECK_INTERVAL;
+        let counts = |check: &mut Check| check.is_running || is_recent(check.began_at);
+        addresses.checks.retain(|_, check| counts(check));
         let may = addresses.checks.len() < limits::ADDRESS_CHECK_COUNT_MAX
             && !addresses.checks.contains_key(&raft_id);
         if may {
-            addresses.checks.insert(raft_id, Instant::now());
+            let check = Check {
+                began_at: Instant::now(),
+                is_running: true,
+            };
+            addresses.checks.insert(raft_id, check);
         }
         may
+    }
+
+    /// What a peer said of its address was looked into.
+    pub(crate) fn checked(&self, raft_id: u64) {
+        if let Some(check) = self.addresses().checks.get_mut(&raft_id) {
+            check.is_running = false;
+        }
     }
 }

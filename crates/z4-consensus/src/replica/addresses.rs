@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use super::Replica;
+use crate::limits;
 use crate::log::LogStore;
 use crate::membership::{Change, ChangeError, Membership};
 use crate::planted::planted;
@@ -52,18 +53,26 @@ impl Addresses {
     }
 }
 
+/// Notes an address, while there is room: before this peer knows the members,
+/// anybody may say to be one.
+fn insert(table: &mut BTreeMap<u64, String>, raft_id: u64, address: String) {
+    if table.len() < limits::FOUND_ADDRESS_COUNT_MAX || table.contains_key(&raft_id) {
+        table.insert(raft_id, address);
+    }
+}
+
 impl<L: LogStore, P> Replica<L, P> {
     /// A member answered at this address.
     pub(super) fn member_at(&mut self, raft_id: u64, address: String) {
         // One address leads to one peer: what was found there before is over.
         self.addresses.found.retain(|_, known| *known != address);
-        self.addresses.found.insert(raft_id, address);
+        insert(&mut self.addresses.found, raft_id, address);
         self.addresses.keep(&self.membership);
     }
 
     /// A member reached this peer at this address.
     pub(super) fn reached_at(&mut self, raft_id: u64, address: String) {
-        self.addresses.reached_at.insert(raft_id, address);
+        insert(&mut self.addresses.reached_at, raft_id, address);
         self.addresses.keep(&self.membership);
     }
 

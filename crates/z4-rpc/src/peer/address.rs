@@ -38,7 +38,9 @@ pub(super) fn heard<V: View + Clone + Send + Sync + 'static>(
     let (node, peer_id, address) = (node.clone(), peer_id.to_owned(), address.to_owned());
     node.network().clone().spawn(async move {
         let network = node.network();
-        match answers(network, &status.membership, raft_id, &peer_id, &address).await {
+        let answered = answers(network, &status.membership, raft_id, &peer_id, &address).await;
+        network.checked(raft_id);
+        match answered {
             Ok(()) => {
                 found(&node, raft_id, &address);
                 tell_leader(&node, &peer_id, &address).await;
