@@ -176,7 +176,7 @@ impl World {
     fn add_step(&mut self, leader: u64, members: &Membership, id: u64) {
         match members.members.get(&id) {
             None if members.raft_id_next == id => {
-                let at = |id: u64| self.peers.get(&id).map(|p| addresses::text(p.says));
+                let at = |id: u64| self.peers.get(&id).map(|p| addresses::text(p.address));
                 let own = members.members.get(&leader).map(|m| m.address.clone());
                 let unreached = self.options.planted("address-never-changes");
                 // The newcomer is not touched before the leader's own address is
@@ -185,8 +185,9 @@ impl World {
                     return;
                 }
                 let Some(address) = at(id) else { return };
-                // What answers there is the newcomer, or nobody.
-                if self.peers.get(&id).is_some_and(|p| p.says != p.address) {
+                // Each dials the other where that one says that it is.
+                let lies = |id: &u64| self.peers.get(id).is_some_and(|p| p.says != p.address);
+                if [leader, id].iter().any(lies) {
                     return;
                 }
                 let change = Change::AddLearner {
