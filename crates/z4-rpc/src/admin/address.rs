@@ -28,17 +28,17 @@ pub(super) async fn set<V: View + Clone + Send + Sync + 'static>(
     address: &str,
 ) -> Result<SetMemberAddressResponse, Error> {
     check_peer_id(peer_id)?;
-    check_address(address)?;
+    let address = check_address(address)?;
     let mut response = SetMemberAddressResponse::default();
     let status = node.handle().status();
     if status.leader == 0 {
         if status.membership.members.is_empty() {
             return Err(no_leader(&status));
         }
-        node.find_member_at(&status, peer_id, address).await?;
+        node.find_member_at(&status, peer_id, &address).await?;
         return Ok(response);
     }
-    let (peer_id, address) = (peer_id.to_owned(), address.to_owned());
+    let peer_id = peer_id.to_owned();
     node.administer(Work::SetAddress { peer_id, address })
         .await?;
     response.set_replicated(true);
@@ -81,7 +81,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         address: &str,
     ) -> Result<(), AdminError> {
         check_peer_id(peer_id)?;
-        check_address(address)?;
+        let address = &check_address(address)?;
         let status = self.leading()?;
         let raft_id = self.find_member_at(&status, peer_id, address).await?;
         let limit = limits::ADDRESS_WAIT;
