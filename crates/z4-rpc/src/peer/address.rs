@@ -31,7 +31,9 @@ pub(super) fn heard<V: View + Clone + Send + Sync + 'static>(
     let member = status.membership.members.get(&raft_id);
     let is_dialled = network.address(&status.membership, raft_id).as_deref() == Some(address);
     let is_known = is_dialled && member.is_none_or(|m| m.address == address);
-    if is_known || check_address(address).is_err() || !network.may_check(raft_id) {
+    // The replica that leads has it, and says once why it cannot put it in.
+    let is_blocked = is_dialled && status.address_conflicts.contains_key(&raft_id);
+    if is_known || is_blocked || check_address(address).is_err() || !network.may_check(raft_id) {
         return;
     }
     let (node, peer_id, address) = (node.clone(), peer_id.to_owned(), address.to_owned());
@@ -55,9 +57,13 @@ pub(crate) fn found<V: View + Clone + Send + Sync + 'static>(
     raft_id: u64,
     address: &str,
 ) {
-    slog::info!(node.network().logger(), "a member is at another address";
-        "raft_id" => raft_id, "address" => address);
-    node.network().found(raft_id, address);
+    let (network, status) = (node.network(), node.handle().status());
+    // The member says it again for as long as the members have another address.
+    if network.address(&status.membership, raft_id).as_deref() != Some(address) {
+        slog::info!(network.logger(), "a member is at another address";
+            "raft_id" => raft_id, "address" => address);
+    }
+    network.found(raft_id, address);
     // When the inbox is full: the member says its address again.
     let _ = node.handle().member_at(raft_id, address.to_owned());
 }
