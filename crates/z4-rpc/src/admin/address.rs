@@ -67,8 +67,9 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                  and start it again"
             )));
         }
-        let answered = address::answers(self.network(), raft_id, peer_id, address).await;
-        answered.map_err(Error::Precondition)?;
+        let limit = self.patience(limits::PROBE_TIMEOUT);
+        let answered = address::answers(self.network(), raft_id, peer_id, address, limit);
+        answered.await.map_err(Error::Precondition)?;
         address::found(self, raft_id, address);
         Ok(raft_id)
     }
@@ -84,7 +85,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         let address = &check_address(address)?;
         let status = self.leading()?;
         let raft_id = self.find_member_at(&status, peer_id, address).await?;
-        let limit = limits::ADDRESS_WAIT;
+        let limit = self.patience(limits::ADDRESS_WAIT);
         self.wait_for_address(raft_id, address, limit).await?;
         Ok(())
     }
@@ -94,7 +95,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     pub(super) async fn leading_where_known(&self) -> Result<Arc<Status>, AdminError> {
         let raft_id = self.leading()?.raft_id;
         let own = self.network().advertise_addr();
-        let limit = limits::OWN_ADDRESS_WAIT;
+        let limit = self.patience(limits::OWN_ADDRESS_WAIT);
         self.wait_for_address(raft_id, own, limit).await
     }
 
