@@ -55,15 +55,17 @@ impl Client {
 }
 
 impl TaskStream {
-    /// How long no peer may keep the stream open before it ends with an error;
-    /// `None`: it goes on trying for ever. [`crate::Options::timeout`] unless given.
+    /// The time for which no peer may keep the stream open before it ends with an
+    /// error; `None`: it goes on trying for ever. The default is
+    /// [`crate::Options::timeout`].
     #[must_use]
     pub fn give_up_after(mut self, span: Option<Duration>) -> Self {
         self.give_up_after = span;
         self
     }
 
-    /// Is told when the stream waits for the cluster, why, and when it is back.
+    /// The hook that is told when the stream waits for the cluster, why, and when it
+    /// is back.
     #[must_use]
     pub fn on_wait(mut self, on_wait: OnWait) -> Self {
         self.waiting = Waiting::new(Some(on_wait));
