@@ -29,11 +29,11 @@ pub enum MemberRole {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Liveness {
-    /// Known to the leader only.
+    /// The peer does not say: only the leader knows it.
     Unknown,
-    /// It was heard of lately.
+    /// The leader has heard of it lately.
     Alive,
-    /// It was not.
+    /// The leader has not heard of it lately.
     Silent,
 }
 
@@ -66,13 +66,15 @@ pub struct Member {
     pub address: String,
     /// What it may do.
     pub role: MemberRole,
-    /// Highest log index known to be on it; `None`: known to the leader only.
+    /// The highest log index that the member is known to have; `None`: the peer
+    /// that answered does not lead, and only the leader knows it.
     pub match_index: Option<u64>,
-    /// Whether it answers the leader.
+    /// Whether the member answers the leader.
     pub liveness: Liveness,
-    /// For how long it has not, when it is silent.
+    /// For how long the member has not answered the leader; `None`: it answers, or
+    /// the peer does not say.
     pub silent_for: Option<Duration>,
-    /// The number the log gave it.
+    /// The number that the log gave the member.
     pub raft_id: u64,
 }
 

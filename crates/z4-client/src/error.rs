@@ -6,7 +6,7 @@ use crate::retry::Repeat;
 use crate::status::Done;
 use crate::tries::plain_reason;
 
-/// What kind of thing went wrong.
+/// The kinds of what can go wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -84,7 +84,7 @@ impl Error {
         self.is_answer
     }
 
-    /// What kind.
+    /// The kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind

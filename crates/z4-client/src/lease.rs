@@ -21,9 +21,9 @@ use crate::task::Task;
 /// Names one lease: the token is that of the delivery.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct LeaseRef {
-    /// The task.
+    /// The id of the task.
     pub task_id: String,
-    /// Its lease.
+    /// The token of its lease.
     pub token: u64,
 }
 
@@ -51,7 +51,7 @@ pub struct Delivery {
     /// When the lease ends, by the cluster's clock. A [`crate::Consumer`] extends
     /// it while the handler runs.
     pub lease_deadline: Option<SystemTime>,
-    /// The lease is of before: an earlier stream of this consumer had it.
+    /// Whether the lease is of before: an earlier stream of this consumer had it.
     pub resumed: bool,
     pub(crate) lost: Arc<AtomicBool>,
 }
@@ -92,13 +92,13 @@ impl Delivery {
 /// A failure to report.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Nack {
-    /// Whose.
+    /// The lease of the try that failed.
     pub lease: LeaseRef,
     /// When the task comes again; `None`: the namespace's backoff.
     pub delay: Option<Duration>,
     /// What went wrong; at most 1,024 bytes are kept.
     pub error: String,
-    /// No try will ever succeed: a dead letter at once.
+    /// Whether no try will ever succeed: the task is a dead letter at once.
     pub permanent: bool,
 }
 
@@ -117,15 +117,15 @@ impl Nack {
 /// How to lease tasks.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LeaseQuery {
-    /// Of this namespace.
+    /// The namespace whose tasks are leased.
     pub namespace: String,
     /// Who will hold the leases: 1 to 128 of `A-Z a-z 0-9 . _ : @ / -`; empty: a
     /// name is made up.
     pub consumer_id: String,
-    /// At most so many, 1 to 1,024; 0: 1.
+    /// The most tasks that are leased, 1 to 1,024; 0: 1.
     pub max_tasks: u32,
-    /// At most so many bytes of payload and metadata; one task above it comes
-    /// alone. 0: 4 MiB.
+    /// The most bytes of payload and metadata that are leased; one task above it
+    /// comes alone. 0: 4 MiB.
     pub max_bytes: u64,
     /// How long the leases last; `None`: the namespace's setting.
     pub lease: Option<Duration>,
@@ -286,7 +286,9 @@ impl Client {
         Ok(results(answer.value.take_results(), answer.tries))
     }
 
-    /// Ends leases without a failure: the tasks are due again at once.
+    /// Ends leases without a failure: the tasks are due again at once. One that is
+    /// given back more than three times in a row waits for the namespace's backoff,
+    /// which doubles with each further time.
     ///
     /// # Errors
     /// `InvalidArgument` for none or more than 4,096.

@@ -17,26 +17,27 @@ use crate::task::{DeathReason, Task, TaskState};
 /// Which tasks to list.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ListQuery {
-    /// Of this namespace.
+    /// The namespace whose tasks are listed.
     pub namespace: String,
-    /// In this state; `None`: in any.
+    /// The state of the tasks; `None`: any.
     pub state: Option<TaskState>,
-    /// Due (for the dead: died) at or after this.
+    /// The earliest time at which the tasks are due (the dead: died).
     pub from: Option<SystemTime>,
-    /// Due (for the dead: died) before this.
+    /// The time before which the tasks are due (the dead: died).
     pub to: Option<SystemTime>,
-    /// At most so many on a page, up to 1,000; 0: 100.
+    /// The most tasks of a page, up to 1,000; 0: 100.
     pub page_size: u32,
-    /// From the page before; empty: the first page.
+    /// The token from the page before; empty: the first page.
     pub page_token: String,
-    /// With metadata and payload.
+    /// Whether the tasks come with metadata and payload.
     pub with_body: bool,
 }
 
 /// A part of a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Page<T> {
-    /// May be fewer than asked for, and none, although there is a next page.
+    /// What the page holds: it may be less than was asked for, and nothing, although
+    /// there is a next page.
     pub items: Vec<T>,
     /// Where the next page begins; `None`: this was the last one.
     pub next: Option<String>,
@@ -45,15 +46,15 @@ pub struct Page<T> {
 /// Which dead letters.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DeadFilter {
-    /// These; none: all that the rest takes.
+    /// The ids of the dead letters; none: all that the other fields take.
     pub task_ids: Vec<String>,
-    /// Died at or after this.
+    /// The earliest time of death.
     pub from: Option<SystemTime>,
-    /// Died before this.
+    /// The time before which they died.
     pub to: Option<SystemTime>,
-    /// Died of this.
+    /// The reason of their death; `None`: any.
     pub reason: Option<DeathReason>,
-    /// At most so many, oldest first; 0: all.
+    /// The most dead letters that are taken, oldest first; 0: all.
     pub limit: u64,
 }
 
@@ -72,7 +73,7 @@ impl DeadFilter {
 pub struct DeadChange {
     /// Dead letters that were redriven or purged.
     pub count: u64,
-    /// Some may be left: the time of one call, the limit, or the namespace's limit
+    /// Whether some may be left: the time of one call, the limit, or the namespace's limit
     /// on pending tasks was reached. Call again.
     pub more: bool,
 }
@@ -184,7 +185,7 @@ impl Client {
         })
     }
 
-    /// Dead letters are tried again; how many, and whether more are left. With
+    /// Has dead letters tried again; says how many, and whether more are left. With
     /// `keep_attempts` their failures stay counted: one that used up its attempts
     /// has one more.
     ///
@@ -218,7 +219,7 @@ impl Client {
         })
     }
 
-    /// Removes dead letters; how many, and whether more are left.
+    /// Removes dead letters; says how many, and whether more are left.
     ///
     /// Not repeated with a limit and no ids: the first try may have counted.
     ///

@@ -65,10 +65,11 @@ pub struct SettingsPatch {
     pub bytes_max: Option<u64>,
     /// See [`Settings::leased_max`].
     pub leased_max: Option<u64>,
-    /// A limit per second; 0: none. Every z4 knows it.
+    /// The most deliveries per second; 0: no limit. Peers of every version know
+    /// this setting.
     pub rate_per_s: Option<u32>,
-    /// A limit with a period of its own, from a second to a day; a count of 0:
-    /// none. Give this or `rate_per_s`.
+    /// The most deliveries in a period, which lasts from a second to a day; a count
+    /// of 0: no limit. Give this or `rate_per_s`.
     pub rate: Option<Rate>,
     /// See [`Settings::rate_burst`].
     pub rate_burst: Option<u32>,
@@ -151,17 +152,17 @@ impl SettingsPatch {
 /// purged, always.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
-    /// Ever.
+    /// Tasks that were ever created.
     pub created: u64,
-    /// Wait now.
+    /// Tasks that wait now.
     pub pending: u64,
-    /// Are held now.
+    /// Tasks that are held now.
     pub leased: u64,
-    /// Acknowledged, ever.
+    /// Tasks that were ever acknowledged.
     pub done: u64,
     /// Dead letters now.
     pub dead: u64,
-    /// Ever.
+    /// Tasks that were ever cancelled.
     pub cancelled: u64,
     /// Dead letters that were removed, and tasks that went with a deletion.
     pub purged: u64,
@@ -199,7 +200,7 @@ pub struct Namespace {
     pub settings: Settings,
     /// Since when deliveries are stopped; `None`: they are not.
     pub paused_at: Option<SystemTime>,
-    /// It is being removed.
+    /// Whether the namespace is being removed.
     pub deleting: bool,
     /// Its counts.
     pub counts: Counts,
@@ -262,7 +263,7 @@ pub struct NamespaceStats {
     pub last_leased_at: Option<SystemTime>,
     /// Since when deliveries are stopped; `None`: they are not.
     pub paused_at: Option<SystemTime>,
-    /// It is being removed.
+    /// Whether the namespace is being removed.
     pub deleting: bool,
 }
 
@@ -398,7 +399,7 @@ impl Client {
         Ok(answer.value.into())
     }
 
-    /// Deliveries go on.
+    /// Resumes the deliveries of a paused namespace.
     ///
     /// # Errors
     /// `NotFound`.

@@ -21,6 +21,8 @@ use crate::tries::{span, Tries};
 
 /// One of the addresses, and the stubs of its services.
 pub(crate) struct Peer {
+    /// Its place among the addresses.
+    pub place: usize,
     pub address: String,
     channel: Channel,
     pub collection: CollectionClient,
@@ -57,9 +59,10 @@ impl Peers {
             .map_err(|e| Error::new(ErrorKind::Client, format!("no thread for the timer: {e}")))?;
         let env = EnvBuilder::new().cq_count(1).name_prefix("z4-client");
         let env = Arc::new(env.build());
-        let peer = |address: &String| {
+        let peer = |(place, address): (usize, &String)| {
             let channel = channel(Arc::clone(&env), address);
             Peer {
+                place,
                 address: address.clone(),
                 collection: CollectionClient::new(channel.clone()),
                 admin: AdminClient::new(channel.clone()),
@@ -67,7 +70,7 @@ impl Peers {
             }
         };
         Ok(Self {
-            peers: addresses.iter().map(peer).collect(),
+            peers: addresses.iter().enumerate().map(peer).collect(),
             first: AtomicUsize::new(0),
             timer,
             options,
@@ -79,6 +82,11 @@ impl Peers {
     /// The peer that is asked first.
     pub(crate) fn first(&self) -> &Peer {
         &self.peers[self.first.load(Ordering::Relaxed) % self.peers.len()]
+    }
+
+    /// The peer with this [`Peer::place`].
+    pub(crate) fn at(&self, place: usize) -> &Peer {
+        &self.peers[place]
     }
 
     /// The first that takes a connection, each asked once; it is asked first

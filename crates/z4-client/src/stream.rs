@@ -20,12 +20,19 @@ use crate::waiting::{OnWait, Waiting};
 pub struct TaskStream {
     client: Client,
     request: StreamTasksRequest,
-    open: Option<ClientSStreamReceiver<wire::Task>>,
+    open: Option<Open>,
     backoff: Backoff,
     /// Since when no peer keeps a stream open.
     lost_at: Option<Instant>,
     give_up_after: Option<Duration>,
     waiting: Waiting,
+}
+
+/// A stream that is open, and at which peer: other calls of the same client move on
+/// to other peers meanwhile.
+struct Open {
+    place: usize,
+    tasks: ClientSStreamReceiver<wire::Task>,
 }
 
 impl Client {
@@ -48,15 +55,17 @@ impl Client {
 }
 
 impl TaskStream {
-    /// How long no peer may keep the stream open before it ends with an error;
-    /// `None`: it goes on trying for ever. [`crate::Options::timeout`] unless given.
+    /// The time for which no peer may keep the stream open before it ends with an
+    /// error; `None`: it goes on trying for ever. The default is
+    /// [`crate::Options::timeout`].
     #[must_use]
     pub fn give_up_after(mut self, span: Option<Duration>) -> Self {
         self.give_up_after = span;
         self
     }
 
-    /// Is told when the stream waits for the cluster, why, and when it is back.
+    /// The hook that is told when the stream waits for the cluster, why, and when it
+    /// is back.
     #[must_use]
     pub fn on_wait(mut self, on_wait: OnWait) -> Self {
         self.waiting = Waiting::new(Some(on_wait));
@@ -90,9 +99,9 @@ impl TaskStream {
             self.waiting.failed(&error, lost_at, Instant::now());
             if let Some(mut open) = self.open.take() {
                 // One at a peer that has lost the cluster is open still.
-                open.cancel();
+                open.tasks.cancel();
                 let peers = &self.client.peers;
-                peers.leave(peers.first());
+                peers.leave(peers.at(open.place));
             }
             let pause = self.backoff.pause();
             self.client.peers.timer.sleep(pause).await;
@@ -105,17 +114,20 @@ impl TaskStream {
             let peer = peers.reach(self.client.timeout()).await?;
             // A peer without the cluster would open a stream on which nothing comes.
             peers.knows_leader(peer).await?;
-            self.open = Some(peer.collection.get_task_stream(&self.request)?);
+            self.open = Some(Open {
+                place: peer.place,
+                tasks: peer.collection.get_task_stream(&self.request)?,
+            });
             self.waiting.got_on(Instant::now());
         }
-        let Some(stream) = &mut self.open else {
+        let Some(open) = &mut self.open else {
             return Err(Error::stream_ended());
         };
         let opened = Instant::now();
-        let leaderless = peers.leaderless(peers.first());
+        let leaderless = peers.leaderless(peers.at(open.place));
         futures::pin_mut!(leaderless);
         // What has come is looked at first: it counts as done.
-        let next = match select(stream.next(), leaderless).await {
+        let next = match select(open.tasks.next(), leaderless).await {
             Either::Left((next, _)) => next,
             Either::Right((error, _)) => return Err(error),
         };
@@ -139,7 +151,108 @@ impl Drop for TaskStream {
     fn drop(&mut self) {
         // gRPC does not cancel it by itself.
         if let Some(open) = &mut self.open {
-            open.cancel();
+            open.tasks.cancel();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::Arc;
+    use std::thread;
+
+    use futures::executor::block_on;
+    use futures::SinkExt;
+    use grpcio::{
+        Environment, RpcContext, RpcStatus, RpcStatusCode, Server, ServerBuilder,
+        ServerCredentials, ServerStreamingSink, UnarySink, WriteFlags,
+    };
+    use z4_proto::admin::{CheckHealthRequest, Status};
+    use z4_proto::admin_grpc::{create_admin, Admin};
+    use z4_proto::collection_grpc::{create_collection, Collection};
+
+    use super::*;
+    use crate::client::Options;
+
+    /// A peer that is well or not, and whose stream has a task at once and one late.
+    #[derive(Clone)]
+    struct FakePeer {
+        is_well: bool,
+        late: Duration,
+        opened: Arc<AtomicUsize>,
+    }
+
+    impl Admin for FakePeer {
+        fn check_health(
+            &mut self,
+            ctx: RpcContext<'_>,
+            _: CheckHealthRequest,
+            sink: UnarySink<Status>,
+        ) {
+            let answered = match self.is_well {
+                true => sink.success(Status::default()),
+                false => sink.fail(RpcStatus::new(RpcStatusCode::UNAVAILABLE)),
+            };
+            ctx.spawn(async move {
+                let _ = answered.await;
+            });
+        }
+    }
+
+    impl Collection for FakePeer {
+        fn get_task_stream(
+            &mut self,
+            _: RpcContext<'_>,
+            _: StreamTasksRequest,
+            mut sink: ServerStreamingSink<wire::Task>,
+        ) {
+            self.opened.fetch_add(1, Ordering::SeqCst);
+            let late = self.late;
+            thread::spawn(move || {
+                let task = || (wire::Task::default(), WriteFlags::default());
+                // A stream that was left takes none.
+                let _ = block_on(sink.send(task()));
+                thread::sleep(late);
+                let _ = block_on(sink.send(task()));
+                let _ = block_on(sink.close());
+            });
+        }
+    }
+
+    fn serve(peer: &FakePeer) -> (Server, String) {
+        let mut server = ServerBuilder::new(Arc::new(Environment::new(1)))
+            .register_service(create_admin(peer.clone()))
+            .register_service(create_collection(peer.clone()))
+            .build()
+            .unwrap();
+        let credentials = ServerCredentials::insecure();
+        let port = server
+            .add_listening_port("127.0.0.1:0", credentials)
+            .unwrap();
+        server.start();
+        (server, format!("127.0.0.1:{port}"))
+    }
+
+    /// Another call of the same client moves on to a peer that has lost the cluster;
+    /// the stream is open elsewhere, and stays so.
+    #[test]
+    fn a_stream_asks_the_peer_that_it_is_open_at() {
+        let late = limits::IDLE_CHECK + limits::IDLE_CHECK_AGAIN + Duration::from_secs(1);
+        let peer = |is_well| FakePeer {
+            is_well,
+            late,
+            opened: Arc::default(),
+        };
+        let (well, lost) = (peer(true), peer(false));
+        let ((_one, one), (_two, two)) = (serve(&well), serve(&lost));
+        let client = block_on(Client::connect([one, two], Options::default())).unwrap();
+        let mut stream = client.stream("ns");
+        assert_eq!(block_on(stream.next()).err(), None);
+        client.peers.leave(client.peers.at(0));
+        assert_eq!(block_on(stream.next()).err(), None);
+        assert_eq!(well.opened.load(Ordering::SeqCst), 1);
     }
 }

@@ -13,7 +13,7 @@
 use grpcio::{RpcStatus, RpcStatusCode};
 use z4_consensus::{ProposeError, ReadError};
 use z4_core::{Code, Refusal};
-use z4_proto::generated::peer::ForwardError;
+use z4_proto::generated::peer::{ForwardError, ForwardOutcome};
 
 use crate::status_details::Details;
 
@@ -76,11 +76,18 @@ pub enum Error {
         message: String,
         /// How long to wait at least; 0 when it does not matter.
         retry_after_ms: u64,
+        /// Whether anything was done, if that peer says so.
+        reason: Option<&'static str>,
     },
     /// A broken invariant or a failed store.
     #[error("{0}")]
     Internal(String),
 }
+
+/// Surely nothing was done.
+const NOTHING_DONE: &str = "NOTHING_DONE";
+/// It may have been done, or may yet be.
+const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
 
 fn unknown_text(idempotent: bool) -> &'static str {
     if idempotent {
@@ -168,10 +175,11 @@ impl Error {
     /// connection that breaks is UNAVAILABLE too, and cannot know.
     fn reason(&self) -> Option<&'static str> {
         match self {
-            Self::Unavailable(_) => Some("NOTHING_DONE"),
+            Self::Unavailable(_) => Some(NOTHING_DONE),
             Self::Unknown { .. } | Self::Uncertain(_) | Self::Unconfirmed(_) => {
-                Some("OUTCOME_UNKNOWN")
+                Some(OUTCOME_UNKNOWN)
             }
+            Self::Remote { reason, .. } => *reason,
             _ => None,
         }
     }
@@ -220,6 +228,11 @@ impl Error {
         error.set_not_leader(not_leader);
         error.set_unknown(matches!(self, Self::Unknown { .. } | Self::Uncertain(_)));
         error.set_retry_after_ms(self.retry_after_ms().unwrap_or(0));
+        error.set_outcome(match self.reason() {
+            Some(NOTHING_DONE) => ForwardOutcome::FORWARD_OUTCOME_NOTHING_DONE,
+            Some(_) => ForwardOutcome::FORWARD_OUTCOME_UNKNOWN,
+            None => ForwardOutcome::FORWARD_OUTCOME_UNSAID,
+        });
         error
     }
 
@@ -233,6 +246,11 @@ impl Error {
             code: i32::try_from(error.get_status()).unwrap_or(2),
             message: error.get_message().to_owned(),
             retry_after_ms: error.get_retry_after_ms(),
+            reason: match error.get_outcome() {
+                ForwardOutcome::FORWARD_OUTCOME_NOTHING_DONE => Some(NOTHING_DONE),
+                ForwardOutcome::FORWARD_OUTCOME_UNKNOWN => Some(OUTCOME_UNKNOWN),
+                ForwardOutcome::FORWARD_OUTCOME_UNSAID => None,
+            },
         }
     }
 }
@@ -344,6 +362,34 @@ mod tests {
         let unknown = Error::Unknown { idempotent: false }.to_forward(false);
         let back = Error::of_forward(&unknown, true);
         assert_eq!(back, Error::Unknown { idempotent: true });
+    }
+
+    #[test]
+    fn whether_anything_was_done_passes_between_peers() {
+        let errors = [
+            Error::Unavailable("retry".into()),
+            Error::Unconfirmed("look".into()),
+            Error::Uncertain("look".into()),
+            Error::Unknown { idempotent: true },
+            Error::not_found("no such member"),
+        ];
+        for error in errors {
+            let back = Error::of_forward(&error.to_forward(false), true);
+            assert_eq!(back.reason(), error.reason(), "{error:?}");
+            assert_eq!(
+                back.status().details().is_empty(),
+                error.reason().is_none(),
+                "{error:?}"
+            );
+        }
+        // A peer of a version that does not say it.
+        let mut silent = Error::Unavailable("retry".into()).to_forward(false);
+        silent.clear_outcome();
+        let back = Error::of_forward(&silent, true);
+        assert_eq!(
+            (back.code(), back.reason()),
+            (RpcStatusCode::UNAVAILABLE, None)
+        );
     }
 
     #[test]

@@ -258,6 +258,12 @@ pub const ADD_TURN_WAIT: Duration = Duration::from_secs(5);
 pub const PROMOTION_WAIT: Duration = Duration::from_secs(30);
 /// A change of members or of the leader is tried for so long.
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(40);
+/// A call that makes such a change at the leader waits for it so long, unless its
+/// caller leaves before: longer than all the waits of an addition together.
+pub const ADMIN_HERE_TIMEOUT: Duration = Duration::from_secs(90);
+/// The steps of such a change that can be given up end so much before the call
+/// does: what they say is more than that it takes too long.
+pub const ADMIN_STEP_MARGIN: Duration = Duration::from_millis(50);
 /// The leader answers with its view of the members within this time.
 pub const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
 /// A member checks its whole state within this time: about 100,000 tasks a

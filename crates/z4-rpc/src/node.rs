@@ -90,6 +90,15 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         }
     }
 
+    /// The same, for a part of what the caller waits for: it ends a moment before.
+    pub(crate) fn a_little_sooner(&self) -> Self {
+        let sooner = |at: Instant| at.checked_sub(limits::ADMIN_STEP_MARGIN).unwrap_or(at);
+        Self {
+            inner: Arc::clone(&self.inner),
+            answer_by: self.answer_by.map(sooner),
+        }
+    }
+
     /// `most`, or less when the caller leaves before.
     pub(crate) fn patience(&self, most: Duration) -> Duration {
         match self.answer_by {

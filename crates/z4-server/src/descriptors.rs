@@ -69,7 +69,7 @@ fn give_out_of(limit: u64, options: &Options) -> Result<Budget, String> {
     let clients = asked.unwrap_or((rpc::CONNECTIONS_MAX_DEFAULT as u64).min(rest) as usize);
     let clients_min = asked.unwrap_or(rpc::CONNECTIONS_MIN) as u64;
     if rest < clients_min {
-        let needed = stores + peers + own + clients_min;
+        let needed = (stores + peers + own).saturating_add(clients_min);
         let fewer = match asked {
             Some(_) => ", or set Z4_CONNECTIONS_MAX lower",
             None => "",
@@ -136,6 +136,10 @@ mod tests {
         let said = of(4_096, &["--connections-max", "4000"]).unwrap_err();
         assert!(said.contains("4000 for connections"), "{said}");
         assert!(said.contains("Z4_CONNECTIONS_MAX"), "{said}");
+        // The largest that can be written does not overflow the sum.
+        let most = u64::MAX.to_string();
+        let said = of(4_096, &["--connections-max", &most]).unwrap_err();
+        assert!(said.contains(&format!("{most} for connections")), "{said}");
     }
 
     #[test]

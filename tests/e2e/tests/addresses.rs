@@ -185,3 +185,34 @@ fn two_peers_swap_their_addresses() {
     restart(&mut cluster);
     serves(&cluster, "again");
 }
+
+#[test]
+fn an_address_that_another_member_keeps_is_no_endless_news() {
+    let mut cluster = Cluster::three();
+    let leader = cluster.wait_leader();
+    let others = cluster.others(leader);
+    let (gone, moved) = (others[0], others[1]);
+    for n in [gone, moved] {
+        let _ = cluster.peers[n].terminate(STOP_LIMIT);
+    }
+    let (head, tail) = cluster.peers.split_at_mut(moved);
+    head[gone].swap_addresses(&mut tail[0]);
+    // The other one does not come back: the members keep its address as its own.
+    cluster.peers[moved].start();
+    cluster.peers[moved].wait_answers();
+    let count = |n: usize, words: &str| cluster.peers[n].log().matches(words).count();
+    let refused = |n: usize| count(n, "the address of a member cannot be changed");
+    wait::until("the leader says why it is not set", LIMIT, || {
+        let is_said = refused(leader) + refused(moved) > 0;
+        wait::check(is_said, || cluster.peers[leader].log())
+    });
+    let news = |n: usize| count(n, "a member is at another address");
+    let before = [leader, moved].map(news);
+    // The member says its address every two seconds.
+    std::thread::sleep(Duration::from_secs(7));
+    for (n, before) in [leader, moved].into_iter().zip(before) {
+        // One may have heard of it only now.
+        assert!(news(n) <= before + 1, "{}", cluster.peers[n].log());
+    }
+    assert!(refused(leader) + refused(moved) <= 2);
+}

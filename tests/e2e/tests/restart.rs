@@ -154,6 +154,7 @@ fn bad_settings_are_refused_by_name() {
         ("Z4_BOOTSTRAP_CLUSTER", "perhaps"),
         ("Z4_PEER_ADVERTISE_ADDR", "no port"),
         ("Z4_PEER_ID", "a b/c"),
+        ("Z4_CONNECTIONS_MAX", "18446744073709551615"),
     ] {
         let mut command = peer.command();
         command.env(name, value);

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use z4_e2e::{command, Tool};
+use z4_e2e::{command, http, Peer, Tool};
 
 use crate::z4t_life::{leased, made, single};
 
@@ -113,6 +113,42 @@ fn metadata_is_shown_and_picks() {
     let done = tool.run(&dead);
     assert!(done.stdout.contains("n=2 to=b"), "{done:?}");
     assert!(done.stderr.contains("1 of 1 tasks"), "{done:?}");
+}
+
+/// How many pages of tasks a peer was asked for.
+fn pages(peer: &Peer) -> u64 {
+    let (_, body) = http::get(&peer.metrics_address(), "/metrics").unwrap();
+    let is_list = |l: &&str| l.starts_with("z4_rpc_requests_total") && l.contains("ListTasks");
+    let counts = body.lines().filter(is_list);
+    let counts = counts.filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok());
+    counts.sum::<f64>() as u64
+}
+
+#[test]
+fn a_rare_task_is_found_in_few_calls_and_the_list_goes_on_behind_it() {
+    let (cluster, tool) = single();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("batch");
+    let line = |n: usize| match n % 150 {
+        149 => "{\"in\": \"1h\", \"metadata\": {\"to\": \"a\"}}\n",
+        _ => "{\"in\": \"1h\"}\n",
+    };
+    fs::write(&path, (0..450).map(line).collect::<String>()).unwrap();
+    let ids = tool.create_batch("rare", &path);
+    let one = ["list", "rare", "--where", "to=a", "--limit", "1"];
+    let mut token = Vec::new();
+    for found in [149, 299] {
+        let before = pages(&cluster.peers[0]);
+        let flags: Vec<&str> = one.into_iter().chain(token.iter().copied()).collect();
+        let (shown, said) = listed(&tool, &flags);
+        assert_eq!(shown, [ids[found].as_str()]);
+        assert!(said.contains("1 of 150 tasks"), "{said}");
+        let asked = pages(&cluster.peers[0]) - before;
+        assert!(asked < 10, "{asked} pages for one task");
+        let next = said.split("--page-token ").nth(1).unwrap();
+        let next = next.split_whitespace().next().unwrap().to_owned();
+        token = vec!["--page-token", next.leak()];
+    }
 }
 
 /// `z4t` on a terminal: `script` is one, and copies what it shows.

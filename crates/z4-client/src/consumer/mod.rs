@@ -39,8 +39,8 @@ enum What {
 }
 
 impl Failure {
-    /// It failed; the task comes again after the namespace's backoff. At most
-    /// 1,024 bytes of `error` are kept with the task.
+    /// The failure of a try: the task comes again after the namespace's backoff. At
+    /// most 1,024 bytes of `error` are kept with the task.
     #[must_use]
     pub fn new(error: impl fmt::Display) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl Failure {
         }
     }
 
-    /// No try will ever succeed: the task is a dead letter at once.
+    /// The failure of a task that no try will ever do: it is a dead letter at once.
     #[must_use]
     pub fn permanent(error: impl fmt::Display) -> Self {
         Self {
@@ -59,7 +59,9 @@ impl Failure {
         }
     }
 
-    /// Not done, and not a failure either: the task is due again at once.
+    /// The return of a task that was not tried, which is no failure: the task is due
+    /// again at once. One that is given back more than three times in a row waits
+    /// for the namespace's backoff, which doubles with each further time.
     #[must_use]
     pub fn release() -> Self {
         Self {
@@ -81,7 +83,7 @@ impl Failure {
         &self.error
     }
 
-    /// Whether it only gives the task back.
+    /// Whether the task is only given back, see [`Failure::release`].
     #[must_use]
     pub fn is_release(&self) -> bool {
         self.what == What::Release
@@ -128,8 +130,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Whose leases they are: 1 to 128 of `A-Z a-z 0-9 . _ : @ / -`. A consumer
-    /// that starts anew under the id of one that crashed gets its live leases
+    /// The name of the holder of the leases: 1 to 128 of `A-Z a-z 0-9 . _ : @ / -`. A
+    /// consumer that starts anew under the id of one that crashed gets its live leases
     /// again at once. Only one may run under an id in a namespace: a second one
     /// ends the first. Made up unless given.
     #[must_use]
@@ -162,15 +164,16 @@ impl Builder {
         self
     }
 
-    /// Ends with an error when no peer keeps a stream open for so long. Goes on
-    /// trying for ever unless given.
+    /// How long no peer may keep a stream open before [`Consumer::run`] ends with an
+    /// error. The consumer goes on trying for ever unless this is given.
     #[must_use]
     pub fn give_up_after(mut self, span: Duration) -> Self {
         self.give_up_after = Some(span);
         self
     }
 
-    /// Is told when the consumer waits for the cluster, why, and when it is back.
+    /// The hook that is told when the consumer waits for the cluster, why, and when
+    /// it is back.
     #[must_use]
     pub fn on_wait(mut self, on_wait: OnWait) -> Self {
         self.on_wait = Some(on_wait);
@@ -216,7 +219,7 @@ impl Consumer {
         }
     }
 
-    /// Whose leases they are.
+    /// The name of the holder of the leases.
     #[must_use]
     pub fn consumer_id(&self) -> &str {
         &self.consumer_id
@@ -325,14 +328,15 @@ struct ShutdownState {
 }
 
 impl Shutdown {
-    /// No more tasks are taken; [`Consumer::run`] ends when those in hand are
-    /// done. Safe to call twice, and from a signal's thread.
+    /// Begins to end the consumer: it takes no more tasks, and [`Consumer::run`]
+    /// ends when those in hand are done. A second call does nothing, and a signal's
+    /// thread may call it.
     pub fn begin(&self) {
         self.state.has_begun.store(true, Ordering::Release);
         self.state.waker.wake();
     }
 
-    /// Whether it has begun.
+    /// Whether the shutdown has begun.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.state.has_begun.load(Ordering::Acquire)

@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use grpcio::CallOption;
+use grpcio::{CallOption, RpcStatusCode};
 use z4_consensus::{Change, Membership, Status};
 use z4_core::address::Address;
 use z4_core::View;
@@ -29,8 +29,11 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         check_peer_id(peer_id)?;
         let address = &check_address(address)?;
         let asked = self.leading_where_known().await?;
-        let turn = Box::pin(self.adding().lock());
-        let Some(turn) = self.timer().within(limits::ADD_TURN_WAIT, turn).await else {
+        let (turn, limit) = (
+            Box::pin(self.adding().lock()),
+            self.patience(limits::ADD_TURN_WAIT),
+        );
+        let Some(turn) = self.timer().within(limit, turn).await else {
             let why = "members are changing: another peer is being added; nothing was done, retry";
             return Err(Error::Unavailable(why.into()).into());
         };
@@ -102,12 +105,18 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         let mut request = ProbeRequest::default();
         request.set_protocol_version(limits::PROTOCOL_VERSION);
         request.set_dial(dial.into());
-        let option = CallOption::default().timeout(limits::DIAL_TIMEOUT);
-        let silent = |error: &grpcio::Error| {
-            Error::Precondition(format!(
+        let option = CallOption::default().timeout(self.patience(limits::DIAL_TIMEOUT));
+        let silent = |error: &grpcio::Error| match error {
+            // It answers, and is busy with an earlier round of this.
+            grpcio::Error::RpcFailure(status)
+                if status.code() == RpcStatusCode::RESOURCE_EXHAUSTED =>
+            {
+                Error::Unavailable(format!("{address}: {}; retry", status.message()))
+            }
+            _ => Error::Precondition(format!(
                 "no peer answers at {address}: start it first, and check that the address is \
                  that of its peer port ({error})"
-            ))
+            )),
         };
         let probing = client
             .probe_async_opt(&request, option)
@@ -130,8 +139,8 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     /// Waits until the newcomer votes: the leader's replica promotes it when it
     /// has caught up.
     async fn promoted(&self, raft_id: u64, peer_id: &str) -> Result<(), AdminError> {
-        let started = Instant::now();
-        while started.elapsed() < limits::PROMOTION_WAIT {
+        let (started, limit) = (Instant::now(), self.patience(limits::PROMOTION_WAIT));
+        while started.elapsed() < limit {
             let status = self.handle().status();
             match status.membership.members.get(&raft_id) {
                 Some(member) if member.voter => return Ok(()),
@@ -287,7 +296,6 @@ fn failed(peer_id: &str, address: &str, error: &grpcio::Error) -> Error {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use grpcio::RpcStatusCode;
     use z4_consensus::Identity;
 
     fn status_at(address: &str) -> Status {

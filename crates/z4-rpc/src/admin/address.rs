@@ -28,17 +28,17 @@ pub(super) async fn set<V: View + Clone + Send + Sync + 'static>(
     address: &str,
 ) -> Result<SetMemberAddressResponse, Error> {
     check_peer_id(peer_id)?;
-    check_address(address)?;
+    let address = check_address(address)?;
     let mut response = SetMemberAddressResponse::default();
     let status = node.handle().status();
     if status.leader == 0 {
         if status.membership.members.is_empty() {
             return Err(no_leader(&status));
         }
-        node.find_member_at(&status, peer_id, address).await?;
+        node.find_member_at(&status, peer_id, &address).await?;
         return Ok(response);
     }
-    let (peer_id, address) = (peer_id.to_owned(), address.to_owned());
+    let peer_id = peer_id.to_owned();
     node.administer(Work::SetAddress { peer_id, address })
         .await?;
     response.set_replicated(true);
@@ -69,15 +69,10 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                  and start it again"
             )));
         }
-        let answered = address::answers(
-            self.network(),
-            &status.membership,
-            raft_id,
-            peer_id,
-            address,
-        )
-        .await;
-        answered.map_err(Error::Precondition)?;
+        let (network, members) = (self.network(), &status.membership);
+        let limit = self.patience(limits::PROBE_TIMEOUT);
+        let answered = address::answers(network, members, raft_id, peer_id, address, limit);
+        answered.await.map_err(Error::Precondition)?;
         address::found(self, raft_id, address);
         Ok(raft_id)
     }
@@ -90,10 +85,10 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         address: &str,
     ) -> Result<(), AdminError> {
         check_peer_id(peer_id)?;
-        check_address(address)?;
+        let address = &check_address(address)?;
         let status = self.leading()?;
         let raft_id = self.find_member_at(&status, peer_id, address).await?;
-        let limit = limits::ADDRESS_WAIT;
+        let limit = self.patience(limits::ADDRESS_WAIT);
         self.wait_for_address(raft_id, address, limit).await?;
         Ok(())
     }
@@ -103,7 +98,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     pub(super) async fn leading_where_known(&self) -> Result<Arc<Status>, AdminError> {
         let raft_id = self.leading()?.raft_id;
         let own = self.network().advertise_addr();
-        let limit = limits::OWN_ADDRESS_WAIT;
+        let limit = self.patience(limits::OWN_ADDRESS_WAIT);
         self.wait_for_address(raft_id, own, limit).await
     }
 

@@ -5,6 +5,7 @@ mod add;
 mod address;
 mod change;
 mod check;
+mod here;
 mod info;
 pub(crate) mod namespaces;
 mod remove;
@@ -138,14 +139,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                     not_leader: status.raft_id != 0,
                 })
             } else if status.leader == status.raft_id {
-                match &work {
-                    Work::Add { peer_id, address } => self.add_member_here(peer_id, address).await,
-                    Work::Remove { peer_id } => self.remove_member_here(peer_id).await,
-                    Work::Transfer { peer_id } => self.transfer_here(peer_id).await,
-                    Work::SetAddress { peer_id, address } => {
-                        self.set_address_here(peer_id, address).await
-                    }
-                }
+                self.administer_here(&work).await
             } else {
                 self.administer_at(status.leader, &work).await
             };
@@ -168,8 +162,9 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         let Some(address) = self.network().address(&status.membership, leader) else {
             return Err(again("its address is not known yet"));
         };
+        let limit = self.patience(limits::ADMIN_TIMEOUT);
         let asked = Box::pin(self.forwarder().ask(leader, &address, work.ask()));
-        match self.timer().within(limits::ADMIN_TIMEOUT, asked).await {
+        match self.timer().within(limit, asked).await {
             Some(Ok(Answer::done(_))) => Ok(()),
             Some(Err(AskError::NotSent(why))) => Err(again(&why)),
             Some(Err(AskError::Refused(error))) => Err(AdminError {
@@ -181,7 +176,13 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                 retry_after_ms: 100,
             }
             .into()),
-            Some(Ok(_) | Err(AskError::Lost)) | None => Err(Error::Unconfirmed(
+            None => Err(Error::Unconfirmed(
+                "the leader did not answer in time, and goes on; see with info what was done, then \
+                 retry"
+                    .into(),
+            )
+            .into()),
+            Some(Ok(_) | Err(AskError::Lost)) => Err(Error::Unconfirmed(
                 "the leader went away before it answered; see with info what was done, then retry"
                     .into(),
             )
@@ -294,7 +295,7 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         request: SetMemberAddressRequest,
         sink: UnarySink<SetMemberAddressResponse>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_call(&ctx);
         let work = async move {
             let (peer_id, address) = (request.get_member_id(), request.get_member_address());
             address::set(&node, peer_id, address).await

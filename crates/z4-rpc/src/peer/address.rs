@@ -7,6 +7,8 @@
 //! the right peer answers there it uses the address itself and tells its replica,
 //! which puts it into the log as soon as it leads.
 
+use std::time::Duration;
+
 use grpcio::{CallOption, RpcStatus, RpcStatusCode};
 use z4_consensus::{Identity, Membership};
 use z4_core::address::Address;
@@ -32,13 +34,16 @@ pub(super) fn heard<V: View + Clone + Send + Sync + 'static>(
     let member = status.membership.members.get(&raft_id);
     let is_dialled = network.address(&status.membership, raft_id).as_deref() == Some(address);
     let is_known = is_dialled && member.is_none_or(|m| m.address == address);
-    if is_known || check_address(address).is_err() || !network.may_check(raft_id) {
+    // The replica that leads has it, and says once why it cannot put it in.
+    let is_blocked = is_dialled && status.address_conflicts.contains_key(&raft_id);
+    if is_known || is_blocked || check_address(address).is_err() || !network.may_check(raft_id) {
         return;
     }
     let (node, peer_id, address) = (node.clone(), peer_id.to_owned(), address.to_owned());
     node.network().clone().spawn(async move {
         let network = node.network();
-        let answered = answers(network, &status.membership, raft_id, &peer_id, &address).await;
+        let (members, limit) = (&status.membership, limits::PROBE_TIMEOUT);
+        let answered = answers(network, members, raft_id, &peer_id, &address, limit).await;
         network.checked(raft_id);
         match answered {
             Ok(()) => {
@@ -58,9 +63,13 @@ pub(crate) fn found<V: View + Clone + Send + Sync + 'static>(
     raft_id: u64,
     address: &str,
 ) {
-    slog::info!(node.network().logger(), "a member is at another address";
-        "raft_id" => raft_id, "address" => address);
-    node.network().found(raft_id, address);
+    let (network, status) = (node.network(), node.handle().status());
+    // The member says it again for as long as the members have another address.
+    if network.address(&status.membership, raft_id).as_deref() != Some(address) {
+        slog::info!(network.logger(), "a member is at another address";
+            "raft_id" => raft_id, "address" => address);
+    }
+    network.found(raft_id, address);
     // When the inbox is full: the member says its address again.
     let _ = node.handle().member_at(raft_id, address.to_owned());
 }
@@ -114,7 +123,7 @@ pub(super) fn reached<V: View + Clone + Send + Sync + 'static>(
     Err(RpcStatus::with_message(code, message))
 }
 
-/// Whether this member of this cluster answers at `address`.
+/// Whether this member of this cluster answers at `address` within `limit`.
 ///
 /// # Errors
 /// Who answers instead, or why nobody does, for a person.
@@ -124,12 +133,13 @@ pub(crate) async fn answers(
     raft_id: u64,
     peer_id: &str,
     address: &str,
+    limit: Duration,
 ) -> Result<(), String> {
     leads_there_from_elsewhere(members, peer_id, address)?;
     let client = PeerClient::new(network.channel(address));
     let mut request = ProbeRequest::default();
     request.set_protocol_version(limits::PROTOCOL_VERSION);
-    let option = CallOption::default().timeout(limits::PROBE_TIMEOUT);
+    let option = CallOption::default().timeout(limit);
     let silent = |error: &grpcio::Error| format!("no peer answers at {address} ({error})");
     let probing = client
         .probe_async_opt(&request, option)
@@ -178,7 +188,9 @@ fn check(
         ));
     }
     let told = reply.get_address();
-    if !told.is_empty() && told != address {
+    // An earlier version tells its address as it was written.
+    let is_here = told == address || check_address(told).is_ok_and(|told| told == address);
+    if !told.is_empty() && !is_here {
         return Err(format!(
             "{peer_id} answers at {address} and tells the other members {told}; set \
              Z4_PEER_ADVERTISE_ADDR at {peer_id} and start it again"
@@ -227,6 +239,7 @@ mod tests {
         };
         assert_eq!(said(|_| ()), None);
         assert_eq!(said(|r| r.set_address("h:2".into())), None);
+        assert_eq!(said(|r| r.set_address("H:02".into())), None);
         type Change = fn(&mut ProbeReply);
         let table: [(&str, Change); 5] = [
             ("not in this cluster", |r| r.set_cluster_id(vec![8; 16])),

@@ -13,6 +13,7 @@ use z4_client::{Client, ErrorKind, NewTask, Producer, ProducerOptions, Sent, Tas
 use super::connect;
 use super::create::with_flags;
 use super::notice::on_wait;
+use super::once::Once;
 use super::progress::Progress;
 use crate::error::Error;
 use crate::options::{Create, Output};
@@ -207,10 +208,13 @@ fn parse(create: &Create, line: &str, number: u64) -> Result<NewTask, String> {
 }
 
 fn object(line: &str) -> Result<Map<String, Value>, String> {
-    match serde_json::from_str(line) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err("give an object such as {\"payload\": \"text\"}".to_owned()),
-        Err(e) => Err(format!("is no JSON: {e}")),
+    let line: Once = serde_json::from_str(line).map_err(|e| format!("is no JSON: {e}"))?;
+    match (line.twice, line.value) {
+        (Some(key), _) => Err(format!(
+            "{key:?} stands twice, and a key has one value; leave one of them out"
+        )),
+        (None, Value::Object(object)) => Ok(object),
+        (None, _) => Err("give an object such as {\"payload\": \"text\"}".to_owned()),
     }
 }
 
@@ -326,6 +330,11 @@ mod tests {
             (r#"{"priority": -1}"#, "priority: give a whole number"),
             (r#"{"metadata": {"a": 1}}"#, "metadata \"a\""),
             (r#"{"delay": "1s"}"#, "\"delay\" is not known"),
+            (r#"{"in": "1s", "in": "2s"}"#, "\"in\" stands twice"),
+            (
+                r#"{"metadata": {"a": "1", "a": "1"}}"#,
+                "\"a\" stands twice",
+            ),
         ] {
             let error = parse(&create, line, 1).unwrap_err();
             assert!(error.contains(complaint), "{line}: {error}");

@@ -14,6 +14,9 @@ use crate::zone;
 
 /// Most tasks of a page.
 const PAGE_LEN: u32 = 1_000;
+/// How much longer a page is than one before it that held fewer tasks than are
+/// wanted, for not all of them are picked.
+const PAGE_GROWTH: u32 = 8;
 /// Most tasks that are sorted here, for the peer does not sort them: about 100 MB
 /// of them without payloads.
 const SORT_COUNT_MAX: usize = 100_000;
@@ -94,15 +97,29 @@ pub(super) fn pages(
     };
     let mut is_first = true;
     let (mut looked_at, mut found) = (0, 0);
+    let is_picked = |task: &Task| is_wanted(task) && pick.takes(task);
+    let wanted = |left: u64| u32::try_from(left).unwrap_or(u32::MAX).min(PAGE_LEN);
+    query.page_size = wanted(left);
     loop {
-        query.page_size = u32::try_from(left).unwrap_or(u32::MAX).min(PAGE_LEN);
         let mut page = block_on(client.list(&query))?;
-        looked_at += page.items.len() as u64;
-        page.items
-            .retain(|task| is_wanted(task) && pick.takes(task));
-        // A page holds no more than was asked for, which is what is left.
+        let len = len_of_all_wanted(&page.items, left, is_picked);
+        if let Some(len) = len.filter(|len| *len < query.page_size) {
+            // The token of a page is behind all of it, so that the last page must
+            // end with the last task that is shown: it is fetched once more.
+            query.page_size = len;
+            continue;
+        }
+        let count = page.items.len();
+        looked_at += count as u64;
+        page.items.retain(is_picked);
         found += page.items.len() as u64;
         left = left.saturating_sub(page.items.len() as u64);
+        query.page_size = match page.items.len() == count {
+            true => wanted(left),
+            // A page as long as what is left would be a call for each few tasks
+            // that are not picked.
+            false => query.page_size.saturating_mul(PAGE_GROWTH).min(PAGE_LEN),
+        };
         let is_last = page.next.is_none() || left == 0;
         if !page.items.is_empty() || (is_first && is_last) {
             take(&page.items)?;
@@ -117,15 +134,21 @@ pub(super) fn pages(
                     ));
                 }
                 return match next {
-                    Some(next) => {
-                        let is_picked = |task: &Task| is_wanted(task) && pick.takes(task);
-                        say_more(client, query, next, found, is_picked)
-                    }
+                    Some(next) => say_more(client, query, next, found, is_picked),
                     None => Ok(()),
                 };
             }
         }
     }
+}
+
+/// How long a page is that ends with the last of `left` picked tasks; `None`: this
+/// one holds no more of them.
+fn len_of_all_wanted(tasks: &[Task], left: u64, is_picked: impl Fn(&Task) -> bool) -> Option<u32> {
+    let left = usize::try_from(left).ok()?;
+    let mut picked = (1..).zip(tasks).filter(|(_, task)| is_picked(task));
+    let (len, _) = picked.by_ref().nth(left.checked_sub(1)?)?;
+    picked.next().map(|_| len)
 }
 
 /// Says that there is more behind the limit, if there is.

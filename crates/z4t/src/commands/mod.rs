@@ -11,6 +11,7 @@ mod leases;
 mod list;
 mod namespaces;
 mod notice;
+mod once;
 mod progress;
 mod signals;
 mod tasks;

@@ -203,7 +203,7 @@ pub(crate) struct SetAddress {
     #[structopt(value_name = "PEER")]
     pub id: String,
     /// Address of its port for peers, as all others reach it
-    #[structopt(value_name = "HOST:PORT", parse(try_from_str = address))]
+    #[structopt(value_name = "HOST:PORT", parse(try_from_str = peer_address))]
     pub address: String,
     #[structopt(flatten)]
     pub target: Target,

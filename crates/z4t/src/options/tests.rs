@@ -37,12 +37,25 @@ fn the_lines_people_know() {
         ("localhost:6456", "peer1")
     );
     assert_eq!(add.target.targets, ["localhost:6355"]);
-    let line = ["z4t", "set-address", "peer1", "h:1", "-t", "localhost:6355"];
+    // What nobody can dial is refused here, and the rest has its normal form.
+    let line = [
+        "z4t",
+        "set-address",
+        "peer1",
+        "H:01",
+        "-t",
+        "localhost:6355",
+    ];
     let Ok(Command::SetAddress(set)) = parse(&line) else {
         panic!("set-address");
     };
     assert_eq!((set.id.as_str(), set.address.as_str()), ("peer1", "h:1"));
-    assert!(parse(&["z4t", "set-address", "peer1", "nowhere"]).is_err());
+    for bad in ["nowhere", "0.0.0.0:1"] {
+        assert!(
+            parse(&["z4t", "set-address", "peer1", bad]).is_err(),
+            "{bad}"
+        );
+    }
     let line = ["z4t", "remove-peer", "-id", "peer1", "-t", "localhost:6355"];
     let Ok(Command::RemovePeer(remove)) = parse(&line) else {
         panic!("remove-peer");
