@@ -187,13 +187,14 @@ impl Network {
     pub(crate) fn failed(&self, raft_id: u64, address: &str) {
         let mut addresses = self.addresses();
         let Addresses {
-            book,
-            membership,
-            unreached,
-            ..
+            book, membership, ..
         } = &mut *addresses;
         book.failed(membership, raft_id, address);
-        unreached.insert(raft_id);
+    }
+
+    /// A stream to a peer could not be opened, or was refused.
+    pub(crate) fn unreached(&self, raft_id: u64) {
+        self.addresses().unreached.insert(raft_id);
     }
 
     /// A stream to a peer was opened.

@@ -105,6 +105,9 @@ impl Link {
                 next_wait(wait)
             };
             attempts = if lived { 0 } else { attempts + 1 };
+            if !lived {
+                self.network.unreached(self.to);
+            }
             self.network.timer().sleep(wait).await;
             if attempts >= limits::ADDRESS_ATTEMPTS {
                 attempts = 0;

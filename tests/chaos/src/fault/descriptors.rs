@@ -28,8 +28,11 @@ pub const KINDS: &[Kind] = &[
 
 /// The limits of the peers, soft and hard.
 const LIMITS: &str = "512:1024";
-/// Connections of each address to each port: more than a peer may have files.
-const COUNT: usize = 1_100;
+/// Connections of each address to each port, at most: more than a peer may have
+/// files.
+const COUNT_MAX: usize = 1_100;
+/// Connections in all: this process has the other end of each, and files too.
+const CROWD_MAX: usize = 12_000;
 /// How many of a crowd a peer must have held at once for the fault to count.
 const HELD_MIN: usize = 100;
 /// How long creates may pause meanwhile.
@@ -54,10 +57,13 @@ fn use_up(stage: &mut Stage<'_>, places: &[usize]) -> Result<Done, String> {
     restart(stage, places, Some(LIMITS))?;
     let from_ns = stage.now_ns();
     let mut crowds = Vec::new();
+    let ways = places.iter().flat_map(|n| ports(*n)).count() * net::CROWD.len();
+    // Over its three ports a peer has more than it may have files all the same.
+    let each = COUNT_MAX.min(CROWD_MAX / ways.max(1));
     for n in places {
         for address in ports(*n) {
             for from in net::CROWD {
-                let crowd = Crowd::try_dial(&address, from, COUNT);
+                let crowd = Crowd::try_dial(&address, from, each);
                 crowds.push(crowd.map_err(|e| format!("a crowd at {address}: {e}"))?);
             }
         }
