@@ -36,6 +36,8 @@ pub(super) enum Control {
     },
     RemoteGone(String),
     RemoteLost(u64),
+    /// The leader could not be told that this consumer of this peer has left.
+    GoneUntold(String),
     /// The leader has, or has not, taken a report.
     Reported {
         consumer: String,

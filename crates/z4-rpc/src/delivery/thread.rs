@@ -30,6 +30,7 @@ pub(crate) fn start<V: View + Clone + Send + Sync + 'static>(
         leader: Leader::default(),
         stamp_ns: 0,
         unowned: BTreeMap::new(),
+        untold: BTreeMap::new(),
         stopping: false,
     };
     std::thread::Builder::new()
@@ -56,6 +57,9 @@ struct Thread<V> {
     stamp_ns: u64,
     /// Grants of streams that have ended, to be given back.
     unowned: BTreeMap<Namespace, Vec<Grant>>,
+    /// Consumers that have left and of which the leader could not be told, and when
+    /// it is to be told again. It would lease tasks to them until then.
+    untold: BTreeMap<String, Instant>,
     stopping: bool,
 }
 
@@ -94,6 +98,7 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
                 self.control(control);
             }
             self.give_back();
+            self.tell_untold();
             self.report(&status);
             wait = self.dispatch();
         }
@@ -172,6 +177,7 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
             Control::RemoteGone(consumer) => self.leading.remote_gone(&consumer),
             Control::RemoteLost(link) => self.leading.remote_lost(link),
             Control::Reported { consumer, ok } => self.locals.told(&consumer, ok),
+            Control::GoneUntold(consumer) => self.untold(consumer),
             Control::LeaseFailed { namespace, takers } => {
                 let dispatcher = &mut self.leading.dispatcher;
                 dispatcher.on_lease_failed(&namespace, &takers);
@@ -197,17 +203,43 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
             return self.leading.dispatcher.consumer_gone(&consumer);
         }
         let status = self.node.handle().status();
-        // Without a leader there is nobody who knows of it.
         let address = self
             .node
             .network()
             .address(&status.membership, status.leader);
-        if let Some(address) = address.filter(|_| status.leader != status.raft_id) {
-            let ask = Ask::consumer_gone(consumer);
-            // When it does not arrive, what it is granted is given back.
-            let answered = Box::new(|_| ());
-            let forwarder = self.node.forwarder();
-            forwarder.ask_with(status.leader, &address, ask, answered);
+        // A leader that this peer has lost from sight may still know of it.
+        let Some(address) = address.filter(|_| status.leader != status.raft_id) else {
+            return self.untold(consumer);
+        };
+        let ask = Ask::consumer_gone(consumer.clone());
+        let delivery = self.node.delivery().clone();
+        let answered = Box::new(move |result: Result<_, _>| {
+            if result.is_err() {
+                delivery.send(Control::GoneUntold(consumer));
+            }
+        });
+        let forwarder = self.node.forwarder();
+        forwarder.ask_with(status.leader, &address, ask, answered);
+    }
+
+    fn untold(&mut self, consumer: String) {
+        // A leader forgets those that it is not told of when its stream of reports
+        // from this peer ends.
+        if self.untold.len() >= limits::CONSUMER_STREAM_COUNT_MAX {
+            return;
+        }
+        let again_at = Instant::now() + limits::REPORT_RETRY;
+        self.untold.insert(consumer, again_at);
+    }
+
+    /// Tells the leader again of those that have left.
+    fn tell_untold(&mut self) {
+        let now = Instant::now();
+        let due = self.untold.iter().filter(|(_, at)| **at <= now);
+        let due: Vec<String> = due.map(|(consumer, _)| consumer.clone()).collect();
+        for consumer in due {
+            self.untold.remove(&consumer);
+            self.gone(consumer);
         }
     }
 
@@ -259,7 +291,8 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
     fn dispatch(&mut self) -> Duration {
         let idle = self.locals.is_empty() && !self.leader.here;
         let mut wait = limits::DELIVERY_TICK * if idle { 10 } else { 1 };
-        if let Some(at) = self.locals.wake_at() {
+        let again_at = self.untold.values().copied();
+        if let Some(at) = again_at.chain(self.locals.wake_at()).min() {
             wait = wait.min(at.saturating_duration_since(Instant::now()));
         }
         if !self.leader.here {
