@@ -131,9 +131,9 @@ pub struct LeaseQuery {
     pub lease: Option<Duration>,
     /// How long to wait when nothing is due, at most 60 s.
     pub wait: Duration,
-    /// What `consumer_id`, which must be given, holds already is the answer; new
-    /// tasks are leased only when it holds none. For the call after one whose
-    /// answer was lost, under an id that nobody else works under at the same time.
+    /// The call answers with the leases that `consumer_id` holds already, and takes
+    /// new ones only when it holds none. Needs a `consumer_id` that nobody else works
+    /// under at the same time. For the call after one whose answer was lost.
     pub resume: bool,
 }
 

@@ -172,3 +172,22 @@ fn errors_name_flags() {
     let refused = tool.run(&["extend", "named", &lease, "--lease", "1ms"]);
     assert!(refused.stdout.contains("--lease is"), "{refused:?}");
 }
+
+#[test]
+fn a_lease_whose_answer_was_lost_is_asked_for_again() {
+    let (_cluster, tool) = single();
+    let _ = made(&tool, "again", &[]);
+    let lease = &["lease", "again", "--consumer-id", "worker-7", "-o", "json"];
+    let first = tool.text(lease);
+    assert_eq!(tool.text(lease), "", "a call without it takes what is new");
+    let again = tool.text(&[&lease[..], &["--resume"]].concat());
+    let token = |text: &str| {
+        let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+        line["lease"].clone()
+    };
+    assert!(!token(&first).is_null(), "{first}");
+    assert_eq!(token(&again), token(&first));
+    let done = tool.run(&["lease", "again", "--resume"]);
+    assert_eq!(done.code, 2, "{done:?}");
+    assert!(done.stderr.contains("--consumer-id"), "{done:?}");
+}

@@ -11,6 +11,10 @@ use crate::options::{Extend, Lease, Leases, NackLeases, Output};
 use crate::show;
 
 pub(super) fn lease(lease: &Lease, out: &mut impl Write) -> Result<(), Error> {
+    if lease.resume && lease.consumer_id.is_empty() {
+        let why = "--resume needs the --consumer-id of the command whose answer was lost";
+        return Err(Error::Usage(why.to_owned()));
+    }
     let query = LeaseQuery {
         namespace: lease.namespace.clone(),
         consumer_id: lease.consumer_id.clone(),

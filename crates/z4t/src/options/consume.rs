@@ -52,7 +52,7 @@ pub(crate) struct Lease {
     pub consumer_id: String,
     /// Print what the consumer of --consumer-id holds already; lease new tasks only
     /// when it holds none. For a repeat of a command whose answer was lost
-    #[structopt(long, requires = "consumer-id")]
+    #[structopt(long)]
     pub resume: bool,
     /// At most so many tasks, up to 1,024
     #[structopt(long, value_name = "COUNT", default_value = "1")]
