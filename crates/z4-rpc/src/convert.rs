@@ -6,7 +6,7 @@ use z4_core::task::{self, Phase, TaskStatus, WallTime};
 use z4_core::{Namespace, TaskBody, TaskId};
 use z4_proto::generated::collection::{DeathReason, Task, TaskState};
 
-use crate::delivery::consumer_id;
+use z4_delivery::consumer_id;
 
 /// A time as clients know it.
 #[must_use]

@@ -8,6 +8,7 @@ use raft::eraftpb::Message;
 use z4_consensus::{Identity, Membership};
 use z4_core::command::{Due, NamespacePatch};
 use z4_core::{Namespace, Refusal, TaskId};
+use z4_delivery::Said;
 use z4_proto::generated::admin::NamespaceSettings;
 use z4_proto::generated::collection::{
     ConsumeOpen, ConsumeRequest, Extend, LeaseRef, LeaseTasksRequest, ListTasksRequest, Nack,
@@ -101,7 +102,7 @@ pub fn extend(extend: Extend) -> bool {
 
 /// Whether a consumer may call itself so.
 pub fn consumer_id(id: &str) -> Result<(), Refusal> {
-    crate::delivery::consumer_id::check(id)
+    z4_delivery::consumer_id::check(id)
 }
 
 /// New settings of a namespace.
@@ -125,9 +126,9 @@ pub fn consume_open(open: &ConsumeOpen) -> Result<(u64, u64, u64), Refusal> {
 /// A message of Consume behind the first: whether it can be asked, or why not.
 pub fn consume_said(request: ConsumeRequest) -> Result<bool, Refusal> {
     match said::said(request) {
-        said::Said::Asks(_, asked) => Ok(asked.is_ok()),
-        said::Said::Credit(tasks, bytes) => Ok(tasks.is_some() || bytes.is_some()),
-        said::Said::Drain => Ok(true),
-        said::Said::Refused(refusal) => Err(refusal),
+        said::Heard::Said(Said::Credit(tasks, bytes)) => Ok(tasks.is_some() || bytes.is_some()),
+        said::Heard::Said(_) => Ok(true),
+        said::Heard::Invalid(..) => Ok(false),
+        said::Heard::Refused(refusal) => Err(refusal),
     }
 }

@@ -105,43 +105,17 @@ pub const LEADER_RETRY: Duration = Duration::from_millis(40);
 /// remove one: several heartbeats.
 pub const LIVENESS_WAIT: Duration = Duration::from_millis(500);
 
-/// Streams of consumers at one peer; above it: RESOURCE_EXHAUSTED.
-pub const CONSUMER_STREAM_COUNT_MAX: usize = 10_000;
-/// Streams of a peer that broke and are remembered: what they are granted late
-/// stays for their consumers; of those before, it is given back.
-pub const BROKEN_STREAM_COUNT_MAX: usize = 10_000;
-/// Consumers of other peers that the leader keeps in mind.
-pub const REMOTE_CONSUMER_COUNT_MAX: usize = 200_000;
-/// Tasks leased to one stream and not yet written to it.
-pub const STREAM_WINDOW: u64 = 256;
-/// Tasks that one consumer holds at its peer; what is granted beyond it, by a
-/// leader that does not keep to the credit, is given back.
-pub const STREAM_HELD_MAX: u64 = 2 * CONSUME_IN_FLIGHT_MAX as u64;
-/// Tasks of one stream that are written and whose acknowledgement is not yet
-/// applied; then no more are written.
-pub const STREAM_UNACKED_MAX: usize = 4_096;
-/// Length of the leases of streams, in milliseconds.
-pub const STREAM_LEASE_MS: u64 = 10_000;
-/// Tasks of one acknowledgement.
-pub const ACK_BATCH_MAX: usize = 1_024;
-/// A written task waits this long for others to be acknowledged with. Longer
-/// waits cost fewer entries, but their bursts hold up the leases behind them.
-pub const ACK_DELAY: Duration = Duration::from_millis(25);
 /// Bodies read ahead for one stream.
 pub const STREAM_READ_BATCH: usize = 64;
 /// Bytes of bodies read ahead for one stream; one above it goes alone.
 pub const STREAM_READ_BYTES_MAX: usize = 4 << 20;
 /// Events that wait for the delivery thread; then apply waits.
 pub const DELIVERY_QUEUE_LEN_MAX: usize = 4_096;
+/// Requests that may wait for the delivery thread; then no session is opened.
+pub const DELIVERY_CONTROL_LEN_MAX: usize = 65_536;
 /// The delivery thread looks at leadership at least this often.
 pub const DELIVERY_TICK: Duration = Duration::from_millis(20);
-/// A report of a consumer that did not reach the leader is repeated after this.
-pub const REPORT_RETRY: Duration = Duration::from_millis(100);
 
-/// Longest consumer id of a client, in bytes.
-pub const CONSUMER_ID_LEN_MAX: usize = 128;
-/// Most tasks that a consumer may have in flight: delivered and not ended.
-pub const CONSUME_IN_FLIGHT_MAX: u32 = 10_000;
 /// How many they may be when it does not say.
 pub const CONSUME_IN_FLIGHT_DEFAULT: u32 = 100;
 /// Bytes of payload and metadata that a consumer may have in flight when it
@@ -152,25 +126,8 @@ pub const CONSUME_BYTES_DEFAULT: u64 = 16 << 20;
 pub const CONSUME_UNANSWERED_MAX: usize = 4_096;
 /// The first message of a Consume stream arrives within this time.
 pub const CONSUME_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an ack, nack, extend or release of a Consume stream waits for a
-/// leader; then the stream ends with UNAVAILABLE.
-pub const CONSUME_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a Consume stream that its client closed waits until what the client had
-/// is given back; then it ends with UNAVAILABLE.
-pub const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
-/// A Consume stream whose client sends no more is taken for closed, not for
-/// broken, after this time.
-pub const HALF_CLOSE_GRACE: Duration = Duration::from_millis(50);
-/// A lease counts as over at its peer, whatever was heard of it, so long after
-/// its deadline, in nanoseconds: the clock of the leader may be behind.
-pub const LEASE_OVERDUE_NS: u64 = 1_000_000_000;
-/// A stream waits so long, in nanoseconds, before it looks which of its leases
-/// were ended elsewhere.
-pub const LEASE_CHECK_DELAY_NS: u64 = 250_000_000;
 /// Longest wait of LeaseTasks.
 pub const LEASE_WAIT_MAX: Duration = Duration::from_secs(60);
-/// LeaseTasks that waited takes what else comes within this time.
-pub const LEASE_GATHER: Duration = Duration::from_millis(10);
 /// Bytes of payload and metadata in the answer of LeaseTasks when the request
 /// does not say.
 pub const LEASE_BYTES_DEFAULT: u64 = 4 << 20;

@@ -31,7 +31,7 @@ struct Inner<V> {
     forwarder: Forwarder,
     leader_watch: LeaderWatch,
     readers: Readers,
-    delivery: Delivery,
+    delivery: Delivery<V>,
     verdicts: Verdicts,
     /// Held while a member is added: one at a time.
     adding: futures::lock::Mutex<()>,
@@ -82,14 +82,6 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         }
     }
 
-    /// The same, for what must be done whether or not the caller is there still.
-    pub(crate) fn without_caller(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-            answer_by: None,
-        }
-    }
-
     /// The same, for a part of what the caller waits for: it ends a moment before.
     pub(crate) fn a_little_sooner(&self) -> Self {
         let sooner = |at: Instant| at.checked_sub(limits::ADMIN_STEP_MARGIN).unwrap_or(at);
@@ -121,7 +113,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
 
     /// Where the state machine's events go.
     #[must_use]
-    pub fn delivery(&self) -> &Delivery {
+    pub fn delivery(&self) -> &Delivery<V> {
         &self.inner.delivery
     }
 
@@ -141,7 +133,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     /// service port takes no more calls and before the peer is stopped, so that
     /// unwritten tasks are given back.
     pub fn drain(&self) {
-        self.inner.delivery.stop_streams();
+        self.inner.delivery.stop_sessions();
     }
 
     /// Closes what is left, when the peer has stopped.

@@ -150,7 +150,7 @@ fn tasks_not_written_when_a_stream_ends_go_to_the_next_one() {
         let task = block_on(second.next()).unwrap().unwrap();
         assert_ne!(task.get_id(), one.get_id());
     }
-    let lease = std::time::Duration::from_millis(z4_rpc::limits::STREAM_LEASE_MS);
+    let lease = std::time::Duration::from_millis(z4_delivery::limits::STREAM_LEASE_MS);
     assert!(started.elapsed() < lease / 2, "released, not expired");
     peer.stop();
 }

@@ -217,6 +217,7 @@ impl Starter {
                 events: run.events,
                 stamp_ns: run.stamp_ns,
                 pulse_next_ns: run.pulse_next_ns,
+                is_jump: run.is_jump,
             });
         });
         let applied = self.store.applied().clone();

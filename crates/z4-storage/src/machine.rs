@@ -63,6 +63,8 @@ pub struct AppliedEvents {
     pub stamp_ns: u64,
     /// The earliest deadline of a live lease, in machine nanoseconds.
     pub pulse_next_ns: Option<u64>,
+    /// A snapshot took the place of entries, whose events nobody tells.
+    pub is_jump: bool,
 }
 
 /// Where events go. Called by the apply thread: must not block.
@@ -103,7 +105,7 @@ impl<S: TaskStore> TaskMachine<S> {
             sink,
             verdicts: None,
         };
-        opened.tell(Vec::new());
+        opened.tell(Vec::new(), false);
         Ok(opened)
     }
 
@@ -137,12 +139,13 @@ impl<S: TaskStore> TaskMachine<S> {
         }
     }
 
-    fn tell(&mut self, events: Vec<Event>) {
+    fn tell(&mut self, events: Vec<Event>, is_jump: bool) {
         (self.sink)(AppliedEvents {
             events,
             position: self.applied.position,
             stamp_ns: self.machine.stamp_ns(),
             pulse_next_ns: self.machine.pulse_next_ns(),
+            is_jump,
         });
     }
 }
@@ -200,7 +203,7 @@ impl<S: TaskStore> StateMachine for TaskMachine<S> {
         }
         self.commit(members_changed)?;
         self.applied.stamp_ns = self.machine.stamp_ns();
-        self.tell(events);
+        self.tell(events, false);
         Ok(replies)
     }
 
@@ -224,7 +227,7 @@ impl<S: TaskStore> StateMachine for TaskMachine<S> {
             stamp_ns: self.machine.stamp_ns(),
             ..applied
         };
-        self.tell(Vec::new());
+        self.tell(Vec::new(), true);
         Ok(())
     }
 }

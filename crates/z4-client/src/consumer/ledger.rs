@@ -268,6 +268,14 @@ impl Ledger {
         }
     }
 
+    /// The peer has ended the stream in good order: of what was said on it and is
+    /// not confirmed it has taken nothing.
+    pub(super) fn nothing_else_was_taken(&mut self) {
+        for held in self.held.values_mut() {
+            held.was_sent = false;
+        }
+    }
+
     /// A new stream is open. What was not confirmed is said again; leases of
     /// running handlers are extended at once, which also tells whether they live.
     pub(super) fn reopened(&mut self, now: Instant) -> Vec<Answer> {

@@ -230,11 +230,18 @@ async fn session<F: Future<Output = Finished>>(
                 live.answered();
                 live.ledger.told(&result, Instant::now());
             }
-            Turn::Event(Event::Ended(error)) => {
-                return match live.is_draining && live.ledger.is_empty() {
-                    true => End::Drained,
-                    false => End::Broke(error, live.is_open),
+            Turn::Event(event @ (Event::Ended(_) | Event::Closed)) => {
+                if live.is_draining && live.ledger.is_empty() {
+                    return End::Drained;
                 }
+                let error = match event {
+                    Event::Ended(error) => error,
+                    _ => {
+                        live.ledger.nothing_else_was_taken();
+                        Error::stream_ended()
+                    }
+                };
+                return End::Broke(error, live.is_open);
             }
         }
     }

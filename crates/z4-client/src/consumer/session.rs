@@ -26,6 +26,9 @@ pub(super) enum Event {
     Result(Box<LeaseResult>),
     /// The stream has ended.
     Ended(Error),
+    /// The peer has ended the stream in good order: it has answered all that it has
+    /// taken.
+    Closed,
 }
 
 /// An open stream. What is said goes into a queue, which is bounded by the
@@ -117,7 +120,7 @@ impl Reader {
             let response = match self.0.next().await {
                 Some(Ok(response)) => response,
                 Some(Err(error)) => return Event::Ended(error.into()),
-                None => return Event::Ended(Error::stream_ended()),
+                None => return Event::Closed,
             };
             match response.message {
                 Some(ConsumeResponse_oneof_message::consuming(_)) => return Event::Consuming,

@@ -1,14 +1,14 @@
 //! DeleteNamespace: a namespace goes with all it holds, a bounded part with each
 //! pulse, so that the cluster stays responsive whatever its size.
 
-use super::end::Holders;
+use super::end::tell_ended;
 use super::place::untouched;
 use super::{Entry, Event, Machine};
 use crate::command::Outcome;
 use crate::error::{Code, Refusal};
 use crate::limits;
 use crate::state::{Row, RowKey, State, StateError};
-use crate::task::{Namespace, NamespaceId, Phase, TaskBody, TaskId};
+use crate::task::{LeaseToken, Namespace, NamespaceId, Phase, TaskBody, TaskId};
 
 /// Bytes of bodies that one step reads.
 const STEP_BYTES_MAX: u64 = 16 << 20;
@@ -41,12 +41,12 @@ impl<S: State> Machine<S> {
         let from = self.namespaces.edit(namespace)?.deleting;
         let from = from.ok_or_else(|| StateError("a deletion that never began".into()))?;
         let (tasks, next) = self.some_tasks(namespace, from)?;
-        let mut holders = Holders::default();
+        let mut ended = Vec::new();
         for (id, body) in &tasks {
-            self.delete_task(namespace, *id, body, &mut holders)?;
+            self.delete_task(namespace, *id, body, &mut ended)?;
         }
         if let Some(name) = self.namespaces.name(namespace) {
-            holders.tell(entry, name);
+            tell_ended(entry, name, ended);
         }
         let mut count = tasks.len();
         let row = self.namespaces.edit(namespace)?;
@@ -105,19 +105,17 @@ impl<S: State> Machine<S> {
         namespace: NamespaceId,
         id: TaskId,
         body: &TaskBody,
-        holders: &mut Holders,
+        ended: &mut Vec<(TaskId, LeaseToken)>,
     ) -> Result<(), StateError> {
         let status = self.status(namespace, id)?;
         let status = status.unwrap_or_else(|| untouched(body));
         match &status.phase {
             Phase::Waiting { due_at_ns } => self.unwait(namespace, id, &status, *due_at_ns)?,
             Phase::Leased {
-                consumer,
-                deadline_ns,
-                ..
+                token, deadline_ns, ..
             } => {
                 self.drop_lease(*deadline_ns, namespace, id)?;
-                holders.note(consumer.clone());
+                ended.push((id, *token));
             }
             Phase::Dead {
                 at_ns,

@@ -2,8 +2,6 @@
 //! lease with the right token can be ended; anything else changes nothing and is
 //! told why.
 
-use std::collections::BTreeMap;
-
 use super::backoff::backoff_ms;
 use super::place::is_too_old;
 use super::{Entry, Event, Machine};
@@ -32,22 +30,15 @@ pub(super) struct Held {
     pub(super) status: TaskStatus,
 }
 
-/// Whose leases ended, and how many of each.
-#[derive(Default)]
-pub(super) struct Holders(BTreeMap<String, u32>);
-
-impl Holders {
-    pub(super) fn note(&mut self, consumer: String) {
-        *self.0.entry(consumer).or_default() += 1;
-    }
-
-    pub(super) fn tell(self, entry: &mut Entry<'_>, namespace: &Namespace) {
-        if !self.0.is_empty() {
-            entry.events.push(Event::Ended {
-                namespace: namespace.clone(),
-                consumers: self.0.into_iter().collect(),
-            });
-        }
+/// Tells that leases of a namespace ended, if any did.
+pub(super) fn tell_ended(
+    entry: &mut Entry<'_>,
+    namespace: &Namespace,
+    leases: Vec<(TaskId, LeaseToken)>,
+) {
+    if !leases.is_empty() {
+        let namespace = namespace.clone();
+        entry.events.push(Event::Ended { namespace, leases });
     }
 }
 
@@ -122,7 +113,7 @@ impl<S: State> Machine<S> {
         };
         let namespace = row.id;
         let mut results = Vec::with_capacity(all.len());
-        let mut holders = Holders::default();
+        let mut ended = Vec::new();
         for one in all {
             let (id, token) = lease_of(one);
             results.push(match self.held(entry, namespace, id, token)? {
@@ -130,13 +121,13 @@ impl<S: State> Machine<S> {
                     if !planted!("lease-row-stays") {
                         self.drop_lease(held.deadline_ns, namespace, id)?;
                     }
-                    holders.note(held.consumer);
+                    ended.push((id, token));
                     Ok(then(self, entry, namespace, id, one, held.status)?)
                 }
                 Err(lost) => Err(lost),
             });
         }
-        holders.tell(entry, name);
+        tell_ended(entry, name, ended);
         Ok(Outcome::Ended { stamp_ns, results })
     }
 

@@ -45,7 +45,7 @@ pub use self::place::untouched;
 use crate::command::{Command, Grant, Outcome, Taker};
 use crate::planted::planted;
 use crate::state::{MetaRow, NamespaceRow, Row, RowKey, State, StateError};
-use crate::task::{Namespace, NamespaceId, TaskId};
+use crate::task::{LeaseToken, Namespace, NamespaceId, TaskId};
 
 /// What the shell around the machine should know after an entry: hints for
 /// dispatch and the grants for the consumers' streams. Never decides anything.
@@ -78,8 +78,8 @@ pub enum Event {
     Ended {
         /// Which namespace.
         namespace: Namespace,
-        /// Whose leases, and how many of each, in the order of names.
-        consumers: Vec<(String, u32)>,
+        /// The leases, in the order in which they ended.
+        leases: Vec<(TaskId, LeaseToken)>,
     },
     /// The settings of a namespace changed, or it is gone: what was held back
     /// may go on.

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::end::{Failure, Holders};
+use super::end::{tell_ended, Failure};
 use super::{Entry, Machine};
 use crate::command::Outcome;
 use crate::limits;
 use crate::state::{RowKey, State, StateError};
-use crate::task::{DeathReason, NamespaceId, Phase, TaskId, TaskStatus};
+use crate::task::{DeathReason, LeaseToken, NamespaceId, Phase, TaskId, TaskStatus};
 
 /// What stands as the error of a task whose lease expired.
 const EXPIRED: &str = "the lease expired";
@@ -35,11 +35,11 @@ impl<S: State> Machine<S> {
             .take(limits::PULSE_COUNT_MAX)
             .copied()
             .collect();
-        let mut holders: BTreeMap<NamespaceId, Holders> = BTreeMap::new();
+        let mut ended: BTreeMap<NamespaceId, Vec<_>> = BTreeMap::new();
         for (deadline_ns, namespace, id) in &over {
-            let (consumer, status) = self.expired(*namespace, *id)?;
+            let (token, status) = self.expired(*namespace, *id)?;
             self.drop_lease(*deadline_ns, *namespace, *id)?;
-            holders.entry(*namespace).or_default().note(consumer);
+            ended.entry(*namespace).or_default().push((*id, token));
             let failure = Failure {
                 delay_ms: None,
                 error: EXPIRED.into(),
@@ -47,24 +47,24 @@ impl<S: State> Machine<S> {
             };
             self.fail(entry, *namespace, *id, status, failure)?;
         }
-        for (namespace, holders) in holders {
+        for (namespace, leases) in ended {
             if let Some(name) = self.namespaces.name(namespace) {
-                holders.tell(entry, name);
+                tell_ended(entry, name, leases);
             }
         }
         Ok(over.len())
     }
 
-    /// Who held a lease, and the status of its task, which leaves its phase.
+    /// The token of a lease, and the status of its task, which leaves its phase.
     fn expired(
         &self,
         namespace: NamespaceId,
         id: TaskId,
-    ) -> Result<(String, TaskStatus), StateError> {
+    ) -> Result<(LeaseToken, TaskStatus), StateError> {
         let none = Phase::Waiting { due_at_ns: 0 };
         if let Some(mut status) = self.status(namespace, id)? {
-            if let Phase::Leased { consumer, .. } = std::mem::replace(&mut status.phase, none) {
-                return Ok((consumer, status));
+            if let Phase::Leased { token, .. } = std::mem::replace(&mut status.phase, none) {
+                return Ok((token, status));
             }
         }
         Err(StateError(format!(

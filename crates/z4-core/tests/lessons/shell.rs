@@ -88,11 +88,11 @@ fn events_tell_what_happened() {
     let (_, events) = store.apply_all(vec![release.clone()]);
     let ended = Event::Ended {
         namespace: space("a"),
-        consumers: vec![("c".into(), 1)],
+        leases: vec![(grants[0].id, grants[0].token)],
     };
     assert_eq!(events, [ended, due("a", START_NS)]);
     assert_eq!(store.apply_all(vec![release]).1, [], "nothing was ended");
-    store.lease("a", 1);
+    let grants = store.lease("a", 1);
     store.now_ns = minute_ns - 1;
     let (_, events) = store.apply_all(vec![Command::Pulse]);
     let (_, status) = find_task(store.machine.state(), &space("a"), grants[0].id)
@@ -104,7 +104,7 @@ fn events_tell_what_happened() {
     assert!(due_at_ns > minute_ns);
     let ended = Event::Ended {
         namespace: space("a"),
-        consumers: vec![("c".into(), 1)],
+        leases: vec![(grants[0].id, grants[0].token)],
     };
     assert_eq!(events, [ended, due("a", due_at_ns)]);
     let (_, events) = store.apply_all(vec![set("b", no_backoff())]);

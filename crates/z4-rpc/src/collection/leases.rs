@@ -3,10 +3,11 @@
 
 use z4_core::limits::ACK_COUNT_MAX;
 use z4_core::{Namespace, View};
+use z4_delivery::endings::{Item, Kind};
 use z4_proto::generated::collection::LeaseResult;
 
 use crate::delivery::asks::Asked;
-use crate::delivery::endings::{self, Item, Kind};
+use crate::delivery::endings;
 use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;
@@ -44,9 +45,9 @@ pub(super) async fn end<V: View + Clone + Send + Sync + 'static>(
     let mut endings = Vec::new();
     if !items.is_empty() {
         let patience = node.patience(limits::UNARY_TIMEOUT);
-        endings = endings::end(node.clone(), namespace, kind, items, patience).await?;
+        endings = endings::end(node, namespace, kind, items, patience).await?;
     }
-    let mut endings = endings.into_iter().map(|ending| ending.result);
+    let mut endings = endings.into_iter();
     let fill = |place: Option<LeaseResult>| place.or_else(|| endings.next());
     Ok(places.into_iter().filter_map(fill).collect())
 }

@@ -18,6 +18,7 @@ use grpcio::{
     DuplexSink, RequestStream, RpcContext, RpcStatus, RpcStatusCode, ServerStreamingSink, UnarySink,
 };
 use z4_core::{Namespace, View};
+use z4_delivery::endings::Kind;
 use z4_proto::generated::collection::{
     AckTasksRequest, AckTasksResponse, CancelTaskRequest, ConsumeRequest, ConsumeResponse,
     CreateTaskRequest, CreateTaskResponse, CreateTasksRequest, CreateTasksResponse,
@@ -29,7 +30,6 @@ use z4_proto::generated::collection::{
 };
 use z4_proto::generated::collection_grpc::Collection;
 
-use crate::delivery::endings::Kind;
 use crate::delivery::{self, asks};
 use crate::errors::Error;
 use crate::limits;

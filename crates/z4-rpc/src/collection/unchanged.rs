@@ -6,8 +6,8 @@ use z4_core::command::Unchanged;
 use z4_core::{Code, Namespace, Refusal, TaskId};
 
 use super::get::missing;
-use crate::delivery::consumer_id;
 use crate::errors::Error;
+use z4_delivery::consumer_id;
 
 /// The error of a task that was not changed.
 pub(super) fn error(namespace: &Namespace, id: TaskId, why: &Unchanged) -> Error {

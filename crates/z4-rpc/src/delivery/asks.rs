@@ -6,9 +6,9 @@ use z4_core::task::LeaseToken;
 use z4_core::{Refusal, TaskId};
 use z4_proto::generated::collection::{Extend, LeaseOutcome as Said, LeaseRef, LeaseResult, Nack};
 
-use super::endings::{How, Item};
 use crate::limits as rpc_limits;
 use crate::validate::span_ms;
+use z4_delivery::endings::{How, Item};
 
 /// What is asked, or the answer that it cannot be.
 pub(crate) type Asked = Result<Item, LeaseResult>;
@@ -69,8 +69,7 @@ fn item(task_id: String, token: u64, how: impl FnOnce() -> Result<How, Refusal>)
     match checked {
         Ok((id, how)) => Ok(Item {
             task_id,
-            id,
-            token: LeaseToken(token),
+            key: (id, LeaseToken(token)),
             deadline_ns: None,
             how,
         }),

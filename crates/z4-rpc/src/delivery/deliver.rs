@@ -12,12 +12,11 @@ use crate::metrics::Metrics;
 /// The delivery of a lease; `None` when it is not live any more.
 pub(super) fn delivery(
     namespace: &Namespace,
-    grant: &Grant,
+    of: &z4_delivery::Delivery,
     body: TaskBody,
     status: Option<TaskStatus>,
-    resumed: bool,
 ) -> Option<Delivery> {
-    let status = status?;
+    let (grant, status) = (&of.grant, status?);
     let Phase::Leased {
         token, deadline_ns, ..
     } = status.phase
@@ -27,18 +26,14 @@ pub(super) fn delivery(
     if token != grant.token {
         return None;
     }
+    let task = convert::task_with_status(namespace, grant.id, body, Some(status));
     let mut delivery = Delivery::default();
-    delivery.set_task(convert::task_with_status(
-        namespace,
-        grant.id,
-        body,
-        Some(status),
-    ));
+    delivery.set_task(task);
     delivery.set_lease_token(token.0);
     delivery.set_attempt(grant.attempt);
     delivery.set_lease_deadline(convert::timestamp_of_ns(deadline_ns));
     delivery.set_deliveries(grant.deliveries);
-    delivery.set_resumed(resumed);
+    delivery.set_resumed(of.is_resumed);
     Some(delivery)
 }
 

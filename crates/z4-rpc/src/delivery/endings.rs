@@ -1,91 +1,30 @@
-//! Acks, nacks, extends and releases whose askers want to know: proposed, tried
-//! again while nothing is known, and answered one by one.
+//! Acks, nacks, extends and releases: those of calls without a session, and the
+//! answers as clients get them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use grpcio::RpcStatusCode;
 use z4_consensus::fault::mark;
-use z4_core::command::{
-    Command, Ended, Extend, ExtendLeases, LeaseLost, LeaseRefs, Nack, NackTasks, Outcome,
-};
-use z4_core::task::{DeathReason, LeaseToken, WallTime};
-use z4_core::{Namespace, TaskId, View};
-use z4_proto::encode_command;
+use z4_core::command::{Ended, LeaseLost};
+use z4_core::task::{DeathReason, WallTime};
+use z4_core::{Namespace, View};
+use z4_delivery::endings::{self, Answer, Ending, Item, Kind, Unread};
+use z4_delivery::{Failure, Retry};
 use z4_proto::generated::collection::{self as wire, LeaseOutcome as Said, LeaseResult};
 
+use super::proposals;
 use crate::convert;
 use crate::errors::Error;
-use crate::limits;
 use crate::node::Node;
-use crate::propose::{Proposed, Request, Until};
 
-/// Wait between two tries.
-const RETRY: Duration = Duration::from_millis(100);
-
-/// What is asked for leases; those of one kind travel together.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    Ack,
-    Nack,
-    Extend,
-    Release,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Ack, Self::Nack, Self::Extend, Self::Release];
-
-    /// As counters name it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Ack => "ack",
-            Self::Nack => "nack",
-            Self::Extend => "extend",
-            Self::Release => "release",
-        }
+/// A kind, as counters name it.
+fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Ack => "ack",
+        Kind::Nack => "nack",
+        Kind::Extend => "extend",
+        Kind::Release => "release",
     }
-}
-
-/// What is asked for one lease.
-#[derive(Clone, Debug)]
-pub(crate) struct Item {
-    /// As the client wrote the id.
-    pub(crate) task_id: String,
-    pub(crate) id: TaskId,
-    pub(crate) token: LeaseToken,
-    /// Its deadline, in machine nanoseconds, if this peer knows it.
-    pub(crate) deadline_ns: Option<u64>,
-    pub(crate) how: How,
-}
-
-/// What goes with it.
-#[derive(Clone, Debug)]
-pub(crate) enum How {
-    End,
-    Nack {
-        delay_ms: Option<u64>,
-        error: String,
-        permanent: bool,
-    },
-    /// 0 for the namespace's setting.
-    Extend {
-        lease_ms: u64,
-    },
-}
-
-/// What came of one.
-#[derive(Debug)]
-pub(crate) struct Ending {
-    pub(crate) result: LeaseResult,
-    pub(crate) lease: Lease,
-}
-
-/// What is known of a lease after it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Lease {
-    Over,
-    /// It lasts until then, in machine nanoseconds.
-    Until(u64),
-    Unknown,
 }
 
 /// Proposes what is asked for at most
@@ -93,52 +32,33 @@ pub(crate) enum Lease {
 /// applied; gives the answers in order. While it is not known to be done, it is
 /// tried again for as long as `patience`.
 pub(crate) async fn end<V: View + Clone + Send + Sync + 'static>(
-    node: Node<V>,
+    node: &Node<V>,
     namespace: Namespace,
     kind: Kind,
     items: Vec<Item>,
     patience: Duration,
-) -> Result<Vec<Ending>, Error> {
-    let request = Request {
-        command: encode_command(&command(namespace, kind, &items)),
-        units: 0,
-        // To be told when a try may have been done.
-        idempotent: false,
-        until: Until::Applied,
+) -> Result<Vec<LeaseResult>, Error> {
+    let command = endings::command(namespace, kind, &items);
+    let retry = Retry::Repeat {
+        patience_ns: u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX),
     };
-    let give_up = Instant::now() + patience;
-    let mut maybe_done = false;
-    let endings = loop {
-        let left = give_up.saturating_duration_since(Instant::now());
-        let timeout = left.clamp(RETRY, limits::UNARY_TIMEOUT);
-        let error = match node.propose(request.clone(), timeout).await {
-            Ok(done) => break read(done.proposed, kind, items, maybe_done)?,
-            Err(error) => error,
-        };
-        match &error {
-            Error::Unknown { .. } => maybe_done = true,
-            Error::Unavailable(_) | Error::Busy { .. } => {}
-            Error::Remote { .. } if is_passing(&error) => {}
-            _ if maybe_done => break items.into_iter().map(uncertain).collect(),
-            _ => return Err(error),
-        }
-        if Instant::now() + RETRY >= give_up {
-            if maybe_done {
-                break items.into_iter().map(uncertain).collect();
-            }
-            return Err(error);
-        }
-        node.timer().sleep(RETRY).await;
+    let answers = match proposals::settle(node, &command, retry).await {
+        Ok(settled) => endings::read(settled, kind, items).map_err(|unread| match unread {
+            Unread::Refused(refusal) => refusal.into(),
+            Unread::Unexpected(what) => Error::Internal(format!("the log answered {what}")),
+        })?,
+        Err(Failure::Unknown(_)) => endings::uncertain(kind, items),
+        Err(Failure::NotDone(error)) => return Err(error),
     };
     mark("ack.reply");
-    for ending in &endings {
-        count(&node, kind, &ending.result);
-    }
-    Ok(endings)
+    let results = answers.into_iter().map(result);
+    let results: Vec<_> = results.collect();
+    results.iter().for_each(|result| count(node, kind, result));
+    Ok(results)
 }
 
 /// Whether what another peer refused now it may take later.
-fn is_passing(error: &Error) -> bool {
+pub(super) fn is_passing(error: &Error) -> bool {
     matches!(
         error.code(),
         RpcStatusCode::UNAVAILABLE | RpcStatusCode::RESOURCE_EXHAUSTED
@@ -165,140 +85,56 @@ pub(crate) fn count<V: View + Clone + Send + Sync + 'static>(
         Said::LEASE_OUTCOME_UNCERTAIN => "uncertain",
     };
     let results = &node.network().metrics().lease_results;
-    results.with_label_values(&[kind.name(), outcome]).inc();
+    results.with_label_values(&[name(kind), outcome]).inc();
 }
 
-fn command(namespace: Namespace, kind: Kind, items: &[Item]) -> Command {
-    let refs = |namespace| LeaseRefs {
-        namespace,
-        leases: items.iter().map(|item| (item.id, item.token)).collect(),
-    };
-    match kind {
-        Kind::Ack => Command::AckTasks(refs(namespace)),
-        // Whoever names a lease has the task in hand.
-        Kind::Release => Command::ReturnTasks(refs(namespace)),
-        Kind::Nack => Command::NackTasks(NackTasks {
-            namespace,
-            nacks: items.iter().map(nack).collect(),
-        }),
-        Kind::Extend => Command::ExtendLeases(ExtendLeases {
-            namespace,
-            extends: items.iter().map(extend).collect(),
-        }),
-    }
-}
-
-fn nack(item: &Item) -> Nack {
-    let (delay_ms, error, permanent) = match &item.how {
-        How::Nack {
-            delay_ms,
-            error,
-            permanent,
-        } => (*delay_ms, error.clone(), *permanent),
-        How::End | How::Extend { .. } => (None, String::new(), false),
-    };
-    Nack {
-        id: item.id,
-        token: item.token,
-        delay_ms,
-        error,
-        permanent,
-    }
-}
-
-fn extend(item: &Item) -> Extend {
-    let lease_ms = match item.how {
-        How::Extend { lease_ms } => lease_ms,
-        How::End | How::Nack { .. } => 0,
-    };
-    Extend {
-        id: item.id,
-        token: item.token,
-        lease_ms,
-    }
-}
-
-/// The answers of an applied command. `retried`: an earlier try of it may have
-/// been done.
-fn read(
-    proposed: Proposed,
-    kind: Kind,
-    items: Vec<Item>,
-    retried: bool,
-) -> Result<Vec<Ending>, Error> {
-    match proposed {
-        Proposed::Applied(Outcome::Ended { stamp_ns, results }) if results.len() == items.len() => {
-            let read = |(item, result): (Item, _)| match result {
-                Ok(ended) => over(item, ended),
-                Err(lost) if retried => after_retry(item, kind, lost, stamp_ns),
-                Err(lost) => refused(item, lost),
-            };
-            Ok(items.into_iter().zip(results).map(read).collect())
-        }
-        Proposed::Applied(Outcome::Extended { results, .. }) if results.len() == items.len() => {
-            let read = |(item, result): (Item, _)| match result {
-                Ok(deadline_ns) => extended(item, deadline_ns),
-                Err(_) if retried => uncertain(item),
-                Err(lost) => refused(item, lost),
-            };
-            Ok(items.into_iter().zip(results).map(read).collect())
-        }
-        Proposed::Applied(Outcome::Refused(refusal)) => Err(refusal.into()),
-        other => Err(Error::Internal(format!("the log answered {other:?}"))),
-    }
-}
-
-/// A lease that is not there when the try is repeated: the first try may have
-/// ended it.
-fn after_retry(item: Item, kind: Kind, lost: LeaseLost, stamp_ns: u64) -> Ending {
-    // Nobody else can have ended a lease that would still be live, and of what
-    // ends one only an ack takes the task away.
-    let was_live = item.deadline_ns.is_some_and(|at_ns| at_ns > stamp_ns);
-    if kind == Kind::Ack && lost == LeaseLost::Gone && was_live {
-        return over(item, Ended::Done);
-    }
-    uncertain(item)
-}
-
-fn answer(item: Item, outcome: Said, lease: Lease) -> Ending {
+/// An answer as its client gets it.
+pub(super) fn result(answer: Answer) -> LeaseResult {
     let mut result = LeaseResult::default();
-    result.set_task_id(item.task_id);
-    result.set_lease_token(item.token.0);
-    result.set_outcome(outcome);
-    Ending { result, lease }
+    result.set_task_id(answer.task_id);
+    result.set_lease_token(answer.key.1 .0);
+    match answer.ending {
+        Ending::Over(ended) => over(&mut result, ended),
+        Ending::Until(deadline_ns) => {
+            result.set_outcome(Said::LEASE_OUTCOME_EXTENDED);
+            let deadline = convert::timestamp(WallTime::from_ns(deadline_ns));
+            result.set_lease_deadline(deadline);
+        }
+        Ending::Lost(lost) => {
+            let (outcome, message) = lost_as(lost);
+            result.set_outcome(outcome);
+            result.set_message(message.to_owned());
+        }
+        Ending::Uncertain => {
+            result.set_outcome(Said::LEASE_OUTCOME_UNCERTAIN);
+            let message = "the connection to the leader was lost and what came of it cannot be \
+                           told; if it was not done, the task comes again";
+            result.set_message(message.to_owned());
+        }
+    }
+    result
 }
 
-fn over(item: Item, ended: Ended) -> Ending {
+fn over(result: &mut LeaseResult, ended: Ended) {
     match ended {
-        Ended::Done => answer(item, Said::LEASE_OUTCOME_DONE, Lease::Over),
+        Ended::Done => result.set_outcome(Said::LEASE_OUTCOME_DONE),
         Ended::Waiting { due_at_ns } => {
-            let mut ending = answer(item, Said::LEASE_OUTCOME_WAITING, Lease::Over);
-            let due_at = convert::timestamp(WallTime::from_ns(due_at_ns));
-            ending.result.set_due_at(due_at);
-            ending
+            result.set_outcome(Said::LEASE_OUTCOME_WAITING);
+            result.set_due_at(convert::timestamp(WallTime::from_ns(due_at_ns)));
         }
         Ended::Dead(reason) => {
-            let mut ending = answer(item, Said::LEASE_OUTCOME_DEAD, Lease::Over);
-            ending.result.set_death_reason(match reason {
+            result.set_outcome(Said::LEASE_OUTCOME_DEAD);
+            result.set_death_reason(match reason {
                 DeathReason::Attempts => wire::DeathReason::DEATH_REASON_ATTEMPTS,
                 DeathReason::Ttl => wire::DeathReason::DEATH_REASON_TTL,
                 DeathReason::Permanent => wire::DeathReason::DEATH_REASON_PERMANENT,
             });
-            ending
         }
     }
 }
 
-fn extended(item: Item, deadline_ns: u64) -> Ending {
-    let lease = Lease::Until(deadline_ns);
-    let mut ending = answer(item, Said::LEASE_OUTCOME_EXTENDED, lease);
-    let deadline = convert::timestamp(WallTime::from_ns(deadline_ns));
-    ending.result.set_lease_deadline(deadline);
-    ending
-}
-
-fn refused(item: Item, lost: LeaseLost) -> Ending {
-    let (outcome, message) = match lost {
+fn lost_as(lost: LeaseLost) -> (Said, &'static str) {
+    match lost {
         LeaseLost::Expired => (
             Said::LEASE_OUTCOME_EXPIRED,
             "the lease had expired; the task comes again",
@@ -315,67 +151,5 @@ fn refused(item: Item, lost: LeaseLost) -> Ending {
             Said::LEASE_OUTCOME_ALREADY_DEAD,
             "the task is a dead letter; redrive it to try it again",
         ),
-    };
-    let mut ending = answer(item, outcome, Lease::Over);
-    ending.result.set_message(message.to_owned());
-    ending
-}
-
-fn uncertain(item: Item) -> Ending {
-    let mut ending = answer(item, Said::LEASE_OUTCOME_UNCERTAIN, Lease::Unknown);
-    let message = "the connection to the leader was lost and what came of it cannot be told; \
-                   if it was not done, the task comes again";
-    ending.result.set_message(message.to_owned());
-    ending
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn item(deadline_ns: Option<u64>) -> Item {
-        Item {
-            task_id: "t".into(),
-            id: TaskId::default(),
-            token: LeaseToken(3),
-            deadline_ns,
-            how: How::End,
-        }
-    }
-
-    fn said(kind: Kind, deadline_ns: Option<u64>, lost: LeaseLost, retried: bool) -> Said {
-        let results = vec![Err(lost)];
-        let outcome = match kind {
-            Kind::Extend => Outcome::Extended {
-                stamp_ns: 100,
-                results: vec![Err(lost)],
-            },
-            _ => Outcome::Ended {
-                stamp_ns: 100,
-                results,
-            },
-        };
-        let items = vec![item(deadline_ns)];
-        let mut endings = read(Proposed::Applied(outcome), kind, items, retried).unwrap();
-        endings.remove(0).result.get_outcome()
-    }
-
-    #[test]
-    fn only_an_ack_that_nobody_else_can_have_done_is_taken_for_done() {
-        use LeaseLost::{Expired, Gone};
-        let done = Said::LEASE_OUTCOME_DONE;
-        let uncertain = Said::LEASE_OUTCOME_UNCERTAIN;
-        assert_eq!(said(Kind::Ack, Some(101), Gone, true), done);
-        assert_eq!(said(Kind::Ack, Some(100), Gone, true), uncertain);
-        assert_eq!(said(Kind::Ack, None, Gone, true), uncertain);
-        assert_eq!(said(Kind::Ack, Some(101), Expired, true), uncertain);
-        for kind in [Kind::Nack, Kind::Release, Kind::Extend] {
-            assert_eq!(said(kind, Some(101), Gone, true), uncertain);
-            let gone = Said::LEASE_OUTCOME_GONE;
-            assert_eq!(said(kind, Some(101), Gone, false), gone);
-        }
-        let expired = Said::LEASE_OUTCOME_EXPIRED;
-        assert_eq!(said(Kind::Ack, Some(101), Expired, false), expired);
     }
 }

@@ -5,30 +5,13 @@ use z4_core::command::Grant;
 use z4_core::state::{find_namespace, find_status, machine_ns, Row, RowKey, StateError};
 use z4_core::task::{LeaseToken, Phase, TaskStatus};
 use z4_core::{Namespace, TaskId, View};
+use z4_delivery::limits::IN_FLIGHT_MAX;
+use z4_delivery::Whose;
 
 use super::bodies::unreadable;
-use super::consumer_id;
 use crate::errors::Error;
-use crate::limits;
 use crate::node::Node;
 use crate::reading::catch_up;
-
-/// Whose leases.
-pub(super) enum Whose {
-    /// Of all streams that a consumer had.
-    ConsumerId(String),
-    /// Of the one with this name.
-    Name(String),
-}
-
-impl Whose {
-    fn is(&self, consumer: &str) -> bool {
-        match self {
-            Self::ConsumerId(id) => consumer_id::of(consumer) == id,
-            Self::Name(name) => consumer == name,
-        }
-    }
-}
 
 /// The live leases of a consumer as of now, the first to end first; at most as
 /// many as one may have in flight.
@@ -67,7 +50,7 @@ fn find(view: &impl View, name: &Namespace, whose: &Whose) -> Result<Vec<Grant>,
                 leases.push((id, token));
             }
         }
-        leases.len() < limits::CONSUME_IN_FLIGHT_MAX as usize
+        leases.len() < IN_FLIGHT_MAX as usize
     })?;
     let mut grants = Vec::with_capacity(leases.len());
     for (id, token) in leases {

@@ -1,17 +1,19 @@
 //! LeaseTasks: leases without a stream.
 
-use std::time::Duration;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use grpcio::RpcStatus;
-use z4_core::command::Grant;
+use futures::future::{select, Either};
+use futures::StreamExt;
+use grpcio::{RpcStatus, RpcStatusCode};
 use z4_core::{limits as core_limits, Namespace, Refusal, View};
-use z4_proto::generated::collection::{Delivery, LeaseTasksRequest, LeaseTasksResponse};
+use z4_delivery::{consumer_id, Delivered, Delivery, End, Key, Method, Open};
+use z4_proto::generated::collection::{LeaseTasksRequest, LeaseTasksResponse};
 
-use super::bodies;
 use super::caller::Caller;
-use super::find::{leases_of, Whose};
-use super::take::take;
-use super::{asks, consumer_id, deliver, settle};
+use super::line::{status_of, Line, ToTask};
+use super::{asks, bodies, deliver};
 use crate::answer::{field_len, Room};
 use crate::errors::Error;
 use crate::leader::no_leader;
@@ -19,18 +21,21 @@ use crate::limits;
 use crate::node::Node;
 use crate::validate::span_ms;
 
-/// What a request asks.
-pub(super) struct Want {
-    pub(super) namespace: Namespace,
-    pub(super) consumer_id: String,
-    pub(super) tasks: u32,
-    pub(super) lease_ms: u64,
-    pub(super) wait: Duration,
-    pub(super) bytes: u64,
+/// What a request wants of its answer.
+struct Want {
+    namespace: Namespace,
+    consumer_id: String,
+    bytes: u64,
     /// See [`Room::new`].
-    pub(super) answer_bytes_max: u32,
-    /// What the consumer holds already comes first.
-    pub(super) resume: bool,
+    answer_bytes_max: u32,
+}
+
+/// Why a call is answered.
+enum Told {
+    Deliver(Vec<Delivery>),
+    Close(End<Error>),
+    /// The caller has left.
+    Left,
 }
 
 /// Leases tasks and answers with them. What the caller does not get is given
@@ -41,71 +46,115 @@ pub(super) async fn respond<V: View + Clone + Send + Sync + 'static>(
     request: LeaseTasksRequest,
     mut caller: Caller,
 ) -> RpcStatus {
-    match answer(&node, request, &mut caller).await {
-        Ok((response, leased)) => {
-            if caller.answer(response).await {
-                if !leased.resumed {
-                    let metrics = node.network().metrics();
-                    leased
-                        .grants
-                        .iter()
-                        .for_each(|g| deliver::count(metrics, g));
-                }
-                return RpcStatus::ok();
-            }
-            leased.give_back(&node);
-            RpcStatus::new(grpcio::RpcStatusCode::CANCELLED)
-        }
+    let (want, line) = match open(&node, request) {
+        Ok(opened) => opened,
         Err(error) => {
             let status = error.status();
             caller.refuse(status.clone()).await;
-            status
+            return status;
+        }
+    };
+    node.network().metrics().streams.inc();
+    let mut line = line;
+    let told = told(&node, &mut line, &mut caller).await;
+    node.network().metrics().streams.dec();
+    let status = match told {
+        Told::Left => return RpcStatus::new(RpcStatusCode::CANCELLED),
+        Told::Deliver(deliveries) => {
+            let answered = answer(&node, &want, deliveries, caller, &line).await;
+            match answered {
+                Ok(status) => return status,
+                Err((caller, error)) => {
+                    let status = error.status();
+                    caller.refuse(status.clone()).await;
+                    return status;
+                }
+            }
+        }
+        Told::Close(end) => status_of(end, &want.consumer_id, "", &node.handle().status()),
+    };
+    caller.refuse(status.clone()).await;
+    status
+}
+
+/// Waits for what the session says, for as long as the caller does.
+async fn told<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    line: &mut Line<V>,
+    caller: &mut Caller,
+) -> Told {
+    loop {
+        // A deadline is looked at now and then; a caller that hangs up is told of.
+        let look_at = Instant::now() + Duration::from_secs(1);
+        let told = poll_fn(|cx| match caller.poll_left(cx) {
+            Poll::Ready(()) => Poll::Ready(Told::Left),
+            Poll::Pending => loop {
+                break match futures::ready!(line.told.poll_next_unpin(cx)) {
+                    Some(ToTask::Deliver(deliveries)) => Poll::Ready(Told::Deliver(deliveries)),
+                    Some(ToTask::Close(end)) => Poll::Ready(Told::Close(end)),
+                    // These are of other methods.
+                    Some(
+                        ToTask::Hello { .. } | ToTask::Withdraw | ToTask::Answer(_) | ToTask::Flush,
+                    ) => continue,
+                    None => Poll::Ready(Told::Close(End::Stopping)),
+                };
+            },
+        });
+        if let Either::Left((told, _)) = select(told, node.timer().sleep_until(look_at)).await {
+            return told;
         }
     }
 }
 
-/// Leases for an answer.
-struct Leased {
-    namespace: Namespace,
-    grants: Vec<Grant>,
-    /// The consumer held them before this call, and may work on them.
-    resumed: bool,
-}
-
-impl Leased {
-    /// Ends those that nobody else can have heard of.
-    fn give_back<V: View + Clone + Send + Sync + 'static>(self, node: &Node<V>) {
-        if !self.resumed {
-            settle::release(node, self.namespace, self.grants);
-        }
-    }
-}
-
+/// Answers with what the answer may hold. Gives the caller back when the tasks cannot
+/// be read.
 async fn answer<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
-    request: LeaseTasksRequest,
-    caller: &mut Caller,
-) -> Result<(LeaseTasksResponse, Leased), Error> {
-    let want = check(node, request)?;
-    let mut leased = Leased {
-        namespace: want.namespace.clone(),
-        grants: Vec::new(),
-        resumed: false,
+    want: &Want,
+    deliveries: Vec<Delivery>,
+    caller: Caller,
+    line: &Line<V>,
+) -> Result<RpcStatus, (Caller, Error)> {
+    let all: Vec<Key> = deliveries
+        .iter()
+        .map(|d| (d.grant.id, d.grant.token))
+        .collect();
+    let left = |left| Delivered {
+        left,
+        ..Delivered::default()
     };
-    if want.resume {
-        let whose = Whose::ConsumerId(want.consumer_id.clone());
-        leased.grants = leases_of(node, &want.namespace, whose).await?;
-        leased.grants.truncate(want.tasks as usize);
-        leased.resumed = !leased.grants.is_empty();
-    }
-    if !leased.resumed {
-        leased.grants = take(node, &want, caller).await?;
-    }
-    let deliveries = fill(node, &want, &mut leased).await?;
+    let filled = match fill(node, want, deliveries).await {
+        Ok(filled) => filled,
+        Err(error) => {
+            line.delivered(left(all));
+            return Err((caller, error));
+        }
+    };
+    let messages: Vec<_> = filled
+        .sent
+        .iter()
+        .map(|(_, message)| message.clone())
+        .collect();
     let mut response = LeaseTasksResponse::default();
-    response.set_deliveries(deliveries.into());
-    response.set_consumer_id(want.consumer_id);
-    Ok((response, leased))
+    response.set_deliveries(messages.into());
+    response.set_consumer_id(want.consumer_id.clone());
+    if !caller.answer(response).await {
+        line.delivered(left(all));
+        return Ok(RpcStatus::new(RpcStatusCode::CANCELLED));
+    }
+    let metrics = node.network().metrics();
+    let new = filled.sent.iter().filter(|(d, _)| !d.is_resumed);
+    new.for_each(|(delivery, _)| deliver::count(metrics, &delivery.grant));
+    line.delivered(Delivered {
+        sent: filled
+            .sent
+            .iter()
+            .map(|(d, _)| (d.grant.id, d.grant.token))
+            .collect(),
+        over: filled.over,
+        left: filled.left,
+    });
+    Ok(RpcStatus::ok())
 }
 
 /// What a request asks, of the fields that have limits.
@@ -139,10 +188,10 @@ pub(crate) fn asks_of(request: &LeaseTasksRequest) -> Result<Asks, Refusal> {
     })
 }
 
-fn check<V: View + Clone + Send + Sync + 'static>(
+fn open<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     request: LeaseTasksRequest,
-) -> Result<Want, Error> {
+) -> Result<(Want, Line<V>), Error> {
     let asks = asks_of(&request)?;
     if request.resume && request.consumer_id.is_empty() {
         return Err(Error::invalid("consumer_id", "must be given with resume"));
@@ -151,19 +200,32 @@ fn check<V: View + Clone + Send + Sync + 'static>(
     if status.raft_id == 0 {
         return Err(no_leader(&status));
     }
-    Ok(Want {
+    let consumer_id = id_or_new(node, status.raft_id, request.consumer_id)?;
+    let wait = node.patience(Duration::from_millis(asks.wait_ms));
+    // Who waits may have to be answered after that time, with what was proposed in it.
+    let patience = node.patience(limits::UNARY_TIMEOUT.max(wait));
+    let open = Open {
+        namespace: asks.namespace.clone(),
+        consumer_id: consumer_id.clone(),
         lease_ms: asks.lease_ms,
+        method: Method::Take {
+            tasks: asks.tasks,
+            wait_ns: wait.as_nanos() as u64,
+            patience_ns: patience.as_nanos() as u64,
+            resume: request.resume,
+        },
+    };
+    let line = node.delivery().open(node.clone(), open)?;
+    let want = Want {
         namespace: asks.namespace,
-        tasks: asks.tasks,
-        wait: Duration::from_millis(asks.wait_ms),
+        consumer_id,
         bytes: match request.max_bytes {
             0 => limits::LEASE_BYTES_DEFAULT,
             bytes => bytes,
         },
         answer_bytes_max: request.answer_bytes_max,
-        resume: request.resume,
-        consumer_id: id_or_new(node, status.raft_id, request.consumer_id)?,
-    })
+    };
+    Ok((want, line))
 }
 
 /// The consumer id of a request, or one that is made up.
@@ -173,69 +235,54 @@ pub(super) fn id_or_new<V: View + Clone + Send + Sync + 'static>(
     id: String,
 ) -> Result<String, Refusal> {
     if id.is_empty() {
-        let session = node.delivery().name_next(raft_id);
-        return Ok(format!("auto-{}", session.trim_start_matches('~')));
+        return Ok(node.delivery().id_next(raft_id));
     }
     consumer_id::check(&id)?;
     Ok(id)
 }
 
-/// Reads the tasks of leases, up to what the answer may hold, and leaves those
-/// leases; what it may not hold is given back.
+/// What an answer holds, and what it does not.
+#[derive(Default)]
+struct Filled {
+    sent: Vec<(Delivery, z4_proto::generated::collection::Delivery)>,
+    over: Vec<Key>,
+    left: Vec<Key>,
+}
+
+/// Reads the tasks of leases, up to what the answer may hold.
 async fn fill<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     want: &Want,
-    leased: &mut Leased,
-) -> Result<Vec<Delivery>, Error> {
-    let (mut deliveries, mut taken) = (Vec::new(), Vec::new());
+    mut deliveries: Vec<Delivery>,
+) -> Result<Filled, Error> {
+    let mut filled = Filled::default();
     let (mut bytes, mut is_full) = (0, false);
     let mut room = Room::new(
         want.answer_bytes_max,
         field_len(want.consumer_id.len() as u32),
     );
-    let resumed = leased.resumed;
-    let of_namespace = |grants| Leased {
-        namespace: want.namespace.clone(),
-        grants,
-        resumed,
-    };
-    let mut left = std::mem::take(&mut leased.grants);
-    while !left.is_empty() && !is_full {
-        let batch: Vec<Grant> = left
-            .drain(..left.len().min(limits::STREAM_READ_BATCH))
-            .collect();
-        let make = move |namespace: &Namespace, grant: &Grant, body, status| {
-            deliver::delivery(namespace, grant, body, status, resumed)
-        };
-        let reading = bodies::read(node.clone(), want.namespace.clone(), batch.clone(), make);
-        let read = match reading.await {
-            Ok(read) => read,
-            Err(error) => {
-                taken.extend(batch);
-                taken.append(&mut left);
-                of_namespace(taken).give_back(node);
-                return Err(error);
-            }
-        };
-        let mut surplus = Vec::new();
-        for (grant, delivery) in read.found {
-            // Without one, the lease is over already.
-            let Some(delivery) = delivery else { continue };
-            let is_over = bytes + grant.bytes > want.bytes && !taken.is_empty();
-            is_full |= is_over || !room.take(&delivery);
+    let key = |delivery: &Delivery| (delivery.grant.id, delivery.grant.token);
+    while !deliveries.is_empty() && !is_full {
+        let len = deliveries.len().min(limits::STREAM_READ_BATCH);
+        let behind = deliveries.split_off(len);
+        let namespace = want.namespace.clone();
+        let read = bodies::read(node.clone(), namespace, deliveries, deliver::delivery).await?;
+        for (delivery, message) in read.found {
+            let Some(message) = message else {
+                filled.over.push(key(&delivery));
+                continue;
+            };
+            let is_over = bytes + delivery.grant.bytes > want.bytes && !filled.sent.is_empty();
+            is_full |= is_over || !room.take(&message);
             if is_full {
-                surplus.push(grant);
+                filled.left.push(key(&delivery));
                 continue;
             }
-            bytes += grant.bytes;
-            deliveries.push(delivery);
-            taken.push(grant);
+            bytes += delivery.grant.bytes;
+            filled.sent.push((delivery, message));
         }
-        surplus.extend(read.left);
-        surplus.append(&mut left);
-        left = surplus;
+        deliveries = read.left.into_iter().chain(behind).collect();
     }
-    of_namespace(left).give_back(node);
-    leased.grants = taken;
-    Ok(deliveries)
+    filled.left.extend(deliveries.iter().map(key));
+    Ok(filled)
 }

@@ -1,24 +1,21 @@
-//! From due to delivered: the shell around the pure dispatcher, and the streams
-//! that consumers read.
+//! The shell around the sessions of this peer: channels, sinks, threads. What is
+//! decided is decided by [`z4_delivery`].
 //!
-//! Every stream is a consumer with a name of its own, unique in the cluster.
-//! Leases are granted by the log; the peer that has the stream sees the grant in
-//! its own apply, reads the body from its own state, writes it, and then
-//! acknowledges it through the leader. Only the leader's dispatcher proposes
-//! leases; other peers report their consumers to it.
+//! Each consumer's call is a task on a gRPC thread. It reads what its client says,
+//! writes what the client is to have, and speaks with the delivery thread, which
+//! holds the sessions: [`inbox`] one way, [`line`] the other.
 //!
 //! | file | what |
 //! |---|---|
-//! | `inbox`, `thread`, `local`, `kept`, `leading` | the thread: who is here, what they were given, what is proposed |
-//! | `seat` | a consumer's place at this peer |
-//! | `stream` | GetTaskStream |
+//! | `inbox`, `thread` | the way into the delivery thread, and the thread |
+//! | `line` | the way from the thread to a task, and the end of a session |
+//! | `proposals` | what the sessions propose |
 //! | `consume` | Consume |
-//! | `lease`, `take`, `caller`, `call_deadline` | LeaseTasks; whether its caller still waits, and how long |
-//! | `bodies`, `deliver` | from a grant to what is written |
-//! | `asks` | what clients ask for leases, checked |
-//! | `settle`, `endings` | leases that end: untold, and with an answer |
+//! | `stream` | GetTaskStream |
+//! | `lease`, `caller`, `call_deadline` | LeaseTasks; whether its caller still waits, and how long |
+//! | `bodies`, `deliver` | from a lease to what is written |
+//! | `asks`, `endings` | what clients ask for leases, checked; and the answers |
 //! | `find` | live leases of a consumer |
-//! | `consumer_id` | names of consumers |
 //! | `view` | the leader's view of consumers, at any peer |
 
 pub(crate) mod asks;
@@ -26,28 +23,24 @@ mod bodies;
 mod call_deadline;
 mod caller;
 pub(crate) mod consume;
-pub(crate) mod consumer_id;
 mod deliver;
 pub(crate) mod endings;
 mod find;
 mod inbox;
-mod kept;
-mod leading;
 pub(crate) mod lease;
-mod local;
-mod seat;
-mod settle;
+mod line;
+mod proposals;
 mod stream;
-mod take;
 mod thread;
 mod view;
 
 use call_deadline::CallDeadline;
 pub(crate) use caller::lease_service;
 pub(crate) use consume::run as run_consume;
-pub use inbox::{Applied, Delivery};
+pub use inbox::Delivery;
 pub(crate) use stream::run as run_stream;
 pub(crate) use thread::start;
+pub use z4_delivery::Applied;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,37 +1,38 @@
-//! The delivery thread: events and requests in, leases and grants out.
+//! The delivery thread: it holds the sessions, gives them what happens, and does
+//! what they want done.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{select, Receiver};
+use futures::channel::mpsc;
 use z4_consensus::Status;
-use z4_core::command::Grant;
 use z4_core::dispatch::ConsumerReport;
-use z4_core::{Event, Namespace, View};
+use z4_core::state::due_next_after;
+use z4_core::{Namespace, View};
+use z4_delivery::{Applied, Input, Leadership, Now, Output, SessionId, Sessions, Whose};
 use z4_proto::generated::peer::{self, ForwardRequest_oneof_ask as Ask};
 
-use super::inbox::{Applied, Control, Inbox};
-use super::leading::Leading;
-use super::local::Locals;
-use super::{consumer_id, settle, wall_ns};
+use super::bodies::unreadable;
+use super::find::leases_of;
+use super::inbox::{Control, Inbox};
+use super::line::ToTask;
+use super::{proposals, wall_ns};
+use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;
 
 /// Starts the thread; it ends at [`Node::stop`].
 pub(crate) fn start<V: View + Clone + Send + Sync + 'static>(
     node: Node<V>,
-    inbox: Inbox,
+    inbox: Inbox<V>,
 ) -> std::io::Result<()> {
     let mut thread = Thread {
         node,
-        locals: Locals::default(),
-        leading: Leading::default(),
-        leader: Leader::default(),
-        stamp_ns: 0,
-        unowned: BTreeMap::new(),
-        untold: BTreeMap::new(),
-        stopping: false,
+        sessions: Sessions::new(&inbox.boot),
+        tasks: HashMap::new(),
+        started: Instant::now(),
     };
     std::thread::Builder::new()
         .name("z4-delivery".into())
@@ -39,40 +40,30 @@ pub(crate) fn start<V: View + Clone + Send + Sync + 'static>(
     Ok(())
 }
 
-/// Whom consumers are reported to.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-struct Leader {
-    raft_id: u64,
-    term: u64,
-    /// This peer, and it may dispatch.
-    here: bool,
-}
-
 struct Thread<V> {
     node: Node<V>,
-    locals: Locals,
-    leading: Leading,
-    leader: Leader,
-    /// The greatest stamp applied.
-    stamp_ns: u64,
-    /// Grants of streams that have ended, to be given back.
-    unowned: BTreeMap<Namespace, Vec<Grant>>,
-    /// Consumers that have left and of which the leader could not be told, and when
-    /// it is to be told again. It would lease tasks to them until then.
-    untold: BTreeMap<String, Instant>,
-    stopping: bool,
+    sessions: Sessions<Error>,
+    tasks: HashMap<SessionId, Task<V>>,
+    started: Instant,
+}
+
+/// The task of a session.
+struct Task<V> {
+    to: mpsc::UnboundedSender<ToTask>,
+    /// For the time that its caller waits.
+    node: Node<V>,
 }
 
 /// What arrived first.
-enum Arrived {
+enum Arrived<V> {
     Applied(Applied),
-    Control(Control),
+    Control(Control<V>),
     Nothing,
     End,
 }
 
 impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
-    fn run(&mut self, inbox: &Inbox) {
+    fn run(&mut self, inbox: &Inbox<V>) {
         let mut wait = Duration::ZERO;
         loop {
             let (mut applied, mut control) = (Vec::new(), Vec::new());
@@ -86,237 +77,175 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
             // answers are collected first and handled last.
             collect(&inbox.control, &mut control);
             collect(&inbox.applied, &mut applied);
-            let status = self.node.handle().status();
-            self.follow(&status);
+            let leadership = leadership(&self.node.handle().status());
+            let now = self.now();
+            self.sessions.step(Input::Leadership(leadership), now);
             for applied in applied {
-                self.applied(applied, status.raft_id);
+                self.sessions.step(Input::Applied(applied), now);
             }
             for control in control {
-                if matches!(control, Control::Stop) {
-                    return;
-                }
-                self.control(control);
-            }
-            self.give_back();
-            self.tell_untold();
-            self.report(&status);
-            wait = self.dispatch();
-        }
-    }
-
-    fn now_ns(&self) -> u64 {
-        wall_ns().max(self.stamp_ns)
-    }
-
-    /// Sees who leads.
-    fn follow(&mut self, status: &Arc<Status>) {
-        let leader = Leader {
-            raft_id: status.leader,
-            term: status.term,
-            here: status.leader != 0 && status.leader == status.raft_id && status.leader_ready,
-        };
-        if leader == self.leader {
-            return;
-        }
-        if self.leader.here {
-            self.leading.step_down();
-        }
-        if leader.here {
-            let now_ns = self.now_ns();
-            self.leading.become_leader(now_ns);
-        }
-        self.leader = leader;
-        self.locals.forget_told();
-    }
-
-    fn applied(&mut self, applied: Applied, raft_id: u64) {
-        self.stamp_ns = self.stamp_ns.max(applied.stamp_ns);
-        let prefix = self.node.delivery().name_prefix(raft_id);
-        for event in &applied.events {
-            self.leading.dispatcher.on_event(event);
-            match event {
-                Event::Leased {
-                    namespace, grants, ..
-                } => {
-                    let here = |name: &str| consumer_id::session(name).starts_with(&prefix);
-                    for grant in grants.iter().filter(|g| here(&g.consumer)) {
-                        if let Err(grant) = self.locals.grant(grant) {
-                            let unowned = self.unowned.entry(namespace.clone()).or_default();
-                            unowned.push(grant);
-                        }
+                match control {
+                    Control::Input(input) => self.input(input, now),
+                    Control::Open {
+                        session,
+                        open,
+                        to,
+                        node,
+                    } => {
+                        self.tasks.insert(session, Task { to, node });
+                        self.sessions.step(Input::Open { session, open }, now);
                     }
-                }
-                Event::Ended { consumers, .. } => {
-                    for (consumer, count) in consumers {
-                        self.locals.ended(consumer, u64::from(*count));
+                    Control::Consumers { namespace, answer } => {
+                        answer(self.sessions.consumers(&namespace));
                     }
-                }
-                Event::Due { .. } | Event::Namespace { .. } => {}
-            }
-        }
-        let deadline_ns = applied.pulse_next_ns;
-        self.leading.dispatcher.set_pulse(deadline_ns);
-    }
-
-    fn control(&mut self, control: Control) {
-        match control {
-            // Dropping it ends the stream.
-            Control::Open(_) if self.stopping => {}
-            Control::Open(open) => {
-                if let Some(former) = self.locals.open(open) {
-                    self.gone(former);
+                    Control::Stop => return,
                 }
             }
-            Control::Credit(consumer) => self.locals.credit(&consumer),
-            Control::Close(consumer) => {
-                if self.locals.close(&consumer) {
-                    self.gone(consumer);
-                }
-            }
-            Control::Remote { link, report } => self.leading.remote(link, report),
-            Control::RemoteGone(consumer) => self.leading.remote_gone(&consumer),
-            Control::RemoteLost(link) => self.leading.remote_lost(link),
-            Control::Reported { consumer, ok } => self.locals.told(&consumer, ok),
-            Control::GoneUntold(consumer) => self.untold(consumer),
-            Control::LeaseFailed { namespace, takers } => {
-                let dispatcher = &mut self.leading.dispatcher;
-                dispatcher.on_lease_failed(&namespace, &takers);
-            }
-            Control::PulseDone => self.leading.dispatcher.on_pulse_done(),
-            Control::Consumers { namespace, answer } => {
-                let dispatcher = &self.leading.dispatcher;
-                answer(self.leader.here.then(|| dispatcher.consumers(&namespace)));
-            }
-            Control::StopStreams => {
-                self.stopping = true;
-                for consumer in self.locals.close_all() {
-                    self.gone(consumer);
-                }
-            }
-            Control::Stop => {}
+            wait = self.turn(now);
         }
     }
 
-    /// A consumer of this peer left.
-    fn gone(&mut self, consumer: String) {
-        if self.leader.here {
-            return self.leading.dispatcher.consumer_gone(&consumer);
-        }
-        let status = self.node.handle().status();
-        let address = self
-            .node
-            .network()
-            .address(&status.membership, status.leader);
-        // A leader that this peer has lost from sight may still know of it.
-        let Some(address) = address.filter(|_| status.leader != status.raft_id) else {
-            return self.untold(consumer);
-        };
-        let ask = Ask::consumer_gone(consumer.clone());
-        let delivery = self.node.delivery().clone();
-        let answered = Box::new(move |result: Result<_, _>| {
-            if result.is_err() {
-                delivery.send(Control::GoneUntold(consumer));
-            }
-        });
-        let forwarder = self.node.forwarder();
-        forwarder.ask_with(status.leader, &address, ask, answered);
-    }
-
-    fn untold(&mut self, consumer: String) {
-        // A leader forgets those that it is not told of when its stream of reports
-        // from this peer ends.
-        if self.untold.len() >= limits::CONSUMER_STREAM_COUNT_MAX {
-            return;
-        }
-        let again_at = Instant::now() + limits::REPORT_RETRY;
-        self.untold.insert(consumer, again_at);
-    }
-
-    /// Tells the leader again of those that have left.
-    fn tell_untold(&mut self) {
-        let now = Instant::now();
-        let due = self.untold.iter().filter(|(_, at)| **at <= now);
-        let due: Vec<String> = due.map(|(consumer, _)| consumer.clone()).collect();
-        for consumer in due {
-            self.untold.remove(&consumer);
-            self.gone(consumer);
+    fn now(&self) -> Now {
+        Now {
+            wall_ns: wall_ns(),
+            monotonic_ns: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
         }
     }
 
-    fn give_back(&mut self) {
-        for (namespace, grants) in std::mem::take(&mut self.unowned) {
-            settle::release(&self.node, namespace, grants);
+    fn input(&mut self, input: Input<Error>, now: Now) {
+        if let Input::Gone { session } = &input {
+            self.tasks.remove(session);
         }
+        self.sessions.step(input, now);
     }
 
-    /// Tells the leader of this peer's consumers.
-    fn report(&mut self, status: &Arc<Status>) {
-        if self.leader.here {
-            for report in self.locals.reports(false) {
-                self.leading.dispatcher.consumer_report(report);
-            }
-            return;
-        }
-        if status.leader == 0 || status.leader == status.raft_id {
-            return;
-        }
-        let address = self
-            .node
-            .network()
-            .address(&status.membership, status.leader);
-        let Some(address) = address else { return };
-        for report in self.locals.reports(true) {
-            self.tell(status.leader, &address, report);
-        }
-    }
-
-    fn tell(&self, leader: u64, address: &str, report: ConsumerReport) {
-        let mut message = peer::ConsumerReport::default();
-        message.set_consumer(report.consumer.clone());
-        message.set_namespace(report.namespace.as_str().to_owned());
-        message.set_received_total(report.received_total);
-        message.set_allowed_total(report.allowed_total);
-        message.set_lease_ms(report.lease_ms);
-        let delivery = self.node.delivery().clone();
-        let consumer = report.consumer;
-        let answered = Box::new(move |result: Result<_, _>| {
-            let ok = result.is_ok();
-            delivery.send(Control::Reported { consumer, ok });
-        });
-        let forwarder = self.node.forwarder();
-        forwarder.ask_with(leader, address, Ask::consumer(message), answered);
-    }
-
-    /// Proposes what is due. How long to wait for something to happen.
-    fn dispatch(&mut self) -> Duration {
-        let idle = self.locals.is_empty() && !self.leader.here;
-        let mut wait = limits::DELIVERY_TICK * if idle { 10 } else { 1 };
-        let again_at = self.untold.values().copied();
-        if let Some(at) = again_at.chain(self.locals.wake_at()).min() {
-            wait = wait.min(at.saturating_duration_since(Instant::now()));
-        }
-        if !self.leader.here {
-            return wait;
-        }
-        let now_ns = self.now_ns();
-        let (handle, delivery) = (self.node.handle(), self.node.delivery());
-        match self
-            .leading
-            .poll(now_ns, self.node.view(), handle, delivery)
-        {
-            Ok(None) => wait,
-            Ok(Some(at_ns)) => wait.min(Duration::from_nanos(at_ns.saturating_sub(self.now_ns()))),
+    /// Does what the sessions want done. How long to wait for something to happen.
+    fn turn(&mut self, now: Now) -> Duration {
+        let turn = match self.sessions.turn(now, self.node.view()) {
+            Ok(turn) => turn,
             Err(error) => {
                 // What is on disk can no longer be trusted to be read.
                 slog::crit!(self.node.network().logger(), "the task state cannot be read";
                     "error" => %error);
                 std::process::abort();
             }
+        };
+        for output in turn.outputs {
+            self.output(output);
         }
+        let is_idle = self.sessions.is_empty() && !leads(&self.node.handle().status());
+        let tick = limits::DELIVERY_TICK * if is_idle { 10 } else { 1 };
+        let wake = turn.wake_after_ns.map(Duration::from_nanos);
+        wake.map_or(tick, |wake| wake.min(tick))
+    }
+
+    fn output(&mut self, output: Output<Error>) {
+        match output {
+            Output::Hello { session, resumed } => self.tell(session, ToTask::Hello { resumed }),
+            Output::Deliver {
+                session,
+                deliveries,
+            } => self.tell(session, ToTask::Deliver(deliveries)),
+            Output::Withdraw { session } => self.tell(session, ToTask::Withdraw),
+            Output::Answer { session, answer } => self.tell(session, ToTask::Answer(answer)),
+            Output::Flush { session } => self.tell(session, ToTask::Flush),
+            Output::Close { session, end } => self.tell(session, ToTask::Close(end)),
+            Output::Propose {
+                ticket,
+                command,
+                retry,
+            } => proposals::propose(&self.node, ticket, command, retry),
+            Output::Find {
+                session,
+                namespace,
+                whose,
+            } => self.find(session, namespace, whose),
+            Output::LookDue { session, namespace } => self.look_due(session, namespace),
+            Output::Report { to, report } => self.report(to, report),
+            Output::ReportGone { to, consumer } => self.report_gone(to, consumer),
+        }
+    }
+
+    fn tell(&self, session: SessionId, told: ToTask) {
+        if let Some(task) = self.tasks.get(&session) {
+            // Fails when the task ends just now.
+            let _ = task.to.unbounded_send(told);
+        }
+    }
+
+    fn find(&self, session: SessionId, namespace: Namespace, whose: Whose) {
+        let Some(task) = self.tasks.get(&session) else {
+            return;
+        };
+        let (node, delivery) = (task.node.clone(), self.node.delivery().clone());
+        self.node.network().spawn(async move {
+            let leases = leases_of(&node, &namespace, whose).await;
+            delivery.input(Input::Found { session, leases });
+        });
+    }
+
+    fn look_due(&self, session: SessionId, namespace: Namespace) {
+        let (node, delivery) = (self.node.clone(), self.node.delivery().clone());
+        self.node.network().spawn(async move {
+            let view = node.view().clone();
+            let due = move || due_next_after(&view, &namespace, None);
+            let due = node.readers().run(due).await;
+            let due = due.and_then(|due| due.map_err(unreadable));
+            let is_due = due.map(|due| due.is_some_and(|at_ns| at_ns <= wall_ns()));
+            delivery.input(Input::Due { session, is_due });
+        });
+    }
+
+    fn report(&self, to: u64, report: ConsumerReport) {
+        let mut message = peer::ConsumerReport::default();
+        message.set_consumer(report.consumer.clone());
+        message.set_namespace(report.namespace.as_str().to_owned());
+        message.set_received_total(report.received_total);
+        message.set_allowed_total(report.allowed_total);
+        message.set_lease_ms(report.lease_ms);
+        let consumer = report.consumer;
+        self.ask(to, Ask::consumer(message), move |is_told| Input::Reported {
+            consumer,
+            is_told,
+        });
+    }
+
+    fn report_gone(&self, to: u64, consumer: String) {
+        let ask = Ask::consumer_gone(consumer.clone());
+        self.ask(to, ask, move |is_told| Input::ReportedGone {
+            consumer,
+            is_told,
+        });
+    }
+
+    /// Tells the leader something; the answer says whether it has it.
+    fn ask(&self, to: u64, ask: Ask, answer: impl FnOnce(bool) -> Input<Error> + Send + 'static) {
+        let membership = &self.node.handle().status().membership;
+        let delivery = self.node.delivery().clone();
+        let Some(address) = self.node.network().address(membership, to) else {
+            return delivery.input(answer(false));
+        };
+        let answered = Box::new(move |result: Result<_, _>| {
+            delivery.input(answer(result.is_ok()));
+        });
+        self.node.forwarder().ask_with(to, &address, ask, answered);
     }
 }
 
-fn arrived(inbox: &Inbox, wait: Duration) -> Arrived {
+fn leads(status: &Status) -> bool {
+    status.leader != 0 && status.leader == status.raft_id && status.leader_ready
+}
+
+fn leadership(status: &Arc<Status>) -> Leadership {
+    Leadership {
+        raft_id: status.raft_id,
+        leader: status.leader,
+        term: status.term,
+        is_ready_here: leads(status),
+    }
+}
+
+fn arrived<V>(inbox: &Inbox<V>, wait: Duration) -> Arrived<V> {
     select! {
         recv(inbox.applied) -> applied => applied.map_or(Arrived::End, Arrived::Applied),
         recv(inbox.control) -> control => control.map_or(Arrived::End, Arrived::Control),

@@ -9,7 +9,7 @@ use z4_consensus::log::Position;
 use z4_consensus::machine::{Applied, Committed, Flusher, MachineError, StateMachine};
 use z4_core::state::StateError;
 use z4_core::state::{Row, RowKey, State, View};
-use z4_core::{Machine, MemState, Outcome};
+use z4_core::{Event, Machine, MemState, Outcome};
 use z4_proto::decode_command;
 use z4_rpc::Delivery;
 
@@ -48,7 +48,7 @@ pub type Snapshots = Arc<Mutex<HashMap<u64, (MemState, Applied)>>>;
 pub struct MemMachine {
     pub machine: Machine<SharedState>,
     pub applied: Applied,
-    pub delivery: Delivery,
+    pub delivery: Delivery<SharedState>,
     pub snapshots: Snapshots,
     pub dir: PathBuf,
 }
@@ -56,6 +56,17 @@ pub struct MemMachine {
 /// What is in the large file of every snapshot.
 pub fn filling() -> Vec<u8> {
     (0..1_000_000u32).map(|i| (i * 7) as u8).collect()
+}
+
+impl MemMachine {
+    fn tell(&self, events: Vec<Event>, is_jump: bool) {
+        self.delivery.applied(z4_rpc::Applied {
+            events,
+            stamp_ns: self.machine.stamp_ns(),
+            pulse_next_ns: self.machine.pulse_next_ns(),
+            is_jump,
+        });
+    }
 }
 
 impl StateMachine for MemMachine {
@@ -80,11 +91,7 @@ impl StateMachine for MemMachine {
                 self.applied.membership = membership;
             }
         }
-        self.delivery.applied(z4_rpc::Applied {
-            events,
-            stamp_ns: self.machine.stamp_ns(),
-            pulse_next_ns: self.machine.pulse_next_ns(),
-        });
+        self.tell(events, false);
         Ok(replies)
     }
 
@@ -127,6 +134,7 @@ impl StateMachine for MemMachine {
         *shared.0.write().unwrap() = state;
         self.machine = Machine::open(shared).unwrap();
         self.applied = applied;
+        self.tell(Vec::new(), true);
         Ok(())
     }
 }

@@ -104,6 +104,21 @@ fn what_was_not_confirmed_is_said_again_on_the_next_stream() {
     assert!(bench.ledger.is_empty());
 }
 
+/// A consumer that stood still while its lease ended and its peer closed the drained
+/// stream: the answer on the next stream is the first one that was taken.
+#[test]
+fn what_a_closed_stream_did_not_confirm_was_not_taken() {
+    let (mut bench, one) = (Bench::new(), lease("a", 1));
+    bench.deliver(&one, false);
+    let ack = bench.ledger.finished("a", Ok(())).unwrap();
+    bench.ledger.sends(&ack);
+    bench.ledger.nothing_else_was_taken();
+    assert_eq!(bench.ledger.reopened(bench.now), [Answer::Ack(one.clone())]);
+    bench.tell(&one, LeaseOutcome::Gone);
+    let summary = bench.ledger.summary();
+    assert_eq!((summary.uncertain, summary.lost), (0, 1));
+}
+
 #[test]
 fn a_lost_lease_is_told_to_the_handler_and_its_result_to_nobody() {
     let (mut bench, one) = (Bench::new(), lease("a", 1));

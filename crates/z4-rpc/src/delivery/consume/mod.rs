@@ -4,16 +4,10 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `opening` | who comes, and which leases it has from before |
+//! | `opening` | who comes, and what it wants |
 //! | `said` | the messages behind the first, checked |
-//! | `talk` | the stream itself |
-//! | `flow` | credit by count and bytes, and what waits for it |
-//! | `ledger` | the leases in hand |
-//! | `batches` | what was asked and is not answered yet |
+//! | `talk` | the task: requests in, responses out |
 
-mod batches;
-mod flow;
-mod ledger;
 pub(crate) mod opening;
 pub(crate) mod said;
 mod talk;
@@ -23,21 +17,15 @@ use std::future::poll_fn;
 use futures::SinkExt;
 use grpcio::{DuplexSink, RequestStream, RpcStatus, RpcStatusCode};
 use z4_core::View;
+use z4_delivery::End;
 use z4_proto::generated::collection::{ConsumeRequest, ConsumeResponse};
 
-use self::talk::Talk;
-use crate::errors::Error;
+use self::talk::{Over, Talk};
+use super::line::status_of;
 use crate::node::Node;
 
-/// Why a conversation ended.
-enum End {
-    /// Both sides are done.
-    Closed,
-    /// The client went without a word: one with a name may come back.
-    Gone,
-    /// This peer ends it.
-    Status(RpcStatus),
-}
+/// What a client is told to do when its peer stops.
+const AGAIN: &str = "; reconnect with the same consumer_id";
 
 /// Runs a conversation to its end.
 pub(crate) async fn run<V: View + Clone + Send + Sync + 'static>(
@@ -47,12 +35,12 @@ pub(crate) async fn run<V: View + Clone + Send + Sync + 'static>(
 ) -> RpcStatus {
     let gone = || RpcStatus::new(RpcStatusCode::CANCELLED);
     let opened = match opening::first(&node, &mut requests).await {
-        Some(Ok(open)) => opening::open(&node, open).await.map_err(|e| e.status()),
+        Some(Ok(open)) => opening::open(&node, open).map_err(|error| error.status()),
         Some(Err(status)) => Err(status),
         None => return gone(),
     };
     let mut talk = match opened {
-        Ok(opened) => Talk::new(opened),
+        Ok((open, line)) => Talk::new(node.clone(), open, line),
         Err(status) => {
             // The client has gone when this fails.
             let _ = sink.fail(status.clone()).await;
@@ -60,24 +48,18 @@ pub(crate) async fn run<V: View + Clone + Send + Sync + 'static>(
         }
     };
     sink.enhance_batch(true);
-    let end = poll_fn(|cx| talk.poll(&mut requests, &mut sink, cx)).await;
-    let status = match end {
-        End::Closed => {
-            if talk.finish().await {
-                let _ = sink.close().await;
-                return RpcStatus::ok();
-            }
-            let message = "what was in hand is not given back yet";
-            Error::Unavailable(message.into()).status()
+    node.network().metrics().streams.inc();
+    let over = poll_fn(|cx| talk.poll(&mut requests, &mut sink, cx)).await;
+    node.network().metrics().streams.dec();
+    let consumer_id = talk.leave();
+    let status = match over {
+        Over::Gone => return gone(),
+        Over::Status(status) => status,
+        Over::Ended(End::Done) => {
+            let _ = sink.close().await;
+            return RpcStatus::ok();
         }
-        End::Gone => {
-            talk.break_off();
-            return gone();
-        }
-        End::Status(status) => {
-            talk.break_off();
-            status
-        }
+        Over::Ended(end) => status_of(end, &consumer_id, AGAIN, &node.handle().status()),
     };
     let _ = sink.fail(status.clone()).await;
     status

@@ -1,36 +1,22 @@
-//! How a Consume stream begins: who comes, what it wants, and which leases it
-//! has from before.
+//! How a Consume stream begins: who comes, and what it wants.
 
 use futures::StreamExt;
 use grpcio::{RequestStream, RpcStatus};
-use z4_core::command::Grant;
 use z4_core::{Namespace, Refusal, View};
+use z4_delivery::limits::IN_FLIGHT_MAX;
+use z4_delivery::{Method, Open};
 use z4_proto::generated::collection::{
     ConsumeCredit, ConsumeOpen, ConsumeRequest, ConsumeRequest_oneof_message as Message,
 };
 
-use std::future::poll_fn;
-
 use crate::collection::undecodable;
 use crate::delivery::asks;
-use crate::delivery::find::{leases_of, Whose};
-use crate::delivery::inbox::Told;
 use crate::delivery::lease::id_or_new;
-use crate::delivery::seat::{Seat, Wish};
+use crate::delivery::line::Line;
 use crate::errors::Error;
 use crate::leader::no_leader;
 use crate::limits;
 use crate::node::Node;
-
-/// A consumer that was let in.
-pub(super) struct Opened<V: View + Clone + Send + Sync + 'static> {
-    pub(super) seat: Seat<V>,
-    pub(super) consumer_id: String,
-    pub(super) in_flight_max: u64,
-    pub(super) bytes_max: u64,
-    /// Its live leases from before.
-    pub(super) leases: Vec<Grant>,
-}
 
 /// Takes the first message. `None`: the client has gone.
 pub(super) async fn first<V: View + Clone + Send + Sync + 'static>(
@@ -76,61 +62,38 @@ pub(crate) fn asks_of(open: &ConsumeOpen) -> Result<Asks, Refusal> {
     })
 }
 
-/// Checks what the consumer wants, gives it a place, and finds its leases.
-pub(super) async fn open<V: View + Clone + Send + Sync + 'static>(
+/// Checks what the consumer wants, and opens its session.
+pub(super) fn open<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     open: ConsumeOpen,
-) -> Result<Opened<V>, Error> {
+) -> Result<(Open, Line<V>), Error> {
     let asks = asks_of(&open)?;
     let status = node.handle().status();
     if status.raft_id == 0 {
         return Err(no_leader(&status));
     }
     // Nobody can have leases under a name that is made up now.
-    let is_new = open.get_consumer_id().is_empty();
-    let consumer_id = id_or_new(node, status.raft_id, open.consumer_id)?;
-    let wish = Wish {
+    let is_named = !open.get_consumer_id().is_empty();
+    let open = Open {
         namespace: asks.namespace,
-        consumer_id: consumer_id.clone(),
+        consumer_id: id_or_new(node, status.raft_id, open.consumer_id)?,
         lease_ms: asks.lease_ms,
-        // None until it is known what it has already.
-        window: 0,
-        step: 1,
-        follows: true,
-        // A made-up name is that of one stream.
-        keeps: !is_new,
+        method: Method::Consume {
+            in_flight_max: asks.in_flight_max,
+            bytes_max: asks.bytes_max,
+            is_named,
+        },
     };
-    let mut seat = Seat::take(node, wish)?;
-    // What an earlier stream at this peer is granted from here on comes to this
-    // one; what it was granted before is found below.
-    match poll_fn(|cx| seat.poll_told(cx)).await {
-        Some(Told::Opened) => {}
-        _ => return Err(Error::Unavailable("this peer is shutting down".into())),
-    }
-    let leases = if is_new {
-        Vec::new()
-    } else {
-        let whose = Whose::ConsumerId(consumer_id.clone());
-        leases_of(node, &seat.namespace, whose).await?
-    };
-    Ok(Opened {
-        seat,
-        consumer_id,
-        in_flight_max: asks.in_flight_max,
-        bytes_max: asks.bytes_max,
-        leases,
-    })
+    let line = node.delivery().open(node.clone(), open.clone())?;
+    Ok((open, line))
 }
 
 /// What a consumer says of its credit, tasks and bytes; `None`: nothing.
 pub(super) fn credit(credit: &ConsumeCredit) -> Result<(Option<u64>, Option<u64>), Refusal> {
     let given = |value: u64| (value > 0).then_some(value);
     let tasks = credit.get_max_in_flight();
-    if tasks > limits::CONSUME_IN_FLIGHT_MAX {
-        let rule = format!(
-            "is {tasks}; it must be 0 (not given) to {}",
-            limits::CONSUME_IN_FLIGHT_MAX
-        );
+    if tasks > IN_FLIGHT_MAX {
+        let rule = format!("is {tasks}; it must be 0 (not given) to {}", IN_FLIGHT_MAX);
         return Err(Refusal::invalid("max_in_flight", rule));
     }
     let bytes = credit.get_max_in_flight_bytes();

@@ -1,43 +1,51 @@
 //! What a consumer says once its stream is open, one message at a time.
 
 use z4_core::Refusal;
-use z4_proto::generated::collection::{ConsumeRequest, ConsumeRequest_oneof_message as Message};
+use z4_delivery::endings::Kind;
+use z4_delivery::Said;
+use z4_proto::generated::collection::{
+    ConsumeRequest, ConsumeRequest_oneof_message as Message, LeaseResult,
+};
 
 use super::opening::credit;
 use crate::delivery::asks::{self, Asked};
-use crate::delivery::endings::Kind;
 
 /// A message that was checked.
-pub(crate) enum Said {
-    /// Something of one lease, or the answer that it cannot be asked.
-    Asks(Kind, Asked),
-    /// No more deliveries.
-    Drain,
-    /// So many tasks and bytes from now on; `None`: as before.
-    Credit(Option<u64>, Option<u64>),
+pub(crate) enum Heard {
+    /// The session is told.
+    Said(Said),
+    /// The answer to what cannot be asked of a lease.
+    Invalid(Kind, LeaseResult),
     /// To be answered without a lease.
     Refused(Refusal),
 }
 
 /// Checks a message behind the first.
-pub(crate) fn said(request: ConsumeRequest) -> Said {
+pub(crate) fn said(request: ConsumeRequest) -> Heard {
     match request.message {
-        Some(Message::ack(lease)) => Said::Asks(Kind::Ack, asks::lease(lease)),
-        Some(Message::release(lease)) => Said::Asks(Kind::Release, asks::lease(lease)),
-        Some(Message::nack(nack)) => Said::Asks(Kind::Nack, asks::nack(nack)),
-        Some(Message::extend(extend)) => Said::Asks(Kind::Extend, asks::extend(extend)),
-        Some(Message::drain(_)) => Said::Drain,
+        Some(Message::ack(lease)) => ask(Kind::Ack, asks::lease(lease)),
+        Some(Message::release(lease)) => ask(Kind::Release, asks::lease(lease)),
+        Some(Message::nack(nack)) => ask(Kind::Nack, asks::nack(nack)),
+        Some(Message::extend(extend)) => ask(Kind::Extend, asks::extend(extend)),
+        Some(Message::drain(_)) => Heard::Said(Said::Drain),
         Some(Message::credit(given)) => match credit(&given) {
-            Ok((tasks, bytes)) => Said::Credit(tasks, bytes),
-            Err(refusal) => Said::Refused(refusal),
+            Ok((tasks, bytes)) => Heard::Said(Said::Credit(tasks, bytes)),
+            Err(refusal) => Heard::Refused(refusal),
         },
         Some(Message::open(_)) => {
             let rule = "must be the first message, and no other";
-            Said::Refused(Refusal::invalid("open", rule))
+            Heard::Refused(Refusal::invalid("open", rule))
         }
         None => {
             let rule = "must be one that this version knows";
-            Said::Refused(Refusal::invalid("message", rule))
+            Heard::Refused(Refusal::invalid("message", rule))
         }
+    }
+}
+
+fn ask(kind: Kind, asked: Asked) -> Heard {
+    match asked {
+        Ok(item) => Heard::Said(Said::Ask(kind, item)),
+        Err(result) => Heard::Invalid(kind, result),
     }
 }

@@ -1,6 +1,6 @@
 //! Names of consumers. Clients choose a consumer id; the log knows the id with
-//! the session of this process behind it, `id~peer.boot.n`, so that a grant finds
-//! its stream and no two streams share a name.
+//! the session behind it, `id~peer.boot.n`, so that a grant finds its session and
+//! no two sessions share a name.
 
 use z4_core::Refusal;
 
@@ -9,13 +9,14 @@ use crate::limits;
 /// What divides an id from its session.
 const MARK: char = '~';
 
-/// The consumer id in the name of a consumer.
-pub(crate) fn of(name: &str) -> &str {
+/// The consumer id in the name of a consumer, as the log has it.
+#[must_use]
+pub fn of(name: &str) -> &str {
     name.split_once(MARK).map_or(name, |(id, _)| id)
 }
 
 /// The session in the name of a consumer, with its mark; empty: there is none.
-pub(super) fn session(name: &str) -> &str {
+pub(crate) fn session(name: &str) -> &str {
     name.find(MARK)
         .map_or("", |at| name.get(at..).unwrap_or(""))
 }
@@ -24,7 +25,7 @@ pub(super) fn session(name: &str) -> &str {
 ///
 /// # Errors
 /// [`Refusal`] with code `Invalid` that names the field and the rule.
-pub(crate) fn check(id: &str) -> Result<(), Refusal> {
+pub fn check(id: &str) -> Result<(), Refusal> {
     let plain = |c: u8| c.is_ascii_alphanumeric() || b"._:@/-".contains(&c);
     let fits = (1..=limits::CONSUMER_ID_LEN_MAX).contains(&id.len());
     if fits && id.bytes().all(plain) {

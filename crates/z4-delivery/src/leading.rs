@@ -1,35 +1,33 @@
-//! What the delivery thread does while its peer leads.
+//! What a peer does for all consumers of the cluster while it leads: the dispatcher,
+//! and who reports which consumers to it.
 
 use std::collections::{BTreeSet, HashMap};
 
-use z4_consensus::fault::mark;
-use z4_consensus::runtime::{Done, Proposal, Sink};
-use z4_consensus::{Handle, ProposeError};
 use z4_core::command::Command;
 use z4_core::dispatch::{ConsumerReport, Dispatcher};
 use z4_core::state::StateError;
-use z4_core::{Outcome, View};
-use z4_proto::encode_command;
+use z4_core::View;
 
-use super::inbox::{Control, Delivery};
 use crate::limits;
+use crate::outbox::{Asked, Outbox};
+use crate::output::Retry;
 
-/// The dispatcher, and who reports which consumers to it.
-#[derive(Default)]
-pub(super) struct Leading {
-    pub(super) dispatcher: Dispatcher,
-    /// Consumers of other peers, by the stream that reported them last.
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Leading {
+    pub(crate) dispatcher: Dispatcher,
+    /// Consumers of other peers, by the connection that reported them last.
     links: HashMap<u64, BTreeSet<String>>,
     link_of: HashMap<String, u64>,
 }
 
 impl Leading {
-    pub(super) fn become_leader(&mut self, now_ns: u64) {
+    pub(crate) fn become_leader(&mut self, machine_ns: u64) {
         self.forget_remote();
-        self.dispatcher.become_leader(now_ns);
+        self.dispatcher.become_leader(machine_ns);
     }
 
-    pub(super) fn step_down(&mut self) {
+    pub(crate) fn step_down(&mut self) {
         self.forget_remote();
         self.dispatcher.step_down();
     }
@@ -39,7 +37,7 @@ impl Leading {
         self.link_of.clear();
     }
 
-    pub(super) fn remote(&mut self, link: u64, report: ConsumerReport) {
+    pub(crate) fn remote(&mut self, link: u64, report: ConsumerReport) {
         let known = self.link_of.get(&report.consumer).copied();
         if known.is_none() && self.link_of.len() >= limits::REMOTE_CONSUMER_COUNT_MAX {
             return;
@@ -53,15 +51,15 @@ impl Leading {
         self.dispatcher.consumer_report(report);
     }
 
-    pub(super) fn remote_gone(&mut self, consumer: &str) {
+    pub(crate) fn remote_gone(&mut self, consumer: &str) {
         // Only what came from another peer may be taken away by one.
         if self.unlink(consumer) {
             self.dispatcher.consumer_gone(consumer);
         }
     }
 
-    /// A stream of reports ended: its consumers report anew, or are gone.
-    pub(super) fn remote_lost(&mut self, link: u64) {
+    /// A connection ended: its consumers report anew, or are gone.
+    pub(crate) fn remote_lost(&mut self, link: u64) {
         for consumer in self.links.remove(&link).unwrap_or_default() {
             self.link_of.remove(&consumer);
             self.dispatcher.consumer_gone(&consumer);
@@ -81,49 +79,26 @@ impl Leading {
         true
     }
 
-    /// Proposes what is due; gives the machine time of the next look.
-    pub(super) fn poll(
+    /// Proposes what is due; gives the machine time of the next look, in nanoseconds.
+    pub(crate) fn dispatch<E>(
         &mut self,
-        now_ns: u64,
+        machine_ns: u64,
         view: &impl View,
-        handle: &Handle<Outcome>,
-        delivery: &Delivery,
+        out: &mut Outbox<E>,
     ) -> Result<Option<u64>, StateError> {
-        let polled = self.dispatcher.poll(now_ns, view)?;
+        let polled = self.dispatcher.poll(machine_ns, view)?;
         for command in polled.commands {
-            propose(command, handle, delivery);
+            let asked = match &command {
+                Command::LeaseTasks(lease) => Asked::Lease {
+                    namespace: lease.namespace.clone(),
+                    takers: lease.takers.clone(),
+                },
+                _ => Asked::Pulse,
+            };
+            out.propose(asked, command, Retry::Here);
         }
         Ok(polled.wake_at_ns)
     }
-}
-
-fn propose(command: Command, handle: &Handle<Outcome>, delivery: &Delivery) {
-    if matches!(command, Command::LeaseTasks(_)) {
-        mark("lease.grant");
-    }
-    let encoded = encode_command(&command);
-    let delivery = delivery.clone();
-    let sink = Sink::new(move |result: Result<Done<Outcome>, ProposeError>| {
-        let failed = !matches!(
-            result.map(|done| done.reply),
-            Ok(Outcome::Leased { .. } | Outcome::Pulsed { .. })
-        );
-        match command {
-            // A lease that was granted comes back as an event.
-            Command::LeaseTasks(lease) if failed => delivery.send(Control::LeaseFailed {
-                namespace: lease.namespace,
-                takers: lease.takers,
-            }),
-            Command::Pulse if !failed => delivery.send(Control::PulseDone),
-            _ => {}
-        }
-    });
-    handle.propose(Proposal {
-        command: encoded,
-        units: 0,
-        accepted: None,
-        sink,
-    });
 }
 
 #[cfg(test)]
@@ -143,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_an_old_stream_leaves_who_came_over_a_new_one() {
+    fn the_end_of_an_old_connection_leaves_who_came_over_a_new_one() {
         let mut leading = Leading::default();
         leading.become_leader(1);
         leading.remote(1, report("a"));

@@ -1,0 +1,61 @@
+//! Which session the grants to a name go to, and which session a consumer has.
+
+use std::collections::HashMap;
+
+use z4_core::Namespace;
+
+use crate::input::{Method, SessionId};
+use crate::planted;
+use crate::session::Session;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    by_name: HashMap<String, SessionId>,
+    /// Sessions of Consume, by namespace and consumer id: one each.
+    by_consumer: HashMap<(Namespace, String), SessionId>,
+    /// Who has the late grants of a session that was taken over.
+    heirs: HashMap<String, SessionId>,
+    /// The names of the sessions of Consume.
+    names: HashMap<SessionId, String>,
+}
+
+impl Directory {
+    /// Lets a session in. Gives the one that it takes over from.
+    pub(crate) fn list(&mut self, session: &mut Session) -> Option<SessionId> {
+        self.by_name.insert(session.name.clone(), session.id);
+        if !matches!(session.method, Method::Consume { .. }) {
+            return None;
+        }
+        let consumer = (session.namespace.clone(), session.consumer_id.clone());
+        self.names.insert(session.id, session.name.clone());
+        let former = self.by_consumer.insert(consumer, session.id)?;
+        session.former = self.names.get(&former).cloned();
+        if let Some(name) = &session.former {
+            self.heirs.insert(name.clone(), session.id);
+        }
+        Some(former)
+    }
+
+    /// Takes a session out. Gives the names to which nobody listens any more.
+    pub(crate) fn unlist(&mut self, session: &Session) -> Vec<String> {
+        self.by_name.remove(&session.name);
+        self.names.remove(&session.id);
+        let consumer = (session.namespace.clone(), session.consumer_id.clone());
+        if self.by_consumer.get(&consumer) == Some(&session.id) {
+            self.by_consumer.remove(&consumer);
+        }
+        let mut names = vec![session.name.clone()];
+        if let Some(former) = &session.former {
+            self.heirs.remove(former);
+            names.push(former.clone());
+        }
+        names
+    }
+
+    /// The session that has the grants to a name.
+    pub(crate) fn holder_of(&self, name: &str) -> Option<SessionId> {
+        let heir = self.heirs.get(name).filter(|_| !planted!("heir-forgotten"));
+        heir.or_else(|| self.by_name.get(name)).copied()
+    }
+}

@@ -1,0 +1,244 @@
+//! What happens to the sessions of a peer.
+
+use z4_core::command::{Grant, Outcome};
+use z4_core::dispatch::ConsumerReport;
+use z4_core::task::LeaseToken;
+use z4_core::{Event, Namespace, TaskId};
+
+use crate::endings::{Item, Kind};
+
+/// A lease.
+pub type Key = (TaskId, LeaseToken);
+
+/// A session of this process. The shell gives each number once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SessionId(pub u64);
+
+/// A proposal on its way.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ticket(pub u64);
+
+/// The two clocks of the shell, in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Now {
+    /// Since the Unix epoch, as this machine has it. It may jump. Only the
+    /// deadlines of leases are compared with it.
+    pub wall_ns: u64,
+    /// Never goes back and is never set: decides how long somebody waits.
+    pub monotonic_ns: u64,
+}
+
+/// Who leads, as this peer sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Leadership {
+    /// This peer; 0 while it is in no cluster.
+    pub raft_id: u64,
+    /// The leader; 0 while none is known.
+    pub leader: u64,
+    /// Its term.
+    pub term: u64,
+    /// The leader is this peer, and has applied the first entry of its term.
+    pub is_ready_here: bool,
+}
+
+/// What a run of applied entries did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Applied {
+    /// In the order of the log.
+    pub events: Vec<Event>,
+    /// Machine time, in nanoseconds.
+    pub stamp_ns: u64,
+    /// The earliest deadline of a live lease, in machine nanoseconds.
+    pub pulse_next_ns: Option<u64>,
+    /// A snapshot took the place of entries, whose events nobody tells.
+    pub is_jump: bool,
+}
+
+/// A consumer that opens a session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Open {
+    /// Whose tasks it takes.
+    pub namespace: Namespace,
+    /// What it calls itself, or what was made up for it; empty for GetTaskStream.
+    pub consumer_id: String,
+    /// How long its leases last, in milliseconds; 0 for the namespace's setting.
+    pub lease_ms: u64,
+    /// How it takes tasks.
+    pub method: Method,
+}
+
+/// How a session takes tasks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Method {
+    /// Consume: delivers, and is told what became of each task.
+    Consume {
+        /// Most tasks in flight.
+        in_flight_max: u64,
+        /// Most bytes of payload and metadata in flight; one task above it goes
+        /// alone.
+        bytes_max: u64,
+        /// The consumer chose its id and may come back under it, here or at
+        /// another peer.
+        is_named: bool,
+    },
+    /// GetTaskStream: what is written is acknowledged.
+    Stream,
+    /// LeaseTasks: takes tasks once, for one answer.
+    Take {
+        /// Most tasks of the answer.
+        tasks: u32,
+        /// How long to wait for the first task, in nanoseconds; 0: what is due now.
+        wait_ns: u64,
+        /// How long the caller waits for an answer in any case, in nanoseconds.
+        patience_ns: u64,
+        /// What the consumer holds already comes first.
+        resume: bool,
+    },
+}
+
+/// What a client says on an open session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Said {
+    /// Something of one lease.
+    Ask(Kind, Item),
+    /// No more deliveries; the session ends with its last lease.
+    Drain,
+    /// So many tasks and bytes from now on; `None`: as before.
+    Credit(Option<u64>, Option<u64>),
+    /// Something that the shell has refused: the client is there.
+    Refused,
+}
+
+/// What became of leases that were to be delivered, as far as it is known.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Delivered {
+    /// Handed to the connection of the consumer.
+    pub sent: Vec<Key>,
+    /// Over before they could be handed over, by the store or by the clock.
+    pub over: Vec<Key>,
+    /// Not looked at: they wait again, in this order, before all others.
+    pub left: Vec<Key>,
+}
+
+/// What came of a proposal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settled {
+    /// What the log answers.
+    pub outcome: Outcome,
+    /// An earlier try of the same proposal may have been applied before.
+    pub maybe_before: bool,
+}
+
+/// Why there is no outcome.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Failure<E> {
+    /// Nothing was done.
+    NotDone(E),
+    /// It may have been done, or may yet be.
+    Unknown(E),
+}
+
+/// Whatever happens. `E` is what the shell says of its own failures: it is passed
+/// through to [`End::Failed`](crate::End::Failed).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input<E> {
+    /// Who leads has changed.
+    Leadership(Leadership),
+    /// Entries were applied at this peer, or a snapshot was installed.
+    Applied(Applied),
+    /// A consumer came.
+    Open {
+        /// Its session.
+        session: SessionId,
+        /// What it wants.
+        open: Open,
+    },
+    /// It said something.
+    Said {
+        /// Its session.
+        session: SessionId,
+        /// What.
+        said: Said,
+    },
+    /// It says nothing more; the shell hears of a broken connection in the same
+    /// way, a moment before it hears that it is broken.
+    HalfClosed {
+        /// Its session.
+        session: SessionId,
+    },
+    /// All that was to be written before [`Output::Flush`](crate::Output::Flush) is
+    /// written.
+    Flushed {
+        /// Its session.
+        session: SessionId,
+    },
+    /// Leases of [`Output::Deliver`](crate::Output::Deliver) went out, or did not.
+    Delivered {
+        /// Its session.
+        session: SessionId,
+        /// Which did.
+        delivered: Delivered,
+    },
+    /// The shell has let go of the session, for whatever reason; nothing more
+    /// comes of it. All that was on the way came back before.
+    Gone {
+        /// Its session.
+        session: SessionId,
+    },
+    /// The answer to [`Output::Find`](crate::Output::Find).
+    Found {
+        /// Its session.
+        session: SessionId,
+        /// The live leases, the first to end first.
+        leases: Result<Vec<Grant>, E>,
+    },
+    /// The answer to [`Output::LookDue`](crate::Output::LookDue).
+    Due {
+        /// Its session.
+        session: SessionId,
+        /// Whether a task is due in its namespace, as this peer has applied it.
+        is_due: Result<bool, E>,
+    },
+    /// The answer to [`Output::Propose`](crate::Output::Propose). What it follows
+    /// from was applied, and told of by [`Applied`](Self::Applied), before, if the
+    /// proposal was made at this peer.
+    Proposed {
+        /// Of which.
+        ticket: Ticket,
+        /// What came of it.
+        result: Result<Settled, Failure<E>>,
+    },
+    /// The answer to [`Output::Report`](crate::Output::Report).
+    Reported {
+        /// Of whom.
+        consumer: String,
+        /// The leader has it.
+        is_told: bool,
+    },
+    /// The answer to [`Output::ReportGone`](crate::Output::ReportGone).
+    ReportedGone {
+        /// Of whom.
+        consumer: String,
+        /// The leader has it.
+        is_told: bool,
+    },
+    /// Another peer reports a consumer.
+    Remote {
+        /// The connection by which it came.
+        link: u64,
+        /// What it says.
+        report: ConsumerReport,
+    },
+    /// Another peer says that a consumer of its own has left.
+    RemoteGone {
+        /// Its name.
+        consumer: String,
+    },
+    /// A connection on which consumers were reported is no more.
+    RemoteLost {
+        /// Which.
+        link: u64,
+    },
+    /// The peer stops: all sessions end, and no more are opened.
+    Stop,
+}

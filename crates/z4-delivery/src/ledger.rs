@@ -1,0 +1,200 @@
+//! The leases of a session: the one place in which its credit is counted.
+//!
+//! The log is the truth. A lease comes in when the log grants it and leaves when the
+//! log says that it ended, and by nothing else: an answer to an ack, a task that was
+//! written, a lease that was given back only move it from one place to another.
+
+use std::collections::{HashMap, VecDeque};
+
+use z4_core::command::Grant;
+
+use crate::input::Key;
+
+/// Where a lease of a session is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// It waits for room at the consumer.
+    Waiting,
+    /// It was handed to the shell, which has not said what became of it.
+    OnWay,
+    /// The consumer has it.
+    InHand,
+    /// It is being given back.
+    Returning,
+    /// It ran out before it was delivered; the log will say so.
+    Over,
+}
+
+/// A lease of a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease {
+    pub(crate) grant: Grant,
+    /// Granted to this session, not to an earlier one of its consumer.
+    pub(crate) is_own: bool,
+    /// It may have been delivered before, on an earlier session of the consumer: it
+    /// comes again whatever the credit.
+    pub(crate) is_resumed: bool,
+    /// Others had better have it from then on, in nanoseconds of the wall clock, if
+    /// it still waits.
+    pub(crate) release_at_ns: u64,
+    /// How many messages had come from the consumer when it was granted.
+    pub(crate) heard_before: u64,
+    /// And when it was time that others had it.
+    pub(crate) heard_when_late: Option<u64>,
+    pub(crate) place: Place,
+}
+
+/// How many leases are somewhere, and their bytes of payload and metadata.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Sum {
+    pub(crate) count: u64,
+    pub(crate) bytes: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    leases: HashMap<Key, Lease>,
+    /// Those that wait, in their order; some may wait no longer.
+    waiting: VecDeque<Key>,
+    sums: [Sum; 5],
+    /// Granted to this session since it opened.
+    received: u64,
+    /// Those of them that have not ended.
+    own: u64,
+}
+
+impl Ledger {
+    /// A lease comes. `false`: it is known already.
+    pub(crate) fn insert(&mut self, key: Key, lease: Lease) -> bool {
+        if self.leases.contains_key(&key) {
+            return false;
+        }
+        if lease.is_own {
+            self.received += 1;
+            self.own += 1;
+        }
+        self.add(&lease);
+        if lease.place == Place::Waiting {
+            self.waiting.push_back(key);
+        }
+        self.leases.insert(key, lease);
+        true
+    }
+
+    /// The log says that a lease ended.
+    pub(crate) fn end(&mut self, key: &Key) -> Option<Lease> {
+        let lease = self.leases.remove(key)?;
+        self.subtract(&lease);
+        self.own -= u64::from(lease.is_own);
+        Some(lease)
+    }
+
+    /// A lease is somewhere else. `false`: it has ended.
+    pub(crate) fn move_to(&mut self, key: &Key, place: Place) -> bool {
+        let Some(mut lease) = self.leases.remove(key) else {
+            return false;
+        };
+        self.subtract(&lease);
+        lease.place = place;
+        self.add(&lease);
+        self.leases.insert(*key, lease);
+        true
+    }
+
+    /// Leases that were on their way wait again, before all others.
+    pub(crate) fn put_back(&mut self, keys: &[Key]) {
+        for key in keys.iter().rev() {
+            if self
+                .leases
+                .get(key)
+                .is_some_and(|l| l.place == Place::OnWay)
+            {
+                self.move_to(key, Place::Waiting);
+                self.waiting.push_front(*key);
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, key: &Key) -> Option<&Lease> {
+        self.leases.get(key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &Key) -> Option<&mut Lease> {
+        self.leases.get_mut(key)
+    }
+
+    /// The first lease that waits, or the last one.
+    pub(crate) fn waiting(&mut self, is_last: bool) -> Option<Key> {
+        let leases = &self.leases;
+        let waits = |key: &Key| leases.get(key).is_some_and(|l| l.place == Place::Waiting);
+        let end = |waiting: &VecDeque<Key>| match is_last {
+            true => waiting.back().copied(),
+            false => waiting.front().copied(),
+        };
+        while let Some(key) = end(&self.waiting) {
+            if waits(&key) {
+                return Some(key);
+            }
+            match is_last {
+                true => self.waiting.pop_back(),
+                false => self.waiting.pop_front(),
+            };
+        }
+        None
+    }
+
+    pub(crate) fn at(&self, place: Place) -> Sum {
+        self.sums[place as usize]
+    }
+
+    /// All leases that are in one of these places, in no order, with deadlines.
+    pub(crate) fn all_at(&self, places: &[Place]) -> Vec<(Key, u64)> {
+        let there = self
+            .leases
+            .iter()
+            .filter(|(_, l)| places.contains(&l.place));
+        there.map(|(key, l)| (*key, l.grant.deadline_ns)).collect()
+    }
+
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        self.leases.keys().copied().collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.leases.len()
+    }
+
+    /// Leases that the consumer has, or may yet be given, or that are not given
+    /// back yet.
+    pub(crate) fn open(&self) -> u64 {
+        self.leases.len() as u64 - self.at(Place::Over).count
+    }
+
+    /// Granted to this session since it opened.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Those of them that have not ended: they fill its credit.
+    pub(crate) fn own(&self) -> u64 {
+        self.own
+    }
+
+    /// Granted to earlier sessions of the consumer, and not ended.
+    pub(crate) fn others(&self) -> u64 {
+        self.leases.len() as u64 - self.own
+    }
+
+    fn add(&mut self, lease: &Lease) {
+        let sum = &mut self.sums[lease.place as usize];
+        sum.count += 1;
+        sum.bytes += lease.grant.bytes;
+    }
+
+    fn subtract(&mut self, lease: &Lease) {
+        let sum = &mut self.sums[lease.place as usize];
+        sum.count -= 1;
+        sum.bytes -= lease.grant.bytes;
+    }
+}

@@ -1,0 +1,449 @@
+//! All sessions of a peer, and what it does for the consumers of others while it
+//! leads.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use z4_core::command::{Command, Grant, Outcome};
+use z4_core::dispatch::ConsumersView;
+use z4_core::state::StateError;
+use z4_core::{Event, Namespace, View};
+
+use crate::broken::Broken;
+use crate::directory::Directory;
+use crate::endings::{self, Unread};
+use crate::input::{
+    Applied, Failure, Input, Key, Leadership, Now, Open, SessionId, Settled, Ticket,
+};
+use crate::leading::Leading;
+use crate::outbox::{Asked, Outbox};
+use crate::output::{End, Output};
+use crate::session::{Session, State};
+use crate::take::Take;
+use crate::{limits, planted};
+
+/// What is to be done now, and when to come again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Turn<E> {
+    /// In this order.
+    pub outputs: Vec<Output<E>>,
+    /// Come again after so many nanoseconds, unless something happens before.
+    /// `None`: only when something happens.
+    pub wake_after_ns: Option<u64>,
+}
+
+/// The sessions of a peer. See the [crate](crate).
+#[derive(Debug)]
+pub struct Sessions<E> {
+    /// What tells this life of the process from those before.
+    boot: String,
+    pub(crate) leadership: Leadership,
+    pub(crate) leading: Leading,
+    pub(crate) sessions: HashMap<SessionId, Session>,
+    pub(crate) directory: Directory,
+    broken: Broken,
+    /// Whose each lease is.
+    holders: HashMap<Key, SessionId>,
+    /// Sessions to look at.
+    dirty: BTreeSet<SessionId>,
+    wakes: BTreeSet<(u64, SessionId)>,
+    /// Sessions that look for leases.
+    finding: BTreeSet<SessionId>,
+    /// Sessions of which the leader may have to be told.
+    pub(crate) news: BTreeSet<SessionId>,
+    /// Consumers that have left and of which the leader could not be told, and when
+    /// it is to be told again. It would lease tasks to them until then.
+    pub(crate) untold: BTreeMap<String, u64>,
+    /// Grants of sessions that are no more, with deadlines, to be given back.
+    unowned: BTreeMap<Namespace, Vec<(Key, u64)>>,
+    /// The greatest stamp applied.
+    stamp_ns: u64,
+    is_stopping: bool,
+    pub(crate) out: Outbox<E>,
+}
+
+impl<E> Sessions<E> {
+    /// A peer without sessions. `boot` tells this life of the process from all
+    /// others, in the names that the log has for its consumers.
+    #[must_use]
+    pub fn new(boot: &str) -> Self {
+        Self {
+            boot: boot.to_owned(),
+            leadership: Leadership::default(),
+            leading: Leading::default(),
+            sessions: HashMap::new(),
+            directory: Directory::default(),
+            broken: Broken::default(),
+            holders: HashMap::new(),
+            dirty: BTreeSet::new(),
+            wakes: BTreeSet::new(),
+            finding: BTreeSet::new(),
+            news: BTreeSet::new(),
+            untold: BTreeMap::new(),
+            unowned: BTreeMap::new(),
+            stamp_ns: 0,
+            is_stopping: false,
+            out: Outbox::default(),
+        }
+    }
+
+    /// Takes in what happened. What follows from it comes with the next
+    /// [`turn`](Self::turn).
+    pub fn step(&mut self, input: Input<E>, now: Now) {
+        match input {
+            Input::Leadership(leadership) => self.lead(leadership, now),
+            Input::Applied(applied) => self.applied(applied, now),
+            Input::Open { session, open } => self.open(session, open, now),
+            Input::Said { session, said } => {
+                self.with(session, |session, out| session.said(said, out));
+            }
+            Input::HalfClosed { session } => {
+                self.with(session, |session, out| session.half_closed(now, out));
+            }
+            Input::Flushed { session } => {
+                self.with(session, |session, _| session.flushed(now));
+            }
+            Input::Delivered { session, delivered } => {
+                self.with(session, |session, out| {
+                    session.delivered(&delivered, now, out);
+                });
+            }
+            Input::Gone { session } => self.gone(session, now),
+            Input::Found { session, leases } => self.found(session, leases, now),
+            Input::Due { session, is_due } => self.with(session, |session, out| match is_due {
+                Ok(is_due) => session.due(is_due, out),
+                Err(error) => session.close(End::Failed(error), out),
+            }),
+            Input::Proposed { ticket, result } => self.proposed(ticket, result),
+            Input::Reported { consumer, is_told } => self.reported(&consumer, is_told, now),
+            Input::ReportedGone { consumer, is_told } => {
+                if !is_told && !planted!("gone-told-once") {
+                    self.tell_later(consumer, now);
+                }
+            }
+            Input::Remote { link, report } => self.leading.remote(link, report),
+            Input::RemoteGone { consumer } => self.leading.remote_gone(&consumer),
+            Input::RemoteLost { link } => self.leading.remote_lost(link),
+            Input::Stop => {
+                self.is_stopping = true;
+                for session in self.sessions.keys().copied().collect::<Vec<_>>() {
+                    self.with(session, |session, out| session.close(End::Stopping, out));
+                }
+            }
+        }
+    }
+
+    /// Decides what follows from all that happened. `view` is the applied state.
+    ///
+    /// # Errors
+    /// [`StateError`] when the store fails: the process must end.
+    pub fn turn(&mut self, now: Now, view: &impl View) -> Result<Turn<E>, StateError> {
+        while let Some(due) = self.wakes.first().copied() {
+            if due.0 > now.monotonic_ns {
+                break;
+            }
+            self.wakes.remove(&due);
+            self.dirty.insert(due.1);
+        }
+        for id in std::mem::take(&mut self.dirty) {
+            self.look(id, now);
+        }
+        for (namespace, leases) in std::mem::take(&mut self.unowned) {
+            self.out.end(Command::ReleaseTasks, &namespace, &leases);
+        }
+        self.tell_untold(now);
+        self.tell_news(now);
+        let machine_ns = self.machine_ns(now);
+        let mut wake_after_ns = self.next_report_ns();
+        let first = self.wakes.first().map(|(at_ns, _)| *at_ns);
+        wake_after_ns = first.into_iter().chain(wake_after_ns).min();
+        wake_after_ns = wake_after_ns.map(|at_ns| at_ns.saturating_sub(now.monotonic_ns));
+        if self.leadership.is_ready_here {
+            let out = &mut self.out;
+            let wake_ns = self.leading.dispatch(machine_ns, view, out)?;
+            let after_ns = wake_ns.map(|at_ns| at_ns.saturating_sub(machine_ns));
+            wake_after_ns = after_ns.into_iter().chain(wake_after_ns).min();
+        }
+        Ok(Turn {
+            outputs: std::mem::take(&mut self.out.outputs),
+            wake_after_ns,
+        })
+    }
+
+    /// The consumers of a namespace in the whole cluster; `None` when this peer does
+    /// not lead.
+    #[must_use]
+    pub fn consumers(&self, namespace: &Namespace) -> Option<ConsumersView> {
+        let dispatcher = &self.leading.dispatcher;
+        self.leadership
+            .is_ready_here
+            .then(|| dispatcher.consumers(namespace))
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    fn machine_ns(&self, now: Now) -> u64 {
+        now.wall_ns.max(self.stamp_ns)
+    }
+
+    /// Does something to a session that is there, and looks at it in the next turn.
+    fn with(&mut self, id: SessionId, change: impl FnOnce(&mut Session, &mut Outbox<E>)) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            change(session, &mut self.out);
+            self.dirty.insert(id);
+        }
+    }
+
+    fn lead(&mut self, leadership: Leadership, now: Now) {
+        if leadership == self.leadership {
+            return;
+        }
+        if self.leadership.is_ready_here {
+            self.leading.step_down();
+        }
+        if leadership.is_ready_here {
+            let machine_ns = self.machine_ns(now);
+            self.leading.become_leader(machine_ns);
+        }
+        self.leadership = leadership;
+        for session in self.sessions.values_mut() {
+            session.report.forget();
+            self.news.insert(session.id);
+        }
+    }
+
+    fn open(&mut self, id: SessionId, open: Open, now: Now) {
+        let refusal = match () {
+            () if self.is_stopping => Some(End::Stopping),
+            () if self.sessions.len() >= limits::SESSION_COUNT_MAX => Some(End::Full),
+            () => None,
+        };
+        if let Some(end) = refusal {
+            return self.out.push(Output::Close { session: id, end });
+        }
+        let name = format!("{}{}{:x}", open.consumer_id, self.prefix(), id.0);
+        let mut session = Session::new(id, name, open, now);
+        if let Some(former) = self.directory.list(&mut session) {
+            self.with(former, |former, out| former.close(End::TakenOver, out));
+            self.look(former, now);
+        }
+        session.begin(&mut self.out);
+        if session.finding.is_some() {
+            self.finding.insert(id);
+        }
+        self.sessions.insert(id, session);
+        self.dirty.insert(id);
+    }
+
+    /// How the sessions of this process stand in the log.
+    fn prefix(&self) -> String {
+        format!("~{}.{}.", self.leadership.raft_id, self.boot)
+    }
+
+    fn applied(&mut self, applied: Applied, now: Now) {
+        self.stamp_ns = self.stamp_ns.max(applied.stamp_ns);
+        if applied.is_jump && !planted!("jump-not-rebuilt") {
+            for session in self.sessions.values_mut() {
+                session.rebuild(&mut self.out);
+                if session.finding.is_some() {
+                    self.finding.insert(session.id);
+                }
+            }
+        }
+        let prefix = self.prefix();
+        for event in applied.events {
+            self.leading.dispatcher.on_event(&event);
+            match event {
+                Event::Leased {
+                    namespace, grants, ..
+                } => {
+                    let is_here =
+                        |g: &Grant| crate::consumer_id::session(&g.consumer).starts_with(&prefix);
+                    for grant in grants.into_iter().filter(is_here) {
+                        self.granted(&namespace, grant, now);
+                    }
+                }
+                Event::Ended { namespace, leases } => self.ended(&namespace, &leases, now),
+                Event::Due { .. } | Event::Namespace { .. } => {}
+            }
+        }
+        self.leading.dispatcher.set_pulse(applied.pulse_next_ns);
+    }
+
+    fn granted(&mut self, namespace: &Namespace, grant: Grant, now: Now) {
+        let key = (grant.id, grant.token);
+        let id = self.directory.holder_of(&grant.consumer);
+        let session = id.and_then(|id| self.sessions.get_mut(&id));
+        let full = limits::LEDGER_LEN_MAX;
+        let Some(session) = session.filter(|session| session.flow.ledger.len() < full) else {
+            if !self.broken.contains(&grant.consumer) && !planted!("late-grant-kept") {
+                let unowned = self.unowned.entry(namespace.clone()).or_default();
+                unowned.push((key, grant.deadline_ns));
+            }
+            return;
+        };
+        self.holders.insert(key, session.id);
+        self.dirty.insert(session.id);
+        session.granted(grant, now);
+    }
+
+    fn ended(&mut self, namespace: &Namespace, leases: &[Key], now: Now) {
+        for id in &self.finding {
+            let session = self.sessions.get_mut(id);
+            let session = session.filter(|session| session.namespace == *namespace);
+            if let Some(finding) = session.and_then(|session| session.finding.as_mut()) {
+                finding.ended.extend(leases);
+            }
+        }
+        for key in leases {
+            if let Some(id) = self.holders.remove(key) {
+                if !planted!("end-not-counted") {
+                    self.with(id, |session, _| session.ended(key, now));
+                }
+            }
+        }
+    }
+
+    fn found(&mut self, id: SessionId, leases: Result<Vec<Grant>, E>, now: Now) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        self.dirty.insert(id);
+        match leases {
+            Ok(leases) => {
+                let (came, went) = session.found(leases, now, &mut self.out);
+                for key in came {
+                    self.holders.insert(key, id);
+                }
+                for key in went {
+                    self.holders.remove(&key);
+                }
+            }
+            Err(error) => session.not_found(error, now, &mut self.out),
+        }
+        if session.finding.is_none() {
+            self.finding.remove(&id);
+        }
+    }
+
+    fn proposed(&mut self, ticket: Ticket, result: Result<Settled, Failure<E>>) {
+        let Some(asked) = self.out.answered(ticket) else {
+            return;
+        };
+        match asked {
+            Asked::Nobody => {}
+            Asked::Lane {
+                session,
+                kind,
+                items,
+            } => self.with(session, |session, out| {
+                session.lanes.came_back(ticket);
+                let answers = match result {
+                    Ok(settled) => match endings::read(settled, kind, items) {
+                        Ok(answers) => answers,
+                        Err(Unread::Refused(refusal)) => {
+                            return session.close(End::Refused(refusal), out)
+                        }
+                        Err(Unread::Unexpected(what)) => {
+                            return session.close(End::Unexpected(what), out)
+                        }
+                    },
+                    Err(Failure::Unknown(_)) => endings::uncertain(kind, items),
+                    Err(Failure::NotDone(error)) => return session.close(End::Failed(error), out),
+                };
+                session.answer(answers, out);
+            }),
+            Asked::Take(session) => self.with(session, |session, out| {
+                session.lease_settled(result, out);
+            }),
+            Asked::Lease { namespace, takers } => {
+                // A lease that was granted comes back as an event.
+                if !matches!(result, Ok(settled) if matches!(settled.outcome, Outcome::Leased { .. }))
+                {
+                    self.leading.dispatcher.on_lease_failed(&namespace, &takers);
+                }
+            }
+            Asked::Pulse => {
+                if result.is_ok() {
+                    self.leading.dispatcher.on_pulse_done();
+                }
+            }
+        }
+    }
+
+    fn look(&mut self, id: SessionId, now: Now) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if let Some(at_ns) = session.wake_at_ns {
+            self.wakes.remove(&(at_ns, id));
+        }
+        session.look(now, self.leadership.leader != 0, &mut self.out);
+        if let Some(at_ns) = session.wake_at_ns {
+            self.wakes.insert((at_ns, id));
+        }
+        if session.finding.is_some() {
+            self.finding.insert(id);
+        }
+        self.news.insert(id);
+        if session.is_listed && session.is_over() {
+            self.leave(id, now);
+        }
+    }
+
+    /// A session takes no more: grants to its name go to nobody.
+    fn leave(&mut self, id: SessionId, now: Now) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session.is_listed = false;
+        self.news.remove(&id);
+        let may_come_back = session.may_come_back;
+        for name in self.directory.unlist(session) {
+            self.broken.set(name, may_come_back);
+        }
+        if session.report.was_told {
+            let name = session.name.clone();
+            self.tell_gone(name, now);
+        }
+    }
+
+    fn gone(&mut self, id: SessionId, now: Now) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session.gone(&mut self.out);
+        if session.is_listed {
+            self.leave(id, now);
+        }
+        let Some(session) = self.sessions.remove(&id) else {
+            return;
+        };
+        if let Some(at_ns) = session.wake_at_ns {
+            self.wakes.remove(&(at_ns, id));
+        }
+        self.dirty.remove(&id);
+        self.finding.remove(&id);
+        for key in session.flow.ledger.keys() {
+            if self.holders.get(&key) == Some(&id) {
+                self.holders.remove(&key);
+            }
+        }
+    }
+}
+
+impl Session {
+    /// Whether it takes no more grants.
+    fn is_over(&self) -> bool {
+        self.state == State::Ended || self.take == Take::Answering
+    }
+}
