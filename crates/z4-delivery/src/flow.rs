@@ -238,7 +238,8 @@ impl Flow {
             let (on_way, in_hand) = (self.ledger.at(Place::OnWay), self.ledger.at(Place::InHand));
             let bytes = on_way.bytes + in_hand.bytes;
             let is_alone = on_way.count + in_hand.count == 0;
-            let fits = bytes.saturating_add(lease.grant.bytes) <= self.bytes_max;
+            let fits = bytes.saturating_add(lease.grant.bytes) <= self.bytes_max
+                && on_way.count + in_hand.count < self.in_flight_max;
             if !(lease.is_resumed || fits || is_alone) {
                 break;
             }

@@ -222,6 +222,12 @@ pub enum Input<E> {
         /// The leader has it.
         is_told: bool,
     },
+    /// The connection by which this peer reported consumers to a leader is no more: the
+    /// leader forgets those that came by it.
+    ReportsLost {
+        /// The leader.
+        leader: u64,
+    },
     /// Another peer reports a consumer.
     Remote {
         /// The connection by which it came.

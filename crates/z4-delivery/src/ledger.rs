@@ -4,7 +4,7 @@
 //! log says that it ended, and by nothing else: an answer to an ack, a task that was
 //! written, a lease that was given back only move it from one place to another.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use z4_core::command::Grant;
 
@@ -54,7 +54,7 @@ pub(crate) struct Sum {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    leases: HashMap<Key, Lease>,
+    leases: BTreeMap<Key, Lease>,
     /// Those that wait, in their order; some may wait no longer.
     waiting: VecDeque<Key>,
     sums: [Sum; 5],
@@ -148,7 +148,7 @@ impl Ledger {
         self.sums[place as usize]
     }
 
-    /// All leases that are in one of these places, in no order, with deadlines.
+    /// All leases that are in one of these places, with deadlines.
     pub(crate) fn all_at(&self, places: &[Place]) -> Vec<(Key, u64)> {
         let there = self
             .leases

@@ -5,6 +5,7 @@ mod broken;
 pub mod consumer_id;
 mod directory;
 pub mod endings;
+mod find;
 mod flow;
 mod input;
 mod leading;
@@ -18,6 +19,7 @@ mod session;
 mod sessions;
 mod take;
 
+pub use find::find;
 pub use input::{
     Applied, Delivered, Failure, Input, Key, Leadership, Method, Now, Open, Said, SessionId,
     Settled, Ticket,

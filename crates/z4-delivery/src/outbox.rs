@@ -21,6 +21,8 @@ pub(crate) enum Asked {
     },
     /// LeaseTasks.
     Take(SessionId),
+    /// A session whose client is done.
+    Fence(SessionId),
     /// The dispatcher: a lease.
     Lease {
         namespace: Namespace,

@@ -24,6 +24,11 @@ impl Report {
         }
     }
 
+    /// Whether no leader knows of more than this.
+    pub(crate) fn is_heard(&self, allowed: u64) -> bool {
+        !self.was_told || !self.is_telling && self.told_allowed.unwrap_or(0) == allowed
+    }
+
     /// There is another leader: it knows of nobody.
     pub(crate) fn forget(&mut self) {
         self.told_allowed = None;
@@ -50,6 +55,11 @@ impl Report {
             self.told_allowed = None;
             self.not_before_ns = Some(again_at_ns);
         }
+    }
+
+    /// Whether the present leader was told.
+    pub(crate) fn is_known(&self) -> bool {
+        self.told_allowed.is_some()
     }
 
     pub(crate) fn not_before_ns(&self) -> Option<u64> {

@@ -3,7 +3,7 @@
 
 use z4_core::dispatch::ConsumerReport;
 
-use crate::input::{Method, Now};
+use crate::input::{Leadership, Method, Now};
 use crate::output::Output;
 use crate::sessions::Sessions;
 use crate::{limits, planted};
@@ -13,7 +13,7 @@ impl<E> Sessions<E> {
     pub(crate) fn tell_news(&mut self, now: Now) {
         let leadership = self.leadership;
         let is_here = leadership.is_ready_here;
-        if leadership.leader == 0 || leadership.leader == leadership.raft_id && !is_here {
+        if !self.can_tell() {
             return;
         }
         let (sessions, mut reports) = (&mut self.sessions, Vec::new());
@@ -42,6 +42,8 @@ impl<E> Sessions<E> {
             false
         });
         for report in reports {
+            let id = self.directory.holder_of(&report.consumer);
+            self.dirty.extend(id.filter(|_| is_here));
             match is_here {
                 true => self.leading.dispatcher.consumer_report(report),
                 false => self.out.push(Output::Report {
@@ -52,8 +54,19 @@ impl<E> Sessions<E> {
         }
     }
 
+    /// Whether there is a leader to tell.
+    fn can_tell(&self) -> bool {
+        let Leadership {
+            raft_id,
+            leader,
+            is_ready_here,
+            ..
+        } = self.leadership;
+        leader != 0 && (leader != raft_id || is_ready_here)
+    }
+
     /// How a report ended.
-    pub(crate) fn reported(&mut self, consumer: &str, is_told: bool, now: Now) {
+    pub(crate) fn report_ended(&mut self, consumer: &str, is_told: bool, now: Now) {
         let Some(id) = self.directory.holder_of(consumer) else {
             return;
         };
@@ -62,6 +75,7 @@ impl<E> Sessions<E> {
             let again_at_ns = now.monotonic_ns + limits::REPORT_RETRY_NS;
             session.report.told(is_told, again_at_ns);
             self.news.insert(id);
+            self.dirty.insert(id);
         }
     }
 
@@ -72,7 +86,7 @@ impl<E> Sessions<E> {
             return self.leading.dispatcher.consumer_gone(&consumer);
         }
         // A leader that this peer has lost from sight may still know of it.
-        if leadership.leader == 0 || leadership.leader == leadership.raft_id {
+        if !self.can_tell() {
             if !planted!("gone-told-once") {
                 self.tell_later(consumer, now);
             }
@@ -107,7 +121,9 @@ impl<E> Sessions<E> {
     /// When the next report that failed is to be repeated, by the monotonic clock.
     pub(crate) fn next_report_ns(&self) -> Option<u64> {
         let not_before = |id| self.sessions.get(id)?.report.not_before_ns();
-        let reports = self.news.iter().filter_map(not_before);
+        // Without a leader they wait for one, and not for a time.
+        let news = self.news.iter().filter(|_| self.can_tell());
+        let reports = news.filter_map(not_before);
         reports.chain(self.untold.values().copied()).min()
     }
 }

@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 
-use z4_core::command::{Command, Grant};
+use z4_core::command::{Command, Grant, LeaseRefs};
 use z4_core::Namespace;
 
 use crate::endings::{Answer, Ending, Lanes};
 use crate::flow::Flow;
 use crate::input::{Delivered, Key, Method, Now, Open, Said, SessionId};
 use crate::ledger::Place;
-use crate::outbox::Outbox;
-use crate::output::{End, Output, Whose};
+use crate::outbox::{Asked, Outbox};
+use crate::output::{End, Output, Retry, Whose};
 use crate::report::Report;
 use crate::take::Take;
 use crate::{limits, planted};
@@ -31,12 +31,24 @@ pub(crate) enum State {
     /// Its client is done; what it had is being given back.
     Closing {
         until_ns: u64,
-        /// Something was given back since it was last known that the leader grants
-        /// nothing more.
-        gave_back: bool,
     },
     /// It was told to end; the shell lets go of it soon.
     Ended,
+}
+
+/// Whether grants may still be on their way to a session whose client is done. Who
+/// comes back under its name would find them, and lose them when they are given back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fence {
+    /// The leader has to hear first that the session takes no more.
+    Needed,
+    /// A command that says nothing was proposed after that: what the leader had
+    /// proposed before is applied before.
+    Proposed,
+    /// It is applied, and this peer catches up with it.
+    Awaited,
+    /// Nothing comes any more.
+    Stands,
 }
 
 /// Live leases are being looked for. What the log says meanwhile is newer than what
@@ -86,6 +98,7 @@ pub(crate) struct Session {
     ack_at_ns: Option<u64>,
     /// GetTaskStream: written, and not acknowledged yet.
     written: Vec<(Key, u64)>,
+    fence: Fence,
     /// When to look at it again, by the monotonic clock.
     pub(crate) wake_at_ns: Option<u64>,
 }
@@ -123,6 +136,10 @@ impl Session {
             last_word_ns: 0,
             ack_at_ns: None,
             written: Vec::new(),
+            fence: match may_come_back {
+                true => Fence::Needed,
+                false => Fence::Stands,
+            },
             wake_at_ns: None,
         }
     }
@@ -248,7 +265,6 @@ impl Session {
             self.may_come_back = false;
             self.state = State::Closing {
                 until_ns: now.monotonic_ns + limits::CLOSE_PATIENCE_NS,
-                gave_back: false,
             };
         }
     }
@@ -438,11 +454,7 @@ impl Session {
 
     /// Gives back what the client had, and waits until the log has it all.
     fn close_on<E>(&mut self, now: Now, out: &mut Outbox<E>) {
-        let State::Closing {
-            until_ns,
-            mut gave_back,
-        } = self.state
-        else {
+        let State::Closing { until_ns } = self.state else {
             return;
         };
         let ledger = &self.flow.ledger;
@@ -455,27 +467,53 @@ impl Session {
         in_hand.extend(ledger.all_at(&[Place::InHand]));
         for (key, _) in untouched.iter().chain(&in_hand) {
             self.flow.ledger.move_to(key, Place::Returning);
-            gave_back = true;
         }
         out.end(Command::ReleaseTasks, &self.namespace, &untouched);
         out.end(Command::ReturnTasks, &self.namespace, &in_hand);
-        let is_empty = self.flow.ledger.len() == 0 || planted!("closed-before-released");
-        if is_empty && self.lanes.is_empty() && self.finding.is_none() {
-            if !gave_back || planted!("closed-before-released") {
-                return self.close(End::Done, out);
-            }
-            // What the leader had granted before is found, or told before that.
-            self.find(Whose::Session(self.name.clone()), out);
-            gave_back = false;
+        if planted!("closed-before-released") {
+            return self.close(End::Done, out);
+        }
+        if self.flow.ledger.len() == 0 && self.lanes.is_empty() && self.is_fenced(out) {
+            return self.close(End::Done, out);
         }
         if now.monotonic_ns >= until_ns {
             return self.close(End::NotGivenBack, out);
         }
-        self.state = State::Closing {
-            until_ns,
-            gave_back,
-        };
         self.wake(until_ns);
+    }
+
+    /// Whether no grant can be on its way any more.
+    fn is_fenced<E>(&mut self, out: &mut Outbox<E>) -> bool {
+        if planted!("closed-without-a-fence") {
+            return true;
+        }
+        let is_heard = self.report.is_heard(self.allowed());
+        match self.fence {
+            Fence::Needed if is_heard => {
+                // A lease that nobody ever had.
+                let nothing = LeaseRefs {
+                    namespace: self.namespace.clone(),
+                    leases: vec![Key::default()],
+                };
+                let patience_ns = limits::CLOSE_PATIENCE_NS;
+                let retry = Retry::Repeat { patience_ns };
+                out.propose(Asked::Fence(self.id), Command::ReleaseTasks(nothing), retry);
+                self.fence = Fence::Proposed;
+            }
+            Fence::Awaited if self.finding.is_none() => self.fence = Fence::Stands,
+            Fence::Needed | Fence::Proposed | Fence::Awaited | Fence::Stands => {}
+        }
+        self.fence == Fence::Stands
+    }
+
+    /// The fence is in the log, or may not be.
+    pub(crate) fn fence_applied<E>(&mut self, is_applied: bool, out: &mut Outbox<E>) {
+        if self.fence == Fence::Proposed && is_applied {
+            self.fence = Fence::Awaited;
+            self.find(Whose::Session(self.name.clone()), out);
+        } else if self.fence == Fence::Proposed {
+            self.fence = Fence::Needed;
+        }
     }
 
     pub(crate) fn close<E>(&mut self, end: End<E>, out: &mut Outbox<E>) {

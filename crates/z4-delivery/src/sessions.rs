@@ -38,13 +38,13 @@ pub struct Sessions<E> {
     boot: String,
     pub(crate) leadership: Leadership,
     pub(crate) leading: Leading,
-    pub(crate) sessions: HashMap<SessionId, Session>,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) directory: Directory,
     broken: Broken,
     /// Whose each lease is.
     holders: HashMap<Key, SessionId>,
     /// Sessions to look at.
-    dirty: BTreeSet<SessionId>,
+    pub(crate) dirty: BTreeSet<SessionId>,
     wakes: BTreeSet<(u64, SessionId)>,
     /// Sessions that look for leases.
     finding: BTreeSet<SessionId>,
@@ -70,7 +70,7 @@ impl<E> Sessions<E> {
             boot: boot.to_owned(),
             leadership: Leadership::default(),
             leading: Leading::default(),
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
             directory: Directory::default(),
             broken: Broken::default(),
             holders: HashMap::new(),
@@ -114,10 +114,15 @@ impl<E> Sessions<E> {
                 Err(error) => session.close(End::Failed(error), out),
             }),
             Input::Proposed { ticket, result } => self.proposed(ticket, result),
-            Input::Reported { consumer, is_told } => self.reported(&consumer, is_told, now),
+            Input::Reported { consumer, is_told } => self.report_ended(&consumer, is_told, now),
             Input::ReportedGone { consumer, is_told } => {
                 if !is_told && !planted!("gone-told-once") {
                     self.tell_later(consumer, now);
+                }
+            }
+            Input::ReportsLost { leader } => {
+                if leader == self.leadership.leader && !planted!("lost-reports-kept") {
+                    self.forget_reports();
                 }
             }
             Input::Remote { link, report } => self.leading.remote(link, report),
@@ -152,6 +157,10 @@ impl<E> Sessions<E> {
         }
         self.tell_untold(now);
         self.tell_news(now);
+        // Who waits for what the leader has heard by now.
+        for id in std::mem::take(&mut self.dirty) {
+            self.look(id, now);
+        }
         let machine_ns = self.machine_ns(now);
         let mut wake_after_ns = self.next_report_ns();
         let first = self.wakes.first().map(|(at_ns, _)| *at_ns);
@@ -177,6 +186,26 @@ impl<E> Sessions<E> {
         self.leadership
             .is_ready_here
             .then(|| dispatcher.consumers(namespace))
+    }
+
+    /// Who leads, as it was told last.
+    #[must_use]
+    pub fn leadership(&self) -> Leadership {
+        self.leadership
+    }
+
+    /// How many sessions of a namespace the present leader was told of and has to
+    /// keep in mind.
+    #[must_use]
+    pub fn reported(&self, namespace: &Namespace) -> usize {
+        let its = self.sessions.values().filter(|s| s.namespace == *namespace);
+        its.filter(|s| s.is_listed && s.report.is_known()).count()
+    }
+
+    /// How many leases all sessions count.
+    #[must_use]
+    pub fn lease_count(&self) -> usize {
+        self.sessions.values().map(|s| s.flow.ledger.len()).sum()
     }
 
     /// How many sessions there are.
@@ -215,6 +244,11 @@ impl<E> Sessions<E> {
             self.leading.become_leader(machine_ns);
         }
         self.leadership = leadership;
+        self.forget_reports();
+    }
+
+    /// The leader knows of nobody.
+    fn forget_reports(&mut self) {
         for session in self.sessions.values_mut() {
             session.report.forget();
             self.news.insert(session.id);
@@ -364,6 +398,9 @@ impl<E> Sessions<E> {
             }),
             Asked::Take(session) => self.with(session, |session, out| {
                 session.lease_settled(result, out);
+            }),
+            Asked::Fence(session) => self.with(session, |session, out| {
+                session.fence_applied(result.is_ok(), out);
             }),
             Asked::Lease { namespace, takers } => {
                 // A lease that was granted comes back as an event.

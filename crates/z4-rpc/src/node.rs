@@ -53,8 +53,10 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(handle: Handle<Outcome>, view: V, network: Network) -> std::io::Result<Self> {
-        let forwarder = Forwarder::new(network.clone());
         let (delivery, inbox) = Delivery::new();
+        let told = delivery.clone();
+        let lost = move |leader| told.reports_lost(leader);
+        let forwarder = Forwarder::new(network.clone(), lost);
         let node = Self {
             inner: Arc::new(Inner {
                 leader_watch: LeaderWatch::new(handle.clone(), network.clone()),

@@ -9,9 +9,9 @@ use z4_consensus::ProposeError;
 use z4_core::Outcome;
 
 use crate::clients::Reply;
-use crate::consumers::EndReply;
 use crate::faults::Full;
 use crate::peer::{ApplyJob, Peer, Token};
+use crate::sessions::EndReply;
 use crate::world::{Event, World, MS};
 
 /// Proposals of clients and consumers that a peer takes before it has answered
@@ -61,7 +61,6 @@ impl World {
             }
         }
         self.apply_run(id, entries);
-        self.dispatch(id);
     }
 
     fn apply_other(&mut self, id: u64, job: ApplyJob) {
@@ -158,7 +157,7 @@ impl World {
     fn has_answer(&mut self, id: u64, token: &Token) {
         let taken = matches!(
             token,
-            Token::Client { .. } | Token::End { .. } | Token::Nobody
+            Token::Client { .. } | Token::End { .. } | Token::Session { is_here: false, .. }
         );
         if let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) {
             run.in_flight = run.in_flight.saturating_sub(usize::from(taken));
@@ -172,7 +171,7 @@ impl World {
             Token::Client { client, attempt } => {
                 self.reply(client, attempt, Reply::Outcome { outcome, index });
             }
-            Token::End { life, tasks, acks } => {
+            Token::End { acks } => {
                 let results = match outcome {
                     Outcome::Ended { results, .. } => {
                         results.into_iter().map(|r| r.map(|_| ())).collect()
@@ -182,19 +181,10 @@ impl World {
                     }
                     other => return self.fail(format!("an end was answered by {other:?}")),
                 };
-                let reply = EndReply::Applied {
-                    tasks,
-                    acks,
-                    results,
-                };
-                self.reply_ended(id, life, reply);
+                self.reply_ended(EndReply::Applied { acks, results });
             }
-            Token::Pulse => {
-                if let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) {
-                    run.dispatcher.on_pulse_done();
-                }
-            }
-            Token::Lease { .. } | Token::Nobody | Token::Admin | Token::Transfer => {}
+            Token::Session { .. } => self.session_answered(id, token, Ok(outcome)),
+            Token::Find { .. } | Token::Admin | Token::Transfer => {}
         }
     }
 
@@ -220,15 +210,11 @@ impl World {
             Token::Client { client, attempt } => {
                 self.reply(client, attempt, Reply::Failed { certain });
             }
-            Token::Lease { namespace, takers } => {
-                if let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) {
-                    run.dispatcher.on_lease_failed(&namespace, &takers);
-                }
+            Token::End { acks } => {
+                self.reply_ended(EndReply::Failed { acks, certain });
             }
-            Token::End { life, acks, .. } => {
-                self.reply_ended(id, life, EndReply::Failed { acks, certain });
-            }
-            Token::Pulse | Token::Nobody | Token::Admin | Token::Transfer => {}
+            Token::Session { .. } => self.session_answered(id, token, Err(error.clone())),
+            Token::Find { .. } | Token::Admin | Token::Transfer => {}
         }
     }
 

@@ -17,7 +17,7 @@
 //! | [`disk`] | the raft log on a simulated disk |
 //! | `world` | peers, virtual time, the queue of events |
 //! | `round`, `install`, `apply` | the work of a peer's threads |
-//! | `clients`, `consumers`, `admin`, `spaces` | who uses the cluster, and what for |
+//! | `clients`, `sessions`, `admin`, `spaces` | who uses the cluster, and what for |
 //! | `core_phase` | a minority stays away, the rest must serve |
 //! | `settle` | what must be right after the faults |
 //! | `check` | what must be right at every moment, one property a file |
@@ -36,12 +36,12 @@ mod admin;
 mod apply;
 mod check;
 mod clients;
-mod consumers;
 mod core_phase;
 mod install;
 mod net;
 mod peer;
 mod round;
+mod sessions;
 mod settle;
 mod spaces;
 mod trace;

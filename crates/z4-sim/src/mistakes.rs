@@ -1,7 +1,7 @@
 //! Mistakes that can be put in on purpose, each of which the simulator must find.
 //!
 //! Most are in the code that runs in production, behind the feature `planted` of
-//! `z4-core`, `z4-consensus` and `z4-storage`; those marked *shell* are in what
+//! `z4-core`, `z4-consensus`, `z4-delivery` and `z4-storage`; those marked *shell* are in what
 //! the simulator has instead of threads, disks and administrators.
 //!
 //! A mistake is found when the checker that is there for it says so, in the
@@ -117,9 +117,29 @@ pub const MISTAKES: &[Mistake] = &[
         &["is tried for the"],
     ),
     Mistake::new(
+        "broken-released",
+        "the end of a named consumer's connection gives back what it was not given, and the consumer has it at another peer",
+        &["was given back while consumer"],
+    ),
+    Mistake::new(
+        "caller-by-the-wall-clock",
+        "whether the caller of LeaseTasks still waits is decided by the wall clock",
+        &["was given back while consumer"],
+    ),
+    Mistake::new(
         "change-told-done",
         "shell: a client is told that its change was done, and the task was leased",
         &["no order explains"],
+    ),
+    Mistake::new(
+        "closed-before-released",
+        "the client that closes is told so before what it had is given back",
+        &["was given back while consumer"],
+    ),
+    Mistake::new(
+        "closed-without-a-fence",
+        "a session ends while grants are on their way to it, and its client comes back under its name",
+        &["was given back while consumer"],
     ),
     Mistake::new(
         "credit-leaks",
@@ -176,9 +196,24 @@ pub const MISTAKES: &[Mistake] = &[
         &["promise 6"],
     ),
     Mistake::new(
+        "end-not-counted",
+        "a session does not hear that its leases ended",
+        &["count", "liveness: task"],
+    ),
+    Mistake::new(
+        "ended-while-found",
+        "a lease that ended while it was looked for counts for ever",
+        &["count"],
+    ),
+    Mistake::new(
         "failed-lease-forgotten",
         "what a lost lease command would have taken is not asked for again",
         &["liveness: task"],
+    ),
+    Mistake::new(
+        "failed-report-forgotten",
+        "a report that did not reach the leader is not repeated",
+        &["have said that they are there"],
     ),
     Mistake::new(
         "flush-not-durable",
@@ -187,9 +222,34 @@ pub const MISTAKES: &[Mistake] = &[
     )
     .asserting(&["is out of range"]),
     Mistake::new(
+        "gone-told-once",
+        "a leader that could not be told that a consumer left is not told again",
+        &["have said that they are there"],
+    ),
+    Mistake::new(
+        "half-close-taken-for-a-close",
+        "who sends no more is done, and not perhaps gone",
+        &["was given back while consumer"],
+    ),
+    Mistake::new(
+        "half-closed-looks",
+        "a half-closed session looks at what waits again and again",
+        &["never rests"],
+    ),
+    Mistake::new(
+        "jump-not-rebuilt",
+        "the sessions of a peer do not look for what they missed when a snapshot jumps over it",
+        &["count", "liveness: task"],
+    ),
+    Mistake::new(
         "late-ack-told-done",
         "shell: a consumer is told that its ack was done, and its lease was over",
         &["no order explains"],
+    ),
+    Mistake::new(
+        "late-grant-kept",
+        "a grant to a session that is gone is not given back",
+        &["was left to"],
     ),
     Mistake::new(
         "lease-row-stays",
@@ -215,6 +275,11 @@ pub const MISTAKES: &[Mistake] = &[
         "local-clock-in-apply",
         "shell: each peer expires leases by a clock of its own",
         &["promise 7"],
+    ),
+    Mistake::new(
+        "lost-reports-kept",
+        "a peer whose connection to the leader broke takes its consumers for known there",
+        &["have said that they are there"],
     ),
     Mistake::new(
         "members-not-stored",
@@ -290,6 +355,11 @@ pub const MISTAKES: &[Mistake] = &[
         &["does not know that it was removed"],
     ),
     Mistake::new(
+        "repeated-ack-taken-for-done",
+        "a repeated ack that finds no lease is told as done",
+        &["no order explains"],
+    ),
+    Mistake::new(
         "reply-by-order",
         "callers are answered in order, not by index and term",
         &[
@@ -307,6 +377,16 @@ pub const MISTAKES: &[Mistake] = &[
         "requests-not-in-snapshot",
         "a snapshot lacks the request ids",
         &["promise 7", "promise 4: request"],
+    ),
+    Mistake::new(
+        "resumed-beyond-credit",
+        "leases of before do not count against what a consumer takes",
+        &["and takes"],
+    ),
+    Mistake::new(
+        "silent-consumer-released",
+        "what a silent consumer has no room for is given back, and it has it at another peer",
+        &["was given back while consumer"],
     ),
     Mistake::new(
         "skip-sync",
@@ -330,6 +410,11 @@ pub const MISTAKES: &[Mistake] = &[
             "asked again only for what was surely not done",
             "no order explains",
         ],
+    ),
+    Mistake::new(
+        "unwritten-acked",
+        "what a stream had not written when it ended is acknowledged",
+        &["handed to nobody"],
     ),
     Mistake::new(
         "vote-not-written",

@@ -10,15 +10,14 @@ use z4_consensus::log::{LogStore, LogWrite, Position};
 use z4_consensus::machine::{Applied, Committed, StateMachine as _};
 use z4_consensus::replica::{Config, Input, Persist, Waiting};
 use z4_consensus::{AddressBook, Replica};
-use z4_core::dispatch::Dispatcher;
-use z4_core::task::LeaseToken;
-use z4_core::TaskId;
+use z4_core::Namespace;
+use z4_delivery::{SessionId, Ticket, Whose};
 use z4_storage::{AppliedEvents, MemDisk, MemStore, TaskMachine};
 
 use crate::addresses;
-use crate::consumers::Consumer;
 use crate::disk::{SimLog, Tear};
 use crate::faults::Full;
+use crate::sessions::Shell;
 
 /// A peer's raft id and how often it was started: what was meant for an earlier
 /// life of a peer does not reach a later one.
@@ -28,25 +27,26 @@ pub(crate) type Life = (u64, u64);
 #[derive(Clone, Debug)]
 pub(crate) enum Token {
     /// A command or a read of a client.
-    Client {
-        client: usize,
-        attempt: u64,
-    },
-    /// A lease command of the dispatcher.
-    Lease {
-        namespace: z4_core::Namespace,
-        takers: Vec<z4_core::command::Taker>,
-    },
-    Pulse,
-    /// A consumer ends leases.
-    End {
+    Client { client: usize, attempt: u64 },
+    /// A proposal of the sessions of a peer; `is_here`: in its own log.
+    Session {
         life: Life,
-        tasks: Vec<(TaskId, LeaseToken)>,
-        /// The acks in the history, if they are acks.
-        acks: Vec<OpId>,
+        ticket: Ticket,
+        attempt: u64,
+        is_here: bool,
     },
-    /// Nobody waits for the outcome.
-    Nobody,
+    /// A session looks for leases, once this read is confirmed.
+    Find {
+        life: Life,
+        session: SessionId,
+        namespace: Namespace,
+        whose: Whose,
+    },
+    /// A consumer ends leases by a call.
+    End {
+        /// The acks in the history, if they are acks.
+        acks: Vec<Option<OpId>>,
+    },
     /// A change of members.
     Admin,
     /// A transfer of leadership.
@@ -93,13 +93,11 @@ pub(crate) struct Running {
     pub(crate) apply_jobs: VecDeque<ApplyJob>,
     pub(crate) apply_planned: bool,
     pub(crate) callers: Callers<Waiting<Token>>,
-    pub(crate) dispatcher: Dispatcher,
+    /// Its consumer sessions.
+    pub(crate) shell: Shell,
     pub(crate) leading: bool,
     /// An administrator's change waits for its answer here.
     pub(crate) change_in_flight: bool,
-    /// True time of the dispatcher's next look.
-    pub(crate) wake_ns: Option<u64>,
-    pub(crate) consumers: Vec<Consumer>,
     /// Proposals of clients and consumers that it took and has not answered.
     pub(crate) in_flight: usize,
     /// Where it dials members.
@@ -230,11 +228,9 @@ impl Peer {
             apply_jobs: VecDeque::new(),
             apply_planned: false,
             callers: Callers::default(),
-            dispatcher: Dispatcher::new(),
+            shell: Shell::new((self.raft_id, self.boot)),
             leading: false,
             change_in_flight: false,
-            wake_ns: None,
-            consumers: Vec::new(),
             in_flight: 0,
             book: AddressBook::default(),
             reached_at: BTreeMap::new(),

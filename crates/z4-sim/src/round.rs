@@ -352,7 +352,7 @@ impl World {
                 Ok(index) => self.client_read(id, client, attempt, index),
                 Err(_) => self.reply(client, attempt, Reply::Failed { certain: true }),
             },
-            Answer::Read(..) => {}
+            Answer::Read(token, result) => self.find_read(id, token, result.is_ok()),
         }
     }
 

@@ -18,7 +18,7 @@ use z4_core::{invariants, Namespace, TaskId};
 use crate::check::ends::End;
 use crate::disk::greatest_stamp;
 use crate::peer::LogJob;
-use crate::spaces::BETA;
+use crate::spaces::{BETA, GAMMA};
 use crate::world::{Event, World, MS};
 
 /// Steps of the search for an order of one task's operations.
@@ -152,7 +152,11 @@ impl World {
                 return Ok(Some(format!("peer {id} does not follow {leader}")));
             }
         }
-        self.open_task(leader)
+        if let Some(what) = self.wrong_consumers(leader) {
+            return Ok(Some(what));
+        }
+        let open = self.open_task(leader)?;
+        Ok(open.or_else(|| self.wrong_ledger()))
     }
 
     /// A task that is not ended, as the leader has it; an error when one was
@@ -259,6 +263,13 @@ impl World {
         for id in self.checks.creates.of(&beta) {
             let mut nature = self.history.nature(id);
             nature.forgotten = true;
+            self.history.set_nature(id, nature);
+        }
+        // GetTaskStream acknowledges by itself.
+        let gamma = self.namespaces[GAMMA].clone();
+        for id in self.checks.creates.of(&gamma) {
+            let mut nature = self.history.nature(id);
+            nature.ended = true;
             self.history.set_nature(id, nature);
         }
         let report = z4_check::task::check(&self.history, STEPS_MAX);

@@ -10,15 +10,14 @@ use z4_consensus::log::Position;
 use z4_consensus::machine::Applied;
 use z4_consensus::proposals::Asked;
 use z4_consensus::replica::{Input, Now};
-use z4_consensus::{Member, Membership};
-use z4_core::dispatch::ConsumerReport;
-use z4_core::Namespace;
+use z4_consensus::{Member, Membership, ProposeError};
+use z4_core::{Namespace, Outcome};
+use z4_delivery::{SessionId, Ticket};
 
 use crate::addresses;
 use crate::admin::Admin;
 use crate::check::Checks;
 use crate::clients::{Client, Reply};
-use crate::consumers::EndReply;
 use crate::core_phase::Core;
 use crate::disk::greatest_stamp;
 use crate::faults::Epoch;
@@ -26,6 +25,7 @@ use crate::net::Net;
 use crate::options::Options;
 use crate::peer::{Life, Peer, Token};
 use crate::report::Report;
+use crate::sessions::{Consumer, Down, EndReply, Judge, Told, Up, Wire};
 use crate::spaces::{self, SPACES};
 use crate::trace::Trace;
 
@@ -44,8 +44,65 @@ pub(crate) enum Event {
     LogDone(Life, u64),
     Apply(Life),
     Flush(Life),
-    Dispatch(Life),
-    Consume(Life),
+    /// A turn of the delivery thread; with a time: it was waited for until then.
+    Turn {
+        life: Life,
+        at_ns: Option<u64>,
+    },
+    ToSessions {
+        life: Life,
+        input: Box<z4_delivery::Input<String>>,
+    },
+    OpenSession {
+        life: Life,
+        wire: u64,
+        open: z4_delivery::Open,
+    },
+    Up {
+        life: Life,
+        wire: u64,
+        up: Up,
+    },
+    Write {
+        life: Life,
+        session: SessionId,
+    },
+    Withdraw {
+        life: Life,
+        session: SessionId,
+    },
+    Flushed {
+        life: Life,
+        session: SessionId,
+    },
+    LetGo {
+        life: Life,
+        session: SessionId,
+        end: Option<z4_delivery::End<String>>,
+    },
+    TryAgain {
+        life: Life,
+        ticket: Ticket,
+    },
+    TryTimeout {
+        life: Life,
+        ticket: Ticket,
+        attempt: u64,
+    },
+    Tried {
+        life: Life,
+        ticket: Ticket,
+        attempt: u64,
+        result: Box<Result<Outcome, ProposeError>>,
+    },
+    /// A peer looks for its leader.
+    Dial(Life),
+    Down {
+        wire: u64,
+        down: Down,
+    },
+    /// A consumer works.
+    Consumer(usize),
     Deliver {
         from: u64,
         to: u64,
@@ -85,13 +142,15 @@ pub(crate) enum Event {
         units: u32,
         token: Token,
     },
-    Report {
-        to: u64,
-        report: ConsumerReport,
+    Told {
+        from: Life,
+        to: Life,
+        link: u64,
+        told: Told,
     },
-    Gone {
-        to: u64,
-        consumer: String,
+    LinkLost {
+        to: Life,
+        link: u64,
     },
     ToldRemoved(u64),
     Client(usize),
@@ -104,10 +163,7 @@ pub(crate) enum Event {
         attempt: u64,
         reply: Reply,
     },
-    Ended {
-        life: Life,
-        reply: EndReply,
-    },
+    Ended(EndReply),
     Epoch,
     Fault(u64),
     Mend,
@@ -135,6 +191,12 @@ pub(crate) struct World {
     pub(crate) peers: BTreeMap<u64, Peer>,
     pub(crate) namespaces: Vec<Namespace>,
     pub(crate) clients: Vec<Client>,
+    pub(crate) consumers: Vec<Consumer>,
+    /// Connections of consumers.
+    pub(crate) wires: BTreeMap<u64, Wire>,
+    pub(crate) judge: Judge,
+    /// Connections between peers by which nothing arrives any more.
+    pub(crate) broken_links: BTreeSet<u64>,
     pub(crate) attempts: u64,
     pub(crate) requests: u64,
     /// How many new addresses were given out.
@@ -179,6 +241,10 @@ impl World {
             peers: BTreeMap::new(),
             namespaces: spaces::names()?,
             clients: (0..6).map(|_| Client::default()).collect(),
+            consumers: Vec::new(),
+            wires: BTreeMap::new(),
+            judge: Judge::default(),
+            broken_links: BTreeSet::new(),
             attempts: 0,
             requests: 0,
             moves: 0,
@@ -226,6 +292,7 @@ impl World {
         for client in 0..world.clients.len() {
             world.at(MS, Event::Client(client));
         }
+        world.hire_consumers();
         world.epoch.think_ms = 1_000;
         world.at(2_000 * MS, Event::Epoch);
         world.at(3_000 * MS, Event::Admin);
@@ -253,6 +320,11 @@ impl World {
             return None;
         }
         all.get(self.rng.gen_range(0..all.len())).copied()
+    }
+
+    /// A number below a thousand.
+    pub(crate) fn one_of_thousand(&mut self) -> u32 {
+        self.rng.gen_range(0..1000)
     }
 
     /// One chance in so many.
@@ -332,12 +404,12 @@ impl World {
             self.saw("a torn write at the end of a log was dropped");
         }
         self.trace.note(self.now_ns, format_args!("start {life:?}"));
-        self.seat_consumers(id);
+        self.take_events(id);
         self.within(0, 50, Event::Tick(life));
         self.within(1, 50, Event::Open(life));
         self.within(500, 1_500, Event::Say(life));
         self.within(50, 500, Event::Flush(life));
-        self.within(10, 100, Event::Consume(life));
+        self.within(40, 300, Event::Dial(life));
         if low {
             self.input(id, Input::SpaceLow(true));
         }
@@ -395,8 +467,14 @@ impl World {
     fn happen(&mut self, event: Event) {
         let life = match &event {
             Event::Tick(life) | Event::Round(life) | Event::LogDone(life, _) => Some(*life),
-            Event::Apply(life) | Event::Flush(life) | Event::Dispatch(life) => Some(*life),
-            Event::Consume(life) | Event::Open(life) | Event::Say(life) => Some(*life),
+            Event::Apply(life) | Event::Flush(life) | Event::Dial(life) => Some(*life),
+            Event::Open(life) | Event::Say(life) => Some(*life),
+            Event::Turn { life, .. } | Event::ToSessions { life, .. } => Some(*life),
+            Event::OpenSession { life, .. } | Event::Up { life, .. } => Some(*life),
+            Event::Write { life, .. } | Event::Withdraw { life, .. } => Some(*life),
+            Event::Flushed { life, .. } | Event::LetGo { life, .. } => Some(*life),
+            Event::TryAgain { life, .. } | Event::TryTimeout { life, .. } => Some(*life),
+            Event::Tried { life, .. } | Event::LinkLost { to: life, .. } => Some(*life),
             _ => None,
         };
         if let Some(life) = life {
@@ -417,8 +495,29 @@ impl World {
             Event::LogDone((id, _), group) => self.log_done(id, group),
             Event::Apply((id, _)) => self.apply(id),
             Event::Flush((id, _)) => self.flush(id),
-            Event::Dispatch((id, _)) => self.dispatch(id),
-            Event::Consume((id, _)) => self.consume(id),
+            Event::Turn { life, at_ns } => self.turn(life, at_ns),
+            Event::ToSessions { life, input } => self.session_input(life.0, *input),
+            Event::OpenSession { life, wire, open } => self.open_session(life, wire, open),
+            Event::Up { life, wire, up } => self.up_event(life, wire, up),
+            Event::Write { life, session } => self.write(life, session),
+            Event::Withdraw { life, session } => self.withdraw(life, session),
+            Event::Flushed { life, session } => self.flushed(life, session),
+            Event::LetGo { life, session, end } => self.let_go(life, session, end),
+            Event::TryAgain { life, ticket } => self.session_try(life, ticket),
+            Event::TryTimeout {
+                life,
+                ticket,
+                attempt,
+            } => self.try_timeout(life, ticket, attempt),
+            Event::Tried {
+                life,
+                ticket,
+                attempt,
+                result,
+            } => self.tried(life, ticket, attempt, *result),
+            Event::Dial(life) => self.look_for_leader(life),
+            Event::Down { wire, down } => self.down_arrived(wire, down),
+            Event::Consumer(consumer) => self.consumer_think(consumer),
             Event::Deliver {
                 from,
                 to,
@@ -461,8 +560,15 @@ impl World {
                 };
                 self.take_proposal(to, asked);
             }
-            Event::Report { to, report } => self.consumer_reported(to, report),
-            Event::Gone { to, consumer } => self.consumer_left(to, &consumer),
+            Event::Told {
+                from,
+                to,
+                link,
+                told,
+            } => self.told_arrived(from, to, link, told),
+            Event::LinkLost { to, link } => {
+                self.session_input(to.0, z4_delivery::Input::RemoteLost { link });
+            }
             Event::ToldRemoved(id) => self.input(id, Input::WasRemoved),
             Event::Client(client) => self.client_next(client),
             Event::Timeout { client, attempt } => self.client_timeout(client, attempt),
@@ -471,7 +577,7 @@ impl World {
                 attempt,
                 reply,
             } => self.client_reply(client, attempt, reply),
-            Event::Ended { life, reply } => self.ended(life, reply),
+            Event::Ended(reply) => self.ended(reply),
             Event::Epoch => self.next_epoch(),
             Event::Fault(epoch) => self.fault(epoch),
             Event::Mend => self.mend(),
@@ -483,6 +589,14 @@ impl World {
             Event::Admin => self.administer(),
             Event::Settled => {}
         }
+    }
+
+    /// A peer that knows of no leader dials one of the others now and then.
+    fn look_for_leader(&mut self, life: Life) {
+        if self.leader_known_to(life.0).is_none() {
+            self.dial(life.0);
+        }
+        self.within(40, 300, Event::Dial(life));
     }
 
     fn tick(&mut self, id: u64) {

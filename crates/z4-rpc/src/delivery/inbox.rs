@@ -167,6 +167,11 @@ impl<V> Delivery<V> {
         self.input(Input::RemoteLost { link });
     }
 
+    /// The connection to a leader is no more, by which consumers were reported.
+    pub(crate) fn reports_lost(&self, leader: u64) {
+        self.input(Input::ReportsLost { leader });
+    }
+
     pub(crate) fn stop_sessions(&self) {
         self.input(Input::Stop);
     }

@@ -15,7 +15,6 @@
 //! | `lease`, `caller`, `call_deadline` | LeaseTasks; whether its caller still waits, and how long |
 //! | `bodies`, `deliver` | from a lease to what is written |
 //! | `asks`, `endings` | what clients ask for leases, checked; and the answers |
-//! | `find` | live leases of a consumer |
 //! | `view` | the leader's view of consumers, at any peer |
 
 pub(crate) mod asks;
@@ -25,7 +24,6 @@ mod caller;
 pub(crate) mod consume;
 mod deliver;
 pub(crate) mod endings;
-mod find;
 mod inbox;
 pub(crate) mod lease;
 mod line;

@@ -14,14 +14,13 @@ use z4_core::{Namespace, View};
 use z4_delivery::{Applied, Input, Leadership, Now, Output, SessionId, Sessions, Whose};
 use z4_proto::generated::peer::{self, ForwardRequest_oneof_ask as Ask};
 
-use super::bodies::unreadable;
-use super::find::leases_of;
 use super::inbox::{Control, Inbox};
 use super::line::ToTask;
 use super::{proposals, wall_ns};
 use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;
+use crate::reading;
 
 /// Starts the thread; it ends at [`Node::stop`].
 pub(crate) fn start<V: View + Clone + Send + Sync + 'static>(
@@ -179,7 +178,8 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
         };
         let (node, delivery) = (task.node.clone(), self.node.delivery().clone());
         self.node.network().spawn(async move {
-            let leases = leases_of(&node, &namespace, whose).await;
+            let find = move |view: &V| z4_delivery::find(view, &namespace, &whose);
+            let leases = reading::latest(&node, find).await;
             delivery.input(Input::Found { session, leases });
         });
     }
@@ -187,10 +187,8 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
     fn look_due(&self, session: SessionId, namespace: Namespace) {
         let (node, delivery) = (self.node.clone(), self.node.delivery().clone());
         self.node.network().spawn(async move {
-            let view = node.view().clone();
-            let due = move || due_next_after(&view, &namespace, None);
-            let due = node.readers().run(due).await;
-            let due = due.and_then(|due| due.map_err(unreadable));
+            let due =
+                reading::here(&node, move |view| due_next_after(view, &namespace, None)).await;
             let is_due = due.map(|due| due.is_some_and(|at_ns| at_ns <= wall_ns()));
             delivery.input(Input::Due { session, is_due });
         });

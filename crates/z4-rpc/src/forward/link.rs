@@ -14,7 +14,7 @@ use z4_proto::generated::peer::{
 };
 use z4_proto::generated::peer_grpc::PeerClient;
 
-use super::{Answered, AskError};
+use super::{Answered, AskError, Lost};
 use crate::limits;
 use crate::network::Network;
 use crate::outbox::Outbox;
@@ -36,7 +36,7 @@ type Sender = ClientDuplexSender<ForwardRequest>;
 type Receiver = ClientDuplexReceiver<ForwardReply>;
 
 impl Link {
-    pub(super) fn open(network: &Network, to: u64, address: &str) -> Arc<Self> {
+    pub(super) fn open(network: &Network, to: u64, address: &str, lost: Lost) -> Arc<Self> {
         let link = Arc::new(Self {
             address: address.to_owned(),
             waiting: Outbox::new(limits::FORWARD_COUNT_MAX, limits::FORWARD_BYTES_MAX),
@@ -45,7 +45,7 @@ impl Link {
         let client = PeerClient::new(network.channel(address));
         let (task, network) = (Arc::clone(&link), network.clone());
         let of_task = client.clone();
-        client.spawn(async move { task.run(of_task, network, to).await });
+        client.spawn(async move { task.run(of_task, network, to, lost).await });
         link
     }
 
@@ -81,7 +81,7 @@ impl Link {
     }
 
     /// Connects whenever there is something to send.
-    async fn run(self: Arc<Self>, client: PeerClient, network: Network, to: u64) {
+    async fn run(self: Arc<Self>, client: PeerClient, network: Network, to: u64, lost: Lost) {
         loop {
             poll_fn(|cx| {
                 self.waiting.register(cx.waker());
@@ -95,7 +95,11 @@ impl Link {
                 return self.fail("the connection to the leader was closed");
             }
             let why = match connect(&client, &network, to, &self.address).await {
-                Ok((sender, receiver)) => self.carry(sender, receiver).await,
+                Ok((sender, receiver)) => {
+                    let why = self.carry(sender, receiver).await;
+                    lost(to);
+                    why
+                }
                 Err(why) => {
                     network.failed(to, &self.address);
                     why

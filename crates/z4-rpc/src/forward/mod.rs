@@ -40,13 +40,19 @@ pub(crate) type Answered = Box<dyn FnOnce(Result<Answer, AskError>) + Send>;
 pub(crate) struct Forwarder {
     network: Network,
     links: Arc<Mutex<HashMap<u64, Arc<Link>>>>,
+    lost: Lost,
 }
 
+/// Called when a connection to a peer that was in use has ended: what that peer kept
+/// for as long as the connection lasts, it has forgotten.
+type Lost = Arc<dyn Fn(u64) + Send + Sync>;
+
 impl Forwarder {
-    pub(crate) fn new(network: Network) -> Self {
+    pub(crate) fn new(network: Network, lost: impl Fn(u64) + Send + Sync + 'static) -> Self {
         Self {
             network,
             links: Arc::default(),
+            lost: Arc::new(lost),
         }
     }
 
@@ -79,7 +85,7 @@ impl Forwarder {
             }
             link.close();
         }
-        let link = Link::open(&self.network, to, address);
+        let link = Link::open(&self.network, to, address, Arc::clone(&self.lost));
         links.insert(to, Arc::clone(&link));
         link
     }

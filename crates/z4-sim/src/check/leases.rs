@@ -28,6 +28,12 @@ impl Leases {
         self.checker.count()
     }
 
+    /// Whether a lease is live at this machine time.
+    pub(crate) fn is_live(&self, (id, token): &(TaskId, LeaseToken), now_ns: u64) -> bool {
+        let live = self.checker.live(*id);
+        live.is_some_and(|(last, until_ns)| last == token.0 && until_ns > now_ns)
+    }
+
     /// A task was leased at this machine time. Whether it had a lease before
     /// that ran out.
     pub(crate) fn granted_one(

@@ -83,6 +83,11 @@ impl Checks {
         }
     }
 
+    /// Machine time as of the last entry, in nanoseconds.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.times.now_ns()
+    }
+
     /// The cluster was founded with these members.
     pub(crate) fn founded(&mut self, members: &Membership) {
         self.members.push(members.clone());
@@ -291,6 +296,11 @@ impl World {
         }
         if let Some(members) = &entry.membership {
             self.note_members(members);
+        }
+        for (bytes, outcome) in entry.commands.iter().zip(outcomes) {
+            if let Ok(command) = decode_command(bytes) {
+                self.judge_applied(&command, outcome);
+            }
         }
         let gamma = self.namespaces[GAMMA].clone();
         match self.checks.commands(entry, outcomes, &gamma) {

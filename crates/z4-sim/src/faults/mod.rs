@@ -67,9 +67,9 @@ pub enum Fault {
     Rolling,
     /// A client forgets what it was at: `clients/mod.rs`.
     ClientCrash,
-    /// A consumer forgets what it holds: `consumers.rs`.
+    /// A consumer forgets what it holds: `sessions/behaviour.rs`.
     ConsumerCrash,
-    /// A consumer holds tasks past their leases: `consumers.rs`.
+    /// A consumer holds tasks past their leases: `sessions/behaviour.rs`.
     ConsumerStall,
 }
 
@@ -243,8 +243,8 @@ impl World {
             Fault::Rolling => self.rolling_restart(),
             Fault::Address => self.move_addresses(id, &ids),
             Fault::ClientCrash => self.client_crash(),
-            Fault::ConsumerCrash => self.consumer_crash(id),
-            Fault::ConsumerStall => self.consumer_stall(id),
+            Fault::ConsumerCrash => self.consumer_crash(),
+            Fault::ConsumerStall => self.consumer_stall(),
             _ => {}
         }
     }

@@ -36,6 +36,7 @@ impl World {
             return self.within(200, 1_200, Event::Roll { stopping: true });
         }
         self.rolling.pop();
+        self.consumers_end(id);
         if let Some(peer) = self.peers.get_mut(&id) {
             if peer.run.is_some() {
                 peer.stop();

@@ -1,33 +1,21 @@
-//! Finding live leases: of a consumer that comes back, and of a request whose
-//! answer was lost.
+//! Finding live leases: of a consumer that comes back, and of a session whose events
+//! were jumped over.
 
 use z4_core::command::Grant;
 use z4_core::state::{find_namespace, find_status, machine_ns, Row, RowKey, StateError};
 use z4_core::task::{LeaseToken, Phase, TaskStatus};
 use z4_core::{Namespace, TaskId, View};
-use z4_delivery::limits::IN_FLIGHT_MAX;
-use z4_delivery::Whose;
 
-use super::bodies::unreadable;
-use crate::errors::Error;
-use crate::node::Node;
-use crate::reading::catch_up;
+use crate::limits::IN_FLIGHT_MAX;
+use crate::output::Whose;
 
-/// The live leases of a consumer as of now, the first to end first; at most as
-/// many as one may have in flight.
-pub(super) async fn leases_of<V: View + Clone + Send + Sync + 'static>(
-    node: &Node<V>,
-    namespace: &Namespace,
-    whose: Whose,
-) -> Result<Vec<Grant>, Error> {
-    catch_up(node).await?;
-    let (view, namespace) = (node.view().clone(), namespace.clone());
-    let find = move || find(&view, &namespace, &whose);
-    let found: Result<_, StateError> = node.readers().run(find).await?;
-    found.map_err(unreadable)
-}
-
-fn find(view: &impl View, name: &Namespace, whose: &Whose) -> Result<Vec<Grant>, StateError> {
+/// The live leases that [`Output::Find`](crate::Output::Find) asks for, as `view` has
+/// them: the first to end first, at most [`IN_FLIGHT_MAX`]. The shell catches up with
+/// the leader before it looks.
+///
+/// # Errors
+/// [`StateError`] when the store fails.
+pub fn find(view: &impl View, name: &Namespace, whose: &Whose) -> Result<Vec<Grant>, StateError> {
     let Some(row) = find_namespace(view, name)? else {
         return Ok(Vec::new());
     };

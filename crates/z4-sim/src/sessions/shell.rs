@@ -1,0 +1,509 @@
+//! What a peer has instead of the delivery thread and the tasks of calls: it gives the
+//! sessions what happens, and does what they want done, each a little later.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rand::Rng;
+use z4_consensus::replica::Input as ToReplica;
+use z4_core::machine::Event as Happened;
+use z4_core::state::{due_next_after, find_status};
+use z4_core::task::Phase;
+use z4_delivery::{
+    Applied, Delivered, Delivery, End, Input, Leadership, Now, Output, SessionId, Sessions, Ticket,
+    Whose,
+};
+
+use super::links::{Link, Told};
+use super::proposals::Tried;
+use super::wires::{Down, Up};
+use crate::peer::{Life, Token};
+use crate::world::{Event, World, MS};
+
+/// So many turns in a row in which nothing happens, and nothing is waited for, are
+/// a thread that never rests.
+const IDLE_TURNS_MAX: u32 = 20;
+
+/// The delivery of a peer that runs.
+pub(crate) struct Shell {
+    pub(crate) sessions: Sessions<String>,
+    pub(super) tasks: BTreeMap<SessionId, Task>,
+    pub(super) proposals: BTreeMap<Ticket, Tried>,
+    /// By leader.
+    pub(super) links: BTreeMap<u64, Link>,
+    pub(super) session_last: u64,
+    is_turn_planned: bool,
+    /// True time of the next look.
+    wake_ns: Option<u64>,
+    /// Something happened since the last turn.
+    has_news: bool,
+    idle_turns: u32,
+}
+
+/// The task of a session's call.
+#[derive(Debug)]
+pub(super) struct Task {
+    /// The connection of its consumer.
+    pub(super) wire: u64,
+    /// To be written.
+    pending: VecDeque<Delivery>,
+    is_write_planned: bool,
+    /// It is a call of LeaseTasks: it has one answer.
+    answers_once: bool,
+    /// Its consumer does not read until then.
+    pub(super) stuck_until_ns: u64,
+}
+
+impl Shell {
+    pub(crate) fn new(life: Life) -> Self {
+        Self {
+            sessions: Sessions::new(&life.1.to_string()),
+            tasks: BTreeMap::new(),
+            proposals: BTreeMap::new(),
+            links: BTreeMap::new(),
+            session_last: 0,
+            is_turn_planned: false,
+            wake_ns: None,
+            has_news: false,
+            idle_turns: 0,
+        }
+    }
+}
+
+impl World {
+    fn now_of(&self, id: u64) -> Now {
+        let now = self.clocks(id);
+        Now {
+            wall_ns: now.wall_ns,
+            monotonic_ns: now.monotonic_ns,
+        }
+    }
+
+    pub(super) fn shell(&mut self, id: u64) -> Option<&mut Shell> {
+        let run = self.peers.get_mut(&id)?.run.as_mut()?;
+        Some(&mut run.shell)
+    }
+
+    /// Something happened to the sessions of a peer.
+    pub(crate) fn session_input(&mut self, id: u64, input: Input<String>) {
+        let now = self.now_of(id);
+        if !matches!(input, Input::Applied(_)) {
+            self.trace
+                .note(self.now_ns, format_args!("{id} sessions: {input:?}"));
+        }
+        if let Some(shell) = self.shell(id) {
+            shell.sessions.step(input, now);
+            shell.has_news = true;
+            self.plan_turn(id);
+        }
+    }
+
+    /// The delivery thread wakes a little later, so that inputs come in batches.
+    fn plan_turn(&mut self, id: u64) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let life = peer.life();
+        if let Some(run) = peer.run.as_mut().filter(|run| !run.shell.is_turn_planned) {
+            run.shell.is_turn_planned = true;
+            let delay_ns = self.rng.gen_range(1_000..200_000);
+            self.at(delay_ns, Event::Turn { life, at_ns: None });
+        }
+    }
+
+    /// Leadership of a peer, as of its last step.
+    pub(crate) fn lead(&mut self, id: u64, leads: bool) {
+        let wall_ns = self.clocks(id).wall_ns;
+        let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {
+            return;
+        };
+        let glance = run.replica.glance();
+        let behind = leads && !run.leading && wall_ns < run.machine.machine().stamp_ns();
+        run.leading = leads;
+        let leadership = Leadership {
+            raft_id: id,
+            leader: glance.leader,
+            term: glance.term,
+            is_ready_here: leads,
+        };
+        if behind {
+            self.saw("machine time stood while a leader's clock was behind");
+        }
+        let is_new = self
+            .shell(id)
+            .is_some_and(|shell| shell.sessions.leadership() != leadership);
+        if is_new {
+            self.session_input(id, Input::Leadership(leadership));
+        }
+    }
+
+    /// Hands what was applied to the sessions.
+    pub(crate) fn take_events(&mut self, id: u64) {
+        let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {
+            return;
+        };
+        let told = run.told.lock().map(|mut told| std::mem::take(&mut *told));
+        for told in told.unwrap_or_default() {
+            if told.is_jump && self.has_sessions(id) {
+                self.saw("a snapshot jumped over the events of sessions");
+            }
+            for event in &told.events {
+                if let Happened::Leased { grants, .. } = event {
+                    self.judge_granted(id, grants);
+                }
+            }
+            let applied = Applied {
+                events: told.events,
+                stamp_ns: told.stamp_ns,
+                pulse_next_ns: told.pulse_next_ns,
+                is_jump: told.is_jump,
+            };
+            self.session_input(id, Input::Applied(applied));
+        }
+    }
+
+    fn has_sessions(&mut self, id: u64) -> bool {
+        self.shell(id)
+            .is_some_and(|shell| !shell.sessions.is_empty())
+    }
+
+    /// A turn of the delivery thread; `at_ns`: it was waited for until then.
+    pub(crate) fn turn(&mut self, life: Life, at_ns: Option<u64>) {
+        let (id, now) = (life.0, self.now_of(life.0));
+        let true_ns = self.now_ns;
+        let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {
+            return;
+        };
+        match at_ns {
+            // Something was to be done earlier, and planned anew then.
+            Some(at_ns) if run.shell.wake_ns != Some(at_ns) => return,
+            Some(_) => run.shell.wake_ns = None,
+            None => run.shell.is_turn_planned = false,
+        }
+        let turned = run.shell.sessions.turn(now, run.machine.machine().state());
+        let turn = match turned {
+            Ok(turn) => turn,
+            Err(error) => return self.fail(error.0),
+        };
+        let shell = &mut run.shell;
+        let is_idle = !std::mem::take(&mut shell.has_news) && turn.outputs.is_empty();
+        let is_hot = turn.wake_after_ns == Some(0);
+        shell.idle_turns = if is_idle && is_hot {
+            shell.idle_turns + 1
+        } else {
+            0
+        };
+        if shell.idle_turns > IDLE_TURNS_MAX {
+            return self.fail(format!("the delivery thread of peer {id} never rests"));
+        }
+        if let Some(after_ns) = turn.wake_after_ns {
+            // At least a little later: a clock that stands would not move on.
+            let at_ns = true_ns + after_ns.max(MS / 10);
+            if shell.wake_ns.is_none_or(|planned| at_ns < planned) {
+                shell.wake_ns = Some(at_ns);
+                let at_ns = Some(at_ns);
+                self.at(after_ns.max(MS / 10), Event::Turn { life, at_ns });
+            }
+        }
+        for output in turn.outputs {
+            self.session_output(life, output);
+        }
+    }
+
+    fn session_output(&mut self, life: Life, output: Output<String>) {
+        let id = life.0;
+        self.trace
+            .note(self.now_ns, format_args!("{life:?} wants {output:?}"));
+        match output {
+            Output::Hello { session, resumed } => self.down(id, session, Down::Hello { resumed }),
+            Output::Deliver {
+                session,
+                deliveries,
+            } => {
+                if let Some(task) = self.task(id, session) {
+                    task.pending.extend(deliveries);
+                    self.plan_write(life, session);
+                }
+            }
+            Output::Withdraw { session } => {
+                self.task_event(
+                    life,
+                    session,
+                    (10_000, MS),
+                    Event::Withdraw { life, session },
+                );
+            }
+            Output::Answer { session, answer } => self.down(id, session, Down::Answer(answer)),
+            Output::Flush { session } => {
+                self.task_event(
+                    life,
+                    session,
+                    (10_000, 3 * MS),
+                    Event::Flushed { life, session },
+                );
+            }
+            Output::Close { session, end } => {
+                self.task_event(
+                    life,
+                    session,
+                    (10_000, MS),
+                    Event::LetGo {
+                        life,
+                        session,
+                        end: Some(end),
+                    },
+                );
+            }
+            Output::Propose {
+                ticket,
+                command,
+                retry,
+            } => {
+                self.judge_proposed(life, &command);
+                self.session_propose(life, ticket, &command, retry);
+            }
+            Output::Find {
+                session,
+                namespace,
+                whose,
+            } => self.find(life, session, namespace, whose),
+            Output::LookDue { session, namespace } => {
+                let wall_ns = self.clocks(id).wall_ns;
+                let Some(run) = self.peers.get(&id).and_then(|p| p.run.as_ref()) else {
+                    return;
+                };
+                let due = due_next_after(run.machine.machine().state(), &namespace, None);
+                match due {
+                    Ok(due) => {
+                        let is_due = Ok(due.is_some_and(|at_ns| at_ns <= wall_ns));
+                        self.later(life, Input::Due { session, is_due });
+                    }
+                    Err(error) => self.fail(error.0),
+                }
+            }
+            Output::Report { to, report } => self.report_to(life, to, Told::Report(report)),
+            Output::ReportGone { to, consumer } => self.report_to(life, to, Told::Gone(consumer)),
+        }
+    }
+
+    pub(super) fn task(&mut self, id: u64, session: SessionId) -> Option<&mut Task> {
+        self.shell(id)?.tasks.get_mut(&session)
+    }
+
+    fn task_event(&mut self, life: Life, session: SessionId, span: (u64, u64), event: Event) {
+        if self.task(life.0, session).is_some() {
+            let delay_ns = self.rng.gen_range(span.0..span.1);
+            self.at(delay_ns, event);
+        }
+    }
+
+    /// Something that the shell knows a little later.
+    pub(super) fn later(&mut self, life: Life, input: Input<String>) {
+        let delay_ns = self.rng.gen_range(10_000..MS);
+        self.at(
+            delay_ns,
+            Event::ToSessions {
+                life,
+                input: Box::new(input),
+            },
+        );
+    }
+
+    /// A consumer comes to a peer.
+    pub(crate) fn open_session(&mut self, life: Life, wire: u64, open: z4_delivery::Open) {
+        let Some(shell) = self.shell(life.0) else {
+            return;
+        };
+        shell.session_last += 1;
+        let session = SessionId(shell.session_last);
+        let task = Task {
+            wire,
+            pending: VecDeque::new(),
+            is_write_planned: false,
+            answers_once: matches!(open.method, z4_delivery::Method::Take { .. }),
+            stuck_until_ns: 0,
+        };
+        shell.tasks.insert(session, task);
+        if let Some(wire) = self.wires.get_mut(&wire) {
+            wire.session = Some(session);
+        }
+        self.session_input(life.0, Input::Open { session, open });
+    }
+
+    /// What a consumer said reached its peer.
+    pub(crate) fn up_arrived(&mut self, life: Life, wire: u64, up: Up) {
+        let Some(session) = self.wires.get(&wire).and_then(|wire| wire.session) else {
+            return;
+        };
+        if self.task(life.0, session).is_none() {
+            return;
+        }
+        match up {
+            Up::Said(said) => self.session_input(life.0, Input::Said { session, said }),
+            Up::HalfClosed => self.session_input(life.0, Input::HalfClosed { session }),
+            // gRPC says of a broken connection first that nothing more comes.
+            Up::Broke if self.one_in(2) => {
+                self.session_input(life.0, Input::HalfClosed { session });
+                let end = None;
+                self.within(1, 30, Event::LetGo { life, session, end });
+            }
+            Up::Broke => self.let_go(life, session, None),
+        }
+    }
+
+    fn plan_write(&mut self, life: Life, session: SessionId) {
+        let Some(task) = self.task(life.0, session) else {
+            return;
+        };
+        if !task.is_write_planned {
+            task.is_write_planned = true;
+            let delay_ns = self.rng.gen_range(50_000..3 * MS);
+            self.at(delay_ns, Event::Write { life, session });
+        }
+    }
+
+    /// Some of what waits is written, if its consumer reads.
+    pub(crate) fn write(&mut self, life: Life, session: SessionId) {
+        let (id, now_ns, wall_ns) = (life.0, self.now_ns, self.clocks(life.0).wall_ns);
+        let Some(task) = self.task(id, session) else {
+            return;
+        };
+        task.is_write_planned = false;
+        if task.pending.is_empty() && !task.answers_once {
+            return;
+        }
+        if task.stuck_until_ns > now_ns {
+            task.is_write_planned = true;
+            let delay_ns = task.stuck_until_ns - now_ns;
+            return self.at(delay_ns, Event::Write { life, session });
+        }
+        let (wire, len, is_whole) = (task.wire, task.pending.len(), task.answers_once);
+        let count = if is_whole {
+            len
+        } else {
+            self.rng.gen_range(1..=len)
+        };
+        let Some(task) = self.task(id, session) else {
+            return;
+        };
+        let batch: Vec<Delivery> = task.pending.drain(..count).collect();
+        let mut delivered = Delivered::default();
+        let mut sent = Vec::new();
+        for delivery in batch {
+            let key = (delivery.grant.id, delivery.grant.token);
+            let is_live = delivery.grant.deadline_ns > wall_ns && self.is_leased(id, &delivery);
+            match is_live || delivery.is_resumed && self.is_leased(id, &delivery) {
+                true => {
+                    self.judge.sent.insert(key);
+                    delivered.sent.push(key);
+                    sent.push(delivery);
+                }
+                false => delivered.over.push(key),
+            }
+        }
+        if is_whole {
+            // Whoever waits for this has left, as far as is known here, or has it.
+            self.answer_once(life, session, wire, sent, delivered);
+            return;
+        }
+        for delivery in sent {
+            self.down_wire(id, wire, Down::Delivery(delivery));
+        }
+        self.session_input(id, Input::Delivered { session, delivered });
+        self.plan_write(life, session);
+    }
+
+    /// Whether a peer's state has a lease.
+    fn is_leased(&self, id: u64, delivery: &Delivery) -> bool {
+        let Some(run) = self.peers.get(&id).and_then(|p| p.run.as_ref()) else {
+            return false;
+        };
+        let state = run.machine.machine().state();
+        run.machine.machine().namespaces().any(|(_, row)| {
+            let status = find_status(state, row.id, delivery.grant.id).ok().flatten();
+            status.is_some_and(|status| {
+                matches!(status.phase, Phase::Leased { token, .. } if token == delivery.grant.token)
+            })
+        })
+    }
+
+    pub(crate) fn withdraw(&mut self, life: Life, session: SessionId) {
+        let delivered = self.take_pending(life.0, session);
+        if delivered != Delivered::default() {
+            self.session_input(life.0, Input::Delivered { session, delivered });
+        }
+    }
+
+    fn take_pending(&mut self, id: u64, session: SessionId) -> Delivered {
+        let pending = self
+            .task(id, session)
+            .map(|task| std::mem::take(&mut task.pending));
+        let left = pending.into_iter().flatten();
+        Delivered {
+            left: left.map(|d| (d.grant.id, d.grant.token)).collect(),
+            ..Delivered::default()
+        }
+    }
+
+    pub(crate) fn flushed(&mut self, life: Life, session: SessionId) {
+        if self.task(life.0, session).is_some() {
+            self.session_input(life.0, Input::Flushed { session });
+        }
+    }
+
+    /// The task of a session ends; `end` as the session said, if it did.
+    pub(crate) fn let_go(&mut self, life: Life, session: SessionId, end: Option<End<String>>) {
+        let Some(wire) = self.task(life.0, session).map(|task| task.wire) else {
+            return;
+        };
+        self.withdraw(life, session);
+        if let Some(shell) = self.shell(life.0) {
+            shell.tasks.remove(&session);
+        }
+        if let Some(end) = end {
+            self.down_wire(life.0, wire, Down::Ended(end));
+        }
+        self.session_input(life.0, Input::Gone { session });
+    }
+
+    /// Looks for live leases once a read is confirmed.
+    fn find(
+        &mut self,
+        life: Life,
+        session: SessionId,
+        namespace: z4_core::Namespace,
+        whose: Whose,
+    ) {
+        let deadline_ns = self.now_ns + 3_000 * MS;
+        let token = Token::Find {
+            life,
+            session,
+            namespace,
+            whose,
+        };
+        self.input(life.0, ToReplica::Read { deadline_ns, token });
+    }
+
+    /// A read for a search was confirmed, or not.
+    pub(crate) fn find_read(&mut self, id: u64, token: Token, is_confirmed: bool) {
+        let Token::Find {
+            life,
+            session,
+            namespace,
+            whose,
+        } = token
+        else {
+            return;
+        };
+        let Some(run) = self.peers.get(&id).and_then(|p| p.run.as_ref()) else {
+            return;
+        };
+        let leases = match is_confirmed {
+            true => match z4_delivery::find(run.machine.machine().state(), &namespace, &whose) {
+                Ok(leases) => Ok(leases),
+                Err(error) => return self.fail(error.0),
+            },
+            false => Err("the read was not confirmed".to_owned()),
+        };
+        self.later(life, Input::Found { session, leases });
+    }
+}
