@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::record::{End, Told};
+use z4_check::told::{End, Told};
 
 /// Load before the first fault below which a run proves nothing, in operations
 /// per second.
@@ -49,7 +49,7 @@ impl Report {
             let outcome = match &op.end {
                 End::Made(_) | End::Done | End::Died | End::Lasts(_) => "done".to_owned(),
                 End::Stands(stands) => format!("{stands:?}").to_lowercase(),
-                End::Refused(code) => format!("refused ({code})"),
+                End::Refused(why) => format!("refused ({why})"),
                 End::Unknown => "unknown".to_owned(),
             };
             self.add(op.call.name(), outcome);
