@@ -5,13 +5,16 @@
 //! | file | who |
 //! |---|---|
 //! | `producer`, `consumer`, `leaser`, `undertaker` | clients that speak the protocol themselves: they do what no good client does |
+//! | `maker`, `taker` | programs of the client crate, as people write them |
 //! | `calls`, `said` | what answers mean |
 
 pub mod calls;
 mod consumer;
 mod leaser;
+mod maker;
 mod producer;
 mod said;
+mod taker;
 mod undertaker;
 
 use std::ops::Range;
@@ -45,15 +48,18 @@ pub struct Crew {
     pub consumers: usize,
     /// Consumers without a stream.
     pub leasers: usize,
+    /// Producers that are programs of the client crate, and as many consumers.
+    pub of_crate: usize,
 }
 
 impl Default for Crew {
     fn default() -> Self {
         Self {
-            producers: 10,
+            producers: 8,
             pause_ms: 5..40,
-            consumers: 8,
+            consumers: 6,
             leasers: 3,
+            of_crate: 2,
         }
     }
 }
@@ -114,6 +120,16 @@ impl Scene {
             return &clients[rng.gen_range(0..clients.len())];
         }
         &clients[members[rng.gen_range(0..members.len())]]
+    }
+
+    /// The addresses of all peers for a program of the client crate: every second one
+    /// has those of the proxy.
+    fn addresses(&self, client: u32) -> Vec<String> {
+        let ways = match client.is_multiple_of(2) {
+            true => &self.ways.clients,
+            false => &self.ways.risky,
+        };
+        ways.iter().map(|client| client.address.clone()).collect()
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
@@ -190,8 +206,10 @@ impl Work {
         };
         let mut producers = start(producer::run, crew.producers);
         producers.extend(start(undertaker::run, 1));
+        producers.extend(start(maker::run, crew.of_crate));
         let mut consumers = start(consumer::run, crew.consumers);
         consumers.extend(start(leaser::run, crew.leasers));
+        consumers.extend(start(taker::run, crew.of_crate));
         Self {
             scene,
             producers,
