@@ -38,6 +38,7 @@ verify: setup ## check format, lints, layers and docs; changes nothing
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	scripts/layers
+	scripts/released
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 fix: setup ## format, and mend what clippy can mend by itself

@@ -3,9 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
+use z4_check::delivery::{Created, Deliveries};
+use z4_check::Rule;
+use z4_core::TaskId;
 use z4_e2e::request::instant;
 use z4_e2e::{create, peer, Client, Edit};
 use z4_proto::generated::collection::StreamTasksRequest;
@@ -157,24 +160,37 @@ fn wait(seen: &Seen, tasks: usize, limit: Duration) {
 }
 
 fn compare(due: &[SystemTime], came: &[Came], report: &mut Report) {
-    let mut times = vec![0_u32; due.len()];
-    let (mut early, mut foreign) = (0, 0);
+    let mut seen = Deliveries::default();
     let mut late = Times::default();
-    for (number, deliver_at, at) in came {
+    // A number stands for the id of its task.
+    let id = |number: usize| TaskId::new(number as u64, 1, 0);
+    for (number, at) in due.iter().enumerate() {
+        let created = Created {
+            due_ns: since_1970_ns(*at),
+            acked: true,
+            may_vanish: false,
+        };
+        seen.created(id(number), created);
+    }
+    for ((number, deliver_at, at), count) in came.iter().zip(1..) {
         // A task under another time than was asked is not that task.
-        if due.get(*number) != Some(deliver_at) {
-            foreign += 1;
-            continue;
-        }
-        times[*number] += 1;
-        match at.duration_since(*deliver_at) {
-            Ok(lateness) => late.push(lateness),
-            Err(_) => early += 1,
+        let is_asked = due.get(*number) == Some(deliver_at);
+        let number = if is_asked { *number } else { usize::MAX };
+        seen.streamed(id(number), count, since_1970_ns(*at));
+        if let (true, Ok(lateness)) = (is_asked, at.duration_since(*deliver_at)) {
+            late.push(lateness);
         }
     }
-    report.add("early", early);
-    report.add("missing", times.iter().filter(|n| **n == 0).count());
-    report.add("twice", times.iter().filter(|n| **n > 1).count());
-    report.add("foreign", foreign);
+    let found = seen.check(u64::MAX, 0);
+    report
+        .add("early", found.count(Rule::Early))
+        .add("missing", found.count(Rule::NeverDelivered))
+        .add("twice", found.count(Rule::AfterEnd))
+        .add("foreign", found.strangers);
     late.report("lateness", report);
+}
+
+fn since_1970_ns(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_nanos() as u64
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use z4_e2e::life::work::Crew;
 use z4_e2e::life::{self, Outcome};
 use z4_e2e::Cluster;
 
@@ -11,15 +12,16 @@ use crate::report::Report;
 /// Runs on three peers of this program's own.
 ///
 /// # Errors
-/// When a promise was broken; the report is given all the same.
+/// When a promise was broken, the report being given all the same; or as
+/// [`life::run`].
 ///
 /// # Panics
 /// See [`life::run`].
 pub fn run(plan: &life::Plan, report: &mut Report) -> Result<(), String> {
     let mut cluster = Cluster::three();
-    let outcome = life::run(&mut cluster, "life", plan);
+    let outcome = life::run(&mut cluster, "life", plan)?;
     figures(plan, &outcome, report);
-    let broken = outcome.broken("life");
+    let broken = &outcome.verdict.broken;
     for line in broken.iter().take(20) {
         eprintln!("{line}");
     }
@@ -30,48 +32,38 @@ pub fn run(plan: &life::Plan, report: &mut Report) -> Result<(), String> {
 }
 
 fn figures(plan: &life::Plan, outcome: &Outcome, report: &mut Report) {
-    let Outcome {
-        created,
-        kills,
-        verdict,
-        stats,
-        settled_after,
-        state_hash,
-    } = outcome;
-    let counts = stats.get_counts();
+    let (counts, verdict) = (&outcome.counts, &outcome.verdict);
+    let seen = &verdict.deliveries;
     report
         .add("seconds", plan.length.as_secs())
-        .add("seed", plan.seed);
-    report.add("consumers", plan.consumers).add("kills", *kills);
-    report.add("acknowledged_creates", *created);
-    report.add("created", counts.get_created());
-    report
-        .add("done", counts.get_done())
-        .add("dead", counts.get_dead());
-    report.add("deliveries", counts.get_deliveries());
-    report.add("failures", counts.get_failures());
-    report
-        .add("acks_confirmed", verdict.done)
-        .add("done_and_answer_lost", verdict.done_unheard);
-    report
-        .add("leases_seen", verdict.leases)
-        .add("leases_resumed", verdict.resumed)
-        .add("leases_run_out", verdict.expired)
-        .add("ends_refused", verdict.refused);
-    report.add_rounded("settled_after_s", settled_after.as_secs_f64());
-    report.add("state_hash", state_hash.clone());
+        .add("seed", plan.seed)
+        .add("consumers", plan.crew.consumers)
+        .add("kills", outcome.kills)
+        .add("created", counts.created)
+        .add("done", counts.done)
+        .add("dead", counts.dead)
+        .add("acks_confirmed", seen.acked)
+        .add("deliveries_seen", seen.deliveries)
+        .add("leases_resumed", seen.resumed)
+        .add("leases_run_out", seen.after_expiry)
+        .add("ends_refused", outcome.refused)
+        .add("calls_put_in_order", verdict.ordered_calls);
+    report.add_rounded("settled_after_s", outcome.settled_after.as_secs_f64());
+    report.add("state_hash", outcome.state_hash.clone());
     report.add("broken", verdict.broken.len());
 }
 
-/// Eight producers, about a thousand creates a second.
+/// Eight producers that hardly pause, and these consumers.
 #[must_use]
 pub fn plan(length: Duration, kill_every: Duration, consumers: usize, seed: u64) -> life::Plan {
     life::Plan {
         length,
         kill_every,
-        consumers,
-        producers: 8,
-        pause: Duration::from_millis(5),
+        crew: Crew {
+            pause_ms: 1..10,
+            consumers,
+            ..Crew::default()
+        },
         seed,
     }
 }

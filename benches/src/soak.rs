@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
+use z4_check::Rule;
 use z4_e2e::audit::Audit;
 use z4_e2e::load::Load;
 use z4_e2e::{wait, Client, Reader};
@@ -62,12 +63,11 @@ pub fn run(place: &Place, plan: &Plan, report: &mut Report) -> Result<(), String
         .add("unknown", told.unknown.len())
         .add("refused", told.refused.len());
     report
-        .add("lost", audit.lost.len())
-        .add("made_twice", audit.made_twice.len());
-    report.add("delivered_twice", audit.delivered_twice.len());
-    report
-        .add("foreign", audit.foreign.len())
-        .add("early", audit.early.len());
+        .add("lost", audit.count(Rule::NeverDelivered))
+        .add("made_twice", audit.count(Rule::MadeTwice))
+        .add("delivered_twice", audit.count(Rule::AfterEnd))
+        .add("foreign", audit.count(Rule::NeverCreated))
+        .add("early", audit.count(Rule::Early));
     report.add("delivered_by_stream", shares);
     if audit.acked == 0 {
         return Err("no create was acknowledged: nothing was audited".to_owned());

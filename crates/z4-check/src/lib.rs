@@ -10,6 +10,7 @@
 //! | 5 reads see what was acked | [`task`] by [`linear`]; [`index`] | a [`history`]; replies with an index |
 //! | 6 conservation | [`conserve`] | counts of a namespace |
 //! | 7 equal states | [`hash`] | hashes by peer and index |
+//! | all but 7, of real clients | [`told`], by those above | calls, deliveries, dead letters |
 //!
 //! Each says `Result<(), Violation>` or gives a report with violations; a
 //! [`Violation`] names its [`Rule`]. What cannot be known is not held against
@@ -61,6 +62,7 @@ pub mod lease;
 pub mod linear;
 pub mod request;
 pub mod task;
+pub mod told;
 mod violation;
 
 pub use violation::{Rule, Violation};

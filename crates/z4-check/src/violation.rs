@@ -11,6 +11,8 @@ pub enum Rule {
     IndexFell,
     /// An acknowledged task was never delivered.
     NeverDelivered,
+    /// An acknowledged task is gone, and nobody ended it.
+    Lost,
     /// A task was delivered that nobody can have created.
     NeverCreated,
     /// A task was delivered before its time.
@@ -20,6 +22,8 @@ pub enum Rule {
     /// One lease was handed out twice, and the second was not said to be a
     /// resumption.
     SameLeaseTwice,
+    /// One lease was handed to two consumers.
+    TwoHolders,
     /// A task was leased again, and nothing had ended the lease before.
     LeaseOverlap,
     /// The count of deliveries or attempts of a task did not rise.
@@ -32,6 +36,10 @@ pub enum Rule {
     LiveLeaseRefused,
     /// A task ended twice.
     EndedTwice,
+    /// A task is a dead letter, and nothing that may kill it had happened.
+    DiedWithoutCause,
+    /// A task was tried again after its last attempt had failed.
+    DiedTooLate,
     /// One request id was answered with two sets of tasks.
     RequestSplit,
     /// One create made two tasks, or two creates share one.

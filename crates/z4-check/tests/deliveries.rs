@@ -193,7 +193,7 @@ fn bad_deliveries_are_refused_with_their_rule() {
         seen(&mut all);
         let report = all.check(UNTIL_NS, 0);
         assert_eq!(rules(&report), [*rule], "{report:?}");
-        assert_eq!(report.violation_count, 1);
+        assert_eq!((report.violation_count, report.count(*rule)), (1, 1));
     }
 }
 
@@ -342,6 +342,22 @@ fn good_deliveries_pass_and_duplicates_have_their_reason() {
         assert_eq!(report.violation_count, 0, "{report:?}");
         assert_eq!(figure(&report), 1, "{report:?}");
     }
+}
+
+#[test]
+fn what_came_on_a_stream_that_acknowledges_by_itself_never_comes_again() {
+    let judged = |came: &[(u32, u64)]| {
+        let mut all = acked_create();
+        for (count, at_ns) in came {
+            all.streamed(id(), *count, *at_ns);
+        }
+        rules(&all.check(UNTIL_NS, 0))
+    };
+    assert_eq!(judged(&[(1, 100)]), []);
+    assert_eq!(judged(&[(1, 99)]), [Rule::Early]);
+    assert_eq!(judged(&[]), [Rule::NeverDelivered]);
+    let twice = judged(&[(1, 100), (2, 100)]);
+    assert_eq!(twice, [Rule::AfterEnd, Rule::EndedTwice]);
 }
 
 #[test]

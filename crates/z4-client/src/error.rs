@@ -72,6 +72,15 @@ impl Error {
         self
     }
 
+    /// The same, of a try that came after one whose answer was lost.
+    pub(crate) fn after_doubt(&self) -> Self {
+        let text = format!(
+            "{}; an earlier try, whose answer was lost, may have been done",
+            self.message
+        );
+        Self::new(self.kind, text).in_doubt()
+    }
+
     /// The same, as the answer of a peer.
     #[cfg(test)]
     pub(crate) fn answered(mut self) -> Self {

@@ -53,13 +53,7 @@ impl Tries {
     /// A failure that ends the call at once.
     pub(crate) fn refused(self, error: Error) -> Error {
         match self.in_doubt {
-            Some(_) if !error.may_be_done() => {
-                let text = format!(
-                    "{}; an earlier try, whose answer was lost, may have been done",
-                    error.message()
-                );
-                Error::new(error.kind(), text).in_doubt()
-            }
+            Some(_) if !error.may_be_done() => error.after_doubt(),
             _ => error,
         }
     }

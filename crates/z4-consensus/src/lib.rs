@@ -19,16 +19,24 @@
 //! | [`runtime`] | raft, log and apply threads on bounded channels |
 //! | [`fault`] | fail points, of all crates |
 //! | [`limits`] | every bound of channels, batches and time-outs |
+//!
+//! With the feature `testing`, for tests alone: `log_contract` (what every log must
+//! do), `mem_log` (a log in memory), `counter` (the second state machine).
 
 pub mod addresses;
 pub mod callers;
+#[cfg(any(test, feature = "testing"))]
+pub mod counter;
 pub mod error;
 pub mod fault;
 pub mod gate;
 pub mod limits;
 pub mod log;
+#[cfg(any(test, feature = "testing"))]
 pub mod log_contract;
 pub mod machine;
+#[cfg(any(test, feature = "testing"))]
+pub mod mem_log;
 pub mod membership;
 pub mod metrics;
 #[doc(hidden)]

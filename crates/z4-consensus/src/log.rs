@@ -1,7 +1,7 @@
 //! The trait of the raft log.
 //!
 //! One implementation is RocksDB (`z4-storage`), the other a simulated disk
-//! (`z4-sim`); both pass [`log_contract`](crate::log_contract).
+//! (`z4-sim`); both pass `log_contract`.
 
 use raft::eraftpb::{Entry, HardState};
 

@@ -19,6 +19,9 @@
 //! | [`address`] | the address of a peer, checked in one place for all |
 //! | [`limits`] | every limit of a request, in one place |
 //! | [`error`] | refusals, with stable codes |
+//!
+//! With the feature `testing`, for tests alone: `walk` (a random walk over all
+//! commands), `state::contract` (what every state must do).
 
 pub mod address;
 mod check;
@@ -33,7 +36,7 @@ pub mod machine;
 pub mod planted;
 pub mod state;
 pub mod task;
-#[doc(hidden)]
+#[cfg(any(test, feature = "testing"))]
 pub mod walk;
 
 pub use command::{Command, Outcome};

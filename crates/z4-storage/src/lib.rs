@@ -13,16 +13,19 @@
 //! | [`raft_log`] | the raft log; its lower bound stands beside it in a file |
 //! | [`task_state`] | rows and position in one batch, without a WAL |
 //! | [`machine`] | the task machine behind consensus |
-//! | [`mem_store`] | the same store in memory, with a disk that survives crashes |
 //! | [`snapshot`] | checkpoints, installation, the live directory |
 //! | [`store`] | start, founding, joining |
 //! | [`space`] | disk space: what will be needed, and how it comes back |
 //! | [`verify`] | a check of the whole state, beside the work |
 //! | [`metrics`] | counters |
+//!
+//! With the feature `testing`, for tests and the simulator: `mem_store`, the same
+//! store in memory, with a disk that survives crashes.
 
 pub mod db;
 pub mod keys;
 pub mod machine;
+#[cfg(any(test, feature = "testing"))]
 pub mod mem_store;
 pub mod metrics;
 pub mod raft_log;
@@ -40,6 +43,7 @@ mod files;
 pub mod fuzzing;
 mod live;
 mod peer_dir;
+#[cfg(any(test, feature = "testing"))]
 mod planted;
 mod recover;
 mod sentinel;
@@ -49,6 +53,7 @@ mod tests;
 
 pub use error::StorageError;
 pub use machine::{AppliedEvents, EventSink, TaskMachine, TaskStore};
+#[cfg(any(test, feature = "testing"))]
 pub use mem_store::{MemDisk, MemSnapshots, MemStore};
 pub use metrics::Metrics;
 pub use raft_log::RaftLog;

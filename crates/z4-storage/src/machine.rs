@@ -13,7 +13,7 @@ use crate::verify::VerdictSink;
 
 /// A [`State`] that knows the place in the log it stands at: RocksDB
 /// ([`RocksState`](crate::RocksState)) and memory
-/// ([`MemStore`](crate::MemStore)).
+/// (`MemStore`).
 ///
 /// The core's `State` is ignorant of positions, members and snapshots on
 /// purpose; these belong to what is replicated around it.

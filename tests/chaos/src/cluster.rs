@@ -11,9 +11,9 @@ use z4_proto::generated::admin::{
 };
 
 use crate::fault::disk_full;
-use crate::load::Places;
 use crate::net::{self, Net};
 use crate::peer::Peer;
+use z4_e2e::life::work::Places;
 
 /// How long a healthy cluster may take to agree, members that need a snapshot
 /// included.

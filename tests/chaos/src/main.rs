@@ -11,22 +11,18 @@
 //! | `net`, `proxy` | bridge, addresses, losses; delays and cuts |
 //! | `peer`, `cluster` | processes and their disks (`z4-faultfs`), members |
 //! | `plan`, `fault/` | what goes wrong, and when |
-//! | `load/`, `record` | clients, and what they were told |
-//! | `end`, `judge` | every task ends; every promise was kept |
+//! | `z4_e2e::life` | clients, what they were told, and the end of every task |
+//! | `z4_check::told` | every promise was kept |
 //! | `run`, `report` | the order of it all, and the figures |
 
 mod cluster;
-mod end;
 mod exit;
 mod fault;
-mod judge;
-mod load;
 mod net;
 mod options;
 mod peer;
 mod plan;
 mod proxy;
-mod record;
 mod report;
 mod room;
 mod run;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::record::{End, Told};
+use z4_check::told::{End, Told};
 
 /// Load before the first fault below which a run proves nothing, in operations
 /// per second.
@@ -24,6 +24,8 @@ pub struct Cost {
 /// All figures of a run.
 #[derive(Debug, Default)]
 pub struct Report {
+    /// Operations that went through the client crate; they are among the others.
+    through_crate: u64,
     operations: BTreeMap<&'static str, BTreeMap<String, u64>>,
     faults: BTreeMap<&'static str, Vec<Cost>>,
     /// Faults that were not seen to act.
@@ -49,7 +51,7 @@ impl Report {
             let outcome = match &op.end {
                 End::Made(_) | End::Done | End::Died | End::Lasts(_) => "done".to_owned(),
                 End::Stands(stands) => format!("{stands:?}").to_lowercase(),
-                End::Refused(code) => format!("refused ({code})"),
+                End::Refused(why) => format!("refused ({why})"),
                 End::Unknown => "unknown".to_owned(),
             };
             self.add(op.call.name(), outcome);
@@ -62,6 +64,10 @@ impl Report {
             };
             self.add("delivery", outcome.to_owned());
         }
+        let is_through = |client: &u32| told.through_crate.contains(client);
+        let ops = told.ops.iter().filter(|op| is_through(&op.client)).count();
+        let handed = told.handed.iter().filter(|h| is_through(&h.client));
+        self.through_crate += (ops + handed.count()) as u64;
     }
 
     fn add(&mut self, name: &'static str, outcome: String) {
@@ -92,6 +98,9 @@ impl Report {
                 "{:.0} operations/s before the first fault, at least {CALM_RATE_MIN} are needed",
                 self.calm_rate
             ));
+        }
+        if self.through_crate == 0 {
+            why.push("nothing went through z4-client".into());
         }
         if !self.unseen.is_empty() {
             why.push(format!("not seen to act: {}", self.unseen.join(", ")));
@@ -125,6 +134,7 @@ impl Report {
             let count: u64 = outcomes.values().sum();
             let _ = writeln!(text, "{name:<16} {count:>8}  {}", listed.join(", "));
         }
+        let _ = writeln!(text, "{} of these through z4-client", self.through_crate);
         let _ = writeln!(
             text,
             "\n{:<26} {:>5}  {:>15}  {:>14}  {:>15}",
@@ -179,6 +189,7 @@ mod tests {
     #[test]
     fn a_run_proves_nothing_when_too_little_was_looked_at() {
         let report = |calm_rate, gave_up| Report {
+            through_crate: 1,
             calm_rate,
             ordered_tasks: 1_000,
             gave_up,
@@ -190,6 +201,9 @@ mod tests {
             report(100.0, 11).invalid(),
             ["no order was looked for to the end at 11 of 1000 tasks"]
         );
+        let mut alone = report(100.0, 0);
+        alone.through_crate = 0;
+        assert_eq!(alone.invalid(), ["nothing went through z4-client"]);
         let mut unseen = report(100.0, 0);
         unseen.unseen.push("rain");
         assert_eq!(unseen.invalid(), ["not seen to act: rain"]);

@@ -6,17 +6,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rand::Rng;
+use z4_check::told::{judge, Told};
 use z4_e2e::client::Client;
+use z4_e2e::life::end;
+use z4_e2e::life::record::Record;
+use z4_e2e::life::work::{Crew, Ways, Work};
 use z4_e2e::wait;
 
 use crate::cluster::{Cluster, SETTLE_LIMIT};
-use crate::end;
 use crate::fault::{fail_point, Done, Kind, Stage, RECOVERY_LIMIT};
-use crate::judge;
-use crate::load::Load;
 use crate::options::Options;
 use crate::plan::{self, Plan};
-use crate::record::{Record, Told};
 use crate::report::{seconds, Cost, Report};
 
 /// Places in the network: members and room for more.
@@ -87,19 +87,17 @@ impl Run {
 
     /// Load, faults, and the end of all tasks. What fails is a breach.
     fn faults(&mut self, namespace: &str, record: &Record, end: Instant) -> Result<(), String> {
-        let clients: Vec<Client> = self
-            .cluster
-            .peers
-            .iter()
-            .map(|p| p.client().clone())
-            .collect();
-        let places = 0..self.cluster.net.places();
-        let risky: Vec<Client> = places
-            .map(|n| Client::new(&self.cluster.net.client_way(n).1))
-            .collect();
+        let cluster = &self.cluster;
+        let clients: Vec<Client> = cluster.peers.iter().map(|p| p.client().clone()).collect();
+        let risky = (0..cluster.net.places()).map(|n| Client::new(&cluster.net.client_way(n).1));
+        let ways = Ways {
+            clients: clients.clone(),
+            risky: risky.collect(),
+            members: cluster.known.clone(),
+        };
         end::furnish(&clients, namespace)?;
-        let (seed, members) = (self.plan.number(), self.cluster.known.clone());
-        let mut load = Load::start(clients.clone(), risky, members, namespace, record, seed);
+        let seed = self.plan.number();
+        let mut work = Work::start(&ways, namespace, record, &Crew::default(), seed);
         thread::sleep(CALM);
         if self.report.calm_rate == 0.0 {
             let now_ns = record.now_ns();
@@ -112,15 +110,13 @@ impl Run {
             let pause = self.plan.number() % 1_500;
             thread::sleep(Duration::from_millis(200 + pause));
         }
-        load.calm();
+        work.calm();
         let (took, counts) = end::drain(&clients, namespace)?;
         self.report.drains.push(took);
-        load.finish();
+        work.finish();
         let hash = end::verify(&clients)?;
-        let dead = end::dead(&clients, namespace)?;
-        record.told().listed.extend(&dead);
-        let dead = dead.into_iter().map(|(id, _)| id).collect();
-        let verdict = judge::judge(namespace, &record.told(), &dead, &counts);
+        let dead = end::dead(&clients, namespace, record)?;
+        let verdict = judge(namespace, &record.told(), &dead, &counts);
         println!(
             "{namespace}: drained in {} s, {} created, {} done, {} dead, {} cancelled, \
              {} purged; {} calls at {} tasks put in order, {} left open; state {hash}; {} broken",

@@ -1,120 +1,135 @@
-//! What was acknowledged, against what came.
+//! What was acknowledged, against what came on streams that acknowledge by
+//! themselves, by the rules of `z4-check`.
 
-use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use z4_check::delivery::{Created, Deliveries, Report};
+use z4_check::history::request_number;
+use z4_check::request::Requests;
+use z4_check::{Rule, Violation};
+use z4_core::TaskId;
 
 use crate::client::{Client, Refused};
 use crate::load::Told;
 use crate::reader::{Delivered, Reader};
+use crate::request::instant;
 use crate::wait;
 
-/// Differences between what producers were told and what consumers got. All
-/// lists are empty when the promises were kept.
+/// Differences between what producers were told and what consumers got.
 #[derive(Debug, Default)]
 pub struct Audit {
     /// How many creates were acknowledged.
     pub acked: usize,
     /// How many tasks came.
     pub delivered: usize,
-    /// Request ids of acknowledged creates whose task did not come.
-    pub lost: Vec<String>,
-    /// Request ids of which two tasks with different ids came.
-    pub made_twice: Vec<String>,
-    /// Ids of tasks that came more than once.
-    pub delivered_twice: Vec<String>,
-    /// Ids of tasks that nobody asked for.
-    pub foreign: Vec<String>,
-    /// Request ids whose task came under another id than was acknowledged.
-    pub other_id: Vec<String>,
-    /// Ids of tasks that came before their time.
-    pub early: Vec<String>,
+    /// Creates that made more than one task, or another than was acknowledged.
+    made_twice: Vec<Violation>,
+    deliveries: Report,
 }
 
 impl Audit {
-    /// Compares what a [`crate::load::Load`] was told with what came.
+    /// Compares what a [`crate::load::Load`] was told with what came. A task says by
+    /// its payload which create made it.
     #[must_use]
     pub fn of(told: &Told, delivered: &[Delivered]) -> Self {
-        let mut audit = Self {
+        let mut made_twice = Vec::new();
+        let (mut requests, mut seen) = (Requests::default(), Deliveries::default());
+        let due = |one: &Delivered| since_1970_ns(instant(one.task.get_deliver_at()));
+        let dues: BTreeMap<TaskId, u64> = delivered
+            .iter()
+            .map(|one| (id(one.task.get_id()), due(one)))
+            .collect();
+        let due_of = |id: &TaskId| dues.get(id).copied().unwrap_or(0);
+        let mut asked: BTreeSet<&str> = told.unknown.iter().map(String::as_str).collect();
+        for acked in &told.acked {
+            let (id, text) = (id(&acked.created.task_id), &acked.request_id);
+            asked.insert(text);
+            made_twice.extend(requests.answered(number(text), &[id]).err());
+            seen.created(id, created(due_of(&id), true));
+        }
+        for (one, count) in delivered.iter().zip(1..) {
+            let (id, text) = (id(one.task.get_id()), one.text());
+            if asked.contains(text.as_str()) {
+                made_twice.extend(requests.seen(number(&text), 0, id).err());
+                seen.created(id, created(due_of(&id), false));
+            }
+            seen.streamed(id, count, since_1970_ns(one.at));
+        }
+        Self {
             acked: told.acked.len(),
             delivered: delivered.len(),
-            ..Self::default()
-        };
-        let mut ids: HashMap<String, HashSet<&str>> = HashMap::new();
-        let mut seen = HashSet::new();
-        for one in delivered {
-            let id = one.task.get_id();
-            if !seen.insert(id) {
-                audit.delivered_twice.push(id.to_owned());
-            }
-            if one.early().is_some() {
-                audit.early.push(id.to_owned());
-            }
-            ids.entry(one.text()).or_default().insert(id);
+            made_twice,
+            // All were due, and no create may make a task that does not name it.
+            deliveries: seen.check(u64::MAX, 0),
         }
-        let mut asked: HashSet<&str> = told.unknown.iter().map(String::as_str).collect();
-        for acked in &told.acked {
-            asked.insert(&acked.request_id);
-            match ids.get(&acked.request_id) {
-                None => audit.lost.push(acked.request_id.clone()),
-                Some(ids) if !ids.contains(acked.created.task_id.as_str()) => {
-                    audit.other_id.push(acked.request_id.clone());
-                }
-                Some(_) => {}
-            }
-        }
-        for (payload, ids) in &ids {
-            if ids.len() > 1 {
-                audit.made_twice.push(payload.clone());
-            }
-            if !asked.contains(payload.as_str()) {
-                audit.foreign.extend(ids.iter().map(|id| (*id).to_owned()));
-            }
-        }
-        audit
+    }
+
+    /// How often a rule was broken.
+    #[must_use]
+    pub fn count(&self, rule: Rule) -> u64 {
+        let made_twice = self.made_twice.iter().filter(|why| why.rule == rule);
+        made_twice.count() as u64 + self.deliveries.count(rule)
+    }
+
+    /// How much is broken.
+    #[must_use]
+    pub fn broken(&self) -> u64 {
+        self.made_twice.len() as u64 + self.deliveries.violation_count
     }
 
     /// Whether every promise was kept.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        [
-            &self.lost,
-            &self.made_twice,
-            &self.delivered_twice,
-            &self.foreign,
-            &self.other_id,
-            &self.early,
-        ]
-        .iter()
-        .all(|list| list.is_empty())
+        self.broken() == 0
     }
 
     /// # Panics
-    /// When a promise was broken; the message counts each kind and names the
-    /// first of each.
+    /// When a promise was broken; the message counts them and has the first of
+    /// them.
     #[track_caller]
     pub fn assert_clean(&self) {
         assert!(self.is_clean(), "{}", self.summary());
     }
 
-    /// One line: how many of each kind, and the first.
+    /// One line: how many of all, and the first that are broken.
     #[must_use]
     pub fn summary(&self) -> String {
-        let part = |name: &str, list: &[String]| match list.first() {
-            None => format!("{name} 0"),
-            Some(first) => format!("{name} {} (first {first})", list.len()),
-        };
-        [
-            format!("acked {}", self.acked),
-            format!("delivered {}", self.delivered),
-            part("lost", &self.lost),
-            part("made twice", &self.made_twice),
-            part("delivered twice", &self.delivered_twice),
-            part("foreign", &self.foreign),
-            part("under another id", &self.other_id),
-            part("early", &self.early),
-        ]
-        .join(", ")
+        const SHOWN: usize = 4;
+        let mut text = format!(
+            "acked {}, delivered {}, broken {}",
+            self.acked,
+            self.delivered,
+            self.broken()
+        );
+        let broken = self.made_twice.iter().chain(&self.deliveries.violations);
+        for why in broken.take(SHOWN) {
+            text.push_str(&format!("; {why}"));
+        }
+        text
     }
+}
+
+/// A request by a number.
+fn number(request_id: &str) -> u64 {
+    request_number("", request_id)
+}
+
+fn created(due_ns: u64, acked: bool) -> Created {
+    Created {
+        due_ns,
+        acked,
+        may_vanish: false,
+    }
+}
+
+fn id(text: &str) -> TaskId {
+    text.parse().expect("an id that a peer gave")
+}
+
+fn since_1970_ns(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_nanos() as u64
 }
 
 /// Opens a stream at every client and reads until at least the acknowledged
@@ -165,14 +180,17 @@ mod tests {
     use super::*;
     use crate::client::Created;
     use crate::load::Acked;
-    use std::time::{SystemTime, UNIX_EPOCH};
     use z4_proto::generated::collection::Task;
 
-    fn told(acked: &[(&str, &str)], unknown: &[&str]) -> Told {
-        let acked = acked.iter().map(|(request_id, task_id)| Acked {
+    fn task_id(name: u64) -> String {
+        TaskId::new(name, name, 0).to_string()
+    }
+
+    fn told(acked: &[(&str, u64)], unknown: &[&str]) -> Told {
+        let acked = acked.iter().map(|(request_id, name)| Acked {
             request_id: (*request_id).to_owned(),
             created: Created {
-                task_id: (*task_id).to_owned(),
+                task_id: task_id(*name),
                 by: 0,
                 sent_at: Instant::now(),
                 acked_at: Instant::now(),
@@ -186,9 +204,10 @@ mod tests {
         }
     }
 
-    fn came(id: &str, payload: &str, due_s: i64) -> Delivered {
+    /// At 100 s since 1970.
+    fn came(name: u64, payload: &str, due_s: i64) -> Delivered {
         let mut task = Task::new();
-        task.set_id(id.to_owned());
+        task.set_id(task_id(name));
         task.set_payload(payload.as_bytes().to_vec());
         task.mut_deliver_at().set_seconds(due_s);
         let at: SystemTime = UNIX_EPOCH + Duration::from_secs(100);
@@ -198,33 +217,26 @@ mod tests {
     #[test]
     fn all_is_well() {
         let audit = Audit::of(
-            &told(&[("r1", "a"), ("r2", "b")], &["r3"]),
-            &[
-                came("a", "r1", 99),
-                came("b", "r2", 100),
-                came("c", "r3", 1),
-            ],
+            &told(&[("r1", 1), ("r2", 2)], &["r3"]),
+            &[came(1, "r1", 99), came(2, "r2", 100), came(3, "r3", 1)],
         );
         assert!(audit.is_clean(), "{audit:?}");
     }
 
     #[test]
     fn each_kind_of_breach_is_seen() {
-        let told = told(&[("r1", "a"), ("r2", "b"), ("r3", "c")], &[]);
-        let delivered = [
-            came("a", "r1", 0),
-            came("a", "r1", 0),
-            came("b", "r2", 0),
-            came("b2", "r2", 101),
-            came("x", "nobody", 0),
-        ];
-        let audit = Audit::of(&told, &delivered);
-        assert_eq!(audit.lost, ["r3"]);
-        assert_eq!(audit.made_twice, ["r2"]);
-        assert_eq!(audit.delivered_twice, ["a"]);
-        assert_eq!(audit.foreign, ["x"]);
-        assert_eq!(audit.early, ["b2"]);
-        let other = Audit::of(&told, &[came("q", "r1", 0)]);
-        assert_eq!(other.other_id, ["r1"]);
+        let told = told(&[("r1", 1), ("r2", 2)], &[]);
+        let (one, two) = (|| came(1, "r1", 0), || came(2, "r2", 0));
+        for (rule, delivered) in [
+            (Rule::NeverDelivered, vec![one()]),
+            (Rule::MadeTwice, vec![one(), two(), came(9, "r2", 0)]),
+            (Rule::MadeTwice, vec![one(), came(9, "r2", 0)]),
+            (Rule::AfterEnd, vec![one(), one(), two()]),
+            (Rule::NeverCreated, vec![one(), two(), came(7, "nobody", 0)]),
+            (Rule::Early, vec![came(1, "r1", 101), two()]),
+        ] {
+            let audit = Audit::of(&told, &delivered);
+            assert_eq!(audit.count(rule), 1, "{rule:?}: {audit:?}");
+        }
     }
 }

@@ -185,7 +185,7 @@ fn a_full_namespace_refuses_creates_and_says_when_to_come_again() {
 fn lease_one(client: &Client, name: &str) -> Delivery {
     let mut request = z4_proto::generated::collection::LeaseTasksRequest::new();
     request.set_namespace(name.to_owned());
-    request.set_lease(z4_e2e::life::worker::span(LEASE));
+    request.set_lease(z4_e2e::life::work::calls::span(LEASE));
     let mut answer = client.collection.lease_tasks(&request).unwrap();
     answer.take_deliveries().pop().expect("a task is due")
 }

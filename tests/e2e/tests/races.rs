@@ -180,7 +180,7 @@ fn cancel_or_lease_each_task_once() {
         let mut request = LeaseTasksRequest::new();
         request.set_namespace("duel".to_owned());
         request.set_consumer_id("holder".to_owned());
-        request.set_lease(z4_e2e::life::worker::span(LEASE));
+        request.set_lease(z4_e2e::life::work::calls::span(LEASE));
         start.wait();
         thread::sleep(head_start);
         let leased = one.collection.lease_tasks(&request).unwrap();

@@ -63,6 +63,7 @@ struct Judge {
 impl Judge {
     fn broken(&mut self, rule: Rule, text: String) {
         self.report.violation_count += 1;
+        *self.report.by_rule.entry(rule).or_default() += 1;
         if self.report.violations.len() < KEPT {
             self.report.violations.push(Violation::new(rule, text));
         }

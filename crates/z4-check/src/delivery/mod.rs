@@ -11,9 +11,11 @@
 
 mod judge;
 
+use std::collections::BTreeMap;
+
 use z4_core::TaskId;
 
-use crate::violation::Violation;
+use crate::violation::{Rule, Violation};
 
 /// A task came to a consumer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,6 +108,25 @@ impl Deliveries {
         self.events.push((task, token, Event::Delivered(delivered)));
     }
 
+    /// A task came on a stream that acknowledges by itself: it is done with that, and
+    /// never comes again. Its token is not told: `count` stands for it, the number of
+    /// tasks that have come. What counts as its grant is when it came.
+    pub fn streamed(&mut self, task: TaskId, count: u32, at_ns: u64) {
+        let token = u64::from(count);
+        self.delivered(Delivered {
+            task,
+            token,
+            attempt: count,
+            deliveries: count,
+            granted_ns: at_ns,
+            deadline_ns: at_ns,
+            asked_ns: 0,
+            at_ns,
+            resumed: false,
+        });
+        self.acked(task, token, at_ns);
+    }
+
     /// An ack was acknowledged at this time of the observer.
     pub fn acked(&mut self, task: TaskId, token: u64, at_ns: u64) {
         self.events.push((task, token, Event::Acked { at_ns }));
@@ -194,4 +215,13 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// How many there are.
     pub violation_count: u64,
+    by_rule: BTreeMap<Rule, u64>,
+}
+
+impl Report {
+    /// How often a rule was broken.
+    #[must_use]
+    pub fn count(&self, rule: Rule) -> u64 {
+        self.by_rule.get(&rule).copied().unwrap_or(0)
+    }
 }

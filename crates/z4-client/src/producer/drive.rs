@@ -183,8 +183,8 @@ fn give_up(shared: &Shared, error: &Error) {
     shared.freed();
 }
 
-fn tell(entry: Entry<Reply>, task: impl FnOnce() -> Task) {
-    let answer = match entry.error {
+fn tell(mut entry: Entry<Reply>, task: impl FnOnce() -> Task) {
+    let answer = match entry.take_error() {
         None => Ok(task()),
         Some(error) => Err(error),
     };

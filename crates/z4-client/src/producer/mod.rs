@@ -191,6 +191,7 @@ impl Producer {
             reply,
             give_up_at: Instant::now() + options.patience.min(limits::WAIT_MAX),
             error: None,
+            is_in_doubt: false,
         });
         // One at a time waits for room, or a large task would wait for ever.
         let _turn = self.turn.lock().await;

@@ -19,6 +19,20 @@ pub(super) struct Entry<R> {
     pub give_up_at: Instant,
     /// Why the last try failed.
     pub error: Option<Error>,
+    /// A try of before got no clear answer: it may have been done, whatever the
+    /// later ones are told.
+    pub is_in_doubt: bool,
+}
+
+impl<R> Entry<R> {
+    /// The last error, which says what the earlier tries leave open.
+    pub(super) fn take_error(&mut self) -> Option<Error> {
+        let error = self.error.take()?;
+        Some(match self.is_in_doubt && !error.may_be_done() {
+            true => error.after_doubt(),
+            false => error,
+        })
+    }
 }
 
 /// Creates in order: first those that are sent on the stream of now, then those
@@ -91,6 +105,7 @@ impl<R> Window<R> {
         self.waits_since = (self.sent > 0).then_some(now);
         if let Some(error) = error.as_ref().filter(|e| may_retry(e.kind())) {
             if now < entry.give_up_at {
+                entry.is_in_doubt |= error.may_be_done();
                 entry.error = Some(error.clone());
                 self.entries.push_back(entry);
                 return Answered::Again(error.clone());
@@ -103,6 +118,8 @@ impl<R> Window<R> {
 
     /// The stream broke: all that is not answered is to be sent again, in order.
     pub(super) fn broke(&mut self) {
+        let sent = self.entries.iter_mut().take(self.sent);
+        sent.for_each(|entry| entry.is_in_doubt = true);
         self.sent = 0;
         self.waits_since = None;
     }
@@ -155,6 +172,7 @@ mod tests {
             reply: (),
             give_up_at,
             error: None,
+            is_in_doubt: false,
         }
     }
 
@@ -227,6 +245,24 @@ mod tests {
         let refused = Some(Error::of_status(3, "bad"));
         assert!(matches!(window.answered(refused, now), Answered::Over(_)));
         assert!(matches!(window.answered(None, now), Answered::Unasked));
+    }
+
+    #[test]
+    fn a_refusal_after_a_stream_that_broke_leaves_it_open() {
+        let now = Instant::now();
+        let mut window = window(&["a", "b"], now);
+        window.send(now);
+        window.broke();
+        assert_eq!(sent(&mut window, now), ["a", "b"]);
+        for may_be_done in [true, false] {
+            let refused = Some(Error::of_status(3, "bad"));
+            let Answered::Over(mut entry) = window.answered(refused, now) else {
+                panic!("it goes on");
+            };
+            // The second had not been sent when the stream broke.
+            let error = entry.take_error().unwrap();
+            assert_eq!(error.may_be_done(), may_be_done, "{error}");
+        }
     }
 
     #[test]

@@ -4,75 +4,20 @@
 
 mod addresses;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use raft::eraftpb::{Entry, HardState, MessageType};
 
 use super::*;
-use crate::log::{LogError, LogWrite};
+use crate::mem_log::MemLog;
 use crate::membership::{Identity, Member};
 use crate::proposals::Asked;
-
-/// A log in memory, synced at once.
-#[derive(Default)]
-struct TestLog(Mutex<(HardState, Position, Vec<Entry>)>);
-
-impl LogStore for TestLog {
-    fn hard_state(&self) -> Result<HardState, LogError> {
-        Ok(self.0.lock().unwrap().0.clone())
-    }
-    fn cut(&self) -> Result<Position, LogError> {
-        Ok(self.0.lock().unwrap().1)
-    }
-    fn last(&self) -> Result<Position, LogError> {
-        let log = self.0.lock().unwrap();
-        let last = log.2.last();
-        Ok(last.map_or(log.1, |e| Position {
-            index: e.index,
-            term: e.term,
-        }))
-    }
-    fn entries(&self, low: u64, high: u64, _: u64) -> Result<Vec<Entry>, LogError> {
-        let log = self.0.lock().unwrap();
-        let range = low..high;
-        let found = log.2.iter().filter(|e| range.contains(&e.index));
-        Ok(found.cloned().collect())
-    }
-    fn term(&self, index: u64) -> Result<Option<u64>, LogError> {
-        let log = self.0.lock().unwrap();
-        if index == log.1.index {
-            return Ok(Some(log.1.term));
-        }
-        Ok(log.2.iter().find(|e| e.index == index).map(|e| e.term))
-    }
-    fn write(&self, write: &LogWrite) -> Result<(), LogError> {
-        let mut log = self.0.lock().unwrap();
-        if let Some(first) = write.entries.first() {
-            log.2.retain(|e| e.index < first.index);
-        }
-        log.2.extend(write.entries.clone());
-        if let Some(hard_state) = &write.hard_state {
-            log.0 = hard_state.clone();
-        }
-        Ok(())
-    }
-    fn cut_through(&self, through: Position) -> Result<(), LogError> {
-        let mut log = self.0.lock().unwrap();
-        log.2.retain(|e| e.index > through.index);
-        log.1 = through;
-        Ok(())
-    }
-    fn reset(&self, to: Position, hard_state: &HardState) -> Result<(), LogError> {
-        *self.0.lock().unwrap() = (hard_state.clone(), to, Vec::new());
-        Ok(())
-    }
-}
 
 const START: Position = Position { index: 1, term: 1 };
 
 /// A replica of the first member of a group with these voters and learners.
-fn replica(voters: &[u64], learners: &[u64]) -> (Arc<TestLog>, Replica<TestLog, u32>) {
-    let log = Arc::new(TestLog::default());
+fn replica(voters: &[u64], learners: &[u64]) -> (Arc<MemLog>, Replica<MemLog, u32>) {
+    let log = Arc::new(MemLog::default());
     let hard_state = HardState {
         term: 1,
         commit: 1,
@@ -83,18 +28,18 @@ fn replica(voters: &[u64], learners: &[u64]) -> (Arc<TestLog>, Replica<TestLog, 
     (log, started)
 }
 
-fn start(log: &Arc<TestLog>, voters: &[u64], learners: &[u64], seed: u64) -> Replica<TestLog, u32> {
+fn start(log: &Arc<MemLog>, voters: &[u64], learners: &[u64], seed: u64) -> Replica<MemLog, u32> {
     start_at(log, voters, learners, seed, 0)
 }
 
 /// As `start`, with a machine that has applied stamps up to this one.
 fn start_at(
-    log: &Arc<TestLog>,
+    log: &Arc<MemLog>,
     voters: &[u64],
     learners: &[u64],
     seed: u64,
     stamp_ns: u64,
-) -> Replica<TestLog, u32> {
+) -> Replica<MemLog, u32> {
     let identity = Identity {
         cluster_id: [1; 16],
         raft_id: 1,
@@ -127,7 +72,7 @@ fn start_at(
     Replica::new(config, Arc::clone(log), &applied, &logger).unwrap()
 }
 
-fn all_work(replica: &mut Replica<TestLog, u32>) -> Vec<Work<u32>> {
+fn all_work(replica: &mut Replica<MemLog, u32>) -> Vec<Work<u32>> {
     std::iter::from_fn(|| replica.work()).collect()
 }
 
@@ -286,7 +231,7 @@ fn a_member_that_answers_is_alive_through_every_check_of_the_quorum() {
     let (log, mut replica) = replica(&[1, 2, 3], &[]);
     let tick_ns = limits::TICK.as_nanos() as u64;
     let mut at = Now::default();
-    let answer = |replica: &mut Replica<TestLog, u32>, at: Now| {
+    let answer = |replica: &mut Replica<MemLog, u32>, at: Now| {
         // Peer 2 votes, acknowledges and answers heartbeats; peer 3 is silent.
         while let Some(work) = replica.work() {
             if let Some(persist) = &work.persist {
@@ -360,10 +305,7 @@ fn a_member_that_answers_is_alive_through_every_check_of_the_quorum() {
 
 /// Does all work at once, as if every disk were quick: where the log was cut last,
 /// and which snapshots were dropped.
-fn settled(
-    log: &TestLog,
-    replica: &mut Replica<TestLog, u32>,
-) -> (Option<Position>, Vec<Position>) {
+fn settled(log: &MemLog, replica: &mut Replica<MemLog, u32>) -> (Option<Position>, Vec<Position>) {
     let now = Now::default();
     let (mut cut, mut dropped) = (None, Vec::new());
     while let Some(work) = replica.work() {
@@ -384,7 +326,7 @@ fn settled(
 }
 
 /// So many commands, one entry each.
-fn propose(log: &TestLog, replica: &mut Replica<TestLog, u32>, count: u32) {
+fn propose(log: &MemLog, replica: &mut Replica<MemLog, u32>, count: u32) {
     for token in 0..count {
         let asked = Asked {
             command: vec![1],
@@ -402,7 +344,7 @@ fn propose(log: &TestLog, replica: &mut Replica<TestLog, u32>, count: u32) {
 fn while_space_is_low_the_log_is_cut_right_behind_what_is_flushed() {
     let (log, mut replica) = replica(&[1], &[2]);
     let now = Now::default();
-    let settle = |replica: &mut Replica<TestLog, u32>| settled(&log, replica).0;
+    let settle = |replica: &mut Replica<MemLog, u32>| settled(&log, replica).0;
     settle(&mut replica);
     propose(&log, &mut replica, 50);
     replica.step(Input::Tick, now);
@@ -431,7 +373,7 @@ fn while_space_is_low_the_log_is_cut_right_behind_what_is_flushed() {
 fn a_snapshot_behind_the_cut_is_dropped() {
     let (log, mut replica) = replica(&[1], &[2]);
     let now = Now::default();
-    let settle = |replica: &mut Replica<TestLog, u32>| settled(&log, replica).1;
+    let settle = |replica: &mut Replica<MemLog, u32>| settled(&log, replica).1;
     settle(&mut replica);
     let status = replica.status();
     let position = Position {

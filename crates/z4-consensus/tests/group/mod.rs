@@ -1,7 +1,6 @@
 //! A small group of replicas that does nothing by itself: scripts say what is
 //! delivered, written, applied.
 
-pub mod counter;
 // By its path: to depend on the simulator would bring the storage crate below
 // this one.
 #[path = "../../../z4-sim/src/disk.rs"]
@@ -12,9 +11,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use counter::{Counter, CounterDisk};
 use disk::SimLog;
 use raft::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
+use z4_consensus::counter::{Counter, CounterDisk};
 use z4_consensus::log::{LogStore, Position};
 use z4_consensus::machine::{Applied, Committed, StateMachine};
 use z4_consensus::proposals::{Asked, Envelope};

@@ -1,13 +1,14 @@
 //! The shell around a replica: a log in memory, and work done soon or late.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType};
 use rand::Rng;
 use z4_consensus::gate::Refused;
-use z4_consensus::log::{LogError, LogStore, LogWrite, Position};
+use z4_consensus::log::{LogStore, Position};
 use z4_consensus::machine::Applied;
+use z4_consensus::mem_log::MemLog;
 use z4_consensus::membership::{Identity, Member, Membership};
 use z4_consensus::proposals::Asked;
 use z4_consensus::replica::{Config, Input, Now, Replica, Work};
@@ -15,59 +16,6 @@ use z4_consensus::{Role, Status};
 
 use super::messages::Dice;
 use super::Seat;
-
-/// A log in memory.
-#[derive(Default)]
-pub struct MemLog(Mutex<(HardState, Position, Vec<Entry>)>);
-
-impl LogStore for MemLog {
-    fn hard_state(&self) -> Result<HardState, LogError> {
-        Ok(self.0.lock().unwrap().0.clone())
-    }
-    fn cut(&self) -> Result<Position, LogError> {
-        Ok(self.0.lock().unwrap().1)
-    }
-    fn last(&self) -> Result<Position, LogError> {
-        let log = self.0.lock().unwrap();
-        Ok(log.2.last().map_or(log.1, |entry| Position {
-            index: entry.index,
-            term: entry.term,
-        }))
-    }
-    fn entries(&self, low: u64, high: u64, _: u64) -> Result<Vec<Entry>, LogError> {
-        let log = self.0.lock().unwrap();
-        let entries = log.2.iter().filter(|e| (low..high).contains(&e.index));
-        Ok(entries.cloned().collect())
-    }
-    fn term(&self, index: u64) -> Result<Option<u64>, LogError> {
-        let log = self.0.lock().unwrap();
-        if index == log.1.index {
-            return Ok(Some(log.1.term));
-        }
-        Ok(log.2.iter().find(|e| e.index == index).map(|e| e.term))
-    }
-    fn write(&self, write: &LogWrite) -> Result<(), LogError> {
-        let mut log = self.0.lock().unwrap();
-        if let Some(first) = write.entries.first() {
-            log.2.retain(|e| e.index < first.index);
-        }
-        log.2.extend(write.entries.clone());
-        if let Some(hard_state) = &write.hard_state {
-            log.0 = hard_state.clone();
-        }
-        Ok(())
-    }
-    fn cut_through(&self, through: Position) -> Result<(), LogError> {
-        let mut log = self.0.lock().unwrap();
-        log.2.retain(|e| e.index > through.index);
-        log.1 = through;
-        Ok(())
-    }
-    fn reset(&self, to: Position, hard_state: &HardState) -> Result<(), LogError> {
-        *self.0.lock().unwrap() = (hard_state.clone(), to, Vec::new());
-        Ok(())
-    }
-}
 
 const START: Position = Position { index: 20, term: 3 };
 /// This replica.

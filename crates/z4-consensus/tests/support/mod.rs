@@ -2,185 +2,19 @@
 //! commands, a transport of channels.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{mpsc, Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use protobuf::Message as _;
-use raft::eraftpb::{Entry, HardState, Message, MessageType};
-use z4_consensus::log::{LogError, LogStore, LogWrite, Position};
-use z4_consensus::machine::{Applied, Flusher, MachineError};
+use raft::eraftpb::{Message, MessageType};
+use z4_consensus::counter::{Counter, CounterDisk, Cut};
+use z4_consensus::log::{LogStore as _, Position};
+use z4_consensus::machine::Applied;
+use z4_consensus::mem_log::MemLog;
 use z4_consensus::metrics::Metrics;
 use z4_consensus::runtime::{prepare, Done, Parts, Proposal, Runtime, Sink};
 use z4_consensus::{
-    Change, Committed, Handle, Identity, Member, Membership, ProposeError, ReadError, StateMachine,
-    Status, Transport,
+    Change, Handle, Identity, Member, Membership, ProposeError, ReadError, Status, Transport,
 };
-
-#[derive(Default)]
-struct LogInner {
-    hard_state: HardState,
-    cut: Position,
-    entries: Vec<Entry>,
-    syncs: u64,
-}
-
-#[derive(Default)]
-struct MemLog(Mutex<LogInner>);
-
-impl LogStore for MemLog {
-    fn hard_state(&self) -> Result<HardState, LogError> {
-        Ok(self.0.lock().unwrap().hard_state.clone())
-    }
-
-    fn cut(&self) -> Result<Position, LogError> {
-        Ok(self.0.lock().unwrap().cut)
-    }
-
-    fn last(&self) -> Result<Position, LogError> {
-        let log = self.0.lock().unwrap();
-        Ok(log.entries.last().map_or(log.cut, |e| Position {
-            index: e.index,
-            term: e.term,
-        }))
-    }
-
-    fn entries(&self, low: u64, high: u64, bytes_max: u64) -> Result<Vec<Entry>, LogError> {
-        let log = self.0.lock().unwrap();
-        let mut bytes = 0;
-        let mut run = Vec::new();
-        for index in low..high {
-            let at = index.checked_sub(log.cut.index + 1);
-            let entry = at.and_then(|at| log.entries.get(at as usize));
-            let entry = entry.ok_or_else(|| LogError(format!("no entry {index}")))?;
-            bytes += u64::from(entry.compute_size());
-            if bytes > bytes_max && !run.is_empty() {
-                break;
-            }
-            run.push(entry.clone());
-        }
-        Ok(run)
-    }
-
-    fn term(&self, index: u64) -> Result<Option<u64>, LogError> {
-        let log = self.0.lock().unwrap();
-        if index == log.cut.index {
-            return Ok(Some(log.cut.term));
-        }
-        let at = index.checked_sub(log.cut.index + 1);
-        Ok(at
-            .and_then(|at| log.entries.get(at as usize))
-            .map(|e| e.term))
-    }
-
-    fn write(&self, write: &LogWrite) -> Result<(), LogError> {
-        let mut log = self.0.lock().unwrap();
-        if let Some(hard_state) = &write.hard_state {
-            log.hard_state = hard_state.clone();
-        }
-        if let Some(first) = write.entries.first() {
-            let keep = (first.index - log.cut.index - 1) as usize;
-            assert!(keep <= log.entries.len(), "a gap in the log");
-            log.entries.truncate(keep);
-            log.entries.extend(write.entries.iter().cloned());
-        }
-        if write.sync {
-            log.syncs += 1;
-            drop(log);
-            // A disk takes its time; that is what group commit lives on.
-            std::thread::sleep(Duration::from_micros(500));
-        }
-        Ok(())
-    }
-
-    fn cut_through(&self, through: Position) -> Result<(), LogError> {
-        let mut log = self.0.lock().unwrap();
-        let gone = through.index.saturating_sub(log.cut.index) as usize;
-        log.entries.drain(..gone);
-        log.cut = through;
-        Ok(())
-    }
-
-    fn reset(&self, to: Position, hard_state: &HardState) -> Result<(), LogError> {
-        let mut log = self.0.lock().unwrap();
-        log.entries.clear();
-        log.cut = to;
-        log.hard_state = hard_state.clone();
-        Ok(())
-    }
-}
-
-/// Snapshots of all counters, shared as files on a network would be.
-type Snapshots = Arc<Mutex<BTreeMap<Position, (u64, Applied)>>>;
-
-struct Counter {
-    count: Arc<AtomicU64>,
-    installs: Arc<AtomicU64>,
-    applied: Applied,
-    durable: Arc<Mutex<(u64, Applied)>>,
-    latest: Arc<Mutex<(u64, Applied)>>,
-    snapshots: Snapshots,
-}
-
-impl StateMachine for Counter {
-    type Reply = u64;
-
-    fn applied(&self) -> &Applied {
-        &self.applied
-    }
-
-    fn apply(&mut self, run: Vec<Committed>) -> Result<Vec<Vec<u64>>, MachineError> {
-        let mut replies = Vec::new();
-        for entry in run {
-            assert_eq!(
-                entry.position.index,
-                self.applied.position.index + 1,
-                "a gap"
-            );
-            let count = |_| self.count.fetch_add(1, Ordering::SeqCst) + 1;
-            replies.push(entry.commands.iter().map(count).collect());
-            self.applied.position = entry.position;
-            if let Some(membership) = entry.membership {
-                self.applied.membership = membership;
-            }
-        }
-        let now = (self.count.load(Ordering::SeqCst), self.applied.clone());
-        *self.latest.lock().unwrap() = now;
-        Ok(replies)
-    }
-
-    fn flusher(&self) -> Flusher {
-        let (latest, durable) = (Arc::clone(&self.latest), Arc::clone(&self.durable));
-        Box::new(move || {
-            let now = latest.lock().unwrap().clone();
-            let position = now.1.position;
-            *durable.lock().unwrap() = now;
-            Ok(position)
-        })
-    }
-
-    fn checkpoint(&mut self) -> Result<Applied, MachineError> {
-        let now = (self.count.load(Ordering::SeqCst), self.applied.clone());
-        self.snapshots
-            .lock()
-            .unwrap()
-            .insert(self.applied.position, now);
-        Ok(self.applied.clone())
-    }
-
-    fn drop_snapshot(&mut self, _position: Position) {}
-
-    fn install(&mut self, position: Position) -> Result<(), MachineError> {
-        let snapshot = self.snapshots.lock().unwrap().get(&position).cloned();
-        let snapshot = snapshot.ok_or_else(|| MachineError("no such snapshot".to_owned()))?;
-        self.count.store(snapshot.0, Ordering::SeqCst);
-        self.applied = snapshot.1.clone();
-        *self.latest.lock().unwrap() = snapshot.clone();
-        *self.durable.lock().unwrap() = snapshot;
-        self.installs.fetch_add(1, Ordering::SeqCst);
-        Ok(())
-    }
-}
 
 /// Handles of the peers that run, by raft id.
 type Net = Arc<Mutex<BTreeMap<u64, Handle<u64>>>>;
@@ -216,9 +50,7 @@ impl Transport for Wire {
 struct Peer {
     identity: Identity,
     log: Arc<MemLog>,
-    durable: Arc<Mutex<(u64, Applied)>>,
-    count: Arc<AtomicU64>,
-    installs: Arc<AtomicU64>,
+    disk: CounterDisk,
     runtime: Option<Runtime>,
 }
 
@@ -226,12 +58,15 @@ struct Peer {
 pub struct Cluster {
     net: Net,
     peers: BTreeMap<u64, Peer>,
-    snapshots: Snapshots,
+    /// Those of all counters, shared as files on a network would be.
+    snapshots: Arc<Mutex<Vec<Cut>>>,
     logger: slog::Logger,
 }
 
 const CLUSTER_ID: [u8; 16] = [3; 16];
 const WAIT: Duration = Duration::from_secs(20);
+/// A disk takes its time; that is what group commit lives on.
+const SYNC: Duration = Duration::from_micros(500);
 
 fn wall_ns() -> u64 {
     SystemTime::now()
@@ -253,18 +88,14 @@ impl Cluster {
         let mut cluster = Self {
             net: Net::default(),
             peers: BTreeMap::new(),
-            snapshots: Snapshots::default(),
+            snapshots: Arc::default(),
             logger: slog::Logger::root(slog::Discard, slog::o!()),
         };
         let first = Position { index: 1, term: 1 };
-        let log = MemLog::default();
-        let mut hard_state = HardState::default();
-        (hard_state.term, hard_state.commit) = (1, 1);
-        log.reset(first, &hard_state).unwrap();
         let membership = Membership::bootstrap(&identity(1), "peer1:1");
         cluster.insert(
             1,
-            log,
+            MemLog::bootstrapped(),
             Applied {
                 position: first,
                 membership,
@@ -276,12 +107,12 @@ impl Cluster {
     }
 
     fn insert(&mut self, raft_id: u64, log: MemLog, applied: Applied) {
+        let disk = CounterDisk::sharing(&self.snapshots);
+        disk.durable.lock().unwrap().0 = applied;
         let peer = Peer {
             identity: identity(raft_id),
-            log: Arc::new(log),
-            durable: Arc::new(Mutex::new((0, applied))),
-            count: Arc::default(),
-            installs: Arc::default(),
+            log: Arc::new(log.syncing_for(SYNC)),
+            disk,
             runtime: None,
         };
         self.peers.insert(raft_id, peer);
@@ -290,27 +121,15 @@ impl Cluster {
 
     pub fn restart(&mut self, raft_id: u64) {
         let peer = self.peers.get_mut(&raft_id).unwrap();
-        let durable = peer.durable.lock().unwrap().clone();
-        peer.count.store(durable.0, Ordering::SeqCst);
         // What a start does with a commit index that was not yet on disk.
-        {
-            let mut log = peer.log.0.lock().unwrap();
-            log.hard_state.commit = log.hard_state.commit.max(durable.1.position.index);
-        }
-        let machine = Counter {
-            count: Arc::clone(&peer.count),
-            installs: Arc::clone(&peer.installs),
-            applied: durable.1.clone(),
-            latest: Arc::new(Mutex::new(durable)),
-            durable: Arc::clone(&peer.durable),
-            snapshots: Arc::clone(&self.snapshots),
-        };
+        let applied = peer.disk.durable.lock().unwrap().0.position.index;
+        peer.log.raise_commit(applied);
         let (handle, pending) = prepare();
         let parts = Parts {
             identity: peer.identity.clone(),
             address: String::new(),
             log: Arc::clone(&peer.log),
-            machine,
+            machine: Counter::open(&peer.disk),
             transport: Wire {
                 from: raft_id,
                 net: Arc::clone(&self.net),
@@ -350,10 +169,10 @@ impl Cluster {
     pub fn crash(&mut self, raft_id: u64) {
         let handle = self.net.lock().unwrap().remove(&raft_id).unwrap();
         let peer = self.peers.get_mut(&raft_id).unwrap();
-        let before = peer.durable.lock().unwrap().clone();
+        let before = peer.disk.durable.lock().unwrap().clone();
         handle.stop();
         peer.runtime.take().unwrap().join();
-        *peer.durable.lock().unwrap() = before;
+        *peer.disk.durable.lock().unwrap() = before;
     }
 
     pub fn stop(&mut self, raft_id: u64) {
@@ -456,19 +275,19 @@ impl Cluster {
     }
 
     pub fn count(&self, raft_id: u64) -> u64 {
-        self.peers[&raft_id].count.load(Ordering::SeqCst)
+        self.peers[&raft_id].disk.commands()
     }
 
     pub fn installs(&self, raft_id: u64) -> u64 {
-        self.peers[&raft_id].installs.load(Ordering::SeqCst)
+        self.peers[&raft_id].disk.installs()
     }
 
     pub fn cut(&self, raft_id: u64) -> u64 {
-        self.peers[&raft_id].log.0.lock().unwrap().cut.index
+        self.peers[&raft_id].log.cut().unwrap().index
     }
 
     pub fn syncs(&self, raft_id: u64) -> u64 {
-        self.peers[&raft_id].log.0.lock().unwrap().syncs
+        self.peers[&raft_id].log.syncs()
     }
 }
 

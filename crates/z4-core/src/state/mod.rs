@@ -2,8 +2,9 @@
 //!
 //! The machine sees its store as one ordered map of [`RowKey`] to [`Row`].
 //! [`View`] reads it, [`State`] changes it. Two implementations pass one
-//! contract suite ([`contract`]): [`MemState`] here, RocksDB in `z4-storage`.
+//! contract suite (`contract`): [`MemState`] here, RocksDB in `z4-storage`.
 
+#[cfg(any(test, feature = "testing"))]
 pub mod contract;
 mod mem;
 mod rate_limit;

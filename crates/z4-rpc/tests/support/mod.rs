@@ -4,7 +4,6 @@
 
 pub mod client;
 pub mod consume;
-mod log;
 mod log_lines;
 mod machine;
 pub mod propose;
@@ -15,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::support::client::Client;
 use z4_consensus::log::Position;
 use z4_consensus::machine::Applied;
+use z4_consensus::mem_log::MemLog;
 use z4_consensus::runtime::{prepare, Parts, Pending, Runtime};
 use z4_consensus::{Handle, Identity, Membership};
 use z4_core::{Machine, Outcome};
@@ -22,7 +22,6 @@ use z4_rpc::accept::{ConnectionLimits, ConnectionMetrics};
 use z4_rpc::server::{peer_env, serve_clients, serve_peers, service_env, Port, PortParts};
 use z4_rpc::{GrpcTransport, Metrics, Network, NetworkParts, Node, PeerHooks, Timer};
 
-use self::log::MemLog;
 use self::machine::{MemMachine, SharedState, Snapshots};
 
 /// What the snapshots of a test stand for.

@@ -18,8 +18,8 @@ use z4_e2e::request::create;
 use z4_e2e::wait;
 
 use super::{Done, Kind, Stage};
-use crate::record::{Act, Call, End, Op};
 use crate::shell;
+use z4_check::told::{Act, Call, End, Op};
 
 /// The kinds of this file.
 pub const KINDS: &[Kind] = &[

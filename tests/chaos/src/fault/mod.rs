@@ -31,8 +31,8 @@ use rand::seq::SliceRandom;
 use rand::Rng;
 
 use crate::cluster::Cluster;
-use crate::record::Record;
 use crate::report::seconds;
+use z4_e2e::life::record::Record;
 
 /// How long writes may stay away where a quorum was left alone. An election takes
 /// 0.5 to 1 s and may fail once or twice, a call to a peer that does not answer

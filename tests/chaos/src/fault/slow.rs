@@ -20,7 +20,7 @@ use z4_proto::generated::collection::{
 };
 
 use super::{Done, Kind, Stage};
-use crate::load::calls;
+use z4_e2e::life::work::calls;
 
 /// The kinds of this file.
 pub const KINDS: &[Kind] = &[Kind {

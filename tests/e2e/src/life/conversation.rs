@@ -78,7 +78,7 @@ impl Conversation {
         open.set_namespace(namespace.to_owned());
         open.set_consumer_id(consumer_id.to_owned());
         open.set_credit(credit);
-        open.set_lease(super::worker::span(lease));
+        open.set_lease(super::work::calls::span(lease));
         conversation.say(Say::open(open));
         Ok(conversation)
     }

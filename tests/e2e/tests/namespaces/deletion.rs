@@ -108,7 +108,7 @@ fn a_large_namespace_goes_while_another_is_served() {
     assert!(!new.get_deleting());
     let gone = follower.get("large", &first).expect_err("it is removed");
     assert_eq!(gone.code, RpcStatusCode::NOT_FOUND, "{gone}");
-    let _ = z4_e2e::life::verify(&clients);
+    z4_e2e::life::end::verify(&clients).unwrap();
     fill(&follower, "large", 99).unwrap();
     let mut came = consumer_of_a_deleted_namespace(&mut holder, &held);
     came.extend(deliveries(&mut hungry, QUIET));

@@ -11,7 +11,7 @@ fn replica_at(
     address: &str,
     voters: &[u64],
     learners: &[u64],
-) -> (Arc<TestLog>, Replica<TestLog, u32>) {
+) -> (Arc<MemLog>, Replica<MemLog, u32>) {
     let (log, mut replica) = replica(voters, learners);
     replica.config.address = address.to_owned();
     (log, replica)
@@ -19,7 +19,7 @@ fn replica_at(
 
 /// Does all work at once, as if every other voter had what is sent; gives the
 /// addresses that were put into the log.
-fn settle(log: &TestLog, replica: &mut Replica<TestLog, u32>) -> Vec<String> {
+fn settle(log: &MemLog, replica: &mut Replica<MemLog, u32>) -> Vec<String> {
     let mut proposed = Vec::new();
     while let Some(work) = replica.work() {
         assert_eq!(work.stop, None);
@@ -47,7 +47,7 @@ fn settle(log: &TestLog, replica: &mut Replica<TestLog, u32>) -> Vec<String> {
 }
 
 /// What a member that is up answers.
-fn answer(replica: &mut Replica<TestLog, u32>, sent: &Message) {
+fn answer(replica: &mut Replica<MemLog, u32>, sent: &Message) {
     let kind = match sent.get_msg_type() {
         MessageType::MsgAppend => MessageType::MsgAppendResponse,
         MessageType::MsgHeartbeat => MessageType::MsgHeartbeatResponse,
@@ -63,7 +63,7 @@ fn answer(replica: &mut Replica<TestLog, u32>, sent: &Message) {
     replica.step(Input::Message { from, message }, Now::default());
 }
 
-fn tick(log: &TestLog, replica: &mut Replica<TestLog, u32>, count: usize) -> Vec<String> {
+fn tick(log: &MemLog, replica: &mut Replica<MemLog, u32>, count: usize) -> Vec<String> {
     let mut proposed = Vec::new();
     for _ in 0..count {
         replica.step(Input::Tick, Now::default());
@@ -72,11 +72,11 @@ fn tick(log: &TestLog, replica: &mut Replica<TestLog, u32>, count: usize) -> Vec
     proposed
 }
 
-fn address(replica: &Replica<TestLog, u32>, raft_id: u64) -> String {
+fn address(replica: &Replica<MemLog, u32>, raft_id: u64) -> String {
     replica.membership().members[&raft_id].address.clone()
 }
 
-fn found(replica: &mut Replica<TestLog, u32>, raft_id: u64, address: &str) {
+fn found(replica: &mut Replica<MemLog, u32>, raft_id: u64, address: &str) {
     let address = address.to_owned();
     replica.step(Input::MemberAt { raft_id, address }, Now::default());
 }
@@ -165,7 +165,7 @@ fn a_learner_votes_once_it_has_reached_its_leader_where_the_members_have_it() {
         !replica.membership().members[&2].voter,
         "it has only answered"
     );
-    let reached = |replica: &mut Replica<TestLog, u32>, address: &str| {
+    let reached = |replica: &mut Replica<MemLog, u32>, address: &str| {
         let address = address.to_owned();
         replica.step(
             Input::ReachedAt {

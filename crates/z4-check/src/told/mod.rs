@@ -1,14 +1,39 @@
-//! What all clients of a round asked, were told and were given.
+//! What all clients of a round asked, were told and were given, and the judge of
+//! it. Those who drive real binaries fill it in; it knows nothing of the wire.
 //!
-//! Times are nanoseconds of the runner's monotonic clock since its start; the
-//! times of leases and due times are the cluster's.
+//! Times are nanoseconds of the observer's monotonic clock; the times of leases and
+//! due times are the cluster's.
+//!
+//! | file | promise |
+//! |---|---|
+//! | `requests` | a create, however often repeated, makes its tasks once; one that was refused, none |
+//! | `deliveries` | at least once, not before its time, in one hand, never after its end |
+//! | `holders` | a lease comes to one consumer |
+//! | `indexes` | what was asked later has the higher log index |
+//! | `calls` | what was acknowledged is seen by every call that begins later |
+//! | `counts` | the counts of the namespace are what the clients know |
+//! | `ends` | every acknowledged task ended in a way that somebody asked for |
+//! | `deaths` | none dies that may not, and none is tried more often than it may |
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+mod calls;
+mod counts;
+mod deaths;
+mod deliveries;
+mod ends;
+mod holders;
+mod indexes;
+mod judge;
+mod requests;
+#[cfg(test)]
+mod tests;
 
-use grpcio::RpcStatusCode;
+use std::collections::{BTreeMap, BTreeSet};
+
+use z4_core::task::DeathReason;
 use z4_core::TaskId;
+
+use crate::history::Standing;
+pub use judge::{judge, Verdict};
 
 /// How a consumer ended a lease, or moved its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +74,7 @@ pub enum Call {
 
 impl Call {
     /// Its name in the report.
+    #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             Self::Create { labels, .. } if labels.len() > 1 => "create (batch)",
@@ -66,23 +92,6 @@ impl Call {
     }
 }
 
-/// Where a task stands, by an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stands {
-    /// It waits.
-    Waiting,
-    /// Somebody holds it.
-    Leased,
-    /// It waits or is held: the lease had expired.
-    Held,
-    /// It is a dead letter.
-    Dead,
-    /// It is there.
-    Present,
-    /// There is none.
-    Missing,
-}
-
 /// How it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
@@ -95,9 +104,9 @@ pub enum End {
     /// The lease ended and the task is a dead letter.
     Died,
     /// What a get saw; or nothing was done, for the task stands so.
-    Stands(Stands),
-    /// Surely nothing was done.
-    Refused(RpcStatusCode),
+    Stands(Standing),
+    /// Surely nothing was done, and this is why.
+    Refused(String),
     /// It may have been done, or may still be.
     Unknown,
 }
@@ -117,9 +126,19 @@ pub struct Op {
     pub end: End,
 }
 
+impl Op {
+    /// Whether it was to end a lease and nothing was done, for the lease had ended.
+    #[must_use]
+    pub fn is_refused_end(&self) -> bool {
+        matches!((&self.call, &self.end), (Call::Lease(..), End::Stands(_)))
+    }
+}
+
 /// A task that came to a consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handed {
+    /// Whose.
+    pub client: u32,
     /// To whom, by the name that the cluster knows.
     pub consumer: String,
     /// When the consumer had asked for it.
@@ -153,6 +172,17 @@ pub struct Spec {
     pub due_ns: u64,
     /// Its time to live in milliseconds; 0: for ever.
     pub ttl_ms: u64,
+    /// Failures that make it a dead letter, those of the namespace's setting
+    /// included; 0: it may fail for ever.
+    pub attempts_max: u32,
+}
+
+impl Spec {
+    /// Whether it may end as a dead letter.
+    #[must_use]
+    pub fn may_die(&self) -> bool {
+        self.ttl_ms > 0 || self.attempts_max > 0 || self.fate == Fate::Hopeless
+    }
 }
 
 /// What consumers do with a task: it says so itself.
@@ -160,7 +190,7 @@ pub struct Spec {
 pub enum Fate {
     /// It can be done.
     Good,
-    /// It fails whatever one does, and may fail twice.
+    /// It fails whatever one does.
     Poison,
     /// The first who sees it knows that it can never be done.
     Hopeless,
@@ -168,6 +198,7 @@ pub enum Fate {
 
 impl Fate {
     /// What a task of this fate carries.
+    #[must_use]
     pub fn payload(self, label: u64) -> Vec<u8> {
         let word = match self {
             Self::Good => "good",
@@ -178,6 +209,7 @@ impl Fate {
     }
 
     /// Fate and label of what a task carries.
+    #[must_use]
     pub fn read(payload: &[u8]) -> Option<(Self, u64)> {
         let text = std::str::from_utf8(payload).ok()?;
         let (word, label) = text.split_once('-')?;
@@ -202,6 +234,18 @@ pub struct Closed {
     pub is_over: bool,
 }
 
+/// A dead letter, as it stands at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Death {
+    /// Why it died.
+    pub reason: DeathReason,
+    /// How often it had failed since it was made, or last tried again by a redrive.
+    pub failures: u32,
+}
+
+/// The tasks that are dead letters at the end, when nothing else is left.
+pub type Dead = BTreeMap<TaskId, Death>;
+
 /// All of a round.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
@@ -217,99 +261,11 @@ pub struct Told {
     pub closed_streams: Vec<Closed>,
     /// What no client may ever be told, one sentence each.
     pub absurd: Vec<String>,
+    /// Those clients that are programs of the client crate; the others speak the
+    /// protocol themselves.
+    pub through_crate: BTreeSet<u32>,
+    /// How long a lease lasts at most, from when it was last granted or extended.
+    pub lease_max_ns: u64,
     /// Acknowledged creates: when they were asked, and when answered.
     pub writes: Vec<(u64, u64)>,
-}
-
-/// The record of a round. Clones are one record.
-#[derive(Debug, Clone)]
-pub struct Record {
-    start: Instant,
-    told: Arc<Mutex<Told>>,
-}
-
-impl Record {
-    /// An empty record on a clock that began at `start`.
-    pub fn new(start: Instant) -> Self {
-        Self {
-            start,
-            told: Arc::default(),
-        }
-    }
-
-    /// Now.
-    pub fn now_ns(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    /// What there is so far.
-    pub fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// An operation ended just now.
-    pub fn ended(&self, client: u32, call: Call, invoked_ns: u64, end: End) {
-        let at_ns = self.now_ns();
-        let mut told = self.told();
-        if let (Call::Create { .. }, End::Made(_)) = (&call, &end) {
-            told.writes.push((invoked_ns, at_ns));
-        }
-        told.ops.push(Op {
-            client,
-            call,
-            invoked_ns,
-            at_ns,
-            end,
-        });
-    }
-
-    /// Something that must never be.
-    pub fn absurd(&self, what: String) {
-        self.told().absurd.push(what);
-    }
-
-    /// When the first create that was asked at `since_ns` or later was
-    /// answered.
-    pub fn first_write_since(&self, since_ns: u64) -> Option<u64> {
-        let told = self.told();
-        let later = told.writes.iter().rev().take_while(|w| w.1 >= since_ns);
-        later.filter(|w| w.0 >= since_ns).map(|w| w.1).min()
-    }
-
-    /// The longest time without an answer to a create between two moments.
-    pub fn longest_gap(&self, from_ns: u64, to_ns: u64) -> u64 {
-        let told = self.told();
-        let answers = told.writes.iter().map(|w| w.1);
-        let mut last = from_ns;
-        let mut longest = 0;
-        for at in answers.filter(|at| (from_ns..=to_ns).contains(at)) {
-            longest = longest.max(at.saturating_sub(last));
-            last = at;
-        }
-        longest.max(to_ns.saturating_sub(last))
-    }
-
-    /// Operations that ended between two moments.
-    pub fn count_between(&self, from_ns: u64, to_ns: u64) -> usize {
-        let told = self.told();
-        let within = |at: u64| (from_ns..to_ns).contains(&at);
-        let ops = told.ops.iter().filter(|op| within(op.at_ns)).count();
-        ops + told.handed.iter().filter(|h| within(h.at_ns)).count()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn writes_count_again_when_one_that_began_later_is_answered() {
-        let record = Record::new(Instant::now());
-        record.told().writes = vec![(1, 10), (5, 30), (12, 31), (25, 40)];
-        // The one that began at 5 may have been done before.
-        assert_eq!(record.first_write_since(11), Some(31));
-        assert_eq!(record.first_write_since(26), None);
-        assert_eq!(record.longest_gap(10, 41), 20);
-        assert_eq!(record.longest_gap(31, 100), 60);
-    }
 }

@@ -3,15 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use z4_check::conserve::{self, Known};
 use z4_core::state::NamespaceCounts;
 use z4_core::TaskId;
 
-use super::labels;
-use crate::record::{Act, Call, End, Told};
+use super::judge::labels;
+use super::{Act, Call, End, Told};
+use crate::conserve::{self, Known};
+use crate::Violation;
 
 /// What is broken.
-pub fn check(namespace: &str, told: &Told, counts: &NamespaceCounts) -> Option<String> {
+pub(super) fn check(namespace: &str, told: &Told, counts: &NamespaceCounts) -> Option<Violation> {
     let mut known = Known::default();
     let mut done = BTreeSet::new();
     let mut perhaps: BTreeSet<TaskId> = BTreeSet::new();
@@ -34,6 +35,5 @@ pub fn check(namespace: &str, told: &Told, counts: &NamespaceCounts) -> Option<S
     }
     known.done = done.len() as u64;
     known.done_unknown = perhaps.difference(&done).count() as u64;
-    let broken = conserve::check(namespace, counts, &known).err();
-    broken.map(|violation| violation.to_string())
+    conserve::check(namespace, counts, &known).err()
 }

@@ -10,13 +10,20 @@ mod leases;
 mod natures;
 
 use z4_core::state::NamespaceCounts;
+use z4_core::task::DeathReason;
 use z4_core::TaskId;
 
 use super::{judge, Dead};
-use crate::record::{Act, Call, End, Fate, Handed, Op, Spec, Stands, Told};
+use super::{Act, Call, Death, End, Fate, Handed, Op, Spec, Told};
+use crate::history::Standing;
 
 const MS: u64 = 1_000_000;
 const DUE_NS: u64 = 5_000 * MS;
+/// The death of a task that may fail twice.
+const LAST_ATTEMPT: Death = Death {
+    reason: DeathReason::Attempts,
+    failures: 2,
+};
 
 fn id(n: u64) -> TaskId {
     TaskId::new(n, n, 0)
@@ -42,6 +49,7 @@ fn create(label: u64, invoked_ms: u64, at_ms: u64, end: End) -> Op {
 
 fn handed(n: u64, token: u64, deliveries: u32, at_ms: u64, began_ns: u64) -> Handed {
     Handed {
+        client: 1,
         consumer: format!("c{token}"),
         asked_ns: 0,
         at_ns: at_ms * MS,
@@ -59,26 +67,30 @@ fn handed(n: u64, token: u64, deliveries: u32, at_ms: u64, began_ns: u64) -> Han
 /// Task 1 is made, read, handed out, acked and read again; task 2 is cancelled;
 /// the create of task 3 got no answer, and it was done; task 4 is a dead letter.
 fn right() -> (Told, Dead, NamespaceCounts) {
-    let mut told = Told::default();
+    let mut told = Told {
+        lease_max_ns: 3_000 * MS,
+        ..Told::default()
+    };
     for label in 1..=4 {
         let spec = Spec {
             fate: if label == 4 { Fate::Poison } else { Fate::Good },
             due_ns: if label == 1 { DUE_NS } else { 0 },
             ttl_ms: 0,
+            attempts_max: if label == 4 { 2 } else { 0 },
         };
         told.specs.insert(label, spec);
     }
     let ack = |n, token| Call::Lease(Act::Ack, id(n), token);
     told.ops = vec![
         create(1, 10, 20, End::Made(vec![id(1)])),
-        op(Call::Get(id(1)), 30, 40, End::Stands(Stands::Waiting)),
+        op(Call::Get(id(1)), 30, 40, End::Stands(Standing::Waiting)),
         create(2, 10, 20, End::Made(vec![id(2)])),
         op(Call::Cancel(id(2)), 30, 40, End::Done),
-        op(Call::Get(id(2)), 50, 60, End::Stands(Stands::Missing)),
+        op(Call::Get(id(2)), 50, 60, End::Stands(Standing::Missing)),
         create(3, 10, 20, End::Unknown),
         op(ack(3, 50), 300, 310, End::Done),
         op(ack(1, 60), 300, 310, End::Done),
-        op(Call::Get(id(1)), 320, 330, End::Stands(Stands::Missing)),
+        op(Call::Get(id(1)), 320, 330, End::Stands(Standing::Missing)),
         create(4, 10, 20, End::Made(vec![id(4)])),
         op(Call::Lease(Act::Nack, id(4), 70), 200, 210, End::Died),
     ];
@@ -94,7 +106,7 @@ fn right() -> (Told, Dead, NamespaceCounts) {
         dead: 1,
         ..NamespaceCounts::default()
     };
-    (told, Dead::from([id(4)]), counts)
+    (told, Dead::from([(id(4), LAST_ATTEMPT)]), counts)
 }
 
 /// What the judge says of a history that was spoiled.
@@ -137,21 +149,21 @@ fn each_breach_is_found_and_named() {
             "a read sees nothing of an acknowledged create",
             "NotLinearizable",
             |told, _, _| {
-                told.ops[1].end = End::Stands(Stands::Missing);
+                told.ops[1].end = End::Stands(Standing::Missing);
             },
         ),
         (
             "a read sees what was acked",
             "NotLinearizable",
             |told, _, _| {
-                told.ops[8].end = End::Stands(Stands::Waiting);
+                told.ops[8].end = End::Stands(Standing::Waiting);
             },
         ),
         (
             "a read sees what was cancelled",
             "NotLinearizable",
             |told, _, _| {
-                told.ops[4].end = End::Stands(Stands::Waiting);
+                told.ops[4].end = End::Stands(Standing::Waiting);
             },
         ),
         ("one create made two tasks", "MadeTwice", |told, _, _| {
@@ -179,19 +191,24 @@ fn each_breach_is_found_and_named() {
                 .push(handed(1, 55, 0, 190, DUE_NS - MS + 1_000_000));
             told.handed.last_mut().unwrap().deadline_ns = DUE_NS + 1;
         }),
+        (
+            "one lease came to two consumers",
+            "TwoHolders",
+            |told, _, _| {
+                let mut again = told.handed[1].clone();
+                (again.consumer, again.resumed) = ("c61".into(), true);
+                told.handed.push(again);
+            },
+        ),
         ("it never came", "NeverDelivered", |told, _, _| {
             told.handed.remove(1);
         }),
-        ("nobody ended it", "lost", |told, _, _| {
+        ("nobody ended it", "Lost", |told, _, _| {
             told.ops.remove(7);
         }),
-        (
-            "a dead letter was acked",
-            "is a dead letter",
-            |_, dead, _| {
-                dead.insert(id(1));
-            },
-        ),
+        ("a dead letter was acked", "EndedTwice", |_, dead, _| {
+            dead.insert(id(1), LAST_ATTEMPT);
+        }),
         (
             "the counts do not add up",
             "CountsDiffer",

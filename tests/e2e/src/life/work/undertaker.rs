@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::Rng;
-use z4_e2e::client::{option, Refused};
+use z4_check::history::Standing;
+use z4_check::told::{Call, End};
 use z4_proto::generated::collection::{
     ListTasksRequest, PurgeTasksRequest, RedriveTasksRequest, Task, TaskState,
 };
 
 use super::calls::{self, TRY_LIMIT};
 use super::Scene;
-use crate::record::{Call, End, Fate, Stands};
+use crate::client::{option, Refused};
 
 /// Works until no more tasks are to be made.
 pub fn run(scene: Scene, client: u32, mut rng: StdRng) {
@@ -60,7 +61,7 @@ pub fn run(scene: Scene, client: u32, mut rng: StdRng) {
                 }
                 Err(error) => match calls::not_done(&Refused::from(error)) {
                     // What it is instead is not said.
-                    End::Stands(Stands::Present) => End::Unknown,
+                    End::Stands(Standing::Present) => End::Unknown,
                     other => other,
                 },
             };
@@ -75,8 +76,7 @@ fn listed(scene: &Scene, task: &Task) {
     let Some(id) = calls::id(record, task.get_id()) else {
         return;
     };
-    match Fate::read(task.get_payload()) {
-        Some((_, label)) => record.told().listed.push((id, label)),
-        None => record.absurd(format!("a task is listed that nobody made: {task:?}")),
+    if let Some((_, label)) = calls::carried(record, task.get_id(), task.get_payload()) {
+        record.told().listed.push((id, label));
     }
 }

@@ -3,9 +3,8 @@
 //! an ack, say, in any order. What was done says of itself what it was; refusals
 //! do not, and wait until it can be told.
 
+use z4_check::told::Act;
 use z4_proto::generated::collection::{LeaseOutcome, LeaseResult};
-
-use crate::record::Act;
 
 /// What was said and not answered yet, and answers that fit more than one.
 #[derive(Debug, Default)]
@@ -44,6 +43,11 @@ impl Said {
             known.extend(self.settle());
         }
         Some(known)
+    }
+
+    /// Whether all that was said was answered.
+    pub fn is_answered(&self) -> bool {
+        self.open.is_empty()
     }
 
     /// No more answers come: those that did, and what was never answered.

@@ -1,6 +1,6 @@
 //! A consumer on a stream, with habits good and bad, that comes back whatever
 //! happens: it nacks, extends, releases, holds tasks beyond their leases, dies
-//! with tasks in hand, comes back under its name or another, and leaves.
+//! with tasks in hand, comes back under its name or another, drains, and leaves.
 
 use std::collections::HashMap;
 use std::thread;
@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::Rng;
+use z4_check::told::{Act, Call, Closed, End, Fate};
 use z4_core::TaskId;
-use z4_e2e::life::conversation::{Conversation, Listened};
 use z4_proto::generated::collection::{
-    ConsumeRequest_oneof_message as Say, ConsumeResponse_oneof_message as Heard, Extend, LeaseRef,
-    LeaseResult, Nack,
+    ConsumeDrain, ConsumeRequest_oneof_message as Say, ConsumeResponse_oneof_message as Heard,
+    Extend, LeaseRef, LeaseResult, Nack,
 };
 
 use super::said::Said;
-use super::{calls, leaser, Scene, LEASE};
-use crate::record::{Act, Call, Closed, End, Fate};
+use super::{calls, Scene, LEASE, LEASE_MAX};
+use crate::life::conversation::{Conversation, Listened};
 
 /// Tasks that it holds at most.
 const IN_FLIGHT: u32 = 24;
@@ -38,6 +38,8 @@ enum Leave {
     Crash { same: bool },
     /// It closes its side.
     HangUp,
+    /// It takes no more, ends what it has, and goes.
+    Drain,
 }
 
 struct Life {
@@ -70,7 +72,7 @@ pub fn run(scene: Scene, client: u32, rng: StdRng) {
         };
         let leave = life.visit(&mut conversation);
         match leave {
-            Leave::Broken => {}
+            Leave::Broken | Leave::Drain => {}
             Leave::Crash { same } => {
                 conversation.cut();
                 if !same {
@@ -101,6 +103,7 @@ impl Life {
         let asked_ns = self.scene.record.now_ns();
         // A stream at a peer that says nothing at all is left some time.
         let mut heard = Instant::now();
+        let mut is_draining = false;
         loop {
             if !self.scene.works() {
                 return Leave::HangUp;
@@ -120,12 +123,17 @@ impl Life {
                 Listened::Heard(Heard::consuming(_)) => heard = Instant::now(),
                 Listened::Heard(Heard::delivery(delivery)) => {
                     heard = Instant::now();
-                    let noted = leaser::note(&self.scene, &self.name, asked_ns, &delivery);
+                    let noted =
+                        calls::note(&self.scene, self.client, &self.name, asked_ns, &delivery);
                     if let Some((fate, id, token)) = noted {
                         self.plan(fate, id, token);
                     }
-                    if let Some(leave) = self.whim() {
-                        return leave;
+                    match self.whim() {
+                        Some(Leave::Drain) => {
+                            is_draining |= conversation.say(Say::drain(ConsumeDrain::new()));
+                        }
+                        Some(leave) => return leave,
+                        None => {}
                     }
                 }
                 Listened::Heard(Heard::result(result)) => {
@@ -135,6 +143,10 @@ impl Life {
             }
             if !self.say_what_is_due(conversation) {
                 return Leave::Broken;
+            }
+            let is_done = self.plans.is_empty() && self.said.values().all(Said::is_answered);
+            if is_draining && is_done {
+                return Leave::Drain;
             }
         }
     }
@@ -148,6 +160,7 @@ impl Life {
             0..=2 => Some(Leave::Crash { same: true }),
             3..=4 => Some(Leave::Crash { same: false }),
             5..=6 => Some(Leave::HangUp),
+            7..=8 => Some(Leave::Drain),
             _ => None,
         }
     }
@@ -275,7 +288,7 @@ fn words(plan: &Plan) -> Say {
             let mut extend = Extend::new();
             extend.set_task_id(plan.id.to_string());
             extend.set_lease_token(plan.token);
-            extend.set_lease(calls::span(2 * LEASE));
+            extend.set_lease(calls::span(LEASE_MAX));
             Say::extend(extend)
         }
     }

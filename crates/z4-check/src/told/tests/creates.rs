@@ -5,8 +5,7 @@ use super::*;
 #[test]
 fn a_create_that_was_refused_made_nothing() {
     let refuse = |told: &mut Told| {
-        let code = grpcio::RpcStatusCode::RESOURCE_EXHAUSTED;
-        told.ops[5].end = End::Refused(code);
+        told.ops[5].end = End::Refused("full".into());
     };
     // Task 3 was delivered.
     let said = spoiled(|told, _, _| refuse(told));

@@ -1,13 +1,13 @@
 //! A create that was sent once, or repeated under one request id, made its tasks
 //! once; one whose every try was refused made none; and no task is of two creates.
 
-use z4_check::request::Requests;
-
-use super::{by_label, labels, seen_with};
-use crate::record::{End, Told};
+use super::judge::{by_label, labels, seen_with};
+use super::{End, Told};
+use crate::request::Requests;
+use crate::Violation;
 
 /// What is broken.
-pub fn check(told: &Told) -> Vec<String> {
+pub(super) fn check(told: &Told) -> Vec<Violation> {
     let mut requests = Requests::default();
     let mut broken = Vec::new();
     let by_label = by_label(told);
@@ -28,5 +28,5 @@ pub fn check(told: &Told) -> Vec<String> {
             broken.extend(requests.seen(request, place, id).err());
         }
     }
-    broken.iter().map(ToString::to_string).collect()
+    broken
 }

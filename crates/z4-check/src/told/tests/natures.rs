@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn tasks_of_a_batch_that_was_not_answered_have_their_own_labels() {
     // Labels 5 and 6 in one create; the first never came to anybody, and may die.
-    let batch = |told: &mut Told, stands: Stands, then: Call| {
+    let batch = |told: &mut Told, stands: Standing, then: Call| {
         for (label, ttl_ms) in [(5, 10), (6, 0)] {
             let spec = Spec {
                 ttl_ms,
@@ -26,12 +26,12 @@ fn tasks_of_a_batch_that_was_not_answered_have_their_own_labels() {
     };
     let said = spoiled(|told, _, counts| {
         let ack = Call::Lease(Act::Ack, id(6), 80);
-        batch(told, Stands::Leased, ack);
+        batch(told, Standing::Leased, ack);
         (counts.created, counts.done) = (5, 3);
     });
     assert_eq!(said, "");
     let said = spoiled(|told, _, counts| {
-        batch(told, Stands::Dead, Call::Purge(id(6)));
+        batch(told, Standing::Dead, Call::Purge(id(6)));
         (counts.created, counts.purged) = (5, 1);
     });
     assert!(said.contains("NotLinearizable"), "{said}");

@@ -4,18 +4,18 @@
 
 use std::collections::BTreeMap;
 
-use z4_check::history::{self, History, Nature, Reply, Standing};
-use z4_check::task;
 use z4_core::TaskId;
 
-use super::{by_label, labels, seen_with, Verdict};
-use crate::record::{Act, Call, End, Fate, Op, Stands, Told};
+use super::judge::{by_label, labels, seen_with, Verdict};
+use super::{Act, Call, End, Op, Spec, Told};
+use crate::history::{self, History, Nature, Reply, Standing};
+use crate::task;
 
 /// Steps of the search for each task.
 const STEPS_MAX: u64 = 1_000_000;
 
 /// Adds to the verdict.
-pub fn check(namespace: &str, told: &Told, verdict: &mut Verdict) {
+pub(super) fn check(namespace: &str, told: &Told, verdict: &mut Verdict) {
     // Not every delivery is seen: a stream may break with some on their way.
     let leased = Nature {
         leased: true,
@@ -49,8 +49,7 @@ pub fn check(namespace: &str, told: &Told, verdict: &mut Verdict) {
             history.learned(called, &ids);
         }
         for (label, id) in tasks {
-            let dies = told.specs.get(&label);
-            let dies = dies.is_some_and(|spec| spec.ttl_ms > 0 || spec.fate != Fate::Good);
+            let dies = told.specs.get(&label).is_some_and(Spec::may_die);
             history.set_nature(id, Nature { dies, ..leased });
         }
         end(&mut history, called, op);
@@ -120,20 +119,9 @@ fn end(history: &mut History, called: history::OpId, op: &Op) {
     let reply = match &op.end {
         End::Made(_) | End::Done | End::Lasts(_) => Reply::Done,
         End::Died => Reply::Died,
-        End::Stands(stands) => Reply::Stands(standing(*stands)),
+        End::Stands(stands) => Reply::Stands(*stands),
         End::Refused(_) => return history.refused(called, op.at_ns),
         End::Unknown => return,
     };
     history.acked(called, op.at_ns, reply);
-}
-
-fn standing(stands: Stands) -> Standing {
-    match stands {
-        Stands::Waiting => Standing::Waiting,
-        Stands::Leased => Standing::Leased,
-        Stands::Held => Standing::Held,
-        Stands::Dead => Standing::Dead,
-        Stands::Present => Standing::Present,
-        Stands::Missing => Standing::Missing,
-    }
 }

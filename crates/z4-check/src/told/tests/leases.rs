@@ -1,7 +1,7 @@
 //! When a lease may end before its deadline.
 
 use super::*;
-use crate::record::Closed;
+use crate::told::Closed;
 
 /// Task 1 comes to c55 at 190 ms, and 10 ms later to c60; its first lease would
 /// last for long.

@@ -1,46 +1,88 @@
-//! The second state machine of the house: counts commands and sums their
-//! bytes. Enough to see that every replica applies the same.
+//! The second state machine of the house, for tests: counts commands and keeps
+//! their text. Enough to see that every replica applies the same, each entry once.
+
+// Nobody who holds a lock panics but for a test that has failed already.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::{Arc, Mutex};
 
-use z4_consensus::log::Position;
-use z4_consensus::machine::{Applied, Committed, Flusher, MachineError, StateMachine};
+use crate::log::Position;
+use crate::machine::{Applied, Committed, Flusher, MachineError, StateMachine};
 
-/// A counter's value.
+/// What a counter has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Value {
+    /// How many commands.
     pub commands: u64,
+    /// Their text.
     pub text: Vec<String>,
 }
 
-type Cut = (Applied, Value);
+/// A value, and where it stands.
+pub type Cut = (Applied, Value);
 
 /// What outlives a restart; clones are the same disk.
 #[derive(Clone, Debug, Default)]
 pub struct CounterDisk {
+    /// What was flushed.
     pub durable: Arc<Mutex<Cut>>,
     committed: Arc<Mutex<Cut>>,
+    /// Snapshots that were made here.
     pub snapshots: Arc<Mutex<Vec<Cut>>>,
+    /// Snapshots that others made.
     pub incoming: Arc<Mutex<Vec<Cut>>>,
+    installs: Arc<Mutex<u64>>,
 }
 
+impl CounterDisk {
+    /// An empty disk whose snapshots all who share them see.
+    #[must_use]
+    pub fn sharing(snapshots: &Arc<Mutex<Vec<Cut>>>) -> Self {
+        Self {
+            snapshots: Arc::clone(snapshots),
+            incoming: Arc::clone(snapshots),
+            ..Self::default()
+        }
+    }
+
+    /// How many commands were applied.
+    #[must_use]
+    pub fn commands(&self) -> u64 {
+        self.committed.lock().unwrap().1.commands
+    }
+
+    /// How often a snapshot of another was installed.
+    #[must_use]
+    pub fn installs(&self) -> u64 {
+        *self.installs.lock().unwrap()
+    }
+}
+
+/// The machine.
 #[derive(Debug)]
 pub struct Counter {
     disk: CounterDisk,
     applied: Applied,
+    /// What it has seen.
     pub value: Value,
 }
 
 impl Counter {
     /// Opens what is durable.
+    #[must_use]
     pub fn open(disk: &CounterDisk) -> Self {
         let (applied, value) = disk.durable.lock().unwrap().clone();
-        *disk.committed.lock().unwrap() = (applied.clone(), value.clone());
-        Self {
+        let counter = Self {
             disk: disk.clone(),
             applied,
             value,
-        }
+        };
+        counter.commit();
+        counter
+    }
+
+    fn commit(&self) {
+        *self.disk.committed.lock().unwrap() = (self.applied.clone(), self.value.clone());
     }
 }
 
@@ -54,10 +96,12 @@ impl StateMachine for Counter {
     fn apply(&mut self, run: Vec<Committed>) -> Result<Vec<Vec<u64>>, MachineError> {
         let mut replies = Vec::new();
         for entry in run {
+            let next = self.applied.position.index + 1;
+            assert_eq!(entry.position.index, next, "a gap before an entry");
             let mut counts = Vec::new();
             for command in entry.commands {
                 self.value.commands += 1;
-                let text = String::from_utf8(command).map_err(|e| MachineError(e.to_string()))?;
+                let text = String::from_utf8_lossy(&command).into_owned();
                 self.value.text.push(text);
                 counts.push(self.value.commands);
             }
@@ -67,7 +111,7 @@ impl StateMachine for Counter {
                 self.applied.membership = membership;
             }
         }
-        *self.disk.committed.lock().unwrap() = (self.applied.clone(), self.value.clone());
+        self.commit();
         Ok(replies)
     }
 
@@ -96,8 +140,11 @@ impl StateMachine for Counter {
         let incoming = self.disk.incoming.lock().unwrap();
         let found = incoming.iter().find(|(a, _)| a.position == position);
         let (applied, value) = found.cloned().ok_or(MachineError("no snapshot".into()))?;
+        drop(incoming);
         *self.disk.durable.lock().unwrap() = (applied.clone(), value.clone());
         (self.applied, self.value) = (applied, value);
+        self.commit();
+        *self.disk.installs.lock().unwrap() += 1;
         Ok(())
     }
 }

@@ -7,21 +7,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
 use rand::Rng;
+use z4_check::told::{Call, End, Fate, Spec};
 use z4_core::TaskId;
-use z4_e2e::client::{option, Client, Refused};
 use z4_proto::generated::collection::{
     CancelTaskRequest, CreateTaskRequest, CreateTasksRequest, GetTaskRequest, Task,
 };
 
 use super::calls::{self, TRY_LIMIT};
 use super::Scene;
-use crate::record::{Call, End, Fate, Spec};
+use crate::client::{option, Client, Refused};
 
 /// How long a create is repeated before its outcome is left unknown. Shorter
 /// than request ids are remembered.
-const REPEAT_LIMIT: Duration = Duration::from_secs(25);
-/// Pause between two calls.
-const PAUSE_MS: std::ops::Range<u64> = 5..40;
+pub const REPEAT_LIMIT: Duration = Duration::from_secs(25);
 
 /// Works until no more tasks are to be made.
 pub fn run(scene: Scene, client: u32, mut rng: StdRng) {
@@ -36,30 +34,30 @@ pub fn run(scene: Scene, client: u32, mut rng: StdRng) {
             60..=91 => read(&scene, client, &mut rng),
             _ => cancel(&scene, client, &mut rng),
         }
-        thread::sleep(Duration::from_millis(rng.gen_range(PAUSE_MS)));
+        thread::sleep(Duration::from_millis(rng.gen_range(scene.pause_ms.clone())));
     }
 }
 
 /// What a new task is to be like.
-fn spec(rng: &mut StdRng) -> (Spec, u32) {
+pub fn spec(rng: &mut StdRng) -> Spec {
     let mut spec = Spec {
         fate: Fate::Good,
         due_ns: 0,
         ttl_ms: 0,
+        attempts_max: 0,
     };
-    let mut attempts = 0;
     match rng.gen_range(0..100) {
         0..=54 => {}
         55..=74 => spec.due_ns = later(rng.gen_range(200..3_000)),
         75..=82 => spec.due_ns = later(rng.gen_range(4_000..9_000)),
         83..=88 => {
             spec.fate = Fate::Poison;
-            attempts = 2;
+            spec.attempts_max = 2;
         }
         89..=91 => spec.fate = Fate::Hopeless,
         _ => spec.ttl_ms = rng.gen_range(1_000..4_000),
     }
-    (spec, attempts)
+    spec
 }
 
 fn later(ms: u64) -> u64 {
@@ -73,10 +71,10 @@ fn create(scene: &Scene, client: u32, rng: &mut StdRng, count: usize, repeats: b
     let mut tasks = Vec::new();
     for _ in 0..count {
         let label = scene.next_label();
-        let (spec, attempts) = spec(rng);
+        let spec = spec(rng);
         scene.record.told().specs.insert(label, spec);
         labels.push(label);
-        tasks.push(request(&scene.namespace, label, spec, attempts));
+        tasks.push(request(&scene.namespace, label, spec));
     }
     let request = repeats.then(|| format!("r{}", labels[0]));
     let invoked_ns = scene.record.now_ns();
@@ -104,7 +102,7 @@ fn create(scene: &Scene, client: u32, rng: &mut StdRng, count: usize, repeats: b
                     break if is_open {
                         End::Unknown
                     } else {
-                        End::Refused(refused.code)
+                        End::Refused(refused.code.to_string())
                     };
                 }
             }
@@ -118,11 +116,11 @@ fn create(scene: &Scene, client: u32, rng: &mut StdRng, count: usize, repeats: b
     scene.record.ended(client, call, invoked_ns, outcome);
 }
 
-fn request(namespace: &str, label: u64, spec: Spec, attempts: u32) -> CreateTaskRequest {
+fn request(namespace: &str, label: u64, spec: Spec) -> CreateTaskRequest {
     let mut request = CreateTaskRequest::new();
     request.set_namespace(namespace.to_owned());
     request.set_payload(spec.fate.payload(label));
-    request.set_max_attempts(attempts);
+    request.set_max_attempts(spec.attempts_max);
     if spec.due_ns > 0 {
         request.set_deliver_at(calls::timestamp(spec.due_ns));
     }

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::Rng;
+use z4_check::told::{Act, Call, End, Fate};
 use z4_core::TaskId;
-use z4_e2e::client::option;
 use z4_proto::generated::collection::{
-    AckTasksRequest, Delivery, LeaseRef, LeaseResult, LeaseTasksRequest, Nack, NackTasksRequest,
+    AckTasksRequest, LeaseRef, LeaseResult, LeaseTasksRequest, Nack, NackTasksRequest,
 };
 
 use super::calls::{self, TRY_LIMIT};
 use super::{Scene, LEASE};
-use crate::record::{Act, Call, End, Fate, Handed};
+use crate::client::option;
 
 /// How long a call that leases may take. A peer gives the leases back when the
 /// caller's time was over, by the peer's clock: more than a clock is made to jump.
@@ -27,7 +27,7 @@ pub fn run(scene: Scene, client: u32, mut rng: StdRng) {
     while scene.works() {
         lives += 1;
         let consumer = format!("leaser-{client}-{lives}");
-        let deliveries = lease(&scene, &consumer, &mut rng);
+        let deliveries = lease(&scene, client, &consumer, &mut rng);
         if deliveries.is_empty() {
             thread::sleep(Duration::from_millis(rng.gen_range(20..100)));
             continue;
@@ -39,7 +39,7 @@ pub fn run(scene: Scene, client: u32, mut rng: StdRng) {
     }
 }
 
-fn lease(scene: &Scene, consumer: &str, rng: &mut StdRng) -> Vec<(Fate, TaskId, u64)> {
+fn lease(scene: &Scene, client: u32, consumer: &str, rng: &mut StdRng) -> Vec<(Fate, TaskId, u64)> {
     let mut request = LeaseTasksRequest::new();
     request.set_namespace(scene.namespace.clone());
     request.set_consumer_id(consumer.to_owned());
@@ -54,41 +54,8 @@ fn lease(scene: &Scene, consumer: &str, rng: &mut StdRng) -> Vec<(Fate, TaskId, 
     };
     let deliveries = answer.get_deliveries().iter();
     deliveries
-        .filter_map(|delivery| note(scene, consumer, asked_ns, delivery))
+        .filter_map(|delivery| calls::note(scene, client, consumer, asked_ns, delivery))
         .collect()
-}
-
-/// Records a delivery; fate, id and token of its task.
-pub fn note(
-    scene: &Scene,
-    consumer: &str,
-    asked_ns: u64,
-    delivery: &Delivery,
-) -> Option<(Fate, TaskId, u64)> {
-    let record = &scene.record;
-    let task = delivery.get_task();
-    let id = calls::id(record, task.get_id())?;
-    let Some((fate, label)) = Fate::read(task.get_payload()) else {
-        record.absurd(format!("a task came that nobody made: {task:?}"));
-        return None;
-    };
-    let deadline_ns = calls::ns(delivery.get_lease_deadline());
-    let lease_ns = LEASE.as_nanos() as u64;
-    let handed = Handed {
-        consumer: consumer.to_owned(),
-        asked_ns,
-        at_ns: record.now_ns(),
-        id,
-        label,
-        token: delivery.get_lease_token(),
-        attempt: delivery.get_attempt(),
-        deliveries: delivery.get_deliveries(),
-        resumed: delivery.get_resumed(),
-        began_ns: deadline_ns.saturating_sub(lease_ns),
-        deadline_ns,
-    };
-    record.told().handed.push(handed);
-    Some((fate, id, delivery.get_lease_token()))
 }
 
 /// Acks what can be done and nacks the rest, each with one call.

@@ -3,19 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use z4_check::delivery::{Created, Delivered, Deliveries, Removed, Returned};
 use z4_core::TaskId;
 
 use super::indexes::Entries;
-use super::{by_label, labels, seen_with};
-use crate::load::LEASE;
-use crate::record::{Act, Call, Closed, End, Fate, Handed, Op, Spec, Told};
+use super::judge::{by_label, labels, seen_with};
+use super::{Act, Call, Closed, End, Handed, Op, Spec, Told};
+use crate::delivery::{Created, Delivered, Deliveries, Removed, Report, Returned};
 
-/// How long a lease lasts at most that lived when its consumer closed a stream.
-const LASTS_NS: u64 = 2 * LEASE.as_nanos() as u64;
-
-/// What is broken.
-pub fn check(told: &Told) -> Vec<String> {
+/// The deliveries by their reasons, and what is broken.
+pub(super) fn check(told: &Told) -> Report {
     let mut seen = Deliveries::default();
     let by_label = by_label(told);
     let entries = Entries::of(told, &by_label);
@@ -39,8 +35,7 @@ pub fn check(told: &Told) -> Vec<String> {
     closed(told, &mut seen);
     // All tasks have ended: all were due. Every task says who made it: there are
     // no strangers.
-    let report = seen.check(u64::MAX, 0);
-    report.violations.iter().map(ToString::to_string).collect()
+    seen.check(u64::MAX, 0)
 }
 
 fn created(told: &Told, seen: &mut Deliveries, label: u64, id: TaskId, acked: bool) {
@@ -56,7 +51,7 @@ fn created(told: &Told, seen: &mut Deliveries, label: u64, id: TaskId, acked: bo
 /// Whether it may end before anybody saw it: it waits for so long only, or the
 /// leases of its few attempts were granted to streams that broke before it came.
 fn may_vanish(spec: &Spec) -> bool {
-    spec.ttl_ms > 0 || spec.fate == Fate::Poison
+    spec.ttl_ms > 0 || spec.attempts_max > 0
 }
 
 fn delivered(seen: &mut Deliveries, handed: &Handed) {
@@ -92,7 +87,7 @@ fn closed(told: &Told, seen: &mut Deliveries) {
         }
         let of = closed.get(last.consumer.as_str()).into_iter().flatten();
         let gives_back = |one: &&Closed| {
-            let grace_ns = if one.is_over { 0 } else { LASTS_NS };
+            let grace_ns = if one.is_over { 0 } else { told.lease_max_ns };
             (last.at_ns..=next.at_ns + grace_ns).contains(&(one.at_ns + grace_ns))
         };
         if of.copied().any(|one| gives_back(&one)) {

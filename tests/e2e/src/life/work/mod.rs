@@ -1,14 +1,23 @@
 //! Clients of all kinds at work on one namespace. Each of them records what it
 //! asked and what it was told, and knows "done" or "unknown", never "surely
 //! not done" by silence.
+//!
+//! | file | who |
+//! |---|---|
+//! | `producer`, `consumer`, `leaser`, `undertaker` | clients that speak the protocol themselves: they do what no good client does |
+//! | `maker`, `taker` | programs of the client crate, as people write them |
+//! | `calls`, `said` | what answers mean |
 
 pub mod calls;
 mod consumer;
 mod leaser;
+mod maker;
 mod producer;
 mod said;
+mod taker;
 mod undertaker;
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -17,20 +26,43 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use z4_core::TaskId;
-use z4_e2e::client::Client;
 
-use crate::record::Record;
+use super::record::Record;
+use crate::client::Client;
 
 /// Length of the leases that consumers ask for.
 pub const LEASE: Duration = Duration::from_millis(1_500);
-/// Producers, each with one call in flight.
-const PRODUCERS: u32 = 10;
-/// Consumers on streams.
-const CONSUMERS: u32 = 8;
-/// Consumers without a stream.
-const LEASERS: u32 = 3;
+/// How long a lease lasts at most: that of a consumer that extends it.
+pub const LEASE_MAX: Duration = Duration::from_millis(3_000);
 /// Tasks of late that others may read, cancel, redrive.
 const RECENT: usize = 400;
+
+/// How many clients of each kind there are.
+#[derive(Debug, Clone)]
+pub struct Crew {
+    /// Producers, each with one call in flight.
+    pub producers: usize,
+    /// The pause of a producer between two calls, in milliseconds.
+    pub pause_ms: Range<u64>,
+    /// Consumers on streams.
+    pub consumers: usize,
+    /// Consumers without a stream.
+    pub leasers: usize,
+    /// Producers that are programs of the client crate, and as many consumers.
+    pub of_crate: usize,
+}
+
+impl Default for Crew {
+    fn default() -> Self {
+        Self {
+            producers: 8,
+            pause_ms: 5..40,
+            consumers: 6,
+            leasers: 3,
+            of_crate: 2,
+        }
+    }
+}
 
 /// How many tasks of each round are known to anybody who wants to do something
 /// to one.
@@ -43,14 +75,22 @@ struct Recent {
 /// The places of the members, as the runner knows them.
 pub type Places = Arc<Mutex<Vec<usize>>>;
 
+/// The ways to the peers of a cluster.
+#[derive(Clone)]
+pub struct Ways {
+    /// A client of each peer.
+    pub clients: Vec<Client>,
+    /// The same through a proxy that cuts connections now and then.
+    pub risky: Vec<Client>,
+    /// Who of them is a member; when nobody is known to be, all are.
+    pub members: Places,
+}
+
 /// What all clients of a round share. Clones share it.
 #[derive(Clone)]
 pub struct Scene {
-    /// A client of each peer.
-    clients: Arc<Vec<Client>>,
-    /// The same through a proxy that cuts connections now and then.
-    risky: Arc<Vec<Client>>,
-    members: Places,
+    ways: Arc<Ways>,
+    pause_ms: Range<u64>,
     /// Where the tasks are.
     pub namespace: String,
     /// What everybody is told.
@@ -67,15 +107,29 @@ impl Scene {
     /// to whoever is there: to one that was removed, or that nobody knows yet.
     fn client(&self, rng: &mut StdRng) -> &Client {
         let clients = if rng.gen_ratio(1, 4) {
-            &self.risky
+            &self.ways.risky
         } else {
-            &self.clients
+            &self.ways.clients
         };
-        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let members = self
+            .ways
+            .members
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if members.is_empty() || rng.gen_ratio(1, 30) {
             return &clients[rng.gen_range(0..clients.len())];
         }
         &clients[members[rng.gen_range(0..members.len())]]
+    }
+
+    /// The addresses of all peers for a program of the client crate: every second one
+    /// has those of the proxy.
+    fn addresses(&self, client: u32) -> Vec<String> {
+        let ways = match client.is_multiple_of(2) {
+            true => &self.ways.clients,
+            false => &self.ways.risky,
+        };
+        ways.iter().map(|client| client.address.clone()).collect()
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
@@ -119,26 +173,19 @@ impl Scene {
 }
 
 /// Clients at work.
-pub struct Load {
+pub struct Work {
     scene: Scene,
     producers: Vec<JoinHandle<()>>,
     consumers: Vec<JoinHandle<()>>,
 }
 
-impl Load {
+impl Work {
     /// Starts all clients of a round.
-    pub fn start(
-        clients: Vec<Client>,
-        risky: Vec<Client>,
-        members: Places,
-        namespace: &str,
-        record: &Record,
-        seed: u64,
-    ) -> Self {
+    #[must_use]
+    pub fn start(ways: &Ways, namespace: &str, record: &Record, crew: &Crew, seed: u64) -> Self {
         let scene = Scene {
-            clients: Arc::new(clients),
-            risky: Arc::new(risky),
-            members,
+            ways: Arc::new(ways.clone()),
+            pause_ms: crew.pause_ms.clone(),
             namespace: namespace.to_owned(),
             record: record.clone(),
             recent: Arc::default(),
@@ -148,16 +195,21 @@ impl Load {
             works: Arc::new(AtomicBool::new(true)),
         };
         let mut number = 0;
-        let mut start = |run: fn(Scene, u32, StdRng)| {
-            let (scene, client) = (scene.clone(), number);
-            number += 1;
-            let rng = StdRng::seed_from_u64(seed ^ u64::from(number).rotate_left(32));
-            thread::spawn(move || run(scene, client, rng))
+        let mut start = |run: fn(Scene, u32, StdRng), count: usize| {
+            let one = |_| {
+                let (scene, client) = (scene.clone(), number);
+                number += 1;
+                let rng = StdRng::seed_from_u64(seed ^ u64::from(number).rotate_left(32));
+                thread::spawn(move || run(scene, client, rng))
+            };
+            (0..count).map(one).collect::<Vec<_>>()
         };
-        let mut producers: Vec<_> = (0..PRODUCERS).map(|_| start(producer::run)).collect();
-        producers.push(start(undertaker::run));
-        let mut consumers: Vec<_> = (0..CONSUMERS).map(|_| start(consumer::run)).collect();
-        consumers.extend((0..LEASERS).map(|_| start(leaser::run)));
+        let mut producers = start(producer::run, crew.producers);
+        producers.extend(start(undertaker::run, 1));
+        producers.extend(start(maker::run, crew.of_crate));
+        let mut consumers = start(consumer::run, crew.consumers);
+        consumers.extend(start(leaser::run, crew.leasers));
+        consumers.extend(start(taker::run, crew.of_crate));
         Self {
             scene,
             producers,
@@ -188,7 +240,7 @@ impl Load {
     }
 }
 
-impl Drop for Load {
+impl Drop for Work {
     fn drop(&mut self) {
         self.scene.produces.store(false, Ordering::Relaxed);
         self.scene.works.store(false, Ordering::Relaxed);

@@ -2,15 +2,16 @@
 //! made it, a lease's token is that of its grant. What was asked after something
 //! was answered has the higher one, at whatever peer.
 
-use z4_check::index::{self, Indexed};
 use z4_core::task::ORDINAL_BITS;
 use z4_core::TaskId;
 
-use super::{labels, seen_with, ByLabel};
-use crate::record::{Call, End, Told};
+use super::judge::{labels, seen_with, ByLabel};
+use super::{Call, End, Op, Told};
+use crate::index::{self, Indexed};
+use crate::Violation;
 
 /// What is broken.
-pub fn check(told: &Told, by_label: &ByLabel) -> Option<String> {
+pub(super) fn check(told: &Told, by_label: &ByLabel) -> Option<Violation> {
     let mut replies: Vec<Indexed> = Vec::new();
     for (op, id) in made(told, by_label) {
         let answered = matches!(op.end, End::Made(_));
@@ -27,18 +28,18 @@ pub fn check(told: &Told, by_label: &ByLabel) -> Option<String> {
         returned_ns: handed.at_ns,
         index: handed.token,
     }));
-    index::check(&replies).err().map(|why| why.to_string())
+    index::check(&replies).err()
 }
 
 /// The entries that made tasks, by when they were asked for.
-pub struct Entries {
+pub(super) struct Entries {
     /// When, and the lowest index of this one and all that were asked for later.
     lowest: Vec<(u64, u64)>,
 }
 
 impl Entries {
     /// All that is known of a round.
-    pub fn of(told: &Told, by_label: &ByLabel) -> Self {
+    pub(super) fn of(told: &Told, by_label: &ByLabel) -> Self {
         let made = made(told, by_label).into_iter();
         let mut lowest: Vec<(u64, u64)> =
             made.map(|(op, id)| (op.invoked_ns, index_of(id))).collect();
@@ -53,14 +54,14 @@ impl Entries {
 
     /// An index above that of everything that was answered at `at_ns`, the lowest
     /// that is known.
-    pub fn above(&self, at_ns: u64) -> Option<u64> {
+    pub(super) fn above(&self, at_ns: u64) -> Option<u64> {
         let first = self.lowest.partition_point(|(asked, _)| *asked <= at_ns);
         self.lowest.get(first).map(|(_, index)| *index)
     }
 }
 
 /// Tasks, and the creates that made them, answered or not.
-fn made<'a>(told: &'a Told, by_label: &ByLabel) -> Vec<(&'a crate::record::Op, TaskId)> {
+fn made<'a>(told: &'a Told, by_label: &ByLabel) -> Vec<(&'a Op, TaskId)> {
     let mut made = Vec::new();
     for op in &told.ops {
         match (&op.call, &op.end) {

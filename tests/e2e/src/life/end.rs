@@ -3,16 +3,18 @@
 
 use std::time::{Duration, Instant};
 
+use z4_check::told::{Dead, Death, Fate};
 use z4_core::state::NamespaceCounts;
-use z4_core::TaskId;
-use z4_e2e::client::{option, Client, Refused};
-use z4_e2e::{life, wait};
 use z4_proto::generated::admin::{
-    NamespaceSettings, NamespaceStats, UpdateNamespaceRequest, VerifyClusterRequest,
+    GetNamespaceStatsRequest, NamespaceSettings, NamespaceStats, UpdateNamespaceRequest,
+    VerifyClusterRequest,
 };
+use z4_proto::generated::collection::{ListTasksRequest, Task, TaskState};
 
-use crate::load::calls;
-use crate::record::Fate;
+use super::record::Record;
+use super::work::calls;
+use crate::client::{option, Client, Refused, CALL_LIMIT};
+use crate::wait;
 
 /// How long the last tasks may take to end: the latest due time that a producer
 /// gives, the longest lease, and a way back from what was before.
@@ -45,7 +47,7 @@ pub fn furnish(clients: &[Client], namespace: &str) -> Result<(), String> {
 pub fn drain(clients: &[Client], namespace: &str) -> Result<(Duration, NamespaceCounts), String> {
     let start = Instant::now();
     let counts = wait::within(DRAIN_LIMIT, || {
-        let mut stats = stats(clients, namespace)?;
+        let mut stats = anywhere(clients, |client| stats(client, namespace))?;
         let counts = stats.take_counts();
         let open = counts.get_pending() + counts.get_leased();
         wait::check(open == 0, || {
@@ -68,23 +70,53 @@ pub fn drain(clients: &[Client], namespace: &str) -> Result<(Duration, Namespace
     Ok((start.elapsed(), counts))
 }
 
-fn stats(clients: &[Client], namespace: &str) -> Result<NamespaceStats, String> {
-    anywhere(clients, |client| life::stats(client, namespace))
-}
-
-/// The dead letters of a namespace, and what each carries.
+/// The dead letters of a namespace; what each carries is recorded.
 ///
 /// # Errors
 /// When no peer lists them, or one is none that anybody made.
-pub fn dead(clients: &[Client], namespace: &str) -> Result<Vec<(TaskId, u64)>, String> {
-    let listed = anywhere(clients, |client| life::dead_letters(client, namespace))?;
-    let read = |task: &z4_proto::generated::collection::Task| {
-        let carried = Fate::read(task.get_payload());
-        let read = task.get_id().parse().ok().zip(carried);
-        let read = read.map(|(id, (_, label))| (id, label));
-        read.ok_or_else(|| format!("nobody made {task:?}"))
+pub fn dead(clients: &[Client], namespace: &str, record: &Record) -> Result<Dead, String> {
+    let listed = anywhere(clients, |client| dead_letters(client, namespace))?;
+    let read = |task: &Task| {
+        let (_, label) = Fate::read(task.get_payload())?;
+        let death = Death {
+            reason: calls::death_reason(task)?,
+            failures: task.get_failures(),
+        };
+        let id = task.get_id().parse().ok()?;
+        record.told().listed.push((id, label));
+        Some((id, death))
     };
+    let read = |task| read(task).ok_or_else(|| format!("nobody made {task:?}"));
     listed.iter().map(read).collect()
+}
+
+/// What a peer says of a namespace.
+///
+/// # Errors
+/// The status of the peer.
+pub fn stats(client: &Client, namespace: &str) -> grpcio::Result<NamespaceStats> {
+    let mut request = GetNamespaceStatsRequest::new();
+    request.set_name(namespace.to_owned());
+    let limit = option(CALL_LIMIT);
+    client.admin.get_namespace_stats_opt(&request, limit)
+}
+
+/// All dead letters of a namespace, page by page.
+fn dead_letters(client: &Client, namespace: &str) -> grpcio::Result<Vec<Task>> {
+    let mut all = Vec::new();
+    let mut request = ListTasksRequest::new();
+    request.set_namespace(namespace.to_owned());
+    request.set_state(TaskState::TASK_STATE_DEAD);
+    request.set_with_body(true);
+    loop {
+        let limit = option(CALL_LIMIT);
+        let mut page = client.collection.list_tasks_opt(&request, limit)?;
+        all.extend(page.take_tasks());
+        if page.get_next_page_token().is_empty() {
+            return Ok(all);
+        }
+        request.set_page_token(page.take_next_page_token());
+    }
 }
 
 /// The one state hash of all members, with no invariant broken.

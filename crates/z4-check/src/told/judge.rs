@@ -1,40 +1,23 @@
-//! Lays what everybody was told beside what became of the tasks. The rules are
-//! those of `z4-check`, which judge simulated clusters too; a breach is a sentence
-//! with what is needed to look into it.
-//!
-//! | file | promise |
-//! |---|---|
-//! | `requests` | a create, however often repeated, makes its tasks once; one that was refused, none |
-//! | `deliveries` | at least once, not before its time, in one hand, never after its end |
-//! | `indexes` | what was asked later has the higher log index |
-//! | `calls` | what was acknowledged is seen by every call that begins later |
-//! | `counts` | the counts of the namespace are what the clients know |
-//! | `ends` | every acknowledged task ended in a way that somebody asked for; none dies that may not |
-
-mod calls;
-mod counts;
-mod deliveries;
-mod ends;
-mod indexes;
-mod requests;
-#[cfg(test)]
-mod tests;
+//! Lays what everybody was told beside what became of the tasks; a breach is a
+//! sentence with what is needed to look into it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use z4_core::state::NamespaceCounts;
 use z4_core::TaskId;
 
-use crate::record::{Call, Told};
-
-/// The tasks that are dead letters at the end, when nothing else is left.
-pub type Dead = BTreeSet<TaskId>;
+use super::{
+    calls, counts, deaths, deliveries, ends, holders, indexes, requests, Call, Dead, Told,
+};
+use crate::delivery::Report;
 
 /// What a judge found.
 #[derive(Debug, Default)]
 pub struct Verdict {
     /// What is broken; nothing when every promise was kept.
     pub broken: Vec<String>,
+    /// The deliveries by their reasons.
+    pub deliveries: Report,
     /// Tasks whose calls were put in an order.
     pub ordered_tasks: u64,
     /// Calls that were put in an order.
@@ -45,24 +28,29 @@ pub struct Verdict {
 }
 
 /// Judges a round whose every task has ended.
+#[must_use]
 pub fn judge(namespace: &str, told: &Told, dead: &Dead, counts: &NamespaceCounts) -> Verdict {
+    let deliveries = deliveries::check(told);
+    let mut found = requests::check(told);
+    found.extend(deliveries.violations.iter().cloned());
+    found.extend(holders::check(told));
+    found.extend(indexes::check(told, &by_label(told)));
+    found.extend(counts::check(namespace, told, counts));
+    found.extend(ends::check(told, dead));
+    found.extend(deaths::check(told, dead));
     let mut verdict = Verdict {
         broken: told.absurd.clone(),
+        deliveries,
         ..Verdict::default()
     };
-    verdict.broken.extend(requests::check(told));
-    verdict.broken.extend(deliveries::check(told));
-    verdict.broken.extend(indexes::check(told, &by_label(told)));
-    verdict
-        .broken
-        .extend(counts::check(namespace, told, counts));
-    verdict.broken.extend(ends::check(told, dead));
+    let found = found.iter().map(ToString::to_string);
+    verdict.broken.extend(found);
     calls::check(namespace, told, &mut verdict);
     verdict
 }
 
 /// The tasks that carry these labels and were seen by anybody: place, id.
-fn seen_with(by_label: &ByLabel, labels: &[u64]) -> Vec<(u32, TaskId)> {
+pub(super) fn seen_with(by_label: &ByLabel, labels: &[u64]) -> Vec<(u32, TaskId)> {
     let mut seen = Vec::new();
     for (place, label) in labels.iter().enumerate() {
         let ids = by_label.get(label).into_iter().flatten();
@@ -73,9 +61,9 @@ fn seen_with(by_label: &ByLabel, labels: &[u64]) -> Vec<(u32, TaskId)> {
 
 /// What came to consumers or was listed, by what it carries: one task for a
 /// label, or it is a breach.
-type ByLabel = BTreeMap<u64, BTreeSet<TaskId>>;
+pub(super) type ByLabel = BTreeMap<u64, BTreeSet<TaskId>>;
 
-fn by_label(told: &Told) -> ByLabel {
+pub(super) fn by_label(told: &Told) -> ByLabel {
     let mut ids = ByLabel::new();
     let handed = told.handed.iter().map(|handed| (handed.id, handed.label));
     for (id, label) in handed.chain(told.listed.iter().copied()) {
@@ -85,7 +73,7 @@ fn by_label(told: &Told) -> ByLabel {
 }
 
 /// The labels of a create; none of another call.
-fn labels(call: &Call) -> &[u64] {
+pub(super) fn labels(call: &Call) -> &[u64] {
     match call {
         Call::Create { labels, .. } => labels,
         _ => &[],

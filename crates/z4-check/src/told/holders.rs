@@ -1,0 +1,23 @@
+//! A lease comes to one consumer, however often: who comes back under its name has
+//! it again, and nobody else ever does.
+
+use std::collections::BTreeMap;
+
+use super::Told;
+use crate::{Rule, Violation};
+
+/// What is broken.
+pub(super) fn check(told: &Told) -> Vec<Violation> {
+    let mut holders = BTreeMap::new();
+    let mut broken = Vec::new();
+    for handed in &told.handed {
+        let holder: &mut &str = holders
+            .entry((handed.id, handed.token))
+            .or_insert(&handed.consumer);
+        if *holder != handed.consumer {
+            let text = format!("{holder} had this lease: {handed:?}");
+            broken.push(Violation::new(Rule::TwoHolders, text));
+        }
+    }
+    broken
+}

@@ -1,0 +1,111 @@
+//! The record that all clients of a round write to. Its times are nanoseconds of
+//! this process's monotonic clock since the start of the record.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use z4_check::told::{Call, End, Op, Told};
+
+use super::work::LEASE_MAX;
+
+/// The record of a round. Clones are one record.
+#[derive(Debug, Clone)]
+pub struct Record {
+    start: Instant,
+    told: Arc<Mutex<Told>>,
+}
+
+impl Record {
+    /// An empty record on a clock that began at `start`.
+    #[must_use]
+    pub fn new(start: Instant) -> Self {
+        let told = Told {
+            lease_max_ns: LEASE_MAX.as_nanos() as u64,
+            ..Told::default()
+        };
+        Self {
+            start,
+            told: Arc::new(Mutex::new(told)),
+        }
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// What there is so far.
+    pub fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An operation ended just now.
+    pub fn ended(&self, client: u32, call: Call, invoked_ns: u64, end: End) {
+        let at_ns = self.now_ns();
+        let mut told = self.told();
+        if let (Call::Create { .. }, End::Made(_)) = (&call, &end) {
+            told.writes.push((invoked_ns, at_ns));
+        }
+        told.ops.push(Op {
+            client,
+            call,
+            invoked_ns,
+            at_ns,
+            end,
+        });
+    }
+
+    /// Something that must never be.
+    pub fn absurd(&self, what: String) {
+        self.told().absurd.push(what);
+    }
+
+    /// When the first create that was asked at `since_ns` or later was
+    /// answered.
+    #[must_use]
+    pub fn first_write_since(&self, since_ns: u64) -> Option<u64> {
+        let told = self.told();
+        let later = told.writes.iter().rev().take_while(|w| w.1 >= since_ns);
+        later.filter(|w| w.0 >= since_ns).map(|w| w.1).min()
+    }
+
+    /// The longest time without an answer to a create between two moments.
+    #[must_use]
+    pub fn longest_gap(&self, from_ns: u64, to_ns: u64) -> u64 {
+        let told = self.told();
+        let answers = told.writes.iter().map(|w| w.1);
+        let mut last = from_ns;
+        let mut longest = 0;
+        for at in answers.filter(|at| (from_ns..=to_ns).contains(at)) {
+            longest = longest.max(at.saturating_sub(last));
+            last = at;
+        }
+        longest.max(to_ns.saturating_sub(last))
+    }
+
+    /// Operations that ended between two moments.
+    #[must_use]
+    pub fn count_between(&self, from_ns: u64, to_ns: u64) -> usize {
+        let told = self.told();
+        let within = |at: u64| (from_ns..to_ns).contains(&at);
+        let ops = told.ops.iter().filter(|op| within(op.at_ns)).count();
+        ops + told.handed.iter().filter(|h| within(h.at_ns)).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_count_again_when_one_that_began_later_is_answered() {
+        let record = Record::new(Instant::now());
+        record.told().writes = vec![(1, 10), (5, 30), (12, 31), (25, 40)];
+        // The one that began at 5 may have been done before.
+        assert_eq!(record.first_write_since(11), Some(31));
+        assert_eq!(record.first_write_since(26), None);
+        assert_eq!(record.longest_gap(10, 41), 20);
+        assert_eq!(record.longest_gap(31, 100), 60);
+    }
+}
