@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`task`] | ids, names, the body of a task, where a task stands |
 //! | [`command`] | what can be asked of the machine, and what it answers |
+//! | [`settings`] | the settings of a namespace, one table |
 //! | [`state`] | rows, the [`View`] and [`State`] traits, [`MemState`] |
 //! | [`machine`] | apply: one command family per file |
 //! | [`dispatch`] | who gets due tasks and when to wake, as pure decisions |
@@ -31,6 +32,7 @@ pub mod limits;
 pub mod machine;
 #[doc(hidden)]
 pub mod planted;
+pub mod settings;
 pub mod state;
 pub mod task;
 #[doc(hidden)]
