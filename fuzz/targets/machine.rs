@@ -105,7 +105,7 @@ impl Author<'_> {
     fn set(&mut self, namespace: Namespace) -> Command {
         let value = self.number();
         let mut patch = NamespacePatch::default();
-        let place = self.below(SETTINGS.len() as u64 + 1) as usize;
+        let place = self.below(SETTINGS.len() + 1);
         match SETTINGS.get(place).map(|setting| &setting.kind) {
             Some(Kind::Span(values) | Kind::Count(values)) => (values.give)(&mut patch, value),
             Some(Kind::Small(values)) => (values.give)(&mut patch, value as u32),
