@@ -202,7 +202,7 @@ macro_rules! table {
 
         impl NamespacePatch {
             /// Lays what it has over settings.
-            pub(crate) fn lay_over(&self, config: &mut NamespaceConfig) {
+            pub fn lay_over(&self, config: &mut NamespaceConfig) {
                 $(config.$field = self.$field.unwrap_or(config.$field);)*
             }
         }
@@ -241,6 +241,22 @@ impl Setting {
             Kind::Span(values) | Kind::Count(values) => values.check(self.name, patch),
             Kind::Small(values) => values.check(self.name, patch),
             Kind::Rate(values) => (values.given)(patch).map_or(Ok(()), |rate| rate.check()),
+        }
+    }
+
+    /// Lets a patch have one of the few values, counted round and round: for tests of
+    /// all settings.
+    #[doc(hidden)]
+    pub fn give_one(&self, patch: &mut NamespacePatch, place: usize) {
+        fn give<T: Copy>(values: &Values<T>, patch: &mut NamespacePatch, place: usize) {
+            if let Some(value) = values.few.iter().cycle().nth(place) {
+                (values.give)(patch, *value);
+            }
+        }
+        match &self.kind {
+            Kind::Span(values) | Kind::Count(values) => give(values, patch, place),
+            Kind::Small(values) => give(values, patch, place),
+            Kind::Rate(values) => give(values, patch, place),
         }
     }
 

@@ -94,6 +94,10 @@ pub(super) fn set(set: &log::SetNamespace) -> Result<SetNamespace, DecodeError> 
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use z4_core::state::NamespaceConfig;
+    use z4_core::Namespace;
+
     use super::*;
 
     /// A setting without a name here would vanish on its way through the log.
@@ -105,5 +109,21 @@ mod tests {
         let mut names: Vec<u32> = Name::values().iter().map(|name| *name as u32).collect();
         names.sort_unstable();
         assert_eq!(numbers, names);
+    }
+    /// Also one that no golden bytes have.
+    #[test]
+    fn every_setting_comes_back() {
+        for setting in SETTINGS {
+            let mut patch = NamespacePatch::default();
+            setting.give_one(&mut patch, 3);
+            let mut config = NamespaceConfig::default();
+            patch.lay_over(&mut config);
+            let back = parts::config(&parts::to_config(&config));
+            assert_eq!(back.unwrap(), config, "{}", setting.name);
+            let namespace = Namespace::new("a").unwrap();
+            let command = SetNamespace { namespace, patch };
+            let back = set(&to_set(&command));
+            assert_eq!(back.unwrap(), command, "{}", setting.name);
+        }
     }
 }

@@ -126,8 +126,6 @@ fn rate(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use z4_core::state::NamespaceConfig;
-
     use super::*;
     use crate::convert::duration_of_ms;
 
@@ -174,22 +172,20 @@ mod tests {
     #[test]
     fn a_star_replaces_all() {
         let all = patch(&given(), &names(&["*"])).unwrap();
-        let default = NamespaceConfig::default();
-        let expected = NamespacePatch {
-            lease_ms: Some(7_000),
-            dedupe_ms: Some(default.dedupe_ms),
-            max_attempts: Some(5),
-            backoff_min_ms: Some(0),
-            backoff_max_ms: Some(default.backoff_max_ms),
-            pending_max: Some(0),
-            bytes_max: Some(0),
-            leased_max: Some(0),
-            rate: Some(RateLimit::per_s(9)),
-            rate_burst: Some(0),
-            dead_keep_ms: Some(0),
-            dead_keep_count: Some(0),
-            paused: None,
-        };
+        let mut expected = NamespacePatch::default();
+        for setting in SETTINGS {
+            match &setting.kind {
+                Kind::Span(values) | Kind::Count(values) => {
+                    (values.give)(&mut expected, values.default);
+                }
+                Kind::Small(values) => (values.give)(&mut expected, values.default),
+                Kind::Rate(values) => (values.give)(&mut expected, values.default),
+            }
+        }
+        expected.lease_ms = Some(7_000);
+        expected.max_attempts = Some(5);
+        expected.backoff_min_ms = Some(0);
+        expected.rate = Some(RateLimit::per_s(9));
         assert_eq!(all, expected);
         // Each field has a name, and each name a field.
         for name in fields() {

@@ -70,7 +70,6 @@ pub(super) fn counts(counts: &NamespaceCounts) -> TaskCounts {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use protobuf::Message;
-    use z4_core::state::RateLimit;
 
     use super::*;
 
@@ -90,23 +89,20 @@ mod tests {
             backoff_max_ms: 0,
             ..NamespaceConfig::default()
         };
-        let full = NamespaceConfig {
-            lease_ms: 1_001,
-            dedupe_ms: 2,
-            max_attempts: 3,
-            backoff_min_ms: 4,
-            backoff_max_ms: 5,
-            pending_max: 6,
-            bytes_max: u64::MAX,
-            leased_max: 8,
-            rate: RateLimit {
-                count: 90,
-                period_ms: 60_000,
-            },
-            rate_burst: 10,
-            dead_keep_ms: 11,
-            dead_keep_count: 12,
-        };
+        let mut full = zero.clone();
+        full.lease_ms = 1_001;
+        full.dedupe_ms = 2;
+        full.max_attempts = 3;
+        full.backoff_min_ms = 4;
+        full.backoff_max_ms = 5;
+        full.pending_max = 6;
+        full.bytes_max = u64::MAX;
+        full.leased_max = 8;
+        full.rate.count = 90;
+        full.rate.period_ms = 60_000;
+        full.rate_burst = 10;
+        full.dead_keep_ms = 11;
+        full.dead_keep_count = 12;
         assert_eq!(
             [&default, &zero, &full].map(hex),
             [
