@@ -44,8 +44,6 @@ pub struct Settings {
     pub dead_keep: Option<Duration>,
     /// How many dead letters are kept; 0: all.
     pub dead_keep_count: u64,
-    /// Most tasks of one request; 0: no limit.
-    pub request_max: u64,
 }
 
 impl From<&wire::NamespaceSettings> for Settings {
@@ -65,7 +63,6 @@ impl From<&wire::NamespaceSettings> for Settings {
             rate_burst: settings.get_rate_burst(),
             dead_keep: convert::span(&settings.dead_keep),
             dead_keep_count: settings.get_dead_keep_count(),
-            request_max: settings.get_request_max(),
         }
     }
 }
@@ -101,8 +98,6 @@ pub struct SettingsPatch {
     pub dead_keep: Option<Option<Duration>>,
     /// See [`Settings::dead_keep_count`].
     pub dead_keep_count: Option<u64>,
-    /// See [`Settings::request_max`].
-    pub request_max: Option<u64>,
 }
 
 /// A limit on deliveries: so many in so long a time.
@@ -171,7 +166,6 @@ impl SettingsPatch {
             rate_burst: identity;
             dead_keep: keep;
             dead_keep_count: identity;
-            request_max: identity;
         }
         (settings, names.into_iter().map(str::to_owned).collect())
     }

@@ -120,13 +120,6 @@ macro_rules! each_setting {
                 bounds: 0..=u64::MAX,
                 few: &[0, 1, 3, 10],
             };
-            /// Most tasks of one request; 0: no limit.
-            request_max: u64, request_max: Count {
-                number: 16,
-                default: 0,
-                bounds: 0..=u64::MAX,
-                few: &[0, 0, 0, 5],
-            };
         }
     };
 }

@@ -172,7 +172,6 @@ fn patch() -> NamespacePatch {
         rate_burst: Some(u32::MAX),
         dead_keep_ms: Some(0),
         dead_keep_count: Some(12),
-        request_max: None,
         paused: Some(false),
     }
 }
@@ -191,7 +190,6 @@ fn config() -> NamespaceConfig {
         rate_burst: 10,
         dead_keep_ms: 11,
         dead_keep_count: 12,
-        request_max: 0,
     }
 }
 

@@ -100,9 +100,6 @@ impl<S: State> Machine<S> {
             );
             Some(Refusal::new(Code::Exhausted, message))
         };
-        if config.request_max > 0 && create.tasks.len() as u64 > config.request_max {
-            return no_room("tasks in a request", "request_max", config.request_max);
-        }
         let pending = counts.pending.saturating_add(create.tasks.len() as u64);
         if config.pending_max > 0 && pending > config.pending_max {
             return no_room("pending tasks", "pending_max", config.pending_max);

@@ -104,9 +104,6 @@ pub(crate) struct NamespaceSet {
     /// How many dead letters are kept; 0: all
     #[structopt(long, value_name = "COUNT")]
     pub dead_keep_count: Option<u64>,
-    /// Most tasks of one request; 0: no limit
-    #[structopt(long, value_name = "COUNT")]
-    pub request_max: Option<u64>,
     /// text or json
     #[structopt(short, long, default_value = "text")]
     pub output: Output,
@@ -140,7 +137,6 @@ impl NamespaceSet {
             rate_burst: self.rate_burst,
             dead_keep: self.dead_keep,
             dead_keep_count: self.dead_keep_count,
-            request_max: self.request_max,
         }
     }
 }

@@ -36,7 +36,6 @@ fn settings_json(settings: &Settings) -> Value {
         rate_burst,
         dead_keep,
         dead_keep_count,
-        request_max,
     } = settings;
     json!({
         "lease": moment::show_span(*lease),
@@ -52,7 +51,6 @@ fn settings_json(settings: &Settings) -> Value {
         "rate_burst": rate_burst,
         "dead_keep": dead_keep.map(moment::show_span),
         "dead_keep_count": dead_keep_count,
-        "request_max": request_max,
     })
 }
 
@@ -84,7 +82,7 @@ pub(crate) fn namespace_text(namespace: &Namespace) -> String {
     pairs(lines)
 }
 
-fn setting_lines(settings: &Settings) -> [(&'static str, String); 13] {
+fn setting_lines(settings: &Settings) -> [(&'static str, String); 12] {
     let Settings {
         lease,
         dedupe_window,
@@ -99,7 +97,6 @@ fn setting_lines(settings: &Settings) -> [(&'static str, String); 13] {
         rate_burst,
         dead_keep,
         dead_keep_count,
-        request_max,
     } = settings;
     let limit = |count: u64| match count {
         0 => "no limit".to_owned(),
@@ -126,7 +123,6 @@ fn setting_lines(settings: &Settings) -> [(&'static str, String); 13] {
         ("rate burst", burst),
         ("dead kept", keep),
         ("dead kept, count", limit(*dead_keep_count)),
-        ("request max", limit(*request_max)),
     ]
 }
 

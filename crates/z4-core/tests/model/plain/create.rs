@@ -27,8 +27,7 @@ impl Plain {
             let (config, counts) = (&space.config, space.counts());
             let bytes: u64 = create.tasks.iter().map(|task| task.bytes()).sum();
             let count = create.tasks.len() as u64;
-            if config.request_max > 0 && count > config.request_max
-                || config.pending_max > 0 && counts.pending + count > config.pending_max
+            if config.pending_max > 0 && counts.pending + count > config.pending_max
                 || config.bytes_max > 0 && counts.bytes + bytes > config.bytes_max
             {
                 return refused(Code::Exhausted);

@@ -83,6 +83,5 @@ fn patched(old: &NamespaceConfig, patch: &NamespacePatch) -> NamespaceConfig {
         rate_burst: patch.rate_burst.unwrap_or(old.rate_burst),
         dead_keep_ms: patch.dead_keep_ms.unwrap_or(old.dead_keep_ms),
         dead_keep_count: patch.dead_keep_count.unwrap_or(old.dead_keep_count),
-        request_max: patch.request_max.unwrap_or(old.request_max),
     }
 }
