@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 
-use base64::prelude::{Engine, BASE64_STANDARD};
+use data_encoding::BASE64;
 use futures::executor::block_on;
 use serde_json::{Map, Value};
 use z4_client::{Client, ErrorKind, NewTask, Producer, ProducerOptions, Sent, Task};
@@ -223,8 +223,8 @@ fn task(create: &Create, object: &Map<String, Value>) -> Result<NewTask, String>
     let payload = match (object.get("payload"), object.get("payload_base64")) {
         (Some(_), Some(_)) => return Err("give payload or payload_base64, not both".into()),
         (Some(payload), None) => text(payload, "payload")?.as_bytes().to_vec(),
-        (None, Some(payload)) => BASE64_STANDARD
-            .decode(text(payload, "payload_base64")?)
+        (None, Some(payload)) => BASE64
+            .decode(text(payload, "payload_base64")?.as_bytes())
             .map_err(|e| format!("payload_base64: {e}"))?,
         (None, None) => Vec::new(),
     };

@@ -69,6 +69,7 @@ pub(super) fn counts(counts: &NamespaceCounts) -> TaskCounts {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use data_encoding::HEXLOWER;
     use protobuf::Message;
 
     use super::*;
@@ -76,11 +77,8 @@ mod tests {
     /// Clients that exist read these bytes.
     #[test]
     fn settings_are_written_as_ever() {
-        let hex = |config: &NamespaceConfig| {
-            let bytes = settings(config).write_to_bytes().unwrap();
-            let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            hex.concat()
-        };
+        let hex =
+            |config: &NamespaceConfig| HEXLOWER.encode(&settings(config).write_to_bytes().unwrap());
         let default = NamespaceConfig::default();
         let zero = NamespaceConfig {
             lease_ms: 0,
