@@ -32,6 +32,7 @@ pub mod machine;
 pub mod membership;
 pub mod metrics;
 #[doc(hidden)]
+#[path = "../../z4-core/src/planted.rs"]
 pub mod planted;
 pub mod proposals;
 pub mod replica;

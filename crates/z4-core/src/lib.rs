@@ -18,6 +18,7 @@
 //! | [`inspect`] | what people ask of tasks and namespaces |
 //! | [`invariants`] | what must hold at every index, as code |
 //! | [`address`] | the address of a peer, checked in one place for all |
+//! | [`time`] | spans in the units of machine time |
 //! | [`limits`] | every limit of a request, in one place |
 //! | [`error`] | refusals, with stable codes |
 
@@ -35,6 +36,7 @@ pub mod planted;
 pub mod settings;
 pub mod state;
 pub mod task;
+pub mod time;
 #[doc(hidden)]
 pub mod walk;
 

@@ -40,7 +40,6 @@ mod files;
 pub mod fuzzing;
 mod live;
 mod peer_dir;
-mod planted;
 mod recover;
 mod sentinel;
 mod step;

@@ -3,9 +3,7 @@
 use std::fmt;
 
 use crate::limits;
-
-/// One second, in milliseconds: the period of a limit that is given per second.
-const SECOND_MS: u64 = 1_000;
+use crate::time::SECOND_MS;
 
 /// Most deliveries in a period. A slow rate has a long period: 7 a minute is
 /// exactly that, and nothing that is rounded to whole deliveries per second.
