@@ -16,15 +16,11 @@ use super::notice::on_wait;
 use super::once::Once;
 use super::progress::Progress;
 use crate::error::Error;
+use crate::limits::{ANSWERS_MAX, LINE_LEN_MAX};
 use crate::options::{Create, Output};
 use crate::show::{escape, task_json, Body};
 use crate::{flags, moment, zone};
 
-/// Longest line that is read: a payload at its limit as base64, and the rest of
-/// what a request may hold.
-const LINE_LEN_MAX: u64 = 4 << 20;
-/// Answers that are waited for, at most, before more lines are read.
-const ANSWERS_MAX: usize = 10_000;
 /// Most tasks of an atomic batch.
 const ATOMIC_COUNT_MAX: usize = z4_core::limits::CREATE_COUNT_MAX;
 
