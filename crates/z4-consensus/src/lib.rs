@@ -41,7 +41,7 @@ pub mod status;
 pub mod transport;
 
 pub use addresses::AddressBook;
-pub use error::{ProposeError, ReadError};
+pub use error::{ProposeError, ReadError, StartError, StopReason};
 pub use machine::{Committed, StateMachine};
 pub use membership::{Change, Identity, Member, Membership};
 pub use replica::Replica;

@@ -251,7 +251,8 @@ impl Starter {
                 }
             }),
         };
-        let runtime = Runtime::start(parts, pending, self.node.handle())?;
+        let runtime = Runtime::start(parts, pending, self.node.handle());
+        let runtime = runtime.map_err(|e| e.to_string())?;
         *phase = Phase::Running(runtime);
         info!(self.logger, "consensus started"; "raft_id" => raft_id);
         Ok(())

@@ -242,7 +242,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
     /// Does the work of a step, in the order of its fields.
     fn work(&mut self, work: Work<Token<R>>, now: Now) {
         if let Some(reason) = work.stop {
-            stop_process(&self.logger, "replica", &reason);
+            stop_process(&self.logger, "replica", &reason.to_string());
         }
         self.metrics.sent(work.send.len());
         if !work.send.is_empty() {
