@@ -12,6 +12,7 @@ use z4_core::command::{
     NewTask, RedriveTasks, RescheduleTasks, SetNamespace, Taker, TaskRefs,
 };
 use z4_core::invariants::{check, state_hash};
+use z4_core::settings::{Kind, SETTINGS};
 use z4_core::state::RateLimit;
 use z4_core::task::{LeaseToken, Priority, WallTime};
 use z4_core::{Command, Machine, MemState, Namespace, Outcome, TaskId};
@@ -104,25 +105,18 @@ impl Author<'_> {
     fn set(&mut self, namespace: Namespace) -> Command {
         let value = self.number();
         let mut patch = NamespacePatch::default();
-        match self.below(13) {
-            0 => patch.lease_ms = Some(value),
-            1 => patch.dedupe_ms = Some(value),
-            2 => patch.max_attempts = Some(value as u32),
-            3 => patch.backoff_min_ms = Some(value),
-            4 => patch.backoff_max_ms = Some(value),
-            5 => patch.pending_max = Some(value),
-            6 => patch.bytes_max = Some(value),
-            7 => patch.leased_max = Some(value),
-            8 => {
-                patch.rate = Some(RateLimit {
+        let place = self.below(SETTINGS.len() + 1);
+        match SETTINGS.get(place).map(|setting| &setting.kind) {
+            Some(Kind::Span(values) | Kind::Count(values)) => (values.give)(&mut patch, value),
+            Some(Kind::Small(values)) => (values.give)(&mut patch, value as u32),
+            Some(Kind::Rate(values)) => {
+                let rate = RateLimit {
                     count: value as u32,
                     period_ms: value >> 32,
-                });
+                };
+                (values.give)(&mut patch, rate);
             }
-            9 => patch.rate_burst = Some(value as u32),
-            10 => patch.dead_keep_ms = Some(value),
-            11 => patch.dead_keep_count = Some(value),
-            _ => patch.paused = Some(value % 2 == 1),
+            None => patch.paused = Some(value % 2 == 1),
         }
         Command::SetNamespace(SetNamespace { namespace, patch })
     }

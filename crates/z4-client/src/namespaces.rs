@@ -46,6 +46,27 @@ pub struct Settings {
     pub dead_keep_count: u64,
 }
 
+impl From<&wire::NamespaceSettings> for Settings {
+    fn from(settings: &wire::NamespaceSettings) -> Self {
+        let span = |given| convert::span(given).unwrap_or_default();
+        Self {
+            lease: span(&settings.lease),
+            dedupe_window: span(&settings.dedupe_window),
+            max_attempts: settings.get_max_attempts(),
+            backoff_min: span(&settings.backoff_min),
+            backoff_max: span(&settings.backoff_max),
+            pending_max: settings.get_pending_max(),
+            bytes_max: settings.get_bytes_max(),
+            leased_max: settings.get_leased_max(),
+            rate_per_s: settings.get_rate_per_s(),
+            rate: Rate::of(settings),
+            rate_burst: settings.get_rate_burst(),
+            dead_keep: convert::span(&settings.dead_keep),
+            dead_keep_count: settings.get_dead_keep_count(),
+        }
+    }
+}
+
 /// Which settings to change: those that are given.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SettingsPatch {
@@ -119,12 +140,14 @@ impl SettingsPatch {
         let mut settings = wire::NamespaceSettings::default();
         let mut names: Vec<&str> = Vec::new();
         macro_rules! set {
-            ($($name:ident: $value:ident;)*) => {$(
-                if let Some(value) = self.$name {
+            ($($name:ident: $value:ident;)*) => {
+                // A whole pattern: a setting that is added cannot be forgotten here.
+                let Self { $($name: _),* } = self;
+                $(if let Some(value) = self.$name {
                     names.push(stringify!($name));
                     settings.$name = $value(value);
-                }
-            )*};
+                })*
+            };
         }
         let span = |span| Some(convert::wire_span(span)).into();
         let rate = |rate: Rate| Some(rate.wire()).into();
@@ -208,24 +231,8 @@ pub struct Namespace {
 
 impl From<wire::Namespace> for Namespace {
     fn from(mut namespace: wire::Namespace) -> Self {
-        let settings = namespace.get_settings();
-        let span = |given| convert::span(given).unwrap_or_default();
         Self {
-            settings: Settings {
-                lease: span(&settings.lease),
-                dedupe_window: span(&settings.dedupe_window),
-                max_attempts: settings.get_max_attempts(),
-                backoff_min: span(&settings.backoff_min),
-                backoff_max: span(&settings.backoff_max),
-                pending_max: settings.get_pending_max(),
-                bytes_max: settings.get_bytes_max(),
-                leased_max: settings.get_leased_max(),
-                rate_per_s: settings.get_rate_per_s(),
-                rate: Rate::of(settings),
-                rate_burst: settings.get_rate_burst(),
-                dead_keep: convert::span(&settings.dead_keep),
-                dead_keep_count: settings.get_dead_keep_count(),
-            },
+            settings: namespace.get_settings().into(),
             paused_at: convert::time(&namespace.paused_at),
             deleting: namespace.get_deleting(),
             counts: namespace.get_counts().into(),

@@ -1,5 +1,9 @@
-//! What goes wrong with proposals and reads. Kept apart because callers act
-//! differently on each.
+//! What goes wrong with proposals and reads, with a start, and what ends a peer. Kept
+//! apart because callers act differently on each.
+
+use crate::gate::Refused;
+use crate::log::LogError;
+use crate::membership::ChangeError;
 
 /// Why a proposal, a change of members or a transfer did not (certainly) happen.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -30,8 +34,11 @@ pub enum ProposeError {
         limit: usize,
     },
     /// The change cannot be: nothing was done.
-    #[error("{0}")]
-    Rejected(String),
+    #[error(transparent)]
+    Rejected(#[from] ChangeError),
+    /// Nobody else could lead: nothing was done.
+    #[error("there is no other voter that could lead")]
+    NoOtherVoter,
     /// This peer waits to be added to a cluster: nothing was done.
     #[error("this peer is not in a cluster yet; add it with add-peer at a member")]
     NotJoined,
@@ -64,4 +71,56 @@ pub enum ReadError {
     /// This peer is shutting down.
     #[error("this peer is shutting down")]
     Stopping,
+}
+
+/// Why a peer does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Log and state are not of the same peer, or one of them was lost.
+    #[error("state is at index {state}, the log is cut at {cut} and committed to {commit}: they do not belong together")]
+    Apart {
+        /// What the state has applied.
+        state: u64,
+        /// Below which the log is cut.
+        cut: u64,
+        /// Up to which the log is committed.
+        commit: u64,
+    },
+    /// The algorithm refuses what the log holds.
+    #[error(transparent)]
+    Raft(#[from] raft::Error),
+    /// The system has no thread for it.
+    #[error("thread {name}: {source}")]
+    Thread {
+        /// Which thread.
+        name: &'static str,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// Why a peer must stop: what it holds cannot be right.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StopReason {
+    /// The log cannot be read.
+    #[error("the raft log cannot be read: {0}")]
+    Log(LogError),
+    /// A committed entry, at this index, is not one of ours.
+    #[error("entry {0} is unreadable")]
+    Entry(u64),
+    /// A committed change of members, at this index, is not one of ours.
+    #[error("the change of members at index {0} is unreadable")]
+    Change(u64),
+    /// A committed entry, at this index, changes several members at once.
+    #[error("entry {0} changes members jointly")]
+    JointChange(u64),
+    /// The algorithm refuses a committed change of members, with these words.
+    #[error("{0}")]
+    Raft(String),
+    /// The log lacks what this peer acknowledged.
+    #[error(transparent)]
+    LogLost(Refused),
 }

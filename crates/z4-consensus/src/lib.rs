@@ -40,6 +40,7 @@ pub mod mem_log;
 pub mod membership;
 pub mod metrics;
 #[doc(hidden)]
+#[path = "../../z4-core/src/planted.rs"]
 pub mod planted;
 pub mod proposals;
 pub mod replica;
@@ -48,7 +49,7 @@ pub mod status;
 pub mod transport;
 
 pub use addresses::AddressBook;
-pub use error::{ProposeError, ReadError};
+pub use error::{ProposeError, ReadError, StartError, StopReason};
 pub use machine::{Committed, StateMachine};
 pub use membership::{Change, Identity, Member, Membership};
 pub use replica::Replica;

@@ -77,3 +77,23 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(3);
 /// Members that are found at other addresses than the members have: real
 /// clusters have a handful of members.
 pub const FOUND_ADDRESS_COUNT_MAX: usize = 1_024;
+
+/// Entries after which the apply thread applies a run even if more waits.
+pub const APPLY_RUN_ENTRIES_MAX: usize = 1_024;
+/// Bytes after which the apply thread applies a run even if more waits.
+pub const APPLY_RUN_BYTES_MAX: u64 = 16 << 20;
+/// Bytes after which the log thread writes a group even if more waits.
+pub const LOG_GROUP_BYTES_MAX: usize = 16 << 20;
+/// Jobs that wait before the channel of the log or the apply thread; from so many on
+/// the raft thread takes nothing more in.
+pub const OUTBOX_LEN_MAX: usize = 64;
+/// Inputs of one kind that the raft thread takes in before it does the work.
+pub const ROUND_INPUT_COUNT_MAX: usize = 4_096;
+/// How long a stopping leader waits for another to take over.
+pub const HAND_OVER_TIME: Duration = Duration::from_secs(3);
+/// A member that this peer, lagging, has not heard of is let in if its raft id
+/// is at most this far beyond those it knows.
+pub const UNKNOWN_AHEAD_MAX: u64 = 16;
+/// Tries of confirming reads that are under way; the reads that come meanwhile go
+/// into the next one together.
+pub const READ_TRIES_MAX: usize = 4;

@@ -4,7 +4,7 @@
 
 use crate::command::{
     Command, CreateTasks, Due, Extend, ExtendLeases, LeaseRefs, LeaseTasks, Nack, NackTasks,
-    NamespacePatch, NewTask,
+    NewTask,
 };
 use crate::error::Refusal;
 use crate::limits;
@@ -171,43 +171,21 @@ impl ExtendLeases {
     }
 }
 
-impl NamespacePatch {
-    /// Checks every field against its limit.
-    ///
-    /// # Errors
-    /// [`Refusal`] with code `Invalid` that names the field and the limit.
-    pub fn check(&self) -> Result<(), Refusal> {
-        let check = |field, value: Option<u64>, least, most| {
-            value.map_or(Ok(()), |value| within(field, value, least, most))
-        };
-        let (lease_min, lease_max) = (limits::LEASE_MS_MIN, limits::LEASE_MS_MAX);
-        let attempts = self.max_attempts.map(u64::from);
-        let burst = self.rate_burst.map(u64::from);
-        check("lease", self.lease_ms, lease_min, lease_max)?;
-        check("dedupe_window", self.dedupe_ms, 0, limits::DEDUPE_MS_MAX)?;
-        check("max_attempts", attempts, 0, limits::ATTEMPTS_MAX.into())?;
-        check("backoff_min", self.backoff_min_ms, 0, limits::DELAY_MS_MAX)?;
-        check("backoff_max", self.backoff_max_ms, 0, limits::DELAY_MS_MAX)?;
-        self.rate.as_ref().map_or(Ok(()), RateLimit::check)?;
-        check("rate_burst", burst, 0, limits::RATE_BURST_MAX.into())?;
-        check("dead_keep", self.dead_keep_ms, 0, limits::DEAD_KEEP_MS_MAX)
-    }
-}
-
 impl RateLimit {
     /// Checks count and period against their limits.
     ///
     /// # Errors
     /// [`Refusal`] with code `Invalid` that names the field and the limit.
     pub fn check(&self) -> Result<(), Refusal> {
-        let (least, most) = (limits::RATE_PERIOD_MS_MIN, limits::RATE_PERIOD_MS_MAX);
+        let (least, most) = (Self::LEAST, Self::MOST);
+        let count = (least.count.into(), most.count.into());
+        within("rate.count", self.count.into(), count.0, count.1)?;
         within(
-            "rate.count",
-            self.count.into(),
-            0,
-            limits::RATE_COUNT_MAX.into(),
-        )?;
-        within("rate.period", self.period_ms, least, most)
+            "rate.period",
+            self.period_ms,
+            least.period_ms,
+            most.period_ms,
+        )
     }
 }
 
@@ -225,7 +203,7 @@ fn changes(count: usize) -> Result<(), Refusal> {
 
 /// A number between limits; spans are in milliseconds, as the message says when
 /// one is out of its bounds.
-fn within(field: &str, value: u64, least: u64, most: u64) -> Result<(), Refusal> {
+pub(crate) fn within(field: &str, value: u64, least: u64, most: u64) -> Result<(), Refusal> {
     if (least..=most).contains(&value) {
         return Ok(());
     }

@@ -5,7 +5,8 @@
 //! only clock.
 
 use crate::error::Refusal;
-use crate::state::{NamespaceConfig, RateLimit};
+pub use crate::settings::NamespacePatch;
+use crate::state::NamespaceConfig;
 use crate::task::{DeathReason, LeaseToken, Namespace, Priority, TaskId, WallTime};
 
 /// One command of the log.
@@ -231,37 +232,6 @@ pub struct SetNamespace {
     pub namespace: Namespace,
     /// What changes.
     pub patch: NamespacePatch,
-}
-
-/// What changes of the settings of a namespace; `None` stays as it is.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct NamespacePatch {
-    /// See [`NamespaceConfig`].
-    pub lease_ms: Option<u64>,
-    /// See [`NamespaceConfig`].
-    pub dedupe_ms: Option<u64>,
-    /// See [`NamespaceConfig`].
-    pub max_attempts: Option<u32>,
-    /// See [`NamespaceConfig`].
-    pub backoff_min_ms: Option<u64>,
-    /// See [`NamespaceConfig`].
-    pub backoff_max_ms: Option<u64>,
-    /// See [`NamespaceConfig`].
-    pub pending_max: Option<u64>,
-    /// See [`NamespaceConfig`].
-    pub bytes_max: Option<u64>,
-    /// See [`NamespaceConfig`].
-    pub leased_max: Option<u64>,
-    /// See [`NamespaceConfig`].
-    pub rate: Option<RateLimit>,
-    /// See [`NamespaceConfig`].
-    pub rate_burst: Option<u32>,
-    /// See [`NamespaceConfig`].
-    pub dead_keep_ms: Option<u64>,
-    /// See [`NamespaceConfig`].
-    pub dead_keep_count: Option<u64>,
-    /// Stops deliveries, or lets them go on.
-    pub paused: Option<bool>,
 }
 
 /// What a command did. Every replica computes the same one.

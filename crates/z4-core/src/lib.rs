@@ -11,12 +11,14 @@
 //! |---|---|
 //! | [`task`] | ids, names, the body of a task, where a task stands |
 //! | [`command`] | what can be asked of the machine, and what it answers |
+//! | [`settings`] | the settings of a namespace, one table |
 //! | [`state`] | rows, the [`View`] and [`State`] traits, [`MemState`] |
 //! | [`machine`] | apply: one command family per file |
 //! | [`dispatch`] | who gets due tasks and when to wake, as pure decisions |
 //! | [`inspect`] | what people ask of tasks and namespaces |
 //! | [`invariants`] | what must hold at every index, as code |
 //! | [`address`] | the address of a peer, checked in one place for all |
+//! | [`time`] | spans in the units of machine time |
 //! | [`limits`] | every limit of a request, in one place |
 //! | [`error`] | refusals, with stable codes |
 //!
@@ -34,8 +36,10 @@ pub mod limits;
 pub mod machine;
 #[doc(hidden)]
 pub mod planted;
+pub mod settings;
 pub mod state;
 pub mod task;
+pub mod time;
 #[cfg(any(test, feature = "testing"))]
 pub mod walk;
 

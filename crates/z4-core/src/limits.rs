@@ -86,3 +86,5 @@ pub const RATE_MARK_MS: u64 = 10_000;
 /// Most namespaces of a cluster. Each holds its counters and cursors in memory
 /// (about 600 bytes).
 pub const NAMESPACE_COUNT_MAX: usize = 100_000;
+/// Most violations that the report of a check of the state has in words.
+pub const VIOLATIONS_MAX: usize = 100;

@@ -4,6 +4,9 @@
 //! mistakes asks for, makes them possible; in any other build `planted!` is the
 //! constant `false` and nothing of this is left. What each mistake is stands in
 //! the list of `z4-sim`.
+//!
+//! This file is also a module of `z4-consensus`, which knows no other crate of ours
+//! and has a switch of its own; storage uses that of the core.
 
 #[cfg(feature = "planted")]
 mod switch {
@@ -30,6 +33,8 @@ pub use switch::{is, plant};
 
 /// Whether a mistake is planted.
 #[cfg(feature = "planted")]
+#[macro_export]
+#[doc(hidden)]
 macro_rules! planted {
     ($name:literal) => {
         $crate::planted::is($name)
@@ -38,6 +43,8 @@ macro_rules! planted {
 
 /// No mistake is planted.
 #[cfg(not(feature = "planted"))]
+#[macro_export]
+#[doc(hidden)]
 macro_rules! planted {
     ($name:literal) => {
         false

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::error::Refusal;
 use crate::limits;
+use crate::time::MS_NS;
 
 /// The id of a task: 128 bits, unique in the cluster, given by the log.
 ///
@@ -306,7 +307,7 @@ impl TaskStatus {
 /// `None`, that is with a `ttl_ms` of 0, never.
 #[must_use]
 pub fn expires_at_ns(due_at_ns: u64, ttl_ms: u64) -> Option<u64> {
-    (ttl_ms > 0).then(|| due_at_ns.saturating_add(ttl_ms.saturating_mul(1_000_000)))
+    (ttl_ms > 0).then(|| due_at_ns.saturating_add(ttl_ms.saturating_mul(MS_NS)))
 }
 
 /// Where a task can be.

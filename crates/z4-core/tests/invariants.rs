@@ -5,7 +5,8 @@
 use z4_core::command::{
     CreateTasks, Due, LeaseTasks, NamespacePatch, NewTask, SetNamespace, Taker,
 };
-use z4_core::invariants::{self, state_hash, VIOLATIONS_MAX};
+use z4_core::invariants::{self, state_hash};
+use z4_core::limits::VIOLATIONS_MAX;
 use z4_core::state::{Row, RowKey};
 use z4_core::task::{LeaseToken, Phase, Priority, TaskStatus};
 use z4_core::{Command, Machine, MemState, Namespace, State, TaskId, View};

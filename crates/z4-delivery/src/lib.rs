@@ -26,21 +26,3 @@ pub use input::{
 };
 pub use output::{Delivery, End, Output, Retry, Whose};
 pub use sessions::{Sessions, Turn};
-
-/// Whether a mistake is planted: see `z4_core::planted`.
-#[cfg(feature = "planted")]
-macro_rules! planted {
-    ($name:literal) => {
-        z4_core::planted::is($name)
-    };
-}
-
-/// No mistake is planted.
-#[cfg(not(feature = "planted"))]
-macro_rules! planted {
-    ($name:literal) => {
-        false
-    };
-}
-
-pub(crate) use planted;

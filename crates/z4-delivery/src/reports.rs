@@ -4,9 +4,9 @@
 use z4_core::dispatch::ConsumerReport;
 
 use crate::input::{Leadership, Method, Now};
+use crate::limits;
 use crate::output::Output;
 use crate::sessions::Sessions;
-use crate::{limits, planted};
 
 impl<E> Sessions<E> {
     /// Tells the leader what it has to know by now.
@@ -71,7 +71,7 @@ impl<E> Sessions<E> {
             return;
         };
         if let Some(session) = self.sessions.get_mut(&id).filter(|s| s.name == consumer) {
-            let is_told = is_told || planted!("failed-report-forgotten");
+            let is_told = is_told || z4_core::planted!("failed-report-forgotten");
             let again_at_ns = now.monotonic_ns + limits::REPORT_RETRY_NS;
             session.report.told(is_told, again_at_ns);
             self.news.insert(id);
@@ -87,7 +87,7 @@ impl<E> Sessions<E> {
         }
         // A leader that this peer has lost from sight may still know of it.
         if !self.can_tell() {
-            if !planted!("gone-told-once") {
+            if !z4_core::planted!("gone-told-once") {
                 self.tell_later(consumer, now);
             }
             return;

@@ -9,10 +9,10 @@ use z4_core::command::{Command, Grant, LeaseTasks, Outcome, Taker};
 
 use crate::input::{Failure, Method, Now, Settled};
 use crate::ledger::Place;
+use crate::limits;
 use crate::outbox::{Asked, Outbox};
 use crate::output::{Delivery, End, Output, Retry, Whose};
 use crate::session::Session;
-use crate::{limits, planted};
 
 /// What a session of LeaseTasks is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -235,7 +235,7 @@ impl Session {
         let mut left = self.flow.ledger.all_at(&[Place::Waiting]);
         let patience_ns = self.wants().2;
         let is_late = now.wall_ns > self.opened.wall_ns.saturating_add(patience_ns);
-        if planted!("caller-by-the-wall-clock") && is_late {
+        if z4_core::planted!("caller-by-the-wall-clock") && is_late {
             left.extend(self.flow.ledger.all_at(&[Place::InHand]));
         }
         for (key, _) in &left {

@@ -106,17 +106,26 @@ fn create_tasks(create: log::CreateTasks) -> Result<CreateTasks, DecodeError> {
 }
 
 fn to_new_task(task: &NewTask) -> log::NewTask {
-    let due = match task.due {
+    // A whole pattern: a field that is added and not written does not compile.
+    let NewTask {
+        metadata,
+        payload,
+        due,
+        priority,
+        max_attempts,
+        ttl_ms,
+    } = task;
+    let due = match *due {
         Due::Now => None,
         Due::At(at) => Some(DueKind::at(parts::to_wall_time(at))),
         Due::AfterSeconds(seconds) => Some(DueKind::after_seconds(seconds)),
     };
     log::NewTask {
-        metadata: parts::to_labels(&task.metadata),
-        payload: task.payload.clone(),
-        priority_plus_1: u32::from(task.priority.get()) + 1,
-        max_attempts: task.max_attempts,
-        ttl_ms: task.ttl_ms,
+        metadata: parts::to_labels(metadata),
+        payload: payload.clone(),
+        priority_plus_1: u32::from(priority.get()) + 1,
+        max_attempts: *max_attempts,
+        ttl_ms: *ttl_ms,
         due,
         ..Default::default()
     }

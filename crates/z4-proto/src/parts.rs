@@ -1,6 +1,7 @@
 //! The parts that several messages share.
 
 use protobuf::{Message, RepeatedField, UnknownFields};
+use z4_core::each_setting;
 use z4_core::state::{NamespaceConfig, RateLimit};
 use z4_core::task::{DeathReason, Priority, WallTime};
 use z4_core::{Namespace, TaskId};
@@ -92,50 +93,39 @@ pub(crate) fn labels(
     labels.into_iter().map(label).collect()
 }
 
+/// Copies each setting into the field of the same name. The rate limit is two fields
+/// in a message, and is left to the caller.
+macro_rules! copy {
+    ($from:ident $to:ident $($(#[$doc:meta])* $field:ident: $type:ty, $name:ident: $kind:ident $row:tt;)*) => {
+        $(copy!(@$kind $from $to $field);)*
+    };
+    (@Rate $from:ident $to:ident $field:ident) => {};
+    (@$kind:ident $from:ident $to:ident $field:ident) => { $to.$field = $from.$field };
+}
+
 pub(crate) fn to_config(config: &NamespaceConfig) -> log::NamespaceConfig {
-    log::NamespaceConfig {
-        lease_ms: config.lease_ms,
-        dedupe_ms: config.dedupe_ms,
-        max_attempts: config.max_attempts,
-        backoff_min_ms: config.backoff_min_ms,
-        backoff_max_ms: config.backoff_max_ms,
-        pending_max: config.pending_max,
-        bytes_max: config.bytes_max,
-        leased_max: config.leased_max,
-        rate_count: config.rate.count,
-        rate_burst: config.rate_burst,
-        dead_keep_ms: config.dead_keep_ms,
-        dead_keep_count: config.dead_keep_count,
-        rate_period_ms: match config.rate.is_per_s() {
-            true => 0,
-            false => config.rate.period_ms,
-        },
+    let rate = config.rate;
+    let mut out = log::NamespaceConfig {
+        rate_count: rate.count,
+        rate_period_ms: if rate.is_per_s() { 0 } else { rate.period_ms },
         ..Default::default()
-    }
+    };
+    each_setting!(copy config out);
+    out
 }
 
 pub(crate) fn config(config: &log::NamespaceConfig) -> Result<NamespaceConfig, DecodeError> {
     known("NamespaceConfig", &config.unknown_fields)?;
-    Ok(NamespaceConfig {
-        lease_ms: config.lease_ms,
-        dedupe_ms: config.dedupe_ms,
-        max_attempts: config.max_attempts,
-        backoff_min_ms: config.backoff_min_ms,
-        backoff_max_ms: config.backoff_max_ms,
-        pending_max: config.pending_max,
-        bytes_max: config.bytes_max,
-        leased_max: config.leased_max,
+    let count = config.rate_count;
+    let mut out = NamespaceConfig {
         rate: match config.rate_period_ms {
-            0 => RateLimit::per_s(config.rate_count),
-            period_ms => RateLimit {
-                count: config.rate_count,
-                period_ms,
-            },
+            0 => RateLimit::per_s(count),
+            period_ms => RateLimit { count, period_ms },
         },
-        rate_burst: config.rate_burst,
-        dead_keep_ms: config.dead_keep_ms,
-        dead_keep_count: config.dead_keep_count,
-    })
+        ..NamespaceConfig::default()
+    };
+    each_setting!(copy config out);
+    Ok(out)
 }
 
 pub(crate) fn death(what: &'static str, number: u32) -> Result<DeathReason, DecodeError> {

@@ -17,13 +17,7 @@ use crate::{outcome, parts};
 #[must_use]
 pub fn encode_row(row: &Row) -> Vec<u8> {
     match row {
-        Row::Meta(row) => parts::write(&log::MetaRow {
-            stamp_ns: row.stamp_ns,
-            namespace_next: row.namespace_next,
-            forget_from_ns: row.forget_from_ns,
-            timer_from_ns: row.timer_from_ns,
-            ..Default::default()
-        }),
+        Row::Meta(row) => parts::write(&to_meta(row)),
         Row::Namespace(row) => parts::write(&to_namespace(row)),
         Row::Body(body) => parts::write(&to_body(body)),
         Row::Status(status) => parts::write(&to_status(status)),
@@ -112,6 +106,25 @@ fn empty(what: &'static str, bytes: &[u8]) -> Result<(), DecodeError> {
     Err(DecodeError::Length { what, len, want })
 }
 
+// Every structure that is written is taken apart by a whole pattern: a field that is
+// added and not written does not compile.
+
+fn to_meta(row: &MetaRow) -> log::MetaRow {
+    let MetaRow {
+        stamp_ns,
+        namespace_next,
+        forget_from_ns,
+        timer_from_ns,
+    } = *row;
+    log::MetaRow {
+        stamp_ns,
+        namespace_next,
+        forget_from_ns,
+        timer_from_ns,
+        ..Default::default()
+    }
+}
+
 fn meta(bytes: &[u8]) -> Result<MetaRow, DecodeError> {
     let row: log::MetaRow = parts::parse("MetaRow", bytes)?;
     parts::known("MetaRow", &row.unknown_fields)?;
@@ -137,22 +150,34 @@ fn to_namespace(row: &NamespaceRow) -> log::NamespaceRow {
         lateness_mean_ns,
         leased_at_ns,
     } = row;
+    let NamespaceCounts {
+        created,
+        pending,
+        leased,
+        done,
+        dead,
+        cancelled,
+        purged,
+        deliveries,
+        failures,
+        bytes,
+    } = *counts;
     let mut out = log::NamespaceRow {
         id: id.0,
         lease_ms: config.lease_ms,
         dedupe_ms: config.dedupe_ms,
         paused_at_ns: paused_at_ns.unwrap_or(0),
-        created: counts.created,
-        pending: counts.pending,
-        leased: counts.leased,
-        done: counts.done,
-        deliveries: counts.deliveries,
-        bytes: counts.bytes,
+        created,
+        pending,
+        leased,
+        done,
+        deliveries,
+        bytes,
         queues: queues.iter().map(to_head).collect(),
-        dead: counts.dead,
-        cancelled: counts.cancelled,
-        purged: counts.purged,
-        failures: counts.failures,
+        dead,
+        cancelled,
+        purged,
+        failures,
         deleting: deleting.map_or_else(Vec::new, |id| id.as_bytes().to_vec()),
         dead_from_ns: dead_from.0,
         dead_from_id: to_id(dead_from.1),
@@ -236,11 +261,17 @@ fn namespace(bytes: &[u8]) -> Result<NamespaceRow, DecodeError> {
 }
 
 fn to_mark(mark: &RateMark) -> log::RateMark {
+    let RateMark {
+        at_ns,
+        created,
+        deliveries,
+        done,
+    } = *mark;
     log::RateMark {
-        at_ns: mark.at_ns,
-        created: mark.created,
-        deliveries: mark.deliveries,
-        done: mark.done,
+        at_ns,
+        created,
+        deliveries,
+        done,
         ..Default::default()
     }
 }
@@ -271,11 +302,15 @@ fn id(what: &'static str, bytes: &[u8]) -> Result<TaskId, DecodeError> {
 }
 
 fn to_head(head: &QueueHead) -> log::QueueHead {
-    let (due_at_ns, id) = head.cursor;
+    let QueueHead {
+        count,
+        cursor: (cursor_due_at_ns, id),
+        consumed_ns,
+    } = *head;
     log::QueueHead {
-        count: head.count,
-        consumed_ns: head.consumed_ns,
-        cursor_due_at_ns: due_at_ns,
+        count,
+        consumed_ns,
+        cursor_due_at_ns,
         cursor_id: to_id(id),
         ..Default::default()
     }
@@ -292,17 +327,27 @@ fn head(head: &log::QueueHead) -> Result<QueueHead, DecodeError> {
 }
 
 fn to_body(body: &TaskBody) -> log::BodyRow {
+    let TaskBody {
+        metadata,
+        payload,
+        deliver_at,
+        due_at_ns,
+        created_at_ns,
+        priority,
+        max_attempts,
+        ttl_ms,
+    } = body;
     let mut row = log::BodyRow {
-        metadata: parts::to_labels(&body.metadata),
-        payload: body.payload.clone(),
-        due_at_ns: body.due_at_ns,
-        created_at_ns: body.created_at_ns,
-        priority: u32::from(body.priority.get()),
-        max_attempts: body.max_attempts,
-        ttl_ms: body.ttl_ms,
+        metadata: parts::to_labels(metadata),
+        payload: payload.clone(),
+        due_at_ns: *due_at_ns,
+        created_at_ns: *created_at_ns,
+        priority: u32::from(priority.get()),
+        max_attempts: *max_attempts,
+        ttl_ms: *ttl_ms,
         ..Default::default()
     };
-    row.set_deliver_at(parts::to_wall_time(body.deliver_at));
+    row.set_deliver_at(parts::to_wall_time(*deliver_at));
     row
 }
 
@@ -323,19 +368,31 @@ fn body(bytes: &[u8]) -> Result<TaskBody, DecodeError> {
 
 /// A holder always has a name, so an empty one says that the task is not leased.
 fn to_status(status: &TaskStatus) -> log::StatusRow {
+    let TaskStatus {
+        phase,
+        deliveries,
+        failures,
+        returns,
+        first_due_at_ns,
+        priority,
+        bytes,
+        max_attempts,
+        ttl_ms,
+        last_error,
+    } = status;
     let mut row = log::StatusRow {
-        deliveries: status.deliveries,
-        failures: status.failures,
-        returns: status.returns,
-        first_due_at_ns: status.first_due_at_ns,
-        priority: u32::from(status.priority.get()),
-        bytes: status.bytes,
-        max_attempts: status.max_attempts,
-        ttl_ms: status.ttl_ms,
-        last_error: status.last_error.clone(),
+        deliveries: *deliveries,
+        failures: *failures,
+        returns: *returns,
+        first_due_at_ns: *first_due_at_ns,
+        priority: u32::from(priority.get()),
+        bytes: *bytes,
+        max_attempts: *max_attempts,
+        ttl_ms: *ttl_ms,
+        last_error: last_error.clone(),
         ..Default::default()
     };
-    match &status.phase {
+    match phase {
         Phase::Waiting { due_at_ns } => row.due_at_ns = *due_at_ns,
         Phase::Leased {
             consumer,

@@ -214,7 +214,9 @@ impl Error {
             ProposeError::TooLarge { .. } => {
                 Self::invalid("message", format!("is too large: {error}"))
             }
-            ProposeError::Rejected(reason) => Self::Precondition(reason),
+            rejected @ (ProposeError::Rejected(_) | ProposeError::NoOtherVoter) => {
+                Self::Precondition(rejected.to_string())
+            }
         }
     }
 
@@ -319,10 +321,7 @@ mod tests {
             ),
             (proposal(busy), S::RESOURCE_EXHAUSTED),
             (proposal(large), S::INVALID_ARGUMENT),
-            (
-                proposal(ProposeError::Rejected("r".into())),
-                S::FAILED_PRECONDITION,
-            ),
+            (proposal(ProposeError::NoOtherVoter), S::FAILED_PRECONDITION),
             (Error::Uncertain("look".into()), S::UNKNOWN),
             (Error::Unconfirmed("look".into()), S::UNAVAILABLE),
             (ReadError::NoLeader { waited_ms: 5 }.into(), S::UNAVAILABLE),

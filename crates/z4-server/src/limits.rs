@@ -34,3 +34,41 @@ pub(crate) const STATUS_CONNECTIONS_MAX: usize = STATUS_WORKERS + STATUS_WAITING
 pub(crate) const STATUS_CONNECTIONS_PER_ADDRESS_MAX: usize = STATUS_WORKERS / 2;
 /// A status request's time, from first byte to last, and again the answer's.
 pub(crate) const STATUS_REQUEST_TIME: Duration = Duration::from_secs(2);
+
+/// Lines that wait for the writer. When it is full, lines are dropped, counted,
+/// and the count is logged: the database never waits for its log.
+pub(crate) const LOG_QUEUE_LEN_MAX: usize = 4_096;
+/// How long a stopping peer has: 10 s are promised, and the process needs a
+/// moment to end.
+pub(crate) const STOP_TIME: Duration = Duration::from_millis(9_500);
+/// How long calls have that are in flight when the peer stops.
+pub(crate) const CALL_GRACE: Duration = Duration::from_secs(3);
+/// How long streams of other peers then have, which do not end by themselves.
+pub(crate) const PEER_GRACE: Duration = Duration::from_millis(500);
+/// How often a start that waits for room looks at the volumes.
+pub(crate) const START_LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a start that waits says that nothing has changed.
+pub(crate) const START_SAY_INTERVAL: Duration = Duration::from_secs(60);
+/// What the opening of the databases takes besides what is in the write-ahead log, in bytes.
+pub(crate) const START_OPEN_BYTES: u64 = 2 << 20;
+/// Part of a volume that stays free, unless it is said how much: one in so many.
+pub(crate) const RESERVE_PART: u64 = 10;
+/// More is not held back however large the volume: what the largest compaction
+/// needs, all write buffers, and the write-ahead log.
+pub(crate) const RESERVE_BYTES_MAX: u64 = 2 << 30;
+/// How often the guard of the disk looks at the volumes. Between two looks the room that was
+/// found is handed out and no more.
+pub(crate) const DISK_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How often the guard makes room while space is low.
+pub(crate) const DISK_TIDY_INTERVAL: Duration = Duration::from_secs(1);
+/// How often, at most, the task state is written anew for want of space.
+pub(crate) const DISK_COMPACT_INTERVAL: Duration = Duration::from_secs(10);
+/// While space is low, no more than this waits in memory to become a file.
+pub(crate) const UNWRITTEN_BYTES_MAX: u64 = 4 << 20;
+/// What a task takes besides its bytes, about.
+pub(crate) const TASK_BYTES: u64 = 512;
+/// Longest peer id, in bytes.
+pub(crate) const PEER_ID_LEN_MAX: usize = 128;
+/// Namespaces with metrics of their own: the fullest. A cluster may have a
+/// hundred thousand, which no scraper wants.
+pub(crate) const METRIC_SERIES_MAX: usize = 100;

@@ -4,12 +4,9 @@
 
 use std::io::{stderr, IsTerminal};
 
+use crate::limits;
 use slog::{o, Drain, LevelFilter, Logger, Never};
 use slog_async::{Async, AsyncGuard, OverflowStrategy};
-
-/// Lines that wait for the writer. When it is full, lines are dropped, counted,
-/// and the count is logged: the database never waits for its log.
-const QUEUE_LEN: usize = 4_096;
 
 /// The logger of this process. Lines are written by a thread of its own until
 /// the guard is dropped.
@@ -38,7 +35,7 @@ fn root(
         slog::Level::Info
     };
     let (queue, guard) = Async::new(drain)
-        .chan_size(QUEUE_LEN)
+        .chan_size(limits::LOG_QUEUE_LEN_MAX)
         .overflow_strategy(OverflowStrategy::DropAndReport)
         .thread_name("log-writer".to_owned())
         .build_with_guard();

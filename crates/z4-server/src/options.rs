@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
+use crate::limits::PEER_ID_LEN_MAX;
 use structopt::clap::{AppSettings, ErrorKind};
 use structopt::StructOpt;
 use z4_core::address::Address;
@@ -136,9 +137,6 @@ pub(crate) struct Options {
     )]
     pub debug_logging_enabled: bool,
 }
-
-/// Longest peer id, in bytes.
-const PEER_ID_LEN_MAX: usize = 128;
 
 /// What the command line and the environment say.
 pub(crate) enum Told {

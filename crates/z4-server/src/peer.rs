@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use prometheus::Registry;
 use slog::{crit, info, o, Logger};
@@ -22,12 +22,8 @@ use z4_rpc::{Applied, GrpcTransport, Network, NetworkParts, Node, PeerHooks, Tim
 use z4_storage::{EventSink, RocksView, Store, TaskMachine};
 
 use crate::disk::{Guard, Watched};
+use crate::limits;
 use crate::options::Options;
-
-/// Calls in flight when the peer stops have so long.
-const CALL_GRACE: Duration = Duration::from_secs(3);
-/// Streams of other peers, which have no end of their own, have so long.
-const PEER_GRACE: Duration = Duration::from_millis(500);
 
 /// A peer that serves its ports.
 pub(crate) struct Peer {
@@ -131,7 +127,7 @@ impl Peer {
     /// flushed, and only then do other peers lose the connection.
     pub(crate) fn stop(self) {
         let service_port = self.service_port;
-        let calls = thread::spawn(move || service_port.shutdown(CALL_GRACE));
+        let calls = thread::spawn(move || service_port.shutdown(limits::CALL_GRACE));
         self.node.drain();
         // A thread that panicked has ended the process.
         let _ = calls.join();
@@ -144,7 +140,7 @@ impl Peer {
         self.guard.stop();
         info!(self.logger, "consensus stopped, state flushed");
         self.node.stop();
-        self.peer_port.shutdown(PEER_GRACE);
+        self.peer_port.shutdown(limits::PEER_GRACE);
     }
 }
 
@@ -256,7 +252,8 @@ impl Starter {
                 }
             }),
         };
-        let runtime = Runtime::start(parts, pending, self.node.handle())?;
+        let runtime = Runtime::start(parts, pending, self.node.handle());
+        let runtime = runtime.map_err(|e| e.to_string())?;
         *phase = Phase::Running(runtime);
         info!(self.logger, "consensus started"; "raft_id" => raft_id);
         Ok(())

@@ -4,12 +4,9 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
+use crate::limits;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use slog::{crit, Logger};
-
-/// A stopping peer has so long; 10 s are promised, and the process needs a
-/// moment to end.
-const STOP_TIME: Duration = Duration::from_millis(9_500);
 
 /// SIGTERM and SIGINT, caught from the start on.
 pub(crate) struct Signals(signal_hook::iterator::Signals);
@@ -55,7 +52,7 @@ fn name(signal: i32) -> &'static str {
 pub(crate) fn limit(logger: &Logger) {
     let logger = logger.clone();
     thread::spawn(move || {
-        thread::sleep(STOP_TIME);
+        thread::sleep(limits::STOP_TIME);
         crit!(logger, "stopping took too long, ending at once");
         // The log has a thread of its own, which needs a moment.
         thread::sleep(Duration::from_millis(100));

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::limits;
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use z4_core::state::{NamespaceCounts, Row, RowKey, StateError};
 use z4_core::View;
 
-/// Namespaces with a series of their own: the fullest. A cluster may have a
-/// hundred thousand, which no scraper wants.
-const SERIES_MAX: usize = 100;
 /// Label of all others together. No namespace can have this name.
 const OTHERS: &str = "(others)";
 
@@ -94,7 +92,7 @@ impl TaskMetrics {
         });
         let mut series = BTreeMap::new();
         for (place, (counts, name)) in rows.iter().enumerate() {
-            let label = if place < SERIES_MAX {
+            let label = if place < limits::METRIC_SERIES_MAX {
                 name.as_str()
             } else {
                 OTHERS

@@ -215,7 +215,8 @@ impl Peer {
             log_keep_entries,
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
-        let replica = Replica::new(config, Arc::clone(&self.log), machine.applied(), &logger)?;
+        let replica = Replica::new(config, Arc::clone(&self.log), machine.applied(), &logger);
+        let replica = replica.map_err(|e| e.to_string())?;
         self.run = Some(Running {
             replica,
             machine,

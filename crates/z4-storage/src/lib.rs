@@ -43,8 +43,6 @@ mod files;
 pub mod fuzzing;
 mod live;
 mod peer_dir;
-#[cfg(any(test, feature = "testing"))]
-mod planted;
 mod recover;
 mod sentinel;
 mod step;

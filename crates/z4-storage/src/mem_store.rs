@@ -10,8 +10,8 @@ use z4_core::state::{Row, RowKey, StateError};
 use z4_core::{MemState, State, View};
 
 use crate::machine::TaskStore;
-use crate::planted::planted;
 use crate::verify::{verdict, VerdictSink};
+use z4_core::planted;
 
 /// Snapshots by position. Clones are the same map.
 #[derive(Clone, Debug, Default)]

@@ -1,15 +1,14 @@
 //! Errors of a peer name fields of requests; people know flags. Names the flag, or
 //! the argument, that a field comes from.
 
-/// Fields of requests that z4t fills, and where it has them from.
-const FLAGS: [(&str, &str); 45] = [
-    ("backoff_max", "--backoff-max"),
-    ("backoff_min", "--backoff-min"),
-    ("bytes_max", "--bytes-max"),
+use std::borrow::Cow;
+
+use z4_core::settings::SETTINGS;
+
+/// Fields of requests that z4t fills, and where it has them from; but for the
+/// settings of a namespace, whose flags are their names.
+const FLAGS: [(&str, &str); 34] = [
     ("consumer_id", "--consumer-id"),
-    ("dead_keep", "--dead-keep"),
-    ("dead_keep_count", "--dead-keep-count"),
-    ("dedupe_window", "--dedupe-window"),
     ("delay", "--delay"),
     ("deliver_at", "--at"),
     ("deliver_at.nanos", "--at"),
@@ -17,12 +16,9 @@ const FLAGS: [(&str, &str); 45] = [
     ("error", "--error"),
     ("extends", "the list of leases"),
     ("from", "--from"),
-    ("lease", "--lease"),
     ("lease_token", "the token of the lease"),
-    ("leased_max", "--leased-max"),
     ("leases", "the list of leases"),
     ("limit", "--limit"),
-    ("max_attempts", "--max-attempts"),
     ("max_in_flight", "--max-in-flight"),
     ("max_tasks", "--max"),
     ("member_address", "--peer"),
@@ -33,11 +29,9 @@ const FLAGS: [(&str, &str); 45] = [
     ("namespace", "the namespace"),
     ("page_token", "--page-token"),
     ("payload", "the payload"),
-    ("pending_max", "--pending-max"),
     ("priority", "--priority"),
     ("rate.count", "--rate"),
     ("rate.period", "--rate"),
-    ("rate_burst", "--rate-burst"),
     ("rate_per_s", "--rate-per-s"),
     ("request_id", "--request-id"),
     ("task_id", "the task id"),
@@ -59,9 +53,12 @@ const WHOLE: [(&str, &str); 2] = [
     ),
 ];
 
-fn flag(field: &str) -> Option<&'static str> {
+fn flag(field: &str) -> Option<Cow<'static, str>> {
+    if SETTINGS.iter().any(|setting| setting.name == field) {
+        return Some(format!("--{}", field.replace('_', "-")).into());
+    }
     let found = FLAGS.iter().find(|(name, _)| *name == field);
-    found.map(|(_, flag)| *flag)
+    found.map(|(_, flag)| (*flag).into())
 }
 
 /// The error of a peer, with the names of flags.
@@ -73,13 +70,13 @@ pub(crate) fn named(message: &str) -> String {
         return format!("{place}: {}", named(rest));
     }
     let (first, rest) = message.split_once(' ').unwrap_or((message, ""));
-    let mut text = flag(first).unwrap_or(first).to_owned();
+    let mut text = flag(first).unwrap_or(first.into()).into_owned();
     for word in rest.split(' ').filter(|_| !rest.is_empty()) {
         text.push(' ');
         // Only fields have an underscore: other words may be words of the error.
         let bare = word.trim_end_matches([',', ';', '.', ':']);
         match flag(bare).filter(|_| bare.contains('_')) {
-            Some(flag) => text.push_str(&word.replacen(bare, flag, 1)),
+            Some(flag) => text.push_str(&word.replacen(bare, &flag, 1)),
             None => text.push_str(word),
         }
     }

@@ -14,3 +14,22 @@ pub(crate) const OVER_AFTER: Duration = Duration::from_secs(1);
 /// How often a command whose standard error is still open is looked at: it is the
 /// latest that its consumer learns that nobody waits any more.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The widest that a cell makes its column, in characters. A longer cell stands
+/// whole and pushes its own line aside; the other lines do not grow with it, or a
+/// thousand tasks beside one of 1 MiB would be a gigabyte of blanks.
+pub(crate) const COLUMN_WIDTH_MAX: usize = 128;
+/// Longest line that is read: a payload at its limit as base64, and the rest of
+/// what a request may hold.
+pub(crate) const LINE_LEN_MAX: u64 = 4 << 20;
+/// Answers that are waited for, at most, before more lines are read.
+pub(crate) const ANSWERS_MAX: usize = 10_000;
+/// Most tasks that are sorted here, for the peer does not sort them: about 100 MB
+/// of them without payloads.
+pub(crate) const SORT_COUNT_MAX: usize = 100_000;
+/// Most bytes of payload and metadata that are held to be sorted.
+pub(crate) const SORT_BYTES_MAX: u64 = 256 << 20;
+/// How long to wait for an answer, unless `--timeout` says otherwise.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait where members have to catch up or to read all they have.
+pub(crate) const PATIENT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -10,10 +10,6 @@ use raft::eraftpb::{ConfState, Message, MessageType};
 use crate::limits;
 use crate::membership::Membership;
 
-/// A member that this peer, lagging, has not heard of is let in if its raft id
-/// is at most this far beyond those it knows.
-pub const UNKNOWN_AHEAD_MAX: u64 = 16;
-
 /// What the gate compares a message with.
 #[derive(Clone, Copy, Debug)]
 pub struct Gate<'a> {
@@ -163,7 +159,7 @@ impl Gate<'_> {
             return Ok(true);
         }
         let next = self.membership.raft_id_next;
-        if (next..next.saturating_add(UNKNOWN_AHEAD_MAX)).contains(&from) {
+        if (next..next.saturating_add(limits::UNKNOWN_AHEAD_MAX)).contains(&from) {
             return Ok(false);
         }
         Err(Refused::NotMember(from))

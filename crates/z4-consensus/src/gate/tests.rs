@@ -213,7 +213,7 @@ fn a_member_that_a_lagging_peer_has_not_heard_of_may_lead_it() {
         admit(&message(MessageType::MsgRequestVote, 5, 6), false),
         Ok(())
     );
-    let far = 5 + super::UNKNOWN_AHEAD_MAX;
+    let far = 5 + crate::limits::UNKNOWN_AHEAD_MAX;
     append.from = far;
     assert_eq!(admit(&append, false), Err(Refused::NotMember(far)));
 }

@@ -10,7 +10,7 @@ use protobuf::Message as _;
 use raft::eraftpb::{ConfChange, ConfChangeType};
 
 use super::{Answer, Replica};
-use crate::error::ProposeError;
+use crate::error::{ProposeError, StopReason};
 use crate::limits;
 use crate::log::{LogStore, Position};
 use crate::membership::Change;
@@ -60,7 +60,7 @@ impl<L: LogStore, P> Replica<L, P> {
                 .clone()
                 .change(&change)
                 .err()
-                .map(|e| ProposeError::Rejected(e.to_string()))
+                .map(ProposeError::Rejected)
         };
         let error = error.or_else(|| self.append_change(&change));
         if let Some(error) = error {
@@ -109,13 +109,8 @@ impl<L: LogStore, P> Replica<L, P> {
         &mut self,
         position: Position,
         data: &[u8],
-    ) -> Result<bool, String> {
-        let unreadable = || {
-            format!(
-                "the change of members at index {} is unreadable",
-                position.index
-            )
-        };
+    ) -> Result<bool, StopReason> {
+        let unreadable = || StopReason::Change(position.index);
         let conf = ConfChange::parse_from_bytes(data).map_err(|_| unreadable())?;
         let change = Change::decode(&conf.context).ok_or_else(unreadable)?;
         // Decided by the committed members alone: every replica decides alike.
@@ -127,14 +122,14 @@ impl<L: LogStore, P> Replica<L, P> {
             } else {
                 self.raw
                     .apply_conf_change(&conf)
-                    .map_err(|e| e.to_string())?;
+                    .map_err(|e| StopReason::Raft(e.to_string()))?;
             }
             self.heard.keep(&self.membership, self.now.monotonic_ns);
             self.addresses.keep(&self.membership);
             self.work.members = Some(self.membership.clone());
             self.members_committed = true;
         }
-        let result = result.map_err(|e| ProposeError::Rejected(e.to_string()));
+        let result = result.map_err(ProposeError::Rejected);
         self.resolve_change(position, result);
         Ok(changed)
     }
@@ -176,9 +171,7 @@ impl<L: LogStore, P> Replica<L, P> {
         let voter = |id: &u64| self.membership.members.get(id).is_some_and(|m| m.voter);
         let result = match target.filter(voter) {
             _ if !self.leads() => Some(Err(ProposeError::NotLeader)),
-            None => Some(Err(ProposeError::Rejected(
-                "there is no other voter that could lead".to_owned(),
-            ))),
+            None => Some(Err(ProposeError::NoOtherVoter)),
             Some(id) if id == me => Some(Ok(())),
             Some(id) => {
                 self.raw.transfer_leader(id);

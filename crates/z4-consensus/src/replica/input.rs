@@ -2,7 +2,7 @@
 
 use raft::eraftpb::Message;
 
-use crate::error::{ProposeError, ReadError};
+use crate::error::{ProposeError, ReadError, StopReason};
 use crate::log::{LogWrite, Position};
 use crate::machine::{Applied, Committed};
 use crate::membership::{Change, Membership};
@@ -154,7 +154,7 @@ pub struct Work<P> {
     /// Snapshots that nobody needs any more.
     pub drop_snapshots: Vec<Position>,
     /// The peer must stop, for this reason: what it holds cannot be right.
-    pub stop: Option<String>,
+    pub stop: Option<StopReason>,
 }
 
 impl<P> Default for Work<P> {

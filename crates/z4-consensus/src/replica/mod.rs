@@ -33,7 +33,7 @@ use raft::{RawNode, SnapshotStatus, StateRole};
 
 pub use input::{Answer, Input, Now, Persist, Waiting, Work};
 
-use crate::error::ProposeError;
+use crate::error::{ProposeError, StartError, StopReason};
 use crate::gate::{Gate, Refused};
 use crate::limits;
 use crate::log::{LogStore, Position};
@@ -133,31 +133,27 @@ impl<L: LogStore, P> Replica<L, P> {
     /// A replica over a log, with what its machine has applied.
     ///
     /// # Errors
-    /// The reason, for a person, when log and machine do not fit each other:
-    /// the peer must not start.
+    /// [`StartError`] when log and machine do not fit each other: the peer must not
+    /// start.
     pub fn new(
         config: Config,
         log: Arc<L>,
         applied: &Applied,
         logger: &slog::Logger,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, StartError> {
         let position = applied.position;
-        let hard_state = log.hard_state().map_err(|e| e.to_string())?;
-        let (cut, last) = (
-            log.cut().map_err(|e| e.to_string())?,
-            log.last().map_err(|e| e.to_string())?,
-        );
+        let hard_state = log.hard_state()?;
+        let (cut, last) = (log.cut()?, log.last()?);
         if position.index > hard_state.commit || position.index < cut.index {
-            return Err(format!(
-                "state is at index {}, the log is cut at {} and committed to {}: they do not \
-                 belong together",
-                position.index, cut.index, hard_state.commit
-            ));
+            return Err(StartError::Apart {
+                state: position.index,
+                cut: cut.index,
+                commit: hard_state.commit,
+            });
         }
-        let logged_ns = proposing::greatest_stamp(&*log, cut, last).map_err(|e| e.to_string())?;
+        let logged_ns = proposing::greatest_stamp(&*log, cut, last)?;
         let stamp_ns = logged_ns.max(applied.stamp_ns);
-        let view =
-            LogView::open(log, applied.membership.conf_state()).map_err(|e| e.to_string())?;
+        let view = LogView::open(log, applied.membership.conf_state())?;
         let raft_config = raft::Config {
             id: config.raft_id,
             election_tick: limits::ELECTION_TICKS,
@@ -177,7 +173,7 @@ impl<L: LogStore, P> Replica<L, P> {
             max_committed_size_per_ready: limits::COMMITTED_BYTES_PER_READY_MAX,
             ..raft::Config::default()
         };
-        let raw = RawNode::new(&raft_config, view, logger).map_err(|e| e.to_string())?;
+        let raw = RawNode::new(&raft_config, view, logger)?;
         let mut replica = Self {
             raw,
             now: Now::default(),
@@ -217,7 +213,7 @@ impl<L: LogStore, P> Replica<L, P> {
                 .get(&replica.config.raft_id)
                 .is_some_and(|m| m.voter);
         if alone {
-            replica.raw.campaign().map_err(|e| e.to_string())?;
+            replica.raw.campaign()?;
         }
         Ok(replica)
     }
@@ -412,7 +408,7 @@ impl<L: LogStore, P> Replica<L, P> {
         };
         if let Err(refused) = gate.admit(from, &message, with_snapshot) {
             if matches!(refused, Refused::LogLost(_)) {
-                self.work.stop = Some(refused.to_string());
+                self.work.stop = Some(StopReason::LogLost(refused.clone()));
             }
             // Bounded: the shell takes them after each round.
             if self.refused.len() < 64 {

@@ -26,10 +26,6 @@ struct Read<P> {
     token: P,
 }
 
-/// At most so many tries are under way; what comes in meanwhile goes into the
-/// next one together.
-const TRIES_MAX: usize = 4;
-
 pub(super) struct Reads<P> {
     raft_id: u64,
     context_next: u64,
@@ -109,7 +105,7 @@ impl<P> Reads<P> {
     /// the wall clock, so that no life of this peer repeats those of an earlier
     /// one: the leader may still hold, or the network deliver, an answer to that.
     fn next_try(&mut self, wall_ns: u64) -> Option<Vec<u8>> {
-        if self.waiting.is_empty() || self.tries.len() >= TRIES_MAX {
+        if self.waiting.is_empty() || self.tries.len() >= limits::READ_TRIES_MAX {
             return None;
         }
         if !planted!("read-context-reused") || self.context_next == 0 {

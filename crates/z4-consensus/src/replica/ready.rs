@@ -12,7 +12,7 @@ use raft::eraftpb::{Entry, EntryType, Message};
 use raft::StateRole;
 
 use super::{Outstanding, Persist, Replica, Work};
-use crate::error::ProposeError;
+use crate::error::{ProposeError, StopReason};
 use crate::limits;
 use crate::log::{LogStore, LogWrite, Position};
 use crate::machine::{Applied, Committed};
@@ -33,7 +33,7 @@ impl<L: LogStore, P> Replica<L, P> {
             self.work.checkpoint = true;
         }
         if let Some(error) = self.raw.store().take_unreadable() {
-            self.stop(format!("the raft log cannot be read: {error}"));
+            self.stop(StopReason::Log(error));
         }
         self.write_carried();
         self.drive_reads();
@@ -296,7 +296,7 @@ impl<L: LogStore, P> Replica<L, P> {
                         committed.stamp_ns = stamp_ns;
                         committed.commands = commands;
                     }
-                    None => return self.stop(format!("entry {} is unreadable", entry.index)),
+                    None => return self.stop(StopReason::Entry(entry.index)),
                 }
             }
             EntryType::EntryConfChange => match self.commit_change(position, &entry.data) {
@@ -306,7 +306,7 @@ impl<L: LogStore, P> Replica<L, P> {
                 Err(reason) => return self.stop(reason),
             },
             EntryType::EntryConfChangeV2 => {
-                return self.stop(format!("entry {} changes members jointly", entry.index));
+                return self.stop(StopReason::JointChange(entry.index));
             }
         }
         self.work.apply.push(committed);
@@ -315,7 +315,7 @@ impl<L: LogStore, P> Replica<L, P> {
         }
     }
 
-    fn stop(&mut self, reason: String) {
+    fn stop(&mut self, reason: StopReason) {
         self.work.stop.get_or_insert(reason);
     }
 

@@ -13,6 +13,7 @@ use super::stop::stop_process;
 use crate::callers;
 use crate::error::ProposeError;
 use crate::fault::{mark, point};
+use crate::limits;
 use crate::log::Position;
 use crate::machine::{Applied, Committed, MachineError, StateMachine};
 use crate::metrics::Metrics;
@@ -35,11 +36,6 @@ pub(super) enum ApplyJob<R> {
     /// Answered on the channel when it is durable.
     Install(Position, Sender<Applied>),
 }
-
-/// Entries after which a run is applied even if more waits.
-const RUN_ENTRIES_MAX: usize = 1_024;
-/// Bytes after which a run is applied even if more waits.
-const RUN_BYTES_MAX: u64 = 16 << 20;
 
 pub(super) struct ApplyThread<M: StateMachine> {
     machine: M,
@@ -93,7 +89,8 @@ impl<M: StateMachine> ApplyThread<M> {
                         self.other(other);
                     }
                 }
-                if run.len() < RUN_ENTRIES_MAX && bytes < RUN_BYTES_MAX {
+                if run.len() < limits::APPLY_RUN_ENTRIES_MAX && bytes < limits::APPLY_RUN_BYTES_MAX
+                {
                     next = self.jobs.try_recv().ok();
                 }
             }

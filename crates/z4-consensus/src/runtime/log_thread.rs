@@ -10,6 +10,7 @@ use slog::Logger;
 use super::raft_thread::Notice;
 use super::stop::stop_process;
 use crate::fault::{mark, point};
+use crate::limits;
 use crate::log::{LogError, LogStore, LogWrite, Position};
 use crate::metrics::Metrics;
 use crate::replica::Persist;
@@ -30,9 +31,6 @@ pub(super) struct LogThread<L> {
     pub(super) logger: Logger,
 }
 
-/// Bytes after which a group is written even if more waits.
-const GROUP_BYTES_MAX: usize = 16 << 20;
-
 impl<L: LogStore> LogThread<L> {
     /// Runs until the raft thread hangs up.
     pub(super) fn run(self) {
@@ -48,7 +46,7 @@ impl<L: LogStore> LogThread<L> {
                         self.other(other);
                     }
                 }
-                if group.bytes < GROUP_BYTES_MAX {
+                if group.bytes < limits::LOG_GROUP_BYTES_MAX {
                     next = self.jobs.try_recv().ok();
                 }
             }

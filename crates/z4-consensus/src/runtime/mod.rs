@@ -31,6 +31,7 @@ use crossbeam_channel::{bounded, Receiver};
 pub use handle::{Handle, Proposal};
 pub use sink::{Accepted, Done, Sink};
 
+use crate::error::StartError;
 use crate::limits;
 use crate::log::LogStore;
 use crate::machine::StateMachine;
@@ -103,13 +104,13 @@ impl Runtime {
     /// Starts the threads of a peer.
     ///
     /// # Errors
-    /// The reason, for a person, when log and state do not fit each other, or
-    /// when a thread cannot be started.
+    /// [`StartError`] when log and state do not fit each other, or when a thread
+    /// cannot be started.
     pub fn start<L, M, T>(
         parts: Parts<L, M, T>,
         pending: Pending<M::Reply>,
         handle: &Handle<M::Reply>,
-    ) -> Result<Self, String>
+    ) -> Result<Self, StartError>
     where
         L: LogStore,
         M: StateMachine,
@@ -181,11 +182,11 @@ impl Runtime {
             logger,
         };
         let mut threads = Vec::new();
-        let mut spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+        let mut spawn = |name: &'static str, run: Box<dyn FnOnce() + Send>| {
             let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
             thread
                 .map(|t| threads.push(t))
-                .map_err(|e| format!("thread {name}: {e}"))
+                .map_err(|source| StartError::Thread { name, source })
         };
         spawn("raft", Box::new(move || raft.run()))?;
         spawn("log", Box::new(move || log_thread.run()))?;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::limits;
 use crossbeam_channel::{Sender, TrySendError};
 
 /// A bounded channel with a short queue before it. When the queue grows, the
@@ -14,9 +15,6 @@ pub(super) struct Outbox<T> {
 
 /// The other thread has ended.
 pub(super) struct HungUp;
-
-/// Jobs before the channel from which on nothing more is taken in.
-const WAITING_MAX: usize = 64;
 
 impl<T> Outbox<T> {
     pub(super) fn new(to: Sender<T>) -> Self {
@@ -57,7 +55,7 @@ impl<T> Outbox<T> {
 
     /// Whether the other thread is too far behind to take in more for it.
     pub(super) fn clogged(&self) -> bool {
-        self.waiting.len() >= WAITING_MAX
+        self.waiting.len() >= limits::OUTBOX_LEN_MAX
     }
 }
 
@@ -69,7 +67,7 @@ mod tests {
     fn keeps_order_and_says_when_it_is_clogged() {
         let (tx, rx) = crossbeam_channel::bounded(2);
         let mut outbox = Outbox::new(tx);
-        for job in 0..WAITING_MAX + 2 {
+        for job in 0..limits::OUTBOX_LEN_MAX + 2 {
             assert!(!outbox.clogged());
             assert!(outbox.send(job).is_ok());
         }
@@ -79,7 +77,7 @@ mod tests {
             got.push(job);
             assert!(outbox.push().is_ok());
         }
-        assert_eq!(got, (0..WAITING_MAX + 2).collect::<Vec<_>>());
+        assert_eq!(got, (0..limits::OUTBOX_LEN_MAX + 2).collect::<Vec<_>>());
         drop(rx);
         assert!(outbox.send(0).is_err());
     }

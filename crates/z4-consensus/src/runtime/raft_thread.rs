@@ -1,7 +1,7 @@
 //! The raft thread: drains its channels, steps the replica, does its work.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, TryRecvError};
 use raft::eraftpb::MessageType;
@@ -54,11 +54,6 @@ pub(super) struct RaftThread<L: LogStore, R, T> {
     pub(super) logger: Logger,
 }
 
-/// Inputs of one kind taken in before the work is done.
-const ROUND_MAX: usize = 4_096;
-/// How long a stopping leader waits for another to take over.
-const HAND_OVER_MAX: Duration = Duration::from_secs(3);
-
 impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
     /// Runs until it is asked to stop.
     pub(super) fn run(mut self) {
@@ -75,7 +70,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
                 monotonic_ns,
             };
             if self.take_in(now) && stop_by.is_none() {
-                stop_by = Some(Instant::now() + HAND_OVER_MAX);
+                stop_by = Some(Instant::now() + limits::HAND_OVER_TIME);
                 info!(self.logger, "stopping");
                 self.hand_over(now);
             }
@@ -121,7 +116,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
 
     /// Takes in what has come. Whether a stop was asked for.
     fn take_in(&mut self, now: Now) -> bool {
-        for _ in 0..ROUND_MAX {
+        for _ in 0..limits::ROUND_INPUT_COUNT_MAX {
             let Ok(notice) = self.notices.try_recv() else {
                 break;
             };
@@ -135,7 +130,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
         }
         self.push();
         let clogged = self.clogged();
-        for _ in 0..ROUND_MAX {
+        for _ in 0..limits::ROUND_INPUT_COUNT_MAX {
             let Ok(news) = self.news.try_recv() else {
                 break;
             };
@@ -171,7 +166,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
     fn take_requests(&mut self, now: Now) -> bool {
         let mut asked = Vec::new();
         let mut stop = false;
-        for _ in 0..ROUND_MAX {
+        for _ in 0..limits::ROUND_INPUT_COUNT_MAX {
             let request = match self.requests.try_recv() {
                 Ok(request) => request,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
@@ -247,7 +242,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
     /// Does the work of a step, in the order of its fields.
     fn work(&mut self, work: Work<Token<R>>, now: Now) {
         if let Some(reason) = work.stop {
-            stop_process(&self.logger, "replica", &reason);
+            stop_process(&self.logger, "replica", &reason.to_string());
         }
         self.metrics.sent(work.send.len());
         if !work.send.is_empty() {

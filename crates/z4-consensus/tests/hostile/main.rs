@@ -20,7 +20,8 @@ use host::Host;
 use raft::eraftpb::MessageType;
 use rand::rngs::StdRng;
 use rand::SeedableRng;
-use z4_consensus::gate::{Refused, UNKNOWN_AHEAD_MAX};
+use z4_consensus::gate::Refused;
+use z4_consensus::limits::UNKNOWN_AHEAD_MAX;
 use z4_consensus::Role;
 
 /// The places a replica can be in when a message comes.

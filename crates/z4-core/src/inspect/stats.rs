@@ -4,6 +4,7 @@
 use crate::limits;
 use crate::state::{due_next_of, find_namespace, NamespaceRow, RateMark, StateError, View};
 use crate::task::Namespace;
+use crate::time::{MS_NS, SECOND_NS};
 
 /// What is told of a namespace.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,8 +61,7 @@ pub fn stats(view: &impl View, name: &Namespace, now_ns: u64) -> Result<Option<S
 /// younger, over more when nothing happened meanwhile.
 #[must_use]
 pub fn rates(row: &NamespaceRow, now_ns: u64) -> Rates {
-    const SECOND_NS: u64 = 1_000_000_000;
-    let far_ns = 2 * limits::RATE_MARK_MS * 1_000_000;
+    let far_ns = 2 * limits::RATE_MARK_MS * MS_NS;
     let (before, last) = (row.window.before, row.window.last);
     let since = if before.at_ns == 0 {
         // All that ever happened is not older than the first mark.

@@ -5,6 +5,7 @@
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::command::CreatedTask;
+use crate::settings::{Kind, Setting, SETTINGS};
 use crate::state::{NamespaceConfig, NamespaceCounts, NamespaceRow, RateWindow, Row, RowKey};
 use crate::task::{Phase, TaskBody, TaskId, TaskStatus, WallTime};
 
@@ -154,37 +155,21 @@ impl Fingerprint {
     }
 
     fn config(&mut self, config: &NamespaceConfig) {
-        let NamespaceConfig {
-            lease_ms,
-            dedupe_ms,
-            max_attempts,
-            backoff_min_ms,
-            backoff_max_ms,
-            pending_max,
-            bytes_max,
-            leased_max,
-            rate,
-            rate_burst,
-            dead_keep_ms,
-            dead_keep_count,
-        } = config;
-        self.numbers(&[
-            *lease_ms,
-            *dedupe_ms,
-            u64::from(*max_attempts),
-            *backoff_min_ms,
-            *backoff_max_ms,
-            *pending_max,
-            *bytes_max,
-            *leased_max,
-            u64::from(rate.count),
-            u64::from(*rate_burst),
-            *dead_keep_ms,
-            *dead_keep_count,
-        ]);
+        let mut number = |setting: &Setting, value: u64| match (setting.is_later(), value) {
+            (false, _) => self.numbers(&[value]),
+            (true, 0) => {}
+            (true, _) => self.numbers(&[u64::from(setting.number), value]),
+        };
+        for setting in SETTINGS {
+            match &setting.kind {
+                Kind::Span(values) | Kind::Count(values) => number(setting, (values.of)(config)),
+                Kind::Small(values) => number(setting, (values.of)(config).into()),
+                Kind::Rate(values) => number(setting, (values.of)(config).count.into()),
+            }
+        }
         // A limit per second counts as it did before there were longer periods.
-        if !rate.is_per_s() {
-            self.numbers(&[rate.period_ms]);
+        if !config.rate.is_per_s() {
+            self.numbers(&[config.rate.period_ms]);
         }
     }
 

@@ -26,10 +26,8 @@ mod tasks;
 use xxhash_rust::xxh3::Xxh3;
 
 use self::tally::Tallies;
+use crate::limits;
 use crate::state::{MetaRow, Row, RowKey, StateError, View};
-
-/// Most violations that a report has in words.
-pub const VIOLATIONS_MAX: usize = 100;
 
 /// What a check found.
 #[must_use = "a check that nobody looks at finds nothing"]
@@ -38,7 +36,7 @@ pub struct Report {
     /// How many rows there are.
     pub rows: u64,
     /// One sentence for each rule that is broken; the first
-    /// [`VIOLATIONS_MAX`] of them.
+    /// [`limits::VIOLATIONS_MAX`] of them.
     pub violations: Vec<String>,
     /// How many more there are.
     pub violations_more: u64,
@@ -62,7 +60,7 @@ impl Report {
     }
 
     fn say(&mut self, rule: impl FnOnce() -> String) {
-        if self.violations.len() < VIOLATIONS_MAX {
+        if self.violations.len() < limits::VIOLATIONS_MAX {
             self.violations.push(rule());
         } else {
             self.violations_more += 1;

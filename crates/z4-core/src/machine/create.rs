@@ -8,9 +8,7 @@ use crate::error::{Code, Refusal};
 use crate::planted::planted;
 use crate::state::{rank, RequestRow, Row, RowKey, State, StateError};
 use crate::task::{expires_at_ns, NamespaceId, TaskBody, TaskId, WallTime};
-
-const SECOND_NS: u64 = 1_000_000_000;
-const MS_NS: u64 = 1_000_000;
+use crate::time::{MS_NS, SECOND_NS};
 
 impl<S: State> Machine<S> {
     pub(super) fn create(

@@ -5,8 +5,7 @@ use crate::limits;
 use crate::planted::planted;
 use crate::state::{Row, RowKey, State, StateError};
 use crate::task::{DeathReason, NamespaceId, Phase, TaskId, TaskStatus};
-
-const MS_NS: u64 = 1_000_000;
+use crate::time::MS_NS;
 
 impl<S: State> Machine<S> {
     /// Makes a task that has no place a dead letter.

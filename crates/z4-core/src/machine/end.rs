@@ -10,8 +10,7 @@ use crate::limits;
 use crate::planted::planted;
 use crate::state::{rank, State, StateError};
 use crate::task::{DeathReason, LeaseToken, Namespace, NamespaceId, Phase, TaskId, TaskStatus};
-
-const MS_NS: u64 = 1_000_000;
+use crate::time::MS_NS;
 
 /// How a lease is ended.
 pub(super) enum How {

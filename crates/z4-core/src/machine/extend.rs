@@ -4,8 +4,7 @@ use super::{Entry, Machine};
 use crate::command::{Extend, ExtendLeases, LeaseLost, Outcome};
 use crate::state::{Row, RowKey, State, StateError};
 use crate::task::{NamespaceId, Phase};
-
-const MS_NS: u64 = 1_000_000;
+use crate::time::MS_NS;
 
 impl<S: State> Machine<S> {
     pub(super) fn extend(

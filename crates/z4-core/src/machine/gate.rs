@@ -7,8 +7,8 @@
 //! number.
 
 use crate::state::{NamespaceConfig, NamespaceRow};
+use crate::time::MS_NS;
 
-const MS_NS: u64 = 1_000_000;
 /// How far ahead a burst may reach, in nanoseconds (a hundred years): a great
 /// burst of a slow rate would leave what the numbers hold.
 const BURST_NS_MAX: u64 = 100 * 365 * 86_400 * 1_000 * MS_NS;
@@ -116,8 +116,7 @@ mod tests {
     use crate::limits;
     use crate::state::RateLimit;
     use crate::task::NamespaceId;
-
-    const SECOND_NS: u64 = 1_000_000_000;
+    use crate::time::SECOND_NS;
 
     fn row(per_s: u32, burst: u32) -> NamespaceRow {
         let mut row = NamespaceRow::new(NamespaceId(1));

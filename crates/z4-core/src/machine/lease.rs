@@ -11,8 +11,7 @@ use crate::state::{rank, Row, RowKey, State, StateError};
 use crate::task::{
     DeathReason, LeaseToken, Namespace, NamespaceId, Phase, Priority, TaskId, TaskStatus,
 };
-
-const MS_NS: u64 = 1_000_000;
+use crate::time::MS_NS;
 
 /// A row taken out of the due index.
 struct Popped {

@@ -9,6 +9,7 @@ use crate::limits;
 use crate::planted::planted;
 use crate::state::{NamespaceRow, QueueHead, RateMark, Row, RowKey, State, StateError, View};
 use crate::task::{Namespace, NamespaceId, TaskId};
+use crate::time::MS_NS;
 
 /// All namespaces, and which of them differ from the store.
 #[derive(Debug, Default)]
@@ -140,7 +141,7 @@ impl Namespaces {
 /// Sets a new mark of the namespace's counters when the last one is old enough.
 fn roll_window(row: &mut NamespaceRow, now_ns: u64) {
     let age_ns = now_ns.saturating_sub(row.window.last.at_ns);
-    if age_ns >= limits::RATE_MARK_MS * 1_000_000 {
+    if age_ns >= limits::RATE_MARK_MS * MS_NS {
         row.window.before = row.window.last;
         row.window.last = RateMark {
             at_ns: now_ns,

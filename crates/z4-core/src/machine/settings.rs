@@ -53,23 +53,7 @@ fn patched(
     mut config: NamespaceConfig,
     patch: &NamespacePatch,
 ) -> Result<NamespaceConfig, Refusal> {
-    fn lay<T: Copy>(on: &mut T, value: Option<T>) {
-        if let Some(value) = value {
-            *on = value;
-        }
-    }
-    lay(&mut config.lease_ms, patch.lease_ms);
-    lay(&mut config.dedupe_ms, patch.dedupe_ms);
-    lay(&mut config.max_attempts, patch.max_attempts);
-    lay(&mut config.backoff_min_ms, patch.backoff_min_ms);
-    lay(&mut config.backoff_max_ms, patch.backoff_max_ms);
-    lay(&mut config.pending_max, patch.pending_max);
-    lay(&mut config.bytes_max, patch.bytes_max);
-    lay(&mut config.leased_max, patch.leased_max);
-    lay(&mut config.rate, patch.rate);
-    lay(&mut config.rate_burst, patch.rate_burst);
-    lay(&mut config.dead_keep_ms, patch.dead_keep_ms);
-    lay(&mut config.dead_keep_count, patch.dead_keep_count);
+    patch.lay_over(&mut config);
     if config.backoff_min_ms > config.backoff_max_ms {
         let rule = format!(
             "would be {} ms, above backoff_max, which is {} ms; set both",

@@ -12,10 +12,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::{
-    MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RateLimit, RateMark,
-    RateWindow, RequestRow, Row, RowKey, State, View,
+    MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RateMark, RateWindow,
+    RequestRow, Row, RowKey, State, View,
 };
-use crate::command::CreatedTask;
+use crate::command::{CreatedTask, NamespacePatch};
+use crate::settings::SETTINGS;
 use crate::task::{
     DeathReason, LeaseToken, Namespace, NamespaceId, Phase, Priority, TaskBody, TaskId, TaskStatus,
     WallTime,
@@ -365,25 +366,14 @@ fn namespace(n: u32) -> Row {
         cursor: (rank as u64 * 10, TaskId::new(rank as u64, 1, 1)),
         consumed_ns: rank as u64 * 9,
     };
+    let (mut patch, mut config) = (NamespacePatch::default(), NamespaceConfig::default());
+    for setting in SETTINGS {
+        setting.give_one(&mut patch, 3);
+    }
+    patch.lay_over(&mut config);
     Row::Namespace(Box::new(NamespaceRow {
         id: NamespaceId(n),
-        config: NamespaceConfig {
-            lease_ms: 1,
-            dedupe_ms: 2,
-            max_attempts: 3,
-            backoff_min_ms: 4,
-            backoff_max_ms: 5,
-            pending_max: 6,
-            bytes_max: 7,
-            leased_max: 8,
-            rate: RateLimit {
-                count: 9,
-                period_ms: 60_000,
-            },
-            rate_burst: 10,
-            dead_keep_ms: 11,
-            dead_keep_count: 12,
-        },
+        config,
         counts: NamespaceCounts {
             created: 10,
             pending: 3,

@@ -11,14 +11,15 @@ mod rate_limit;
 mod reads;
 mod rows;
 
+pub use crate::settings::NamespaceConfig;
 pub use mem::MemState;
 pub use rate_limit::RateLimit;
 pub use reads::{
     due_next_after, due_next_of, find_body, find_namespace, find_status, find_task, machine_ns,
 };
 pub use rows::{
-    rank, MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RateMark, RateWindow,
-    RequestRow, Row, RowKey,
+    rank, MetaRow, NamespaceCounts, NamespaceRow, QueueHead, RateMark, RateWindow, RequestRow, Row,
+    RowKey,
 };
 
 /// The store failed or holds what cannot be. The process must end: what is on

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// One second, in milliseconds: the period of a limit that is given per second.
-const SECOND_MS: u64 = 1_000;
+use crate::limits;
+use crate::time::SECOND_MS;
 
 /// Most deliveries in a period. A slow rate has a long period: 7 a minute is
 /// exactly that, and nothing that is rounded to whole deliveries per second.
@@ -18,6 +18,18 @@ pub struct RateLimit {
 impl RateLimit {
     /// There is no limit.
     pub const NONE: Self = Self::per_s(0);
+
+    /// The least values that both numbers may have.
+    pub const LEAST: Self = Self {
+        count: 0,
+        period_ms: limits::RATE_PERIOD_MS_MIN,
+    };
+
+    /// The greatest values that both numbers may have.
+    pub const MOST: Self = Self {
+        count: limits::RATE_COUNT_MAX,
+        period_ms: limits::RATE_PERIOD_MS_MAX,
+    };
 
     /// A limit per second; 0: there is none.
     #[must_use]

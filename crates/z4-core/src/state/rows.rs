@@ -1,9 +1,8 @@
 //! The rows of the store. Key order is the order of the enum: what must be
 //! scanned together stands together.
 
-use super::RateLimit;
 use crate::command::CreatedTask;
-use crate::limits;
+use crate::settings::NamespaceConfig;
 use crate::task::{LeaseToken, Namespace, NamespaceId, Priority, TaskBody, TaskId, TaskStatus};
 
 /// Key of a row. The derived order is the order of scans.
@@ -343,58 +342,6 @@ pub struct RateMark {
     pub deliveries: u64,
     /// Tasks ever acknowledged.
     pub done: u64,
-}
-
-/// Settings of a namespace.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct NamespaceConfig {
-    /// How long a lease lasts unless asked otherwise, in milliseconds.
-    pub lease_ms: u64,
-    /// How long request ids are remembered, in milliseconds.
-    pub dedupe_ms: u64,
-    /// Failures that send a task to the dead letters, for tasks that do not say
-    /// themselves; 0: none do.
-    pub max_attempts: u32,
-    /// Wait after the first failure, in milliseconds; each further one doubles
-    /// it.
-    pub backoff_min_ms: u64,
-    /// Longest wait after a failure, in milliseconds.
-    pub backoff_max_ms: u64,
-    /// Most tasks that wait; 0: no limit.
-    pub pending_max: u64,
-    /// Most bytes of payload and metadata of all its tasks; 0: no limit.
-    pub bytes_max: u64,
-    /// Most live leases; 0: no limit.
-    pub leased_max: u64,
-    /// Most deliveries in a period.
-    pub rate: RateLimit,
-    /// Deliveries that may come at once after a quiet time; 0: a second's worth,
-    /// and one at least.
-    pub rate_burst: u32,
-    /// How long dead letters are kept, in milliseconds; 0: until somebody
-    /// removes them. For those that die from then on.
-    pub dead_keep_ms: u64,
-    /// How many dead letters are kept, the oldest go first; 0: all.
-    pub dead_keep_count: u64,
-}
-
-impl Default for NamespaceConfig {
-    fn default() -> Self {
-        Self {
-            lease_ms: limits::LEASE_MS_DEFAULT,
-            dedupe_ms: limits::DEDUPE_MS_DEFAULT,
-            max_attempts: 0,
-            backoff_min_ms: limits::BACKOFF_MIN_MS_DEFAULT,
-            backoff_max_ms: limits::BACKOFF_MAX_MS_DEFAULT,
-            pending_max: 0,
-            bytes_max: 0,
-            leased_max: 0,
-            rate: RateLimit::NONE,
-            rate_burst: 0,
-            dead_keep_ms: 0,
-            dead_keep_count: 0,
-        }
-    }
 }
 
 /// Conservation: `created = pending + leased + done + dead + cancelled + purged`

@@ -59,7 +59,28 @@ impl Walk {
                     space != name || left > 0
                 });
             }
-            _ => {}
+            // Nothing goes on from these, whatever their outcomes; and from the rest
+            // when it was refused.
+            (
+                Command::ExtendLeases(_)
+                | Command::RescheduleTasks(_)
+                | Command::RedriveTasks(_)
+                | Command::SetNamespace(_)
+                | Command::Pulse
+                | Command::Mark { .. },
+                _,
+            )
+            | (
+                Command::CreateTasks(_)
+                | Command::LeaseTasks(_)
+                | Command::AckTasks(_)
+                | Command::ReleaseTasks(_)
+                | Command::ReturnTasks(_)
+                | Command::NackTasks(_)
+                | Command::CancelTasks(_)
+                | Command::PurgeTasks(_),
+                _,
+            ) => {}
         }
     }
 

@@ -17,9 +17,7 @@ mod tasks;
 use self::dice::Dice;
 use crate::command::{Command, CreateTasks};
 use crate::task::{LeaseToken, Namespace, TaskId};
-
-const SECOND_NS: u64 = 1_000_000_000;
-const MS_NS: u64 = 1_000_000;
+use crate::time::{MS_NS, SECOND_NS};
 
 /// The names it walks over; they begin alike.
 pub const SPACES: [&str; 4] = ["a", "a-b", "a.", "aa"];

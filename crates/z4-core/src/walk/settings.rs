@@ -5,6 +5,7 @@ use crate::command::{
     Command, CreateTasks, Due, LeaseTasks, NamespacePatch, NewTask, SetNamespace, Taker,
 };
 use crate::limits;
+use crate::settings::{Kind, SETTINGS};
 use crate::state::RateLimit;
 use crate::task::Namespace;
 
@@ -18,25 +19,21 @@ impl Walk {
         let mut patch = NamespacePatch::default();
         for _ in 0..self.dice.between(1, 3) {
             let dice = &mut self.dice;
-            match dice.below(13) {
-                0 => patch.lease_ms = Some(dice.one_of(&[10, 500, 3_000, 30_000])),
-                1 => patch.dedupe_ms = Some(dice.one_of(&[0, 1_000, 60_000, 600_000])),
-                2 => patch.max_attempts = Some(dice.one_of(&[0, 1, 2, 5])),
-                3 => patch.backoff_min_ms = Some(dice.one_of(&[0, 0, 1, 500, 5_000])),
-                4 => patch.backoff_max_ms = Some(dice.one_of(&[0, 600, 8_000, 600_000])),
-                5 => patch.pending_max = Some(dice.one_of(&[0, 0, 2, 8])),
-                6 => patch.bytes_max = Some(dice.one_of(&[0, 0, 50, 200])),
-                7 => patch.leased_max = Some(dice.one_of(&[0, 0, 1, 3, 8])),
-                8 => {
-                    patch.rate = Some(RateLimit {
-                        count: dice.one_of(&[0, 0, 1, 3, 7, 1_000_000]),
-                        period_ms: dice.one_of(&[1_000, 1_000, 7_000, 60_000, 86_400_000]),
-                    });
+            // One more than there are settings: the pause.
+            let place = dice.below(SETTINGS.len() as u64 + 1) as usize;
+            match SETTINGS.get(place).map(|setting| &setting.kind) {
+                Some(Kind::Span(values) | Kind::Count(values)) => {
+                    (values.give)(&mut patch, dice.one_of(values.few));
                 }
-                9 => patch.rate_burst = Some(dice.one_of(&[0, 1, 5, 1_000_000])),
-                10 => patch.dead_keep_ms = Some(dice.one_of(&[0, 1, 500, 5_000, 60_000])),
-                11 => patch.dead_keep_count = Some(dice.one_of(&[0, 1, 3, 10])),
-                _ => patch.paused = Some(dice.one_in(3)),
+                Some(Kind::Small(values)) => (values.give)(&mut patch, dice.one_of(values.few)),
+                Some(Kind::Rate(values)) => {
+                    let rate = RateLimit {
+                        count: dice.one_of(values.few).count,
+                        period_ms: dice.one_of(values.few).period_ms,
+                    };
+                    (values.give)(&mut patch, rate);
+                }
+                None => patch.paused = Some(dice.one_in(3)),
             }
         }
         let namespace = self.space();

@@ -17,9 +17,9 @@ use z4_core::command::{
 use z4_core::invariants::check;
 use z4_core::state::{find_task, NamespaceCounts, RateLimit, Row, RowKey};
 use z4_core::task::{LeaseToken, Priority, WallTime};
+use z4_core::time::SECOND_NS;
 use z4_core::{limits, Code, Event, Machine, MemState, Namespace, TaskId, View};
 
-const SECOND_NS: u64 = 1_000_000_000;
 const START_NS: u64 = 1_000 * SECOND_NS;
 
 struct Store {

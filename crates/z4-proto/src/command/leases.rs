@@ -8,13 +8,23 @@ use crate::generated::log;
 use crate::parts;
 
 pub(super) fn to_nacks(nacks: &NackTasks) -> log::NackTasks {
-    let nack = |nack: &Nack| log::Nack {
-        id: nack.id.as_bytes().to_vec(),
-        token: nack.token.0,
-        delay_ms_plus_1: nack.delay_ms.map_or(0, |ms| ms.saturating_add(1)),
-        error: nack.error.clone(),
-        permanent: nack.permanent,
-        ..Default::default()
+    // Whole patterns: a field that is added and not written does not compile.
+    let nack = |nack: &Nack| {
+        let Nack {
+            id,
+            token,
+            delay_ms,
+            error,
+            permanent,
+        } = nack;
+        log::Nack {
+            id: id.as_bytes().to_vec(),
+            token: token.0,
+            delay_ms_plus_1: delay_ms.map_or(0, |ms| ms.saturating_add(1)),
+            error: error.clone(),
+            permanent: *permanent,
+            ..Default::default()
+        }
     };
     log::NackTasks {
         namespace: nacks.namespace.as_str().to_owned(),
@@ -43,11 +53,18 @@ pub(super) fn nacks(nacks: log::NackTasks) -> Result<NackTasks, DecodeError> {
 }
 
 pub(super) fn to_extends(extends: &ExtendLeases) -> log::ExtendLeases {
-    let extend = |extend: &Extend| log::Extend {
-        id: extend.id.as_bytes().to_vec(),
-        token: extend.token.0,
-        lease_ms: extend.lease_ms,
-        ..Default::default()
+    let extend = |extend: &Extend| {
+        let Extend {
+            id,
+            token,
+            lease_ms,
+        } = extend;
+        log::Extend {
+            id: id.as_bytes().to_vec(),
+            token: token.0,
+            lease_ms: *lease_ms,
+            ..Default::default()
+        }
     };
     log::ExtendLeases {
         namespace: extends.namespace.as_str().to_owned(),

@@ -1,7 +1,9 @@
 //! Settings of a namespace that change: a list of names and numbers, so that one
 //! that is not there stays as it is and 0 is a value.
 
+use protobuf::ProtobufEnum;
 use z4_core::command::{NamespacePatch, SetNamespace};
+use z4_core::settings::{Kind, SETTINGS};
 use z4_core::state::RateLimit;
 
 use crate::error::DecodeError;
@@ -10,54 +12,43 @@ use crate::parts;
 
 use log::SettingName as Name;
 
+/// The names that the table of settings does not have: a rate limit has them when
+/// its period is not a second, and the pause is no setting but may change with them.
+const COUNT: u32 = Name::SETTING_NAME_RATE_COUNT as u32;
+const PERIOD_MS: u32 = Name::SETTING_NAME_RATE_PERIOD_MS as u32;
+const PAUSED: u32 = Name::SETTING_NAME_PAUSED as u32;
+
 pub(super) fn to_set(set: &SetNamespace) -> log::SetNamespace {
-    let NamespacePatch {
-        lease_ms,
-        dedupe_ms,
-        max_attempts,
-        backoff_min_ms,
-        backoff_max_ms,
-        pending_max,
-        bytes_max,
-        leased_max,
-        rate,
-        rate_burst,
-        dead_keep_ms,
-        dead_keep_count,
-        paused,
-    } = set.patch;
-    // A rate per second is written as it was before there were other periods.
-    let (rate_per_s, rate) = match rate {
-        Some(rate) if rate.is_per_s() => (Some(rate.count), None),
-        rate => (None, rate),
-    };
-    let settings = [
-        (Name::SETTING_NAME_LEASE_MS, lease_ms),
-        (Name::SETTING_NAME_DEDUPE_MS, dedupe_ms),
-        (Name::SETTING_NAME_MAX_ATTEMPTS, max_attempts.map(u64::from)),
-        (Name::SETTING_NAME_BACKOFF_MIN_MS, backoff_min_ms),
-        (Name::SETTING_NAME_BACKOFF_MAX_MS, backoff_max_ms),
-        (Name::SETTING_NAME_PENDING_MAX, pending_max),
-        (Name::SETTING_NAME_BYTES_MAX, bytes_max),
-        (Name::SETTING_NAME_LEASED_MAX, leased_max),
-        (Name::SETTING_NAME_RATE_PER_S, rate_per_s.map(u64::from)),
-        (Name::SETTING_NAME_RATE_BURST, rate_burst.map(u64::from)),
-        (Name::SETTING_NAME_DEAD_KEEP_MS, dead_keep_ms),
-        (Name::SETTING_NAME_DEAD_KEEP_COUNT, dead_keep_count),
-        (Name::SETTING_NAME_PAUSED, paused.map(u64::from)),
-        (Name::SETTING_NAME_RATE_COUNT, rate.map(|r| r.count.into())),
-        (Name::SETTING_NAME_RATE_PERIOD_MS, rate.map(|r| r.period_ms)),
-    ];
-    let given = settings.into_iter().filter_map(|(name, value)| {
+    let patch = &set.patch;
+    let mut given: Vec<(u32, Option<u64>)> = vec![(PAUSED, patch.paused.map(u64::from))];
+    for setting in SETTINGS {
+        let number = setting.number;
+        match &setting.kind {
+            Kind::Span(values) | Kind::Count(values) => given.push((number, (values.given)(patch))),
+            Kind::Small(values) => given.push((number, (values.given)(patch).map(u64::from))),
+            Kind::Rate(values) => match (values.given)(patch) {
+                // A rate per second is written as it was before there were other
+                // periods.
+                Some(rate) if rate.is_per_s() => given.push((number, Some(rate.count.into()))),
+                Some(rate) => given.extend([
+                    (COUNT, Some(rate.count.into())),
+                    (PERIOD_MS, Some(rate.period_ms)),
+                ]),
+                None => {}
+            },
+        }
+    }
+    given.sort_unstable();
+    let settings = given.into_iter().filter_map(|(number, value)| {
         Some(log::Setting {
-            name,
+            name: Name::from_i32(number.try_into().ok()?)?,
             value: value?,
             ..Default::default()
         })
     });
     log::SetNamespace {
         namespace: set.namespace.as_str().to_owned(),
-        settings: given.collect(),
+        settings: settings.collect(),
         ..Default::default()
     }
 }
@@ -69,33 +60,25 @@ pub(super) fn set(set: &log::SetNamespace) -> Result<SetNamespace, DecodeError> 
     for setting in &set.settings {
         parts::known("Setting", &setting.unknown_fields)?;
         let value = setting.value;
-        let small = || {
+        let range = || {
             let what = "Setting.value";
-            u32::try_from(value).map_err(|_| DecodeError::Range { what, value })
+            DecodeError::Range { what, value }
         };
-        match setting.name {
-            Name::SETTING_NAME_LEASE_MS => patch.lease_ms = Some(value),
-            Name::SETTING_NAME_DEDUPE_MS => patch.dedupe_ms = Some(value),
-            Name::SETTING_NAME_MAX_ATTEMPTS => patch.max_attempts = Some(small()?),
-            Name::SETTING_NAME_BACKOFF_MIN_MS => patch.backoff_min_ms = Some(value),
-            Name::SETTING_NAME_BACKOFF_MAX_MS => patch.backoff_max_ms = Some(value),
-            Name::SETTING_NAME_PENDING_MAX => patch.pending_max = Some(value),
-            Name::SETTING_NAME_BYTES_MAX => patch.bytes_max = Some(value),
-            Name::SETTING_NAME_LEASED_MAX => patch.leased_max = Some(value),
-            Name::SETTING_NAME_RATE_PER_S => {
-                patch.rate = Some(RateLimit::per_s(small()?));
+        let small = || u32::try_from(value).map_err(|_| range());
+        match setting.name as u32 {
+            PAUSED if value <= 1 => patch.paused = Some(value == 1),
+            PAUSED => return Err(range()),
+            COUNT => count = Some(small()?),
+            PERIOD_MS => period_ms = Some(value),
+            number => {
+                let known = SETTINGS.iter().find(|setting| setting.number == number);
+                let known = known.ok_or(DecodeError::Kind { what: "Setting" })?;
+                match &known.kind {
+                    Kind::Span(values) | Kind::Count(values) => (values.give)(&mut patch, value),
+                    Kind::Small(values) => (values.give)(&mut patch, small()?),
+                    Kind::Rate(values) => (values.give)(&mut patch, RateLimit::per_s(small()?)),
+                }
             }
-            Name::SETTING_NAME_RATE_BURST => patch.rate_burst = Some(small()?),
-            Name::SETTING_NAME_DEAD_KEEP_MS => patch.dead_keep_ms = Some(value),
-            Name::SETTING_NAME_DEAD_KEEP_COUNT => patch.dead_keep_count = Some(value),
-            Name::SETTING_NAME_PAUSED if value <= 1 => patch.paused = Some(value == 1),
-            Name::SETTING_NAME_PAUSED => {
-                let what = "Setting.value";
-                return Err(DecodeError::Range { what, value });
-            }
-            Name::SETTING_NAME_RATE_COUNT => count = Some(small()?),
-            Name::SETTING_NAME_RATE_PERIOD_MS => period_ms = Some(value),
-            Name::SETTING_NAME_UNSPECIFIED => return Err(DecodeError::Kind { what: "Setting" }),
         }
     }
     match (count, period_ms) {
@@ -107,4 +90,40 @@ pub(super) fn set(set: &log::SetNamespace) -> Result<SetNamespace, DecodeError> 
         namespace: parts::namespace(&set.namespace)?,
         patch,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use z4_core::state::NamespaceConfig;
+    use z4_core::Namespace;
+
+    use super::*;
+
+    /// A setting without a name here would vanish on its way through the log.
+    #[test]
+    fn every_setting_has_a_name_and_every_name_a_setting() {
+        let mut numbers = vec![0, COUNT, PERIOD_MS, PAUSED];
+        numbers.extend(SETTINGS.iter().map(|setting| setting.number));
+        numbers.sort_unstable();
+        let mut names: Vec<u32> = Name::values().iter().map(|name| *name as u32).collect();
+        names.sort_unstable();
+        assert_eq!(numbers, names);
+    }
+    /// Also one that no golden bytes have.
+    #[test]
+    fn every_setting_comes_back() {
+        for setting in SETTINGS {
+            let mut patch = NamespacePatch::default();
+            setting.give_one(&mut patch, 3);
+            let mut config = NamespaceConfig::default();
+            patch.lay_over(&mut config);
+            let back = parts::config(&parts::to_config(&config));
+            assert_eq!(back.unwrap(), config, "{}", setting.name);
+            let namespace = Namespace::new("a").unwrap();
+            let command = SetNamespace { namespace, patch };
+            let back = set(&to_set(&command));
+            assert_eq!(back.unwrap(), command, "{}", setting.name);
+        }
+    }
 }

@@ -72,7 +72,9 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         let (network, members) = (self.network(), &status.membership);
         let limit = self.patience(limits::PROBE_TIMEOUT);
         let answered = address::answers(network, members, raft_id, peer_id, address, limit);
-        answered.await.map_err(Error::Precondition)?;
+        answered
+            .await
+            .map_err(|e| Error::Precondition(e.to_string()))?;
         address::found(self, raft_id, address);
         Ok(raft_id)
     }

@@ -52,7 +52,7 @@ pub(super) fn heard<V: View + Clone + Send + Sync + 'static>(
             }
             // The peer says it again.
             Err(why) => slog::debug!(network.logger(), "a peer is not where it says it is";
-                "raft_id" => raft_id, "address" => &address, "reason" => why),
+                "raft_id" => raft_id, "address" => &address, "reason" => %why),
         }
     });
 }
@@ -123,10 +123,49 @@ pub(super) fn reached<V: View + Clone + Send + Sync + 'static>(
     Err(RpcStatus::with_message(code, message))
 }
 
+/// Why an address is not taken for that of a member; each says the address first that
+/// was tried.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum NotThere {
+    /// This peer cannot tell what is in its cluster.
+    #[error("this peer is in no cluster")]
+    InNoCluster,
+    /// Nobody answers in time: the error of the call.
+    #[error("no peer answers at {0} ({1})")]
+    Silent(String, String),
+    /// The address leads to another place on each machine, and a member is elsewhere.
+    #[error("{address} is an address that the machine of {peer_id} alone reaches, and {other} is at {other_at}; set Z4_PEER_ADVERTISE_ADDR at {peer_id} and start it again")]
+    Near {
+        address: String,
+        peer_id: String,
+        other: String,
+        other_at: String,
+    },
+    /// A peer of another cluster answers.
+    #[error("the peer at {0} is {1}, which is not in this cluster")]
+    OtherCluster(String, String),
+    /// Another member answers, or one of before.
+    #[error("the peer at {address} is {answering} with raft id {number}, not {peer_id} with raft id {raft_id}")]
+    OtherMember {
+        address: String,
+        answering: String,
+        number: u64,
+        peer_id: String,
+        raft_id: u64,
+    },
+    /// The member answers, and says that it is at another address.
+    #[error("{peer_id} answers at {address} and tells the other members {told}; set Z4_PEER_ADVERTISE_ADDR at {peer_id} and start it again")]
+    TellsOther {
+        address: String,
+        peer_id: String,
+        told: String,
+    },
+}
+
 /// Whether this member of this cluster answers at `address` within `limit`.
 ///
 /// # Errors
-/// Who answers instead, or why nobody does, for a person.
+/// [`NotThere`]: who answers instead, or why nobody does.
 pub(crate) async fn answers(
     network: &Network,
     members: &Membership,
@@ -134,18 +173,16 @@ pub(crate) async fn answers(
     peer_id: &str,
     address: &str,
     limit: Duration,
-) -> Result<(), String> {
+) -> Result<(), NotThere> {
     leads_there_from_elsewhere(members, peer_id, address)?;
     let client = PeerClient::new(network.channel(address));
     let mut request = ProbeRequest::default();
     request.set_protocol_version(limits::PROTOCOL_VERSION);
     let option = CallOption::default().timeout(limit);
-    let silent = |error: &grpcio::Error| format!("no peer answers at {address} ({error})");
-    let probing = client
-        .probe_async_opt(&request, option)
-        .map_err(|e| silent(&e))?;
-    let reply = probing.await.map_err(|e| silent(&e))?;
-    let identity = network.identity().ok_or("this peer is in no cluster")?;
+    let silent = |error: grpcio::Error| NotThere::Silent(address.to_owned(), error.to_string());
+    let probing = client.probe_async_opt(&request, option).map_err(silent)?;
+    let reply = probing.await.map_err(silent)?;
+    let identity = network.identity().ok_or(NotThere::InNoCluster)?;
     check(identity, &reply, raft_id, peer_id, address)
 }
 
@@ -155,15 +192,16 @@ fn leads_there_from_elsewhere(
     members: &Membership,
     peer_id: &str,
     address: &str,
-) -> Result<(), String> {
+) -> Result<(), NotThere> {
     let is_near = |text: &str| Address::parse(text).is_ok_and(|a| a.is_loopback());
     let mut others = members.members.values().filter(|m| m.peer_id != peer_id);
     match others.find(|m| !is_near(&m.address)) {
-        Some(other) if is_near(address) => Err(format!(
-            "{address} is an address that the machine of {peer_id} alone reaches, and {} is at {}; \
-             set Z4_PEER_ADVERTISE_ADDR at {peer_id} and start it again",
-            other.peer_id, other.address
-        )),
+        Some(other) if is_near(address) => Err(NotThere::Near {
+            address: address.to_owned(),
+            peer_id: peer_id.to_owned(),
+            other: other.peer_id.clone(),
+            other_at: other.address.clone(),
+        }),
         _ => Ok(()),
     }
 }
@@ -174,27 +212,30 @@ fn check(
     raft_id: u64,
     peer_id: &str,
     address: &str,
-) -> Result<(), String> {
+) -> Result<(), NotThere> {
     let (answering, number) = (reply.get_peer_id(), reply.get_raft_id());
+    let (address, answering) = (address.to_owned(), answering.to_owned());
     if reply.get_cluster_id() != identity.cluster_id {
-        return Err(format!(
-            "the peer at {address} is {answering}, which is not in this cluster"
-        ));
+        return Err(NotThere::OtherCluster(address, answering));
     }
     if number != raft_id || answering != peer_id {
-        return Err(format!(
-            "the peer at {address} is {answering} with raft id {number}, not {peer_id} with \
-             raft id {raft_id}"
-        ));
+        return Err(NotThere::OtherMember {
+            address,
+            answering,
+            number,
+            peer_id: peer_id.to_owned(),
+            raft_id,
+        });
     }
     let told = reply.get_address();
     // An earlier version tells its address as it was written.
     let is_here = told == address || check_address(told).is_ok_and(|told| told == address);
     if !told.is_empty() && !is_here {
-        return Err(format!(
-            "{peer_id} answers at {address} and tells the other members {told}; set \
-             Z4_PEER_ADVERTISE_ADDR at {peer_id} and start it again"
-        ));
+        return Err(NotThere::TellsOther {
+            address,
+            peer_id: answering,
+            told: told.to_owned(),
+        });
     }
     Ok(())
 }
@@ -251,7 +292,7 @@ mod tests {
             }),
         ];
         for (text, change) in table {
-            let why = said(change).unwrap_or_default();
+            let why = said(change).map_or(String::new(), |why| why.to_string());
             assert!(why.contains(text), "{text}: {why}");
         }
     }

@@ -1,7 +1,7 @@
 //! Who may open a stream to this peer.
 
 use grpcio::{RpcStatus, RpcStatusCode};
-use z4_consensus::gate::UNKNOWN_AHEAD_MAX;
+use z4_consensus::limits::UNKNOWN_AHEAD_MAX;
 use z4_consensus::{Identity, Membership};
 use z4_core::View;
 use z4_proto::generated::peer::Opening;

@@ -5,6 +5,7 @@
 //! place, and a check sum of all that. It is no secret and proves nothing; a
 //! forged one lists from another place, which anybody may ask for.
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use z4_core::Refusal;
 
 use crate::limits;
@@ -37,7 +38,7 @@ impl Token {
         bytes.extend(self.listing.to_be_bytes());
         bytes.extend(place);
         bytes.extend(crc32c::crc32c(&bytes).to_be_bytes());
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        HEXLOWER.encode(&bytes)
     }
 
     /// The place of a token; `None`: it is empty, and the listing begins.
@@ -50,7 +51,11 @@ impl Token {
         }
         let rule = "must be as the answer before gave it, or empty";
         let bad = || Refusal::invalid("page_token", rule);
-        let bytes = unhex(token).ok_or_else(bad)?;
+        if token.len() > limits::PAGE_TOKEN_LEN_MAX {
+            return Err(bad());
+        }
+        let bytes = HEXLOWER_PERMISSIVE.decode(token.as_bytes());
+        let bytes = bytes.map_err(|_| bad())?;
         if bytes.len() < FRAME_LEN || bytes[0] != VERSION {
             return Err(bad());
         }
@@ -64,16 +69,6 @@ impl Token {
         }
         Ok(Some(body[5..].to_vec()))
     }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if digits.len() > limits::PAGE_TOKEN_LEN_MAX || !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    let digit = |c: u8| char::from(c).to_digit(16).map(|d| d as u8);
-    let pair = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
-    digits.chunks(2).map(pair).collect()
 }
 
 /// The most that a page may hold.

@@ -88,7 +88,8 @@ impl Starter {
             logger: log_lines::logger(self.network.peer_id()),
             on_removed: Box::new(|| ()),
         };
-        *self.runtime.lock().unwrap() = Some(Runtime::start(parts, pending, &self.handle)?);
+        let runtime = Runtime::start(parts, pending, &self.handle).map_err(|e| e.to_string())?;
+        *self.runtime.lock().unwrap() = Some(runtime);
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{bounded, RecvTimeoutError, Sender};
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
@@ -18,18 +18,7 @@ use z4_storage::{DbSpace, RocksView, SpaceKeeper};
 
 use super::judge::{Filled, Judge};
 use super::volume::Volume;
-
-/// How often the volumes are looked at. Between two looks the room that was
-/// found is handed out and no more.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// How often something is done about it.
-const TIDY_INTERVAL: Duration = Duration::from_secs(1);
-/// How often, at most, the task state is written anew for want of space.
-const COMPACT_INTERVAL: Duration = Duration::from_secs(10);
-/// While space is low, no more than this waits in memory to become a file.
-const UNWRITTEN_BYTES_MAX: u64 = 4 << 20;
-/// What a task takes besides its bytes, about.
-const TASK_BYTES: u64 = 512;
+use crate::limits;
 
 /// What the guard watches over.
 pub(crate) struct Watched {
@@ -80,9 +69,10 @@ impl Guard {
         let (stop, stopped) = bounded::<()>(0);
         let run = move || {
             let mut tidied_at = Instant::now();
-            while stopped.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            while stopped.recv_timeout(limits::DISK_LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout)
+            {
                 let looked = work.look();
-                if tidied_at.elapsed() >= TIDY_INTERVAL {
+                if tidied_at.elapsed() >= limits::DISK_TIDY_INTERVAL {
                     tidied_at = Instant::now();
                     work.tidy(looked.as_ref());
                 }
@@ -231,7 +221,8 @@ impl Work {
         if !space.is_low {
             return;
         }
-        if volumes.state.unwritten_bytes + volumes.log.unwritten_bytes > UNWRITTEN_BYTES_MAX {
+        if volumes.state.unwritten_bytes + volumes.log.unwritten_bytes > limits::UNWRITTEN_BYTES_MAX
+        {
             self.watched.handle.flush_soon();
         }
         if let Err(error) = keeper.release_log() {
@@ -247,7 +238,7 @@ impl Work {
     /// Writes the task state anew, in a thread of its own, once most of it is
     /// obsolete and what is not fits beside it.
     fn compact(&mut self, volumes: &Volumes) {
-        let rested = |at: Instant| at.elapsed() >= COMPACT_INTERVAL;
+        let rested = |at: Instant| at.elapsed() >= limits::DISK_COMPACT_INTERVAL;
         if !self.compacted_at.is_none_or(rested) || self.compacting.load(Ordering::Acquire) {
             return;
         }
@@ -287,7 +278,7 @@ fn live_bytes(view: &RocksView) -> Option<u64> {
         if let Row::Namespace(row) = row {
             let counts = &row.counts;
             let tasks = counts.pending + counts.leased + counts.dead;
-            bytes += counts.bytes + TASK_BYTES * tasks;
+            bytes += counts.bytes + limits::TASK_BYTES * tasks;
         }
         true
     });

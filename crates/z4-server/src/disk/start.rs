@@ -6,20 +6,14 @@
 
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use slog::{info, warn, Logger};
 
 use super::volume::Volume;
+use crate::limits;
 use crate::options::Options;
 use crate::shutdown::Signals;
-
-/// How often the volumes are looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// How often it is said that nothing has changed.
-const SAY_INTERVAL: Duration = Duration::from_secs(60);
-/// What an opening takes besides what is in the write-ahead log, in bytes.
-const OPEN_BYTES: u64 = 2 << 20;
 
 /// Waits until both volumes have room enough to open the databases; `waits` is
 /// told what for. The name of a signal that came before there was.
@@ -32,7 +26,7 @@ pub(crate) fn wait_for_room(
     let dirs = [&options.db_data_dir, &options.peer_data_dir];
     let mut said: Option<Instant> = None;
     loop {
-        let needed_bytes = OPEN_BYTES + wal_bytes(&options.peer_data_dir.join("log"));
+        let needed_bytes = limits::START_OPEN_BYTES + wal_bytes(&options.peer_data_dir.join("log"));
         let full = dirs.into_iter().find_map(|dir| {
             // What the system does not tell is not waited for.
             let free_bytes = Volume::of(dir).ok()?.free_bytes;
@@ -49,7 +43,7 @@ pub(crate) fn wait_for_room(
              needed to start",
             dir.display()
         ));
-        if said.is_none_or(|at| at.elapsed() >= SAY_INTERVAL) {
+        if said.is_none_or(|at| at.elapsed() >= limits::START_SAY_INTERVAL) {
             said = Some(Instant::now());
             warn!(logger, "waiting for room on the disk"; "dir" => dir.display().to_string(),
                 "free_bytes" => free_bytes, "needed_bytes" => needed_bytes);
@@ -57,7 +51,7 @@ pub(crate) fn wait_for_room(
         if let Some(signal) = signals.came() {
             return Some(signal);
         }
-        thread::sleep(LOOK_INTERVAL);
+        thread::sleep(limits::START_LOOK_INTERVAL);
     }
 }
 

@@ -1,14 +1,9 @@
 //! What the system says of a volume, and the reserve on it.
 
+use crate::limits;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-
-/// Part of a volume that stays free, unless it is said how much: one in so many.
-const RESERVE_PART: u64 = 10;
-/// More is not held back however large the volume: what the largest compaction
-/// needs, all write buffers, and the write-ahead log.
-const RESERVE_BYTES_MAX: u64 = 2 << 30;
 
 /// A volume as it is now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +34,7 @@ impl Volume {
 
     /// What stays free: as asked, else by size.
     pub fn reserve_bytes(&self, asked: Option<u64>) -> u64 {
-        asked.unwrap_or((self.size_bytes / RESERVE_PART).min(RESERVE_BYTES_MAX))
+        asked.unwrap_or((self.size_bytes / limits::RESERVE_PART).min(limits::RESERVE_BYTES_MAX))
     }
 }
 

@@ -98,7 +98,7 @@ impl Leases {
                             seen.push("a lease ran out in the tick of an ack");
                         }
                         LeaseLost::Taken => seen.push("a late ack found another's lease"),
-                        _ => {}
+                        LeaseLost::Expired | LeaseLost::Gone | LeaseLost::Dead => {}
                     }
                     if !going(id) {
                         let refused = self.checker.refused(id, token.0, now_ns);

@@ -189,7 +189,25 @@ impl Checks {
                     }
                     self.creates.forget(name);
                 }
-                _ => {}
+                // Pulses and marks promise nothing here; of the rest, what was refused
+                // changed nothing. Each is named, so that a new command is looked at.
+                (Command::Pulse | Command::Mark { .. }, _)
+                | (
+                    Command::CreateTasks(_)
+                    | Command::LeaseTasks(_)
+                    | Command::AckTasks(_)
+                    | Command::ReleaseTasks(_)
+                    | Command::ReturnTasks(_)
+                    | Command::NackTasks(_)
+                    | Command::ExtendLeases(_)
+                    | Command::CancelTasks(_)
+                    | Command::RescheduleTasks(_)
+                    | Command::RedriveTasks(_)
+                    | Command::PurgeTasks(_)
+                    | Command::SetNamespace(_)
+                    | Command::DeleteNamespace(_),
+                    _,
+                ) => {}
             }
         }
         Ok(seen)
@@ -206,7 +224,7 @@ impl Checks {
             Command::CancelTasks(refs) | Command::PurgeTasks(refs) => (&refs.namespace, &refs.ids),
             Command::RescheduleTasks(change) => (&change.namespace, &change.ids),
             Command::RedriveTasks(redrive) => (&redrive.namespace, &redrive.ids),
-            _ => return Ok(None),
+            other => return Err(format!("{other:?} has the outcome of a change")),
         };
         let mut seen = None;
         let done = ids.iter().zip(results).filter(|(_, result)| result.is_ok());
@@ -231,7 +249,7 @@ impl Checks {
                     self.times.redriven(*id);
                     seen = Some("a dead letter was tried again");
                 }
-                _ => {}
+                other => return Err(format!("{other:?} is a change that nothing checks")),
             }
         }
         Ok(seen)

@@ -245,7 +245,15 @@ impl World {
             Fault::ClientCrash => self.client_crash(),
             Fault::ConsumerCrash => self.consumer_crash(),
             Fault::ConsumerStall => self.consumer_stall(),
-            _ => {}
+            // These last for an epoch or have moments of their own: none is sudden.
+            Fault::Loss
+            | Fault::Duplicate
+            | Fault::Delay
+            | Fault::LostReply
+            | Fault::ClockDrift
+            | Fault::Wipe
+            | Fault::Members
+            | Fault::Transfer => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 
-use base64::prelude::{Engine, BASE64_STANDARD};
+use data_encoding::BASE64;
 use futures::executor::block_on;
 use serde_json::{Map, Value};
 use z4_client::{Client, ErrorKind, NewTask, Producer, ProducerOptions, Sent, Task};
@@ -16,15 +16,11 @@ use super::notice::on_wait;
 use super::once::Once;
 use super::progress::Progress;
 use crate::error::Error;
+use crate::limits::{ANSWERS_MAX, LINE_LEN_MAX};
 use crate::options::{Create, Output};
 use crate::show::{escape, task_json, Body};
 use crate::{flags, moment, zone};
 
-/// Longest line that is read: a payload at its limit as base64, and the rest of
-/// what a request may hold.
-const LINE_LEN_MAX: u64 = 4 << 20;
-/// Answers that are waited for, at most, before more lines are read.
-const ANSWERS_MAX: usize = 10_000;
 /// Most tasks of an atomic batch.
 const ATOMIC_COUNT_MAX: usize = z4_core::limits::CREATE_COUNT_MAX;
 
@@ -223,8 +219,8 @@ fn task(create: &Create, object: &Map<String, Value>) -> Result<NewTask, String>
     let payload = match (object.get("payload"), object.get("payload_base64")) {
         (Some(_), Some(_)) => return Err("give payload or payload_base64, not both".into()),
         (Some(payload), None) => text(payload, "payload")?.as_bytes().to_vec(),
-        (None, Some(payload)) => BASE64_STANDARD
-            .decode(text(payload, "payload_base64")?)
+        (None, Some(payload)) => BASE64
+            .decode(text(payload, "payload_base64")?.as_bytes())
             .map_err(|e| format!("payload_base64: {e}"))?,
         (None, None) => Vec::new(),
     };

@@ -8,6 +8,7 @@ use z4_client::{Client, ListQuery, Task};
 
 use super::connect;
 use crate::error::Error;
+use crate::limits::{SORT_BYTES_MAX, SORT_COUNT_MAX};
 use crate::options::{each_key_once, List, Output, Pick, Sort};
 use crate::show::{self, Body};
 use crate::zone;
@@ -17,11 +18,6 @@ const PAGE_LEN: u32 = 1_000;
 /// How much longer a page is than one before it that held fewer tasks than are
 /// wanted, for not all of them are picked.
 const PAGE_GROWTH: u32 = 8;
-/// Most tasks that are sorted here, for the peer does not sort them: about 100 MB
-/// of them without payloads.
-const SORT_COUNT_MAX: usize = 100_000;
-/// Most bytes of payload and metadata that are held to be sorted.
-const SORT_BYTES_MAX: u64 = 256 << 20;
 
 pub(super) fn list(list: &List, out: &mut impl Write) -> Result<(), Error> {
     let pick = &list.pick;

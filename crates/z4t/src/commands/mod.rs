@@ -17,13 +17,13 @@ mod signals;
 mod tasks;
 
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
 
 use futures::executor::block_on;
 use structopt::StructOpt;
 use z4_client::Client;
 
 use crate::error::Error;
+use crate::limits;
 use crate::options::{each_key_once, Command, Completions, Options, Target};
 use crate::zone;
 
@@ -65,16 +65,11 @@ pub(crate) fn run(options: Options, out: &mut impl Write) -> Result<(), Error> {
     }
 }
 
-/// How long to wait for an answer, unless `--timeout` says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to wait where members have to catch up or to read all they have.
-const PATIENT_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// A client of the first peer of `-t` that takes a connection.
 fn connect(target: &Target) -> Result<Client, Error> {
     let options = z4_client::Options {
-        timeout: target.timeout.unwrap_or(TIMEOUT),
-        member_timeout: target.timeout.unwrap_or(PATIENT_TIMEOUT),
+        timeout: target.timeout.unwrap_or(limits::CALL_TIMEOUT),
+        member_timeout: target.timeout.unwrap_or(limits::PATIENT_TIMEOUT),
         ..z4_client::Options::default()
     };
     Ok(block_on(Client::connect(&target.targets, options))?)

@@ -10,14 +10,11 @@ use z4_client::{Client, ErrorKind, Namespace, SettingsPatch};
 use super::connect;
 use super::progress::Progress;
 use crate::error::Error;
-use crate::options::{
-    NamespaceCommand, NamespaceDelete, NamespaceList, NamespaceName, NamespaceSet, Output,
-};
+use crate::options::{NamespaceCommand, NamespaceDelete, NamespaceList, NamespaceName, Output};
 use crate::show;
 
 /// How often a deletion is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
-const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn run(command: &NamespaceCommand, out: &mut impl Write) -> Result<(), Error> {
     match command {
@@ -28,7 +25,11 @@ pub(super) fn run(command: &NamespaceCommand, out: &mut impl Write) -> Result<()
             print(which.output, &namespace, out)
         }
         NamespaceCommand::Set(set) => {
-            let patch = patch(set)?;
+            let patch = set.patch();
+            if patch == SettingsPatch::default() {
+                let how = "give a setting to change; see z4t ns set --help";
+                return Err(Error::Usage(how.to_owned()));
+            }
             let client = connect(&set.target)?;
             let namespace = block_on(client.update_namespace(&set.namespace, &patch))?;
             print(set.output, &namespace, out)
@@ -71,35 +72,6 @@ fn list(which: &NamespaceList, out: &mut impl Write) -> Result<(), Error> {
         write!(out, "{}", show::namespace_table(&namespaces))?;
     }
     Ok(())
-}
-
-fn patch(set: &NamespaceSet) -> Result<SettingsPatch, Error> {
-    // Every z4 knows a rate per second; an older one knows no other.
-    let (rate_per_s, rate) = match set.rate {
-        Some(rate) if rate.count == 0 || rate.period == SECOND => (Some(rate.count), None),
-        rate => (set.rate_per_s, rate),
-    };
-    let patch = SettingsPatch {
-        lease: set.lease,
-        dedupe_window: set.dedupe_window,
-        max_attempts: set.max_attempts,
-        backoff_min: set.backoff_min,
-        backoff_max: set.backoff_max,
-        pending_max: set.pending_max,
-        bytes_max: set.bytes_max,
-        leased_max: set.leased_max,
-        rate_per_s,
-        rate,
-        rate_burst: set.rate_burst,
-        dead_keep: set.dead_keep,
-        dead_keep_count: set.dead_keep_count,
-    };
-    match patch == SettingsPatch::default() {
-        true => Err(Error::Usage(
-            "give a setting to change; see z4t ns set --help".to_owned(),
-        )),
-        false => Ok(patch),
-    }
 }
 
 fn print(output: Output, namespace: &Namespace, out: &mut impl Write) -> Result<(), Error> {

@@ -17,9 +17,7 @@ use crate::zone::Zone;
 
 pub(crate) use consume::{Consume, Extend, Lease, Leases, NackLeases};
 pub(crate) use dead::{Dead, DeadChange, DeadList};
-pub(crate) use namespaces::{
-    NamespaceCommand, NamespaceDelete, NamespaceList, NamespaceName, NamespaceSet,
-};
+pub(crate) use namespaces::{NamespaceCommand, NamespaceDelete, NamespaceList, NamespaceName};
 pub(crate) use pick::{each_key_once, Pick};
 pub(crate) use tasks::{Create, Get, List, OneTask, Reschedule, Sort, Stream};
 

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use structopt::StructOpt;
-use z4_client::Rate;
+use z4_client::{Rate, SettingsPatch};
 
 use super::{Output, Target};
 use crate::{moment, rate};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 #[derive(StructOpt, Debug)]
 pub(crate) enum NamespaceCommand {
@@ -112,3 +114,29 @@ pub(crate) struct NamespaceSet {
 /// `None`: for ever. (By a name: the argument library takes `Option<Option<T>>`
 /// for a flag whose value may be left out.)
 pub(crate) type DeadKeep = Option<Duration>;
+
+impl NamespaceSet {
+    /// The settings that were given.
+    pub fn patch(&self) -> SettingsPatch {
+        // Every z4 knows a rate per second; an older one knows no other.
+        let (rate_per_s, rate) = match self.rate {
+            Some(rate) if rate.count == 0 || rate.period == SECOND => (Some(rate.count), None),
+            rate => (self.rate_per_s, rate),
+        };
+        SettingsPatch {
+            lease: self.lease,
+            dedupe_window: self.dedupe_window,
+            max_attempts: self.max_attempts,
+            backoff_min: self.backoff_min,
+            backoff_max: self.backoff_max,
+            pending_max: self.pending_max,
+            bytes_max: self.bytes_max,
+            leased_max: self.leased_max,
+            rate_per_s,
+            rate,
+            rate_burst: self.rate_burst,
+            dead_keep: self.dead_keep,
+            dead_keep_count: self.dead_keep_count,
+        }
+    }
+}

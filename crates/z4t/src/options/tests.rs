@@ -209,3 +209,17 @@ fn mistakes_in_the_newer_commands_are_named() {
         assert!(!error.contains('\n'), "{line}: {error}");
     }
 }
+
+/// Errors of a peer name settings, and [`crate::flags`] makes flags of the names.
+#[test]
+fn every_setting_of_a_namespace_is_a_flag() {
+    let mut help = Vec::new();
+    namespaces::NamespaceSet::clap()
+        .write_long_help(&mut help)
+        .unwrap();
+    let help = String::from_utf8(help).unwrap();
+    for setting in z4_core::settings::SETTINGS {
+        let flag = format!("--{} ", setting.name.replace('_', "-"));
+        assert!(help.contains(&flag), "{flag}");
+    }
+}

@@ -21,20 +21,36 @@ pub(crate) fn namespace_json(namespace: &Namespace) -> Value {
 }
 
 fn settings_json(settings: &Settings) -> Value {
+    // Whole patterns, here and below: a setting that is added cannot be forgotten.
+    let Settings {
+        lease,
+        dedupe_window,
+        max_attempts,
+        backoff_min,
+        backoff_max,
+        pending_max,
+        bytes_max,
+        leased_max,
+        rate,
+        rate_per_s,
+        rate_burst,
+        dead_keep,
+        dead_keep_count,
+    } = settings;
     json!({
-        "lease": moment::show_span(settings.lease),
-        "dedupe_window": moment::show_span(settings.dedupe_window),
-        "max_attempts": settings.max_attempts,
-        "backoff_min": moment::show_span(settings.backoff_min),
-        "backoff_max": moment::show_span(settings.backoff_max),
-        "pending_max": settings.pending_max,
-        "bytes_max": settings.bytes_max,
-        "leased_max": settings.leased_max,
-        "rate": settings.rate.as_ref().map(rate::show),
-        "rate_per_s": settings.rate_per_s,
-        "rate_burst": settings.rate_burst,
-        "dead_keep": settings.dead_keep.map(moment::show_span),
-        "dead_keep_count": settings.dead_keep_count,
+        "lease": moment::show_span(*lease),
+        "dedupe_window": moment::show_span(*dedupe_window),
+        "max_attempts": max_attempts,
+        "backoff_min": moment::show_span(*backoff_min),
+        "backoff_max": moment::show_span(*backoff_max),
+        "pending_max": pending_max,
+        "bytes_max": bytes_max,
+        "leased_max": leased_max,
+        "rate": rate.as_ref().map(rate::show),
+        "rate_per_s": rate_per_s,
+        "rate_burst": rate_burst,
+        "dead_keep": dead_keep.map(moment::show_span),
+        "dead_keep_count": dead_keep_count,
     })
 }
 
@@ -55,51 +71,59 @@ fn counts_json(counts: &Counts) -> Value {
 
 /// A namespace on several lines.
 pub(crate) fn namespace_text(namespace: &Namespace) -> String {
-    let settings = &namespace.settings;
-    let limit = |count: u64| match count {
-        0 => "no limit".to_owned(),
-        count => count.to_string(),
-    };
-    let keep = settings
-        .dead_keep
-        .map_or("forever".into(), moment::show_span);
+    let deleting = if namespace.deleting { "yes" } else { "" };
     let mut lines = vec![
         ("namespace", namespace.name.clone()),
         ("paused since", given(namespace.paused_at)),
-        (
-            "deleting",
-            if namespace.deleting { "yes" } else { "" }.into(),
-        ),
-        ("lease", moment::show_span(settings.lease)),
-        ("dedupe window", moment::show_span(settings.dedupe_window)),
-        ("max attempts", limit(settings.max_attempts.into())),
-        ("backoff min", moment::show_span(settings.backoff_min)),
-        ("backoff max", moment::show_span(settings.backoff_max)),
-        ("pending max", limit(settings.pending_max)),
-        ("bytes max", limit(settings.bytes_max)),
-        ("leased max", limit(settings.leased_max)),
-        (
-            "rate",
-            settings
-                .rate
-                .as_ref()
-                .map_or("no limit".to_owned(), rate::show),
-        ),
-        ("rate burst", burst(settings)),
-        ("dead kept", keep),
-        ("dead kept, count", limit(settings.dead_keep_count)),
+        ("deleting", deleting.into()),
     ];
+    lines.extend(setting_lines(&namespace.settings));
     lines.extend(count_lines(&namespace.counts));
     pairs(lines)
 }
 
-fn burst(settings: &Settings) -> String {
-    match (settings.rate, settings.rate_burst) {
+fn setting_lines(settings: &Settings) -> [(&'static str, String); 12] {
+    let Settings {
+        lease,
+        dedupe_window,
+        max_attempts,
+        backoff_min,
+        backoff_max,
+        pending_max,
+        bytes_max,
+        leased_max,
+        rate,
+        rate_per_s,
+        rate_burst,
+        dead_keep,
+        dead_keep_count,
+    } = settings;
+    let limit = |count: u64| match count {
+        0 => "no limit".to_owned(),
+        count => count.to_string(),
+    };
+    let burst = match (rate, rate_burst) {
         (None, _) => String::new(),
         // What a second lets through, and one at least.
-        (Some(_), 0) => settings.rate_per_s.to_string(),
+        (Some(_), 0) => rate_per_s.to_string(),
         (Some(_), burst) => burst.to_string(),
-    }
+    };
+    let rate = rate.as_ref().map_or("no limit".into(), rate::show);
+    let keep = dead_keep.map_or("forever".into(), moment::show_span);
+    [
+        ("lease", moment::show_span(*lease)),
+        ("dedupe window", moment::show_span(*dedupe_window)),
+        ("max attempts", limit((*max_attempts).into())),
+        ("backoff min", moment::show_span(*backoff_min)),
+        ("backoff max", moment::show_span(*backoff_max)),
+        ("pending max", limit(*pending_max)),
+        ("bytes max", limit(*bytes_max)),
+        ("leased max", limit(*leased_max)),
+        ("rate", rate),
+        ("rate burst", burst),
+        ("dead kept", keep),
+        ("dead kept, count", limit(*dead_keep_count)),
+    ]
 }
 
 fn count_lines(counts: &Counts) -> [(&'static str, String); 10] {

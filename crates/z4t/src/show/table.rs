@@ -1,11 +1,7 @@
 //! Tables for people.
 
 use super::escape;
-
-/// The widest that a cell makes its column, in characters. A longer cell stands
-/// whole and pushes its own line aside; the other lines do not grow with it, or a
-/// thousand tasks beside one of 1 MiB would be a gigabyte of blanks.
-const COLUMN_WIDTH_MAX: usize = 128;
+use crate::limits;
 
 /// Columns as wide as their widest cell, two spaces between them. Control
 /// characters in cells are spelt out.
@@ -49,7 +45,7 @@ pub(crate) fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> S
 
 /// How wide a cell makes its column.
 fn width(cell: &str) -> usize {
-    cell.chars().take(COLUMN_WIDTH_MAX).count()
+    cell.chars().take(limits::COLUMN_WIDTH_MAX).count()
 }
 
 /// Appends a cell and blanks up to `width`. Not by way of the formatting macros:
@@ -82,7 +78,7 @@ mod tests {
             let lines: Vec<_> = text.lines().collect();
             assert!(lines[1].starts_with(cell.as_str()), "{count}");
             assert!(lines[1].ends_with("  1"), "{count}");
-            assert_eq!(lines[2].len(), COLUMN_WIDTH_MAX + 3);
+            assert_eq!(lines[2].len(), limits::COLUMN_WIDTH_MAX + 3);
         }
         let shown = pairs([("name", long.clone())]);
         assert_eq!(shown, format!("name  {long}\n"));

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use base64::prelude::{Engine, BASE64_STANDARD};
+use data_encoding::BASE64;
 use serde_json::{json, Map, Value};
 use z4_client::{DeathReason, Task, TaskState};
 
@@ -33,7 +33,7 @@ pub(crate) fn task_json(task: &Task, body: Body) -> Value {
     if body == Body::Shown {
         match std::str::from_utf8(&task.payload) {
             Ok(text) => value["payload"] = text.into(),
-            Err(_) => value["payload_base64"] = BASE64_STANDARD.encode(&task.payload).into(),
+            Err(_) => value["payload_base64"] = BASE64.encode(&task.payload).into(),
         }
     }
     // A peer that tells no state is older, and tells none of the rest.
@@ -238,7 +238,7 @@ pub(super) fn given(time: Option<SystemTime>) -> String {
 pub(super) fn payload(task: &Task) -> String {
     match std::str::from_utf8(&task.payload) {
         Ok(text) => text.to_owned(),
-        Err(_) => format!("base64:{}", BASE64_STANDARD.encode(&task.payload)),
+        Err(_) => format!("base64:{}", BASE64.encode(&task.payload)),
     }
 }
 

@@ -2,8 +2,7 @@
 
 use super::Reason;
 use crate::task::DeathReason;
-
-const MS_NS: u64 = 1_000_000;
+use crate::time::MS_NS;
 
 impl Reason {
     /// For a person to read at machine time `now_ns`, with numbers and with what

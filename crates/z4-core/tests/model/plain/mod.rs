@@ -13,10 +13,8 @@ use std::collections::BTreeMap;
 use z4_core::command::{Command, CreatedTask, NewTask, Outcome};
 use z4_core::state::{NamespaceConfig, NamespaceCounts};
 use z4_core::task::{DeathReason, LeaseToken, Phase, TaskStatus};
+use z4_core::time::{MS_NS, SECOND_NS};
 use z4_core::{Code, Namespace, Refusal, TaskId};
-
-const SECOND_NS: u64 = 1_000_000_000;
-const MS_NS: u64 = 1_000_000;
 
 #[derive(Default)]
 pub struct Plain {

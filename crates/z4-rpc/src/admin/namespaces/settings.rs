@@ -1,30 +1,24 @@
 //! From settings and a field mask (<https://google.aip.dev/161>) to a patch.
 
+use std::ops::RangeInclusive;
+
 use protobuf::well_known_types::Duration;
 use z4_core::command::NamespacePatch;
-use z4_core::limits as core;
-use z4_core::state::{NamespaceConfig, RateLimit};
-use z4_core::Refusal;
+use z4_core::settings::{Kind, Setting, SETTINGS};
+use z4_core::state::RateLimit;
+use z4_core::{each_setting, limits as core, Refusal};
 use z4_proto::generated::admin::NamespaceSettings;
 
 use crate::validate::span_ms;
 
-/// The fields that a mask may name, in the order of their numbers.
-const FIELDS: [&str; 13] = [
-    "lease",
-    "dedupe_window",
-    "max_attempts",
-    "backoff_min",
-    "backoff_max",
-    "pending_max",
-    "bytes_max",
-    "leased_max",
-    "rate_per_s",
-    "rate_burst",
-    "dead_keep",
-    "dead_keep_count",
-    "rate",
-];
+/// The fields that a mask may name. The rate limit has two.
+fn fields() -> impl Iterator<Item = &'static str> {
+    let name = |setting: &'static Setting| match setting.kind {
+        Kind::Rate(_) => "rate_per_s",
+        Kind::Span(_) | Kind::Count(_) | Kind::Small(_) => setting.name,
+    };
+    SETTINGS.iter().map(name).chain(["rate"])
+}
 
 /// What changes. A field that the mask names and that is not given goes back to
 /// its default.
@@ -36,9 +30,10 @@ pub(crate) fn patch(
     mask: &[String],
 ) -> Result<NamespacePatch, Refusal> {
     let all = mask.iter().any(|name| name == "*");
-    let unknown = |name: &&String| *name != "*" && !FIELDS.contains(&name.as_str());
+    let unknown = |name: &&String| *name != "*" && !fields().any(|field| field == *name);
     if let Some(name) = mask.iter().find(unknown) {
-        let rule = format!("has {name:?}; it must be * or among {}", FIELDS.join(", "));
+        let fields: Vec<_> = fields().collect();
+        let rule = format!("has {name:?}; it must be * or among {}", fields.join(", "));
         return Err(Refusal::invalid("update_mask", rule));
     }
     // Whether a field changes, when its value is, or is not, zero.
@@ -49,62 +44,35 @@ pub(crate) fn patch(
             all || mask.iter().any(|name| name == field)
         }
     };
-    let span = |field: &str, given: Option<&Duration>, default_ms, least_ms, most_ms| {
+    let span = |field, given: Option<&Duration>, default_ms, bounds: RangeInclusive<u64>| {
         let zero = given.is_none_or(|span| span.seconds == 0 && span.nanos == 0);
         match given {
             _ if !changes(field, zero) => Ok(None),
             None => Ok(Some(default_ms)),
-            Some(span) => span_ms(field, span, least_ms, most_ms).map(Some),
+            Some(span) => span_ms(field, span, *bounds.start(), *bounds.end()).map(Some),
         }
     };
-    let number = |field: &str, given: u64| changes(field, given == 0).then_some(given);
-    let small = |field: &str, given: u32| changes(field, given == 0).then_some(given);
-    let default = NamespaceConfig::default();
-    let patch = NamespacePatch {
-        lease_ms: span(
-            "lease",
-            settings.lease.as_ref(),
-            default.lease_ms,
-            core::LEASE_MS_MIN,
-            core::LEASE_MS_MAX,
-        )?,
-        dedupe_ms: span(
-            "dedupe_window",
-            settings.dedupe_window.as_ref(),
-            default.dedupe_ms,
-            0,
-            core::DEDUPE_MS_MAX,
-        )?,
-        max_attempts: small("max_attempts", settings.max_attempts),
-        backoff_min_ms: span(
-            "backoff_min",
-            settings.backoff_min.as_ref(),
-            default.backoff_min_ms,
-            0,
-            core::DELAY_MS_MAX,
-        )?,
-        backoff_max_ms: span(
-            "backoff_max",
-            settings.backoff_max.as_ref(),
-            default.backoff_max_ms,
-            0,
-            core::DELAY_MS_MAX,
-        )?,
-        pending_max: number("pending_max", settings.pending_max),
-        bytes_max: number("bytes_max", settings.bytes_max),
-        leased_max: number("leased_max", settings.leased_max),
-        rate: rate(settings, changes)?,
-        rate_burst: small("rate_burst", settings.rate_burst),
-        dead_keep_ms: span(
-            "dead_keep",
-            settings.dead_keep.as_ref(),
-            default.dead_keep_ms,
-            0,
-            core::DEAD_KEEP_MS_MAX,
-        )?,
-        dead_keep_count: number("dead_keep_count", settings.dead_keep_count),
-        paused: None,
-    };
+    let mut patch = NamespacePatch::default();
+    macro_rules! read {
+        ($($(#[$doc:meta])* $field:ident: $type:ty, $name:ident: $kind:ident {
+            number: $number:literal,
+            default: $default:expr,
+            bounds: $bounds:expr,
+            few: $few:expr,
+        };)*) => {
+            $(patch.$field = read!(@$kind $name $default, $bounds);)*
+        };
+        (@Span $name:ident $default:expr, $bounds:expr) => {
+            span(stringify!($name), settings.$name.as_ref(), $default, $bounds)?
+        };
+        (@Rate $name:ident $default:expr, $bounds:expr) => {
+            rate(settings, changes)?
+        };
+        (@$number:ident $name:ident $default:expr, $bounds:expr) => {
+            changes(stringify!($name), settings.$name == 0).then_some(settings.$name)
+        };
+    }
+    each_setting!(read);
     patch.check()?;
     Ok(patch)
 }
@@ -204,25 +172,23 @@ mod tests {
     #[test]
     fn a_star_replaces_all() {
         let all = patch(&given(), &names(&["*"])).unwrap();
-        let default = NamespaceConfig::default();
-        let expected = NamespacePatch {
-            lease_ms: Some(7_000),
-            dedupe_ms: Some(default.dedupe_ms),
-            max_attempts: Some(5),
-            backoff_min_ms: Some(0),
-            backoff_max_ms: Some(default.backoff_max_ms),
-            pending_max: Some(0),
-            bytes_max: Some(0),
-            leased_max: Some(0),
-            rate: Some(RateLimit::per_s(9)),
-            rate_burst: Some(0),
-            dead_keep_ms: Some(0),
-            dead_keep_count: Some(0),
-            paused: None,
-        };
+        let mut expected = NamespacePatch::default();
+        for setting in SETTINGS {
+            match &setting.kind {
+                Kind::Span(values) | Kind::Count(values) => {
+                    (values.give)(&mut expected, values.default);
+                }
+                Kind::Small(values) => (values.give)(&mut expected, values.default),
+                Kind::Rate(values) => (values.give)(&mut expected, values.default),
+            }
+        }
+        expected.lease_ms = Some(7_000);
+        expected.max_attempts = Some(5);
+        expected.backoff_min_ms = Some(0);
+        expected.rate = Some(RateLimit::per_s(9));
         assert_eq!(all, expected);
         // Each field has a name, and each name a field.
-        for name in FIELDS {
+        for name in fields() {
             let one = patch(&given(), &names(&[name])).unwrap();
             assert_ne!(one, NamespacePatch::default(), "{name}");
         }
