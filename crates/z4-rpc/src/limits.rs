@@ -97,8 +97,6 @@ pub const ANSWER_MARGIN_MIN: Duration = Duration::from_millis(10);
 pub const ANSWER_MARGIN_MAX: Duration = Duration::from_millis(500);
 /// How long a request waits for a leader at most, while nothing was done.
 pub const LEADER_WAIT: Duration = Duration::from_millis(3_500);
-/// How often a waiting request looks for a leader.
-pub const LEADER_POLL: Duration = Duration::from_millis(5);
 /// A peer that was not the leader when asked is asked again after this time.
 pub const LEADER_RETRY: Duration = Duration::from_millis(40);
 /// A new leader waits this long to hear of enough members before it refuses to
@@ -273,8 +271,6 @@ pub const VERIFY_TIMEOUT: Duration = Duration::from_secs(600);
 pub const PEER_ID_LEN_MAX: usize = 128;
 /// Longest address, in bytes.
 pub const ADDRESS_LEN_MAX: usize = 261;
-/// Health watchers learn of a change within this time.
-pub const HEALTH_POLL: Duration = Duration::from_millis(200);
 /// An idle connection is probed this often.
 pub const KEEPALIVE_TIME: Duration = Duration::from_secs(10);
 /// A connection whose probe is not answered in this time is closed.

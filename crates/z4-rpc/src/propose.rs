@@ -120,7 +120,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                     no_leader(&self.handle().status())
                 });
             }
-            self.leader_watch().changed(&status).await;
+            self.another_leader(&status, give_up).await;
         }
     }
 

@@ -1,5 +1,6 @@
 //! Changes of members and of the leader, at the leader.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures::channel::oneshot;
@@ -14,12 +15,10 @@ use crate::node::Node;
 
 impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     /// This peer's status if it leads.
-    pub(super) fn leading(&self) -> Result<std::sync::Arc<Status>, AdminError> {
+    pub(super) fn leading(&self) -> Result<Arc<Status>, AdminError> {
         let status = self.handle().status();
-        if status.leader != 0 && status.leader == status.raft_id {
-            return Ok(status);
-        }
-        Err(ProposeError::NotLeader.into())
+        leads(&status)?;
+        Ok(status)
     }
 
     /// Makes a change; waits while another one is under way.
@@ -89,6 +88,14 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             }
         }
     }
+}
+
+/// Whether the peer of this status leads.
+pub(super) fn leads(status: &Status) -> Result<(), AdminError> {
+    if status.leader != 0 && status.leader == status.raft_id {
+        return Ok(());
+    }
+    Err(ProposeError::NotLeader.into())
 }
 
 pub(super) fn unknown_member(peer_id: &str) -> Error {
