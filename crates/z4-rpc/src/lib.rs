@@ -20,7 +20,7 @@
 //! | [`room`] | which peers have room on their disks, and what is refused without |
 //! | [`metrics`] | counters |
 //! | `reading` | linearizable reads |
-//! | `repeat` | proposals that are repeated until their outcome is known |
+//! | `propose` | the one path of a proposal, with its retries |
 //! | [`timer`] | one thread that wakes futures |
 
 pub mod accept;
@@ -47,7 +47,6 @@ mod propose;
 mod readers;
 mod reading;
 pub mod reflection;
-mod repeat;
 pub mod room;
 pub mod server;
 mod status_details;

@@ -99,6 +99,9 @@ pub const ANSWER_MARGIN_MAX: Duration = Duration::from_millis(500);
 pub const LEADER_WAIT: Duration = Duration::from_millis(3_500);
 /// A peer that was not the leader when asked is asked again after this time.
 pub const LEADER_RETRY: Duration = Duration::from_millis(40);
+/// A proposal that was refused for want of room is tried again after this time, if
+/// there is nobody who would come back with it.
+pub const BUSY_RETRY: Duration = Duration::from_millis(100);
 /// A new leader waits this long to hear of enough members before it refuses to
 /// remove one: several heartbeats.
 pub const LIVENESS_WAIT: Duration = Duration::from_millis(500);

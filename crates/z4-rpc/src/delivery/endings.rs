@@ -1,26 +1,20 @@
 //! Acks, nacks, extends and releases whose askers want to know: proposed, tried
 //! again while nothing is known, and answered one by one.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use grpcio::RpcStatusCode;
 use z4_consensus::fault::mark;
 use z4_core::command::{
     Command, Ended, Extend, ExtendLeases, LeaseLost, LeaseRefs, Nack, NackTasks, Outcome,
 };
 use z4_core::task::{DeathReason, LeaseToken, WallTime};
 use z4_core::{Namespace, TaskId, View};
-use z4_proto::encode_command;
 use z4_proto::generated::collection::{self as wire, LeaseOutcome as Said, LeaseResult};
 
 use crate::convert;
 use crate::errors::Error;
-use crate::limits;
 use crate::node::Node;
-use crate::propose::{Proposed, Request, Until};
-
-/// Wait between two tries.
-const RETRY: Duration = Duration::from_millis(100);
+use crate::propose::{unexpected, RetryPolicy};
 
 /// What is asked for leases; those of one kind travel together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,50 +93,18 @@ pub(crate) async fn end<V: View + Clone + Send + Sync + 'static>(
     items: Vec<Item>,
     patience: Duration,
 ) -> Result<Vec<Ending>, Error> {
-    let request = Request {
-        command: encode_command(&command(namespace, kind, &items)),
-        units: 0,
-        // To be told when a try may have been done.
-        idempotent: false,
-        until: Until::Applied,
-    };
-    let give_up = Instant::now() + patience;
-    let mut maybe_done = false;
-    let endings = loop {
-        let left = give_up.saturating_duration_since(Instant::now());
-        let timeout = left.clamp(RETRY, limits::UNARY_TIMEOUT);
-        let error = match node.propose(request.clone(), timeout).await {
-            Ok(done) => break read(done.proposed, kind, items, maybe_done)?,
-            Err(error) => error,
-        };
-        match &error {
-            Error::Unknown { .. } => maybe_done = true,
-            Error::Unavailable(_) | Error::Busy { .. } => {}
-            Error::Remote { .. } if is_passing(&error) => {}
-            _ if maybe_done => break items.into_iter().map(uncertain).collect(),
-            _ => return Err(error),
-        }
-        if Instant::now() + RETRY >= give_up {
-            if maybe_done {
-                break items.into_iter().map(uncertain).collect();
-            }
-            return Err(error);
-        }
-        node.timer().sleep(RETRY).await;
+    let command = command(namespace, kind, &items);
+    let policy = RetryPolicy::of(&command, patience).persisting();
+    let endings = match node.propose(&command, policy).await {
+        Ok(settled) => read(settled.outcome, kind, items, settled.maybe_before)?,
+        Err(Error::Unknown { .. }) => items.into_iter().map(uncertain).collect(),
+        Err(error) => return Err(error),
     };
     mark("ack.reply");
     for ending in &endings {
         count(&node, kind, &ending.result);
     }
     Ok(endings)
-}
-
-/// Whether what another peer refused now it may take later.
-fn is_passing(error: &Error) -> bool {
-    matches!(
-        error.code(),
-        RpcStatusCode::UNAVAILABLE | RpcStatusCode::RESOURCE_EXHAUSTED
-    )
 }
 
 /// Counts an answer.
@@ -221,13 +183,13 @@ fn extend(item: &Item) -> Extend {
 /// The answers of an applied command. `retried`: an earlier try of it may have
 /// been done.
 fn read(
-    proposed: Proposed,
+    outcome: Outcome,
     kind: Kind,
     items: Vec<Item>,
     retried: bool,
 ) -> Result<Vec<Ending>, Error> {
-    match proposed {
-        Proposed::Applied(Outcome::Ended { stamp_ns, results }) if results.len() == items.len() => {
+    match outcome {
+        Outcome::Ended { stamp_ns, results } if results.len() == items.len() => {
             let read = |(item, result): (Item, _)| match result {
                 Ok(ended) => over(item, ended),
                 Err(lost) if retried => after_retry(item, kind, lost, stamp_ns),
@@ -235,7 +197,7 @@ fn read(
             };
             Ok(items.into_iter().zip(results).map(read).collect())
         }
-        Proposed::Applied(Outcome::Extended { results, .. }) if results.len() == items.len() => {
+        Outcome::Extended { results, .. } if results.len() == items.len() => {
             let read = |(item, result): (Item, _)| match result {
                 Ok(deadline_ns) => extended(item, deadline_ns),
                 Err(_) if retried => uncertain(item),
@@ -243,8 +205,7 @@ fn read(
             };
             Ok(items.into_iter().zip(results).map(read).collect())
         }
-        Proposed::Applied(Outcome::Refused(refusal)) => Err(refusal.into()),
-        other => Err(Error::Internal(format!("the log answered {other:?}"))),
+        other => Err(unexpected(other)),
     }
 }
 
@@ -357,7 +318,7 @@ mod tests {
             },
         };
         let items = vec![item(deadline_ns)];
-        let mut endings = read(Proposed::Applied(outcome), kind, items, retried).unwrap();
+        let mut endings = read(outcome, kind, items, retried).unwrap();
         endings.remove(0).result.get_outcome()
     }
 

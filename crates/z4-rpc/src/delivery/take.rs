@@ -11,7 +11,6 @@ use z4_consensus::fault::mark;
 use z4_core::command::{Command, Grant, LeaseTasks, Taker};
 use z4_core::state::due_next_after;
 use z4_core::{Outcome, View};
-use z4_proto::encode_command;
 
 use super::bodies::unreadable;
 use super::caller::Caller;
@@ -24,7 +23,7 @@ use crate::errors::Error;
 use crate::leader::no_leader;
 use crate::limits;
 use crate::node::Node;
-use crate::propose::{Proposed, Request, Until};
+use crate::propose::{unexpected, RetryPolicy};
 use crate::reading::catch_up;
 
 const STOPPING: &str = "this peer is shutting down";
@@ -102,14 +101,10 @@ async fn lease_once<V: View + Clone + Send + Sync + 'static>(
 ) -> Result<Vec<Grant>, Error> {
     let namespace = lease.namespace.clone();
     let consumer = lease.takers.first().map(|taker| taker.consumer.clone());
-    let request = Request {
-        command: encode_command(&Command::LeaseTasks(lease)),
-        units: 0,
-        idempotent: false,
-        until: Until::Applied,
-    };
+    let command = Command::LeaseTasks(lease);
+    let policy = RetryPolicy::of(&command, limits::UNARY_TIMEOUT);
     mark("lease.grant");
-    let done = match node.propose(request, limits::UNARY_TIMEOUT).await {
+    let done = match node.propose(&command, policy).await {
         Ok(done) => done,
         // The name was used this once: what it holds was granted by this.
         Err(Error::Unknown { .. }) => {
@@ -123,10 +118,9 @@ async fn lease_once<V: View + Clone + Send + Sync + 'static>(
         }
         Err(error) => return Err(error),
     };
-    let grants = match done.proposed {
-        Proposed::Applied(Outcome::Leased { grants, .. }) => grants,
-        Proposed::Applied(Outcome::Refused(refusal)) => return Err(refusal.into()),
-        other => return Err(Error::Internal(format!("the log answered {other:?}"))),
+    let grants = match done.outcome {
+        Outcome::Leased { grants, .. } => grants,
+        other => return Err(unexpected(other)),
     };
     // Another peer has applied it; this one may be behind.
     if !done.forwarded_to.is_empty() && !grants.is_empty() {
