@@ -21,7 +21,6 @@
 //! | [`metrics`] | counters |
 //! | `reading` | linearizable reads |
 //! | `propose` | the one path of a proposal, with its retries |
-//! | [`timer`] | one thread that wakes futures |
 
 pub mod accept;
 pub mod admin;
@@ -50,7 +49,6 @@ pub mod reflection;
 pub mod room;
 pub mod server;
 mod status_details;
-pub mod timer;
 pub mod transport;
 pub mod validate;
 pub mod verdicts;
@@ -62,6 +60,7 @@ pub use network::{Network, NetworkParts};
 pub use node::Node;
 pub use peer::PeerHooks;
 pub use room::{DiskSpace, Room};
-pub use timer::Timer;
 pub use transport::GrpcTransport;
 pub use verdicts::{Verdict, Verdicts};
+use z4_timer as timer;
+pub use z4_timer::Timer;

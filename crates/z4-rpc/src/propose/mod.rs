@@ -152,9 +152,10 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         });
     }
 
-    /// Proposes tasks, as [`validate`](crate::validate) has checked them; with [`Until::Accepted`] it is answered as soon as the
-    /// leader has them in its log, if they have no request id: whether one was used
-    /// before is known when it is applied.
+    /// Proposes tasks, as [`validate`](crate::validate) has checked them. With
+    /// [`Until::Accepted`] it is answered as soon as the leader has them in its log,
+    /// if they have no request id: whether one was used before is known when it is
+    /// applied.
     ///
     /// # Errors
     /// Those of [`Node::propose`].

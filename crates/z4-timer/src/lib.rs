@@ -1,8 +1,10 @@
-//! One thread that wakes futures: gRPC's own threads have no timers.
+//! One thread that wakes futures: gRPC has no timers, and a library does not know
+//! its caller's executor.
 //!
 //! The crate `futures-timer` would do it, but it wakes its thread when a time-out is
-//! made and again when it is dropped, which every proposal does: 10 µs of processor
-//! time each where proposals come one by one. Here it costs an entry in a map.
+//! made and again when it is dropped, and each proposal and each event of a consumer
+//! has one. Measured with one after the other, a time-out costs 11 µs of processor
+//! time there, and less than 1 µs here, where it is an entry in a map.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -157,7 +159,7 @@ impl Timer {
     /// The same for an answer that comes by a callback. `answered` is called once:
     /// with what is handed to the callback that is returned, or at `at` with `None`,
     /// by the thread of the timer, which it must not block.
-    pub(crate) fn in_time<T: Send + 'static>(
+    pub fn in_time<T: Send + 'static>(
         &self,
         at: Instant,
         answered: impl FnOnce(Option<T>) + Send + 'static,
