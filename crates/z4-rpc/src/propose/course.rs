@@ -231,6 +231,20 @@ mod tests {
     }
 
     #[test]
+    fn a_try_without_an_answer_ends_in_time_for_another_one() {
+        let now = Instant::now();
+        let policy = RetryPolicy {
+            timeout: 2 * limits::UNARY_TIMEOUT,
+            may_repeat: true,
+            persists: true,
+        };
+        let course = Course::new(Encoded::of(&Command::Pulse).unwrap(), policy, now);
+        let end = now + policy.timeout;
+        assert_eq!(course.try_by(now), now + limits::UNARY_TIMEOUT);
+        assert_eq!(course.try_by(end - SECOND), end);
+    }
+
+    #[test]
     fn what_may_have_been_done_is_repeated_only_where_that_does_no_harm() {
         let (now, status) = (Instant::now(), Status::default());
         let mut once = course(false, true, now);

@@ -217,3 +217,58 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
 pub(crate) fn unexpected(what: impl std::fmt::Debug) -> Error {
     Error::Internal(format!("the log answered {what:?}"))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::mpsc;
+    use std::thread;
+
+    use grpcio::EnvBuilder;
+    use z4_consensus::runtime::prepare;
+    use z4_core::MemState;
+
+    use super::*;
+    use crate::{Metrics, Network, NetworkParts, Timer};
+
+    /// A peer in no cluster: nobody can be asked.
+    fn waiting() -> Node<MemState> {
+        let network = Network::new(NetworkParts {
+            env: Arc::new(EnvBuilder::new().cq_count(1).build()),
+            timer: Timer::start().unwrap(),
+            identity: Arc::default(),
+            peer_id: "a".into(),
+            advertise_addr: "127.0.0.1:1".into(),
+            metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
+            logger: slog::Logger::root(slog::Discard, slog::o!()),
+        });
+        let (handle, _) = prepare();
+        Node::start(handle, MemState::new(), network).unwrap()
+    }
+
+    #[test]
+    fn a_first_try_is_answered_at_once_and_the_others_go_on_by_themselves() {
+        let (node, pulse) = (waiting(), Command::Pulse);
+        let (tx, told) = mpsc::channel();
+        let done = |tx: &mpsc::Sender<_>| {
+            let tx = tx.clone();
+            move |settled: Result<Settled, Error>| {
+                let is_unavailable = matches!(settled, Err(Error::Unavailable(_)));
+                tx.send((is_unavailable, thread::current().id())).unwrap();
+            }
+        };
+        let patience = 3 * limits::BUSY_RETRY;
+        let policy = RetryPolicy::of(&pulse, patience);
+        node.propose_then(&pulse, policy, done(&tx));
+        assert_eq!(told.try_recv(), Ok((true, thread::current().id())));
+
+        let began_at = Instant::now();
+        node.propose_then(&pulse, policy.persisting(), done(&tx));
+        let (is_unavailable, by) = told.recv().unwrap();
+        assert!(is_unavailable && by != thread::current().id());
+        let took = began_at.elapsed();
+        assert!(took >= 2 * limits::BUSY_RETRY, "{took:?}");
+        drop(tx);
+        assert!(told.recv().is_err(), "an answer comes once");
+    }
+}
