@@ -57,11 +57,8 @@ async fn mark<V: View + Clone + Send + Sync + 'static>(node: &Node<V>) -> Result
         let id = wall_ns();
         let command = Command::Mark { id };
         let policy = RetryPolicy::of(&command, limits::UNARY_TIMEOUT);
-        match node
-            .propose(&command, policy)
-            .await
-            .map(|settled| settled.outcome)
-        {
+        let settled = node.propose(&command, policy).await;
+        match settled.map(|settled| settled.outcome) {
             Ok(Outcome::Marked { .. }) => return Ok(id),
             Ok(other) => return Err(unexpected(other)),
             // A mark that may be there twice is in two places: another is made.
