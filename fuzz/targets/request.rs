@@ -5,13 +5,14 @@
 
 use libfuzzer_sys::fuzz_target;
 use protobuf::Message as _;
+use z4_core::command::CreateTasks;
 use z4_core::{Command, Refusal};
 use z4_proto::generated::{admin, collection as wire};
 use z4_proto::{decode_command, encode_command};
 use z4_rpc::{fuzzing, validate};
 
-fn judge(result: Result<Command, Refusal>) {
-    match result {
+fn judge(result: Result<CreateTasks, Refusal>) {
+    match result.map(Command::CreateTasks) {
         Ok(command) => {
             assert_eq!(command.check(), Ok(()));
             assert_eq!(

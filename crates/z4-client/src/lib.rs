@@ -54,7 +54,6 @@ mod status;
 mod stream;
 mod task;
 mod tasks;
-mod timer;
 mod tries;
 mod waiting;
 

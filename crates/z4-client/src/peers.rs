@@ -11,12 +11,12 @@ use grpcio::{
 use z4_proto::admin::{CheckHealthRequest, GetClusterInfoRequest};
 use z4_proto::admin_grpc::AdminClient;
 use z4_proto::collection_grpc::CollectionClient;
+use z4_timer::Timer;
 
 use crate::client::Options;
 use crate::error::{Error, ErrorKind};
 use crate::limits;
 use crate::retry::{Backoff, Repeat};
-use crate::timer::Timer;
 use crate::tries::{span, Tries};
 
 /// One of the addresses, and the stubs of its services.

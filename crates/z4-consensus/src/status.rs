@@ -83,6 +83,22 @@ pub struct Glance {
 }
 
 impl Status {
+    /// Whether somebody may wait for what has changed since `before`: everything
+    /// but the counters, which change all the time.
+    pub(crate) fn is_news_after(&self, before: &Self) -> bool {
+        self.glance() != before.glance()
+            || self.raft_id != before.raft_id
+            || self.membership != before.membership
+            || self.address_conflicts != before.address_conflicts
+            || self.alive().ne(before.alive())
+    }
+
+    /// The members that answer, as the leader knows them.
+    fn alive(&self) -> impl Iterator<Item = &u64> {
+        let alive = self.progress.iter().filter(|(_, member)| member.alive);
+        alive.map(|(raft_id, _)| raft_id)
+    }
+
     pub(crate) fn glance(&self) -> Glance {
         Glance {
             role: self.role,

@@ -7,6 +7,7 @@ use z4_core::command::{
     Command, Ended, Extend, ExtendLeases, LeaseLost, LeaseRefs, Nack, NackTasks, Outcome,
 };
 use z4_core::limits::ACK_COUNT_MAX;
+use z4_core::planted;
 use z4_core::{Namespace, Refusal};
 
 use crate::input::{Key, SessionId, Settled, Ticket};
@@ -210,11 +211,8 @@ fn after_repeat(item: &Item, kind: Kind, lost: LeaseLost, stamp_ns: u64) -> Endi
     // Nobody else can have ended a lease that would still be live, and of what
     // ends one only an ack takes the task away.
     let was_live = item.deadline_ns.is_some_and(|at_ns| at_ns > stamp_ns);
-    let is_gone = lost == LeaseLost::Gone || z4_core::planted!("repeated-ack-taken-for-done");
-    if kind == Kind::Ack
-        && is_gone
-        && (was_live || z4_core::planted!("repeated-ack-taken-for-done"))
-    {
+    let is_gone = lost == LeaseLost::Gone || planted!("repeated-ack-taken-for-done");
+    if kind == Kind::Ack && is_gone && (was_live || planted!("repeated-ack-taken-for-done")) {
         return Ending::Over(Ended::Done);
     }
     Ending::Uncertain

@@ -12,6 +12,7 @@
 //! this session is here. What a silent one was not given runs out.
 
 use z4_core::command::Grant;
+use z4_core::planted;
 
 use crate::input::Key;
 use crate::ledger::{Lease, Ledger, Place};
@@ -92,7 +93,7 @@ impl Flow {
             0 => u64::MAX,
             mean => (self.bytes_max.saturating_mul(2) / mean).max(1),
         };
-        let others = match z4_core::planted!("resumed-beyond-credit") {
+        let others = match planted!("resumed-beyond-credit") {
             true => 0,
             false => self.ledger.others(),
         };
@@ -198,9 +199,7 @@ impl Flow {
     /// Whether the consumer may be at another peer, for all that is known: it was
     /// silent since so many of its messages had come.
     fn may_be_elsewhere(&self, heard_before: u64) -> bool {
-        self.is_named
-            && self.heard == heard_before
-            && !z4_core::planted!("silent-consumer-released")
+        self.is_named && self.heard == heard_before && !planted!("silent-consumer-released")
     }
 
     fn is_over_count(&self) -> bool {

@@ -2,6 +2,7 @@
 //! take, and that they have left.
 
 use z4_core::dispatch::ConsumerReport;
+use z4_core::planted;
 
 use crate::input::{Leadership, Method, Now};
 use crate::limits;
@@ -71,7 +72,7 @@ impl<E> Sessions<E> {
             return;
         };
         if let Some(session) = self.sessions.get_mut(&id).filter(|s| s.name == consumer) {
-            let is_told = is_told || z4_core::planted!("failed-report-forgotten");
+            let is_told = is_told || planted!("failed-report-forgotten");
             let again_at_ns = now.monotonic_ns + limits::REPORT_RETRY_NS;
             session.report.told(is_told, again_at_ns);
             self.news.insert(id);
@@ -87,7 +88,7 @@ impl<E> Sessions<E> {
         }
         // A leader that this peer has lost from sight may still know of it.
         if !self.can_tell() {
-            if !z4_core::planted!("gone-told-once") {
+            if !planted!("gone-told-once") {
                 self.tell_later(consumer, now);
             }
             return;

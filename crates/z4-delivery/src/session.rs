@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use z4_core::command::{Command, Grant, LeaseRefs};
+use z4_core::planted;
 use z4_core::Namespace;
 
 use crate::endings::{Answer, Ending, Lanes};
@@ -243,7 +244,7 @@ impl Session {
 
     pub(crate) fn half_closed<E>(&mut self, now: Now, out: &mut Outbox<E>) {
         if matches!(self.state, State::Opening | State::Open) {
-            let grace_ns = match z4_core::planted!("half-close-taken-for-a-close") {
+            let grace_ns = match planted!("half-close-taken-for-a-close") {
                 true => 0,
                 false => limits::HALF_CLOSE_GRACE_NS,
             };
@@ -318,7 +319,7 @@ impl Session {
             let key = (grant.id, grant.token);
             let is_own = grant.consumer == self.name;
             let is_its = is_own || is_opening || self.former.as_ref() == Some(&grant.consumer);
-            let has_ended = finding.ended.contains(&key) && !z4_core::planted!("ended-while-found");
+            let has_ended = finding.ended.contains(&key) && !planted!("ended-while-found");
             if is_its && !has_ended && self.flow.granted(grant, is_own, !is_own, now.wall_ns) {
                 came.push(key);
             }
@@ -388,7 +389,7 @@ impl Session {
         match self.state {
             State::Open => self.flow_on(now, out),
             State::HalfClosed { until_ns } => {
-                if z4_core::planted!("half-closed-looks") {
+                if planted!("half-closed-looks") {
                     self.wake_by_wall(now);
                 }
                 if now.monotonic_ns < until_ns {
@@ -427,7 +428,7 @@ impl Session {
         self.acknowledge(now, out);
         self.wake_by_wall(now);
         // Who comes back at once must find nothing that is on its way to others.
-        let left = match z4_core::planted!("closed-before-released") {
+        let left = match planted!("closed-before-released") {
             true => self.flow.ledger.at(Place::InHand).count,
             false => self.flow.ledger.open(),
         };
@@ -470,7 +471,7 @@ impl Session {
         }
         out.end(Command::ReleaseTasks, &self.namespace, &untouched);
         out.end(Command::ReturnTasks, &self.namespace, &in_hand);
-        if z4_core::planted!("closed-before-released") {
+        if planted!("closed-before-released") {
             return self.close(End::Done, out);
         }
         if self.flow.ledger.len() == 0 && self.lanes.is_empty() && self.is_fenced(out) {
@@ -484,7 +485,7 @@ impl Session {
 
     /// Whether no grant can be on its way any more.
     fn is_fenced<E>(&mut self, out: &mut Outbox<E>) -> bool {
-        if z4_core::planted!("closed-without-a-fence") {
+        if planted!("closed-without-a-fence") {
             return true;
         }
         let is_heard = self.report.is_heard(self.allowed());
@@ -533,16 +534,14 @@ impl Session {
         let mut unseen = ledger.all_at(&[Place::Waiting, Place::OnWay]);
         match self.method {
             // What the client had before, it may come back for.
-            Method::Consume { .. }
-                if self.may_come_back && !z4_core::planted!("broken-released") =>
-            {
+            Method::Consume { .. } if self.may_come_back && !planted!("broken-released") => {
                 return;
             }
             Method::Consume { .. } | Method::Take { .. } => {}
             Method::Stream => {
                 let written = std::mem::take(&mut self.written);
                 out.end(Command::AckTasks, &self.namespace, &written);
-                if z4_core::planted!("unwritten-acked") {
+                if planted!("unwritten-acked") {
                     out.end(Command::AckTasks, &self.namespace, &unseen);
                     unseen.clear();
                 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use z4_core::command::{Command, Grant, Outcome};
 use z4_core::dispatch::ConsumersView;
+use z4_core::planted;
 use z4_core::state::StateError;
 use z4_core::{Event, Namespace, View};
 
@@ -116,12 +117,12 @@ impl<E> Sessions<E> {
             Input::Proposed { ticket, result } => self.proposed(ticket, result),
             Input::Reported { consumer, is_told } => self.report_ended(&consumer, is_told, now),
             Input::ReportedGone { consumer, is_told } => {
-                if !is_told && !z4_core::planted!("gone-told-once") {
+                if !is_told && !planted!("gone-told-once") {
                     self.tell_later(consumer, now);
                 }
             }
             Input::ReportsLost { leader } => {
-                if leader == self.leadership.leader && !z4_core::planted!("lost-reports-kept") {
+                if leader == self.leadership.leader && !planted!("lost-reports-kept") {
                     self.forget_reports();
                 }
             }
@@ -285,7 +286,7 @@ impl<E> Sessions<E> {
 
     fn applied(&mut self, applied: Applied, now: Now) {
         self.stamp_ns = self.stamp_ns.max(applied.stamp_ns);
-        if applied.is_jump && !z4_core::planted!("jump-not-rebuilt") {
+        if applied.is_jump && !planted!("jump-not-rebuilt") {
             for session in self.sessions.values_mut() {
                 session.rebuild(&mut self.out);
                 if session.finding.is_some() {
@@ -319,7 +320,7 @@ impl<E> Sessions<E> {
         let session = id.and_then(|id| self.sessions.get_mut(&id));
         let full = limits::LEDGER_LEN_MAX;
         let Some(session) = session.filter(|session| session.flow.ledger.len() < full) else {
-            if !self.broken.contains(&grant.consumer) && !z4_core::planted!("late-grant-kept") {
+            if !self.broken.contains(&grant.consumer) && !planted!("late-grant-kept") {
                 let unowned = self.unowned.entry(namespace.clone()).or_default();
                 unowned.push((key, grant.deadline_ns));
             }
@@ -340,7 +341,7 @@ impl<E> Sessions<E> {
         }
         for key in leases {
             if let Some(id) = self.holders.remove(key) {
-                if !z4_core::planted!("end-not-counted") {
+                if !planted!("end-not-counted") {
                     self.with(id, |session, _| session.ended(key, now));
                 }
             }

@@ -6,6 +6,7 @@
 //! answered is nobody's, and is released.
 
 use z4_core::command::{Command, Grant, LeaseTasks, Outcome, Taker};
+use z4_core::planted;
 
 use crate::input::{Failure, Method, Now, Settled};
 use crate::ledger::Place;
@@ -235,7 +236,7 @@ impl Session {
         let mut left = self.flow.ledger.all_at(&[Place::Waiting]);
         let patience_ns = self.wants().2;
         let is_late = now.wall_ns > self.opened.wall_ns.saturating_add(patience_ns);
-        if z4_core::planted!("caller-by-the-wall-clock") && is_late {
+        if planted!("caller-by-the-wall-clock") && is_late {
             left.extend(self.flow.ledger.all_at(&[Place::InHand]));
         }
         for (key, _) in &left {

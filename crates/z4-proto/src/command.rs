@@ -18,7 +18,7 @@ use log::{Command_oneof_kind as Kind, NewTask_oneof_due as DueKind};
 #[must_use]
 pub fn encode_command(command: &Command) -> Vec<u8> {
     let kind = match command {
-        Command::CreateTasks(create) => Kind::create_tasks(to_create(create)),
+        Command::CreateTasks(create) => return encode_create(create),
         Command::LeaseTasks(lease) => Kind::lease_tasks(to_lease(lease)),
         Command::AckTasks(refs) => Kind::ack_tasks(to_refs(refs)),
         Command::ReleaseTasks(refs) => Kind::release_tasks(to_refs(refs)),
@@ -40,6 +40,16 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
             ..Default::default()
         }),
     };
+    write(kind)
+}
+
+/// The bytes of [`Command::CreateTasks`], for who goes on with the parts of it.
+#[must_use]
+pub fn encode_create(create: &CreateTasks) -> Vec<u8> {
+    write(Kind::create_tasks(to_create(create)))
+}
+
+fn write(kind: Kind) -> Vec<u8> {
     parts::write(&log::Command {
         kind: Some(kind),
         ..Default::default()

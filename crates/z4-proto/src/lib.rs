@@ -41,7 +41,7 @@ pub mod row;
 #[cfg(test)]
 mod tests;
 
-pub use command::{decode_command, encode_command};
+pub use command::{decode_command, encode_command, encode_create};
 pub use error::DecodeError;
 pub use generated::{admin, collection, health, log, peer, reflection_v1, reflection_v1alpha};
 #[cfg(feature = "services")]

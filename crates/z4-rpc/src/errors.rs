@@ -194,6 +194,16 @@ impl Error {
         }
     }
 
+    /// The error of a change which may have been made; `doubt` says better where to
+    /// look whether it was.
+    #[must_use]
+    pub(crate) fn in_doubt(self, doubt: impl FnOnce() -> Self) -> Self {
+        match self {
+            Self::Unknown { .. } => doubt(),
+            error => error,
+        }
+    }
+
     /// The error of a proposal. `idempotent`: it carries a request id.
     #[must_use]
     pub fn of_proposal(error: ProposeError, idempotent: bool) -> Self {

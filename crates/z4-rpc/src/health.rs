@@ -1,16 +1,19 @@
 //! The standard health service: serving when a leader is known.
 
-use std::time::Instant;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 
-use futures::{FutureExt, SinkExt};
+use futures::future::{select, Either};
+use futures::{FutureExt, Sink, SinkExt};
 use grpcio::{RpcContext, RpcStatus, RpcStatusCode, ServerStreamingSink, UnarySink, WriteFlags};
+use z4_consensus::Status;
 use z4_core::View;
 use z4_proto::generated::health::{
     HealthCheckRequest, HealthCheckResponse, HealthCheckResponse_ServingStatus as Serving,
 };
 use z4_proto::generated::health_grpc::Health;
 
-use crate::limits;
 use crate::node::Node;
 
 /// `grpc.health.v1.Health` at one peer.
@@ -32,16 +35,13 @@ impl<V: View + Clone + Send + Sync + 'static> HealthService<V> {
     pub fn new(node: Node<V>) -> Self {
         Self { node }
     }
+}
 
-    fn serving(&self, service: &str) -> Serving {
-        if !matches!(service, "" | "z4.Collection" | "z4.Admin") {
-            return Serving::SERVICE_UNKNOWN;
-        }
-        if self.node.handle().status().leader == 0 {
-            Serving::NOT_SERVING
-        } else {
-            Serving::SERVING
-        }
+fn serving(service: &str, status: &Status) -> Serving {
+    match (service, status.leader) {
+        ("" | "z4.Collection" | "z4.Admin", 0) => Serving::NOT_SERVING,
+        ("" | "z4.Collection" | "z4.Admin", _) => Serving::SERVING,
+        _ => Serving::SERVICE_UNKNOWN,
     }
 }
 
@@ -58,7 +58,8 @@ impl<V: View + Clone + Send + Sync + 'static> Health for HealthService<V> {
         request: HealthCheckRequest,
         sink: UnarySink<HealthCheckResponse>,
     ) {
-        let answered = match self.serving(request.get_service()) {
+        let status = self.node.handle().status();
+        let answered = match serving(request.get_service(), &status) {
             Serving::SERVICE_UNKNOWN => sink.fail(RpcStatus::with_message(
                 RpcStatusCode::NOT_FOUND,
                 "service must be empty, z4.Collection or z4.Admin".into(),
@@ -74,24 +75,32 @@ impl<V: View + Clone + Send + Sync + 'static> Health for HealthService<V> {
         request: HealthCheckRequest,
         mut sink: ServerStreamingSink<HealthCheckResponse>,
     ) {
-        let service = self.clone();
+        let node = self.node.clone();
         ctx.spawn(async move {
             let mut told = None;
             loop {
-                let serving = service.serving(request.get_service());
-                if told != Some(serving) {
-                    let message = (response(serving), WriteFlags::default());
-                    if sink.send(message).await.is_err() {
-                        return;
-                    }
-                    told = Some(serving);
-                }
-                // Notices that the watcher has gone.
-                if sink.flush().await.is_err() {
+                let serving = |status: &Status| serving(request.get_service(), status);
+                let change = node.handle().when(|status| {
+                    let now = Some(serving(status));
+                    now.filter(|_| now != told)
+                });
+                // A sink that is asked whether it takes more says when the watcher
+                // has left.
+                let left = poll_fn(|cx| match Pin::new(&mut sink).poll_ready(cx) {
+                    Poll::Ready(Err(_)) => Poll::Ready(()),
+                    Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+                });
+                let Either::Left((now, _)) = select(Box::pin(change), left).await else {
+                    return;
+                };
+                told = Some(now);
+                if sink
+                    .send((response(now), WriteFlags::default()))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
-                let next = Instant::now() + limits::HEALTH_POLL;
-                service.node.timer().sleep_until(next).await;
             }
         });
     }

@@ -1,102 +1,31 @@
-//! Waiting for a leader without a timer for each waiter.
+//! Waiting for a leader, and what is said when there is none.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use futures::channel::oneshot;
-use z4_consensus::{Handle, Role, Status};
-use z4_core::Outcome;
+use z4_consensus::{Role, Status};
+use z4_core::View;
 
 use crate::errors::Error;
 use crate::limits;
-use crate::network::Network;
+use crate::node::Node;
 
-/// Wakes those who wait for a leader. One task looks, while anyone waits.
-#[derive(Clone)]
-pub(crate) struct LeaderWatch {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    handle: Handle<Outcome>,
-    network: Network,
-    waiters: Mutex<Vec<Waiter>>,
-    looking: AtomicBool,
-}
-
-struct Waiter {
-    /// Leader and term that did not do.
-    seen: (u64, u64),
-    since: Instant,
-    wake: oneshot::Sender<()>,
-}
-
-impl LeaderWatch {
-    pub(crate) fn new(handle: Handle<Outcome>, network: Network) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                handle,
-                network,
-                waiters: Mutex::default(),
-                looking: AtomicBool::new(false),
-            }),
-        }
-    }
-
-    /// Ready when there is a leader other than the one that `seen` had, or when
-    /// it is time to ask that one again.
-    pub(crate) async fn changed(&self, seen: &Status) {
-        let (wake, woken) = oneshot::channel();
-        let waiter = Waiter {
-            seen: (seen.leader, seen.term),
-            since: Instant::now(),
-            wake,
+impl<V: View + Clone + Send + Sync + 'static> Node<V> {
+    /// Waits for another leader than the one of `seen`, until `give_up` at most. The
+    /// leader of `seen` is to be asked again a moment later: it may not have known
+    /// yet that it leads.
+    pub(crate) async fn another_leader(&self, seen: &Status, give_up: Instant) {
+        let left = give_up.saturating_duration_since(Instant::now());
+        let wait = match seen.leader {
+            0 => left,
+            _ => left.min(limits::LEADER_RETRY),
         };
-        self.shared.lock().push(waiter);
-        if !self.shared.looking.swap(true, Ordering::AcqRel) {
-            let shared = Arc::clone(&self.shared);
-            self.shared.network.spawn(shared.look());
-        }
-        // Gone means that this peer is shutting down.
-        let _ = woken.await;
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Waiter>> {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn look(self: Arc<Self>) {
-        loop {
-            self.network.timer().sleep(limits::LEADER_POLL).await;
-            let status = self.handle.status();
-            let mut waiters = self.lock();
-            let mut woken = Vec::new();
-            waiters.retain_mut(|waiter| {
-                let is_new = (status.leader, status.term) != waiter.seen;
-                let rested = waiter.since.elapsed() >= limits::LEADER_RETRY;
-                let done = (status.leader != 0 && is_new) || rested || waiter.wake.is_canceled();
-                if done {
-                    let (nobody, _) = oneshot::channel();
-                    woken.push(std::mem::replace(&mut waiter.wake, nobody));
-                }
-                !done
-            });
-            let finished = waiters.is_empty();
-            if finished {
-                self.looking.store(false, Ordering::Release);
-            }
-            drop(waiters);
-            for wake in woken {
-                // The waiter may have left.
-                let _ = wake.send(());
-            }
-            if finished {
-                return;
-            }
-        }
+        let other = self.handle().when(|status| {
+            let is_other = (status.leader, status.term) != (seen.leader, seen.term);
+            let is_out = is_outside(status) && !is_outside(seen);
+            (status.leader != 0 && is_other || is_out).then_some(())
+        });
+        // Without another leader the caller says what is missing.
+        let _ = self.timer().within(wait, Box::pin(other)).await;
     }
 }
 

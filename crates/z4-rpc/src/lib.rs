@@ -20,8 +20,7 @@
 //! | [`room`] | which peers have room on their disks, and what is refused without |
 //! | [`metrics`] | counters |
 //! | `reading` | linearizable reads |
-//! | `repeat` | proposals that are repeated until their outcome is known |
-//! | [`timer`] | one thread that wakes futures |
+//! | `propose` | the one path of a proposal, with its retries |
 
 pub mod accept;
 pub mod admin;
@@ -47,11 +46,9 @@ mod propose;
 mod readers;
 mod reading;
 pub mod reflection;
-mod repeat;
 pub mod room;
 pub mod server;
 mod status_details;
-pub mod timer;
 pub mod transport;
 pub mod validate;
 pub mod verdicts;
@@ -63,6 +60,7 @@ pub use network::{Network, NetworkParts};
 pub use node::Node;
 pub use peer::PeerHooks;
 pub use room::{DiskSpace, Room};
-pub use timer::Timer;
 pub use transport::GrpcTransport;
 pub use verdicts::{Verdict, Verdicts};
+use z4_timer as timer;
+pub use z4_timer::Timer;

@@ -97,10 +97,11 @@ pub const ANSWER_MARGIN_MIN: Duration = Duration::from_millis(10);
 pub const ANSWER_MARGIN_MAX: Duration = Duration::from_millis(500);
 /// How long a request waits for a leader at most, while nothing was done.
 pub const LEADER_WAIT: Duration = Duration::from_millis(3_500);
-/// How often a waiting request looks for a leader.
-pub const LEADER_POLL: Duration = Duration::from_millis(5);
 /// A peer that was not the leader when asked is asked again after this time.
 pub const LEADER_RETRY: Duration = Duration::from_millis(40);
+/// A proposal that was refused for want of room is tried again after this time, if
+/// there is nobody who would come back with it.
+pub const BUSY_RETRY: Duration = Duration::from_millis(100);
 /// A new leader waits this long to hear of enough members before it refuses to
 /// remove one: several heartbeats.
 pub const LIVENESS_WAIT: Duration = Duration::from_millis(500);
@@ -113,8 +114,6 @@ pub const STREAM_READ_BYTES_MAX: usize = 4 << 20;
 pub const DELIVERY_QUEUE_LEN_MAX: usize = 4_096;
 /// Requests that may wait for the delivery thread; then no session is opened.
 pub const DELIVERY_CONTROL_LEN_MAX: usize = 65_536;
-/// The delivery thread looks at leadership at least this often.
-pub const DELIVERY_TICK: Duration = Duration::from_millis(20);
 
 /// How many they may be when it does not say.
 pub const CONSUME_IN_FLIGHT_DEFAULT: u32 = 100;
@@ -230,8 +229,6 @@ pub const VERIFY_TIMEOUT: Duration = Duration::from_secs(600);
 pub const PEER_ID_LEN_MAX: usize = 128;
 /// Longest address, in bytes.
 pub const ADDRESS_LEN_MAX: usize = 261;
-/// Health watchers learn of a change within this time.
-pub const HEALTH_POLL: Duration = Duration::from_millis(200);
 /// An idle connection is probed this often.
 pub const KEEPALIVE_TIME: Duration = Duration::from_secs(10);
 /// A connection whose probe is not answered in this time is closed.

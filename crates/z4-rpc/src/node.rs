@@ -10,7 +10,6 @@ use z4_core::{Outcome, View};
 use crate::deadline;
 use crate::delivery::Delivery;
 use crate::forward::Forwarder;
-use crate::leader::LeaderWatch;
 use crate::limits;
 use crate::network::Network;
 use crate::readers::Readers;
@@ -29,7 +28,6 @@ struct Inner<V> {
     view: V,
     network: Network,
     forwarder: Forwarder,
-    leader_watch: LeaderWatch,
     readers: Readers,
     delivery: Delivery<V>,
     verdicts: Verdicts,
@@ -59,7 +57,6 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         let forwarder = Forwarder::new(network.clone(), lost);
         let node = Self {
             inner: Arc::new(Inner {
-                leader_watch: LeaderWatch::new(handle.clone(), network.clone()),
                 readers: Readers::start()?,
                 handle,
                 view,
@@ -159,10 +156,6 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
 
     pub(crate) fn forwarder(&self) -> &Forwarder {
         &self.inner.forwarder
-    }
-
-    pub(crate) fn leader_watch(&self) -> &LeaderWatch {
-        &self.inner.leader_watch
     }
 
     pub(crate) fn readers(&self) -> &Readers {

@@ -13,24 +13,24 @@ pub(crate) use self::list::list;
 pub(crate) use self::page::{page_size, Token};
 
 use protobuf::well_known_types::Duration;
-use z4_core::command::{Command, CreateTasks, Due, NewTask};
+use z4_core::command::{CreateTasks, Due, NewTask};
 use z4_core::limits;
 use z4_core::task::{Priority, WallTime};
 use z4_core::{Namespace, Refusal, TaskId};
 use z4_proto::generated::collection::{CreateTaskRequest, GetTaskRequest};
 
-/// The command of a create request.
+/// What a create request stores: one task.
 ///
 /// # Errors
 /// [`Refusal`] with code `Invalid` that names the field and the limit.
-pub fn create(mut request: CreateTaskRequest) -> Result<Command, Refusal> {
-    let command = Command::CreateTasks(CreateTasks {
+pub fn create(mut request: CreateTaskRequest) -> Result<CreateTasks, Refusal> {
+    let create = CreateTasks {
         namespace: Namespace::new(request.get_namespace())?,
         request_id: request.take_request_id(),
         tasks: vec![new_task(request)?],
-    });
-    command.check()?;
-    Ok(command)
+    };
+    create.check()?;
+    Ok(create)
 }
 
 /// The task that a request describes.
@@ -156,10 +156,7 @@ mod tests {
     }
 
     fn due_of(request: CreateTaskRequest) -> Due {
-        match create(request).unwrap() {
-            Command::CreateTasks(create) => create.tasks[0].due,
-            other => panic!("{other:?}"),
-        }
+        create(request).unwrap().tasks[0].due
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use event_listener::Event;
 
 use crate::timer::Timer;
 
@@ -21,19 +23,24 @@ pub struct Verdict {
 
 /// Verdicts kept; older ones are forgotten.
 const KEPT_MAX: usize = 16;
-/// How often one who waits looks.
-const POLL: Duration = Duration::from_millis(20);
 
 /// The last verdicts of this peer, by mark. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Verdicts(Arc<Mutex<VecDeque<Kept>>>);
+pub struct Verdicts(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    kept: Mutex<VecDeque<Kept>>,
+    /// Wakes those who wait for one.
+    put: Event,
+}
 
 /// A mark's id, and the verdict on it or why there is none.
 type Kept = (u64, Result<Verdict, String>);
 
 impl Verdicts {
     fn kept(&self) -> MutexGuard<'_, VecDeque<Kept>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state at a mark was checked, or could not be, and why.
@@ -43,6 +50,8 @@ impl Verdicts {
         if kept.len() > KEPT_MAX {
             kept.pop_front();
         }
+        drop(kept);
+        self.0.put.notify(usize::MAX);
     }
 
     fn find(&self, mark_id: u64) -> Option<Result<Verdict, String>> {
@@ -58,19 +67,23 @@ impl Verdicts {
         mark_id: u64,
         limit: Duration,
     ) -> Result<Verdict, String> {
-        let give_up = Instant::now() + limit;
-        loop {
-            if let Some(verdict) = self.find(mark_id) {
-                return verdict;
+        let found = async {
+            loop {
+                // One that is put between the look and the wait ends the wait.
+                let put = self.0.put.listen();
+                if let Some(verdict) = self.find(mark_id) {
+                    return verdict;
+                }
+                put.await;
             }
-            if Instant::now() >= give_up {
-                return Err(format!(
-                    "no verdict within {} s; the peer lags, or was started meanwhile",
-                    limit.as_secs()
-                ));
-            }
-            timer.sleep(POLL).await;
-        }
+        };
+        let found = timer.within(limit, Box::pin(found)).await;
+        found.unwrap_or_else(|| {
+            Err(format!(
+                "no verdict within {} s; the peer lags, or was started meanwhile",
+                limit.as_secs()
+            ))
+        })
     }
 }
 

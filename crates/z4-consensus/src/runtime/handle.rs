@@ -1,12 +1,13 @@
 //! The way in: what services ask of a peer, from any thread, without blocking.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, TrySendError};
 use raft::eraftpb::Message;
 
+use super::published::Published;
 use super::sink::{Accepted, Budget, Done, Sink};
 use crate::error::{ProposeError, ReadError};
 use crate::limits;
@@ -76,7 +77,7 @@ pub(crate) enum News {
 pub struct Handle<R> {
     pub(crate) requests: Sender<Request<R>>,
     pub(crate) news: Sender<News>,
-    pub(crate) status: Arc<RwLock<Arc<Status>>>,
+    pub(crate) published: Arc<Published>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) space: Arc<Space>,
 }
@@ -93,7 +94,7 @@ impl<R> Clone for Handle<R> {
         Self {
             requests: self.requests.clone(),
             news: self.news.clone(),
-            status: Arc::clone(&self.status),
+            published: Arc::clone(&self.published),
             budget: Arc::clone(&self.budget),
             space: Arc::clone(&self.space),
         }
@@ -103,7 +104,7 @@ impl<R> Clone for Handle<R> {
 impl<R> std::fmt::Debug for Handle<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Handle")
-            .field("status", &self.status)
+            .field("status", &self.published)
             .finish()
     }
 }
@@ -112,20 +113,23 @@ impl<R: Send + 'static> Handle<R> {
     /// What the peer knew at its last step.
     #[must_use]
     pub fn status(&self) -> Arc<Status> {
-        match self.status.read() {
-            Ok(status) => Arc::clone(&status),
-            // A writer that panicked has replaced nothing or all of it.
-            Err(poisoned) => Arc::clone(&poisoned.into_inner()),
-        }
+        self.published.status()
     }
 
-    /// Publishes what the peer knows now.
-    pub(crate) fn publish(&self, status: Status) {
-        let status = Arc::new(status);
-        match self.status.write() {
-            Ok(mut shared) => *shared = status,
-            Err(poisoned) => *poisoned.into_inner() = status,
-        }
+    /// Waits until `look` finds something in the status of this peer, and gives
+    /// it. `look` is called at once, and then when there is news: a change of
+    /// anything but the counters, which are how far the logs are and for how long a
+    /// member has been silent. The wait has no end of its own: callers bring a
+    /// time-out.
+    pub async fn when<T>(&self, look: impl FnMut(&Arc<Status>) -> Option<T>) -> T {
+        self.published.when(look).await
+    }
+
+    /// Calls `hook` at once, and then with each status that is news, in order; see
+    /// [`Handle::when`]. The raft thread calls it, so it must not block, nor set
+    /// another hook. It is kept for as long as any clone of this handle.
+    pub fn on_status(&self, hook: impl Fn(&Arc<Status>) + Send + 'static) {
+        self.published.on_status(Box::new(hook));
     }
 
     /// Proposes a command. The answer goes to the proposal's sink: the reply,

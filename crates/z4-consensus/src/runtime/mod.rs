@@ -19,11 +19,12 @@ mod flush_thread;
 mod handle;
 mod log_thread;
 mod outbox;
+mod published;
 mod raft_thread;
 mod sink;
 mod stop;
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{bounded, Receiver};
@@ -38,7 +39,6 @@ use crate::machine::StateMachine;
 use crate::membership::Identity;
 use crate::metrics::Metrics;
 use crate::replica::{self, Replica};
-use crate::status::Status;
 use crate::transport::Transport;
 use handle::{News, Request};
 use sink::Budget;
@@ -93,7 +93,7 @@ pub fn prepare<R: Send + 'static>() -> (Handle<R>, Pending<R>) {
     let handle = Handle {
         requests: request_tx,
         news: news_tx,
-        status: Arc::new(RwLock::new(Arc::new(Status::default()))),
+        published: Arc::default(),
         budget: Arc::new(Budget::default()),
         space: Arc::default(),
     };
@@ -135,7 +135,7 @@ impl Runtime {
         };
         let replica = Replica::new(config, Arc::clone(&log), &applied, &parts.logger)?;
         transport.members(&applied.membership);
-        handle.publish(replica.status());
+        handle.published.publish(replica.status());
 
         let (log_tx, log_jobs) = bounded(limits::LOG_QUEUE_LEN_MAX);
         let (apply_tx, apply_jobs) = bounded(limits::APPLY_QUEUE_LEN_MAX);

@@ -383,7 +383,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
         }
         self.metrics.status(&status);
         *published = status.clone();
-        self.handle.publish(status);
+        self.handle.published.publish(status);
     }
 
     /// A leader asks the most caught-up voter to take over.
@@ -407,7 +407,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
             leader_ready: false,
             ..self.replica.status()
         };
-        self.handle.publish(stopped);
+        self.handle.published.publish(stopped);
         while let Ok(request) = self.requests.try_recv() {
             match request {
                 Request::Propose(p) => p.sink.answer(Err(ProposeError::Stopping)),

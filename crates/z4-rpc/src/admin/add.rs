@@ -5,8 +5,6 @@
 //! its identity. So no peer holds a raft id that the log did not give, and an
 //! addition that was cut short goes on where it was when it is asked for again.
 
-use std::time::Instant;
-
 use grpcio::{CallOption, RpcStatusCode};
 use z4_consensus::{Change, Membership, Status};
 use z4_core::address::Address;
@@ -127,35 +125,36 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     /// Waits until this peer's status lists the member that the log has: the next
     /// addition reads its raft id from there.
     async fn listed(&self, raft_id: u64) {
-        let started = Instant::now();
-        while started.elapsed() < limits::UNARY_TIMEOUT {
-            if self.handle().status().membership.raft_id_next > raft_id {
-                return;
-            }
-            self.timer().sleep(limits::LEADER_POLL).await;
-        }
+        let is_listed = |status: &Status| status.membership.raft_id_next > raft_id;
+        let listed = self.handle().when(|status| is_listed(status).then_some(()));
+        // The next addition is refused when it comes too early.
+        let _ = self
+            .timer()
+            .within(limits::UNARY_TIMEOUT, Box::pin(listed))
+            .await;
     }
 
     /// Waits until the newcomer votes: the leader's replica promotes it when it
     /// has caught up.
     async fn promoted(&self, raft_id: u64, peer_id: &str) -> Result<(), AdminError> {
-        let (started, limit) = (Instant::now(), self.patience(limits::PROMOTION_WAIT));
-        while started.elapsed() < limit {
-            let status = self.handle().status();
-            match status.membership.members.get(&raft_id) {
-                Some(member) if member.voter => return Ok(()),
+        let ended = self
+            .handle()
+            .when(|status| match status.membership.members.get(&raft_id) {
+                Some(member) if member.voter => Some(Ok(())),
                 _ if status.membership.removed.contains(&raft_id) => {
                     let why = format!("{peer_id} was removed again before it could vote");
-                    return Err(Error::Precondition(why).into());
+                    Some(Err(Error::Precondition(why)))
                 }
-                _ => self.timer().sleep(limits::LEADER_RETRY).await,
-            }
-        }
-        Err(Error::Unconfirmed(format!(
-            "{peer_id} was added as a learner and is still catching up; it votes by itself when \
-             it has (see status)"
-        ))
-        .into())
+                _ => None,
+            });
+        let limit = self.patience(limits::PROMOTION_WAIT);
+        let ended = self.timer().within(limit, Box::pin(ended)).await;
+        Ok(ended.unwrap_or_else(|| {
+            Err(Error::Unconfirmed(format!(
+                "{peer_id} was added as a learner and is still catching up; it votes by itself \
+                 when it has (see status)"
+            )))
+        })?)
     }
 }
 

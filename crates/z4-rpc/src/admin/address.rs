@@ -6,13 +6,13 @@
 //! first, so a slip of the pen changes nothing.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use z4_consensus::Status;
 use z4_core::View;
 use z4_proto::generated::admin::SetMemberAddressResponse;
 
-use super::change::unknown_member;
+use super::change::{leads, unknown_member};
 use super::{check_address, check_peer_id, AdminError, Work};
 use crate::errors::Error;
 use crate::leader::no_leader;
@@ -110,29 +110,34 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         &self,
         raft_id: u64,
         address: &str,
-        limit: std::time::Duration,
+        limit: Duration,
     ) -> Result<Arc<Status>, AdminError> {
-        let started = Instant::now();
-        loop {
-            let status = self.leading()?;
+        let is_known = |status: &Status| {
             let member = status.membership.members.get(&raft_id);
-            if member.is_some_and(|member| member.address == address) {
-                return Ok(status);
+            member.is_some_and(|member| member.address == address)
+        };
+        let conflict = |status: &Status| {
+            let why = status.address_conflicts.get(&raft_id)?;
+            let why = format!("{why}; move or remove that member first");
+            Some(AdminError::from(Error::Precondition(why)))
+        };
+        // A conflict is no end yet: the other member may be about to move too.
+        let first = limits::ADDRESS_CONFLICT_WAIT.min(limit);
+        for (wait, is_last) in [(first, false), (limit - first, true)] {
+            let ended = self.handle().when(|status| match leads(status) {
+                Ok(()) if is_known(status) => Some(Ok(Arc::clone(status))),
+                Ok(()) if is_last => conflict(status).map(Err),
+                Ok(()) => None,
+                Err(failed) => Some(Err(failed)),
+            });
+            if let Some(ended) = self.timer().within(wait, Box::pin(ended)).await {
+                return ended;
             }
-            if let Some(why) = status.address_conflicts.get(&raft_id) {
-                if started.elapsed() >= limits::ADDRESS_CONFLICT_WAIT {
-                    let why = format!("{why}; move or remove that member first");
-                    return Err(Error::Precondition(why).into());
-                }
-            }
-            if started.elapsed() >= limit {
-                return Err(Error::Unconfirmed(format!(
-                    "the members do not know the address {address} yet, quorum may be lost; see \
-                     status, then retry"
-                ))
-                .into());
-            }
-            self.timer().sleep(limits::LEADER_RETRY).await;
         }
+        Err(Error::Unconfirmed(format!(
+            "the members do not know the address {address} yet, quorum may be lost; see status, \
+             then retry"
+        ))
+        .into())
     }
 }

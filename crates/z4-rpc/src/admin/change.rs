@@ -1,5 +1,6 @@
 //! Changes of members and of the leader, at the leader.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures::channel::oneshot;
@@ -14,33 +15,28 @@ use crate::node::Node;
 
 impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     /// This peer's status if it leads.
-    pub(super) fn leading(&self) -> Result<std::sync::Arc<Status>, AdminError> {
+    pub(super) fn leading(&self) -> Result<Arc<Status>, AdminError> {
         let status = self.handle().status();
-        if status.leader != 0 && status.leader == status.raft_id {
-            return Ok(status);
-        }
-        Err(ProposeError::NotLeader.into())
+        leads(&status)?;
+        Ok(status)
     }
 
     /// Makes a change; waits while another one is under way.
+    ///
+    /// A change is no command, and `propose` has no part in it. It is made where the
+    /// leader is, for it depends on what this peer has just seen of the members:
+    /// who finds another leader begins anew there (`administer`). And it is not
+    /// repeated in doubt, for a person is to look first.
     pub(super) async fn change(&self, change: Change) -> Result<(), AdminError> {
-        let started = Instant::now();
+        let give_up = Instant::now() + limits::UNARY_TIMEOUT;
         loop {
-            let (tx, rx) = oneshot::channel();
-            let sink = Sink::new(move |result| {
-                // The asker may have left.
-                let _ = tx.send(result);
-            });
-            self.handle().change(change.clone(), sink);
-            let changed = self.timer().within(limits::UNARY_TIMEOUT, rx).await;
-            match changed.map(|answer| answer.unwrap_or(Err(ProposeError::Unknown))) {
-                Some(Ok(())) => return Ok(()),
-                Some(Err(ProposeError::Busy { .. }))
-                    if started.elapsed() < limits::UNARY_TIMEOUT =>
-                {
+            let changed = self.decided(|sink| self.handle().change(change.clone(), sink));
+            match changed.await {
+                Ok(()) => return Ok(()),
+                Err(ProposeError::Busy { .. }) if Instant::now() < give_up => {
                     self.timer().sleep(limits::LEADER_RETRY).await;
                 }
-                Some(Err(ProposeError::Unknown)) | None => {
+                Err(ProposeError::Unknown) => {
                     return Err(Error::Unconfirmed(
                         "the change is not confirmed, quorum may be lost; see with info whether \
                          it was made, then retry"
@@ -48,8 +44,22 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                     )
                     .into())
                 }
-                Some(Err(error)) => return Err(error.into()),
+                Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// What the raft thread answers in time.
+    async fn decided(&self, ask: impl FnOnce(Sink<()>)) -> Result<(), ProposeError> {
+        let (tx, rx) = oneshot::channel();
+        ask(Sink::new(move |result| {
+            // The asker may have left.
+            let _ = tx.send(result);
+        }));
+        let answer = self.timer().within(limits::UNARY_TIMEOUT, rx).await;
+        match answer {
+            Some(Ok(result)) => result,
+            Some(Err(_)) | None => Err(ProposeError::Unknown),
         }
     }
 
@@ -71,24 +81,23 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             let why = "there is no other voter to lead; add a peer first";
             return Err(Error::Precondition(why.into()).into());
         }
-        let (tx, rx) = oneshot::channel();
-        let sink = Sink::new(move |result| {
-            // The asker may have left.
-            let _ = tx.send(result);
-        });
-        self.handle().transfer_leader(to, sink);
-        match self.timer().within(limits::UNARY_TIMEOUT, rx).await {
-            Some(Ok(Ok(()))) => Ok(()),
-            Some(Ok(Err(ProposeError::Busy { .. }))) => {
-                let why = "the other peer did not take over in time; retry";
-                Err(Error::Unconfirmed(why.into()).into())
-            }
-            Some(Ok(Err(error))) => Err(error.into()),
-            Some(Err(_)) | None => {
-                Err(Error::Unconfirmed("the transfer is not confirmed; retry".into()).into())
-            }
-        }
+        let moved = self.decided(|sink| self.handle().transfer_leader(to, sink));
+        let why = match moved.await {
+            Ok(()) => return Ok(()),
+            Err(ProposeError::Busy { .. }) => "the other peer did not take over in time; retry",
+            Err(ProposeError::Unknown) => "the transfer is not confirmed; retry",
+            Err(error) => return Err(error.into()),
+        };
+        Err(Error::Unconfirmed(why.into()).into())
     }
+}
+
+/// Whether the peer of this status leads.
+pub(super) fn leads(status: &Status) -> Result<(), AdminError> {
+    if status.leader != 0 && status.leader == status.raft_id {
+        return Ok(());
+    }
+    Err(ProposeError::NotLeader.into())
 }
 
 pub(super) fn unknown_member(peer_id: &str) -> Error {

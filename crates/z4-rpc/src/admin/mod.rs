@@ -130,7 +130,7 @@ impl Work {
 impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     /// Has the leader do it, waiting for one while nothing was done.
     async fn administer(&self, work: Work) -> Result<Empty, Error> {
-        let (started, patience) = (Instant::now(), self.patience(limits::LEADER_WAIT));
+        let give_up = Instant::now() + self.patience(limits::LEADER_WAIT);
         loop {
             let status = self.handle().status();
             let result = if status.leader == 0 {
@@ -145,8 +145,8 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             };
             match result {
                 Ok(()) => return Ok(Empty::default()),
-                Err(failed) if failed.not_leader && started.elapsed() < patience => {
-                    self.leader_watch().changed(&status).await;
+                Err(failed) if failed.not_leader && Instant::now() < give_up => {
+                    self.another_leader(&status, give_up).await;
                 }
                 Err(failed) => return Err(failed.error),
             }

@@ -1,11 +1,9 @@
 //! RemoveClusterMember, at the leader.
 
-use std::time::Instant;
-
 use z4_consensus::{Change, Status};
 use z4_core::View;
 
-use super::change::unknown_member;
+use super::change::{leads, unknown_member};
 use super::AdminError;
 use crate::errors::Error;
 use crate::limits;
@@ -15,19 +13,20 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     /// Removes a member. When it is this peer, leadership goes first, and the
     /// answer is that this peer does not lead: the new leader removes it.
     pub(crate) async fn remove_member_here(&self, peer_id: &str) -> Result<(), AdminError> {
-        let asked = Instant::now();
-        let (status, raft_id) = loop {
-            let status = self.leading()?;
-            match check(&status, peer_id) {
-                Ok(raft_id) => break (status, raft_id),
-                // A new leader has yet to hear of those that did not elect it.
-                Err(Error::Precondition(_)) if asked.elapsed() < limits::LIVENESS_WAIT => {
-                    self.timer().sleep(limits::LEADER_RETRY).await;
-                }
-                Err(error) => return Err(error.into()),
-            }
+        let of = |status: &Status| -> Result<(u64, bool), AdminError> {
+            leads(status)?;
+            let raft_id = check(status, peer_id)?;
+            Ok((raft_id, raft_id == status.raft_id))
         };
-        if raft_id != status.raft_id {
+        let found = self.handle().when(|status| match of(status) {
+            // A new leader has yet to hear of those that did not elect it.
+            Err(failed) if matches!(failed.error, Error::Precondition(_)) => None,
+            found => Some(found),
+        });
+        let found = self.timer().within(limits::LIVENESS_WAIT, Box::pin(found));
+        let found = found.await;
+        let (raft_id, is_own) = found.unwrap_or_else(|| of(&self.handle().status()))?;
+        if !is_own {
             return self.change(Change::Remove { raft_id }).await;
         }
         self.transfer_here("").await?;

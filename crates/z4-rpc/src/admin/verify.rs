@@ -4,7 +4,6 @@
 use futures::future::join_all;
 use z4_consensus::Status;
 use z4_core::{Command, Outcome, View};
-use z4_proto::encode_command;
 use z4_proto::generated::admin::{MemberVerdict, VerifyClusterResponse};
 use z4_proto::generated::peer::{
     ForwardReply_oneof_answer as Answer, ForwardRequest_oneof_ask as Ask, VerifyState,
@@ -15,7 +14,7 @@ use crate::errors::Error;
 use crate::forward::AskError;
 use crate::limits;
 use crate::node::Node;
-use crate::propose::{Proposed, Request, Until};
+use crate::propose::{unexpected, RetryPolicy};
 use crate::verdicts::Verdict;
 
 /// Marks a place in the log, and collects what the members find there.
@@ -56,18 +55,13 @@ pub(super) async fn verify<V: View + Clone + Send + Sync + 'static>(
 async fn mark<V: View + Clone + Send + Sync + 'static>(node: &Node<V>) -> Result<u64, Error> {
     loop {
         let id = wall_ns();
-        let request = Request {
-            command: encode_command(&Command::Mark { id }),
-            units: 0,
+        let command = Command::Mark { id };
+        let policy = RetryPolicy::of(&command, limits::UNARY_TIMEOUT);
+        let settled = node.propose(&command, policy).await;
+        match settled.map(|settled| settled.outcome) {
+            Ok(Outcome::Marked { .. }) => return Ok(id),
+            Ok(other) => return Err(unexpected(other)),
             // A mark that may be there twice is in two places: another is made.
-            idempotent: false,
-            until: Until::Applied,
-        };
-        match node.propose(request, limits::UNARY_TIMEOUT).await {
-            Ok(done) => match done.proposed {
-                Proposed::Applied(Outcome::Marked { .. }) => return Ok(id),
-                other => return Err(Error::Internal(format!("a mark became {other:?}"))),
-            },
             Err(Error::Unknown { .. }) => {}
             Err(error) => return Err(error),
         }

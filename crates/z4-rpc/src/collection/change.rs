@@ -10,7 +10,7 @@ use super::{get, unchanged};
 use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;
-use crate::repeat::{settle, unexpected, Settled};
+use crate::propose::{unexpected, RetryPolicy, Settled};
 use crate::validate;
 
 /// Removes a task that waits. Gives it as it was.
@@ -76,11 +76,10 @@ async fn change<V: View + Clone + Send + Sync + 'static>(
     id: TaskId,
     command: &Command,
 ) -> Result<(), Error> {
-    match settle(node, command, limits::UNARY_TIMEOUT).await {
-        Ok(settled) => judge(namespace, id, &settled),
-        Err(Error::Unknown { .. }) => Err(uncertain(id)),
-        Err(error) => Err(error),
-    }
+    let policy = RetryPolicy::of(command, limits::UNARY_TIMEOUT);
+    let settled = node.propose(command, policy).await;
+    let settled = settled.map_err(|error| error.in_doubt(|| uncertain(id)))?;
+    judge(namespace, id, &settled)
 }
 
 fn uncertain(id: TaskId) -> Error {
@@ -100,7 +99,6 @@ fn judge(namespace: &Namespace, id: TaskId, settled: &Settled) -> Result<(), Err
             Some(Err(why)) => Err(unchanged::error(namespace, id, why)),
             None => Err(unexpected(&settled.outcome)),
         },
-        Outcome::Refused(refusal) => Err(refusal.clone().into()),
         other => Err(unexpected(other)),
     }
 }
@@ -153,6 +151,7 @@ mod tests {
                 let settled = |result| Settled {
                     outcome: Outcome::Changed(vec![result]),
                     maybe_before,
+                    forwarded_to: String::new(),
                 };
                 let judged = judge(&namespace, id, &settled(Err(why.clone())));
                 assert_eq!(judged.unwrap_err().code(), code, "{why:?}");

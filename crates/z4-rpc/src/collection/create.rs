@@ -1,20 +1,24 @@
-//! One create request, from the wire to the log and back.
+//! What creates have in common, and one create request.
 
 use std::time::Duration;
 
-use protobuf::well_known_types::Timestamp;
 use z4_consensus::fault::mark;
-use z4_core::command::{Command, Due, NewTask};
+use z4_core::command::{CreateTasks, CreatedTask, Due, NewTask};
 use z4_core::task::WallTime;
 use z4_core::{Outcome, TaskId, View};
-use z4_proto::encode_command;
 use z4_proto::generated::collection::{CreateTaskRequest, CreateTaskResponse, Task};
 
 use crate::convert::{duration_of_ms, timestamp};
 use crate::errors::Error;
 use crate::node::Node;
-use crate::propose::{Proposed, Request, Until};
+use crate::propose::{unexpected, Appended, Proposed, Until};
 use crate::validate;
+
+/// Tasks that were stored, and the address of the leader when another peer led.
+pub(super) struct Stored {
+    pub(super) tasks: Vec<Task>,
+    pub(super) forwarded_to: String,
+}
 
 /// Creates a task. The answer carries all of it.
 pub(super) async fn create<V: View + Clone + Send + Sync + 'static>(
@@ -23,77 +27,72 @@ pub(super) async fn create<V: View + Clone + Send + Sync + 'static>(
     until: Until,
     timeout: Duration,
 ) -> Result<CreateTaskResponse, Error> {
-    let command = validate::create(request)?;
-    let idempotent = matches!(&command, Command::CreateTasks(c) if !c.request_id.is_empty());
-    let request = Request {
-        command: encode_command(&command),
-        units: command.units(),
-        idempotent,
-        // Whether a request id was used before is known when it is applied.
-        until: if idempotent { Until::Applied } else { until },
-    };
-    let done = node.propose(request, timeout).await?;
-    mark("create.reply");
-    let Command::CreateTasks(create) = command else {
-        return Err(Error::Internal(
-            "a create request made another command".into(),
-        ));
-    };
-    let Some(new) = create.tasks.into_iter().next() else {
-        return Err(Error::Internal("a create request made no task".into()));
-    };
-    let (id, deliver_at) = match done.proposed {
-        Proposed::Applied(Outcome::Created(tasks)) => match tasks.first() {
-            Some(task) => (task.id, task.deliver_at),
-            None => return Err(Error::Internal("the log made no task".into())),
-        },
-        Proposed::Applied(Outcome::Refused(refusal)) => return Err(refusal.into()),
-        Proposed::Applied(other) => {
-            return Err(Error::Internal(format!("the log answered {other:?}")))
-        }
-        Proposed::Accepted {
-            index,
-            stamp_ns,
-            unit_first,
-        } => foretell(&new, index, stamp_ns, unit_first)?,
-    };
-    node.network().metrics().created.inc();
+    let stored = store(node, validate::create(request)?, until, timeout).await?;
     let mut response = CreateTaskResponse::default();
-    let namespace = create.namespace.as_str().to_owned();
-    response.set_task(answer(namespace, new, id, timestamp(deliver_at)));
-    response.set_forwarded_to(done.forwarded_to);
+    // A request makes one task.
+    stored
+        .tasks
+        .into_iter()
+        .for_each(|task| response.set_task(task));
+    response.set_forwarded_to(stored.forwarded_to);
     Ok(response)
 }
 
-/// What apply will say of a task whose entry the leader has appended.
-fn foretell(
-    new: &NewTask,
-    index: u64,
-    stamp_ns: u64,
-    unit_first: u32,
-) -> Result<(TaskId, WallTime), Error> {
-    let in_range = unit_first < 1 << z4_core::task::ORDINAL_BITS && index < 1 << 44;
-    if !in_range {
+/// Stores tasks, all or none. The answer carries all of them, in order.
+pub(super) async fn store<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    create: CreateTasks,
+    until: Until,
+    timeout: Duration,
+) -> Result<Stored, Error> {
+    let settled = node.propose_create(&create, until, timeout).await?;
+    mark("create.reply");
+    let created = match settled.outcome {
+        Proposed::Applied(Outcome::Created(created)) => created,
+        Proposed::Applied(other) => return Err(unexpected(other)),
+        Proposed::Accepted(at) => foretell(&create.tasks, at)?,
+    };
+    if created.len() != create.tasks.len() {
+        return Err(unexpected(format!("{} tasks", created.len())));
+    }
+    let counter = &node.network().metrics().created;
+    counter.inc_by(created.len() as u64);
+    let tasks = create.tasks.into_iter().zip(created);
+    let shown = |(new, created)| shown(create.namespace.as_str().to_owned(), new, created);
+    Ok(Stored {
+        tasks: tasks.map(shown).collect(),
+        forwarded_to: settled.forwarded_to,
+    })
+}
+
+/// What apply will say of tasks that the leader has appended.
+fn foretell(tasks: &[NewTask], at: Appended) -> Result<Vec<CreatedTask>, Error> {
+    let end = at.unit_first.saturating_add(tasks.len() as u32);
+    if end > 1 << z4_core::task::ORDINAL_BITS || at.index >= 1 << 44 {
         return Err(Error::Internal(
             "the leader's answer is out of range".into(),
         ));
     }
-    let deliver_at = match new.due {
-        Due::Now => WallTime::from_ns(stamp_ns),
-        Due::At(at) => at,
-        Due::AfterSeconds(seconds) => {
-            let after_ns = seconds.saturating_mul(1_000_000_000);
-            WallTime::from_ns(stamp_ns.saturating_add(after_ns))
-        }
-    };
-    Ok((TaskId::new(stamp_ns, index, unit_first), deliver_at))
+    let created = tasks.iter().zip(at.unit_first..end).map(|(new, unit)| {
+        let deliver_at = match new.due {
+            Due::Now => WallTime::from_ns(at.stamp_ns),
+            Due::At(at) => at,
+            Due::AfterSeconds(seconds) => {
+                let after_ns = seconds.saturating_mul(1_000_000_000);
+                WallTime::from_ns(at.stamp_ns.saturating_add(after_ns))
+            }
+        };
+        let id = TaskId::new(at.stamp_ns, at.index, unit);
+        CreatedTask { id, deliver_at }
+    });
+    Ok(created.collect())
 }
 
 /// What was asked for, with its id. Where the task stands is not said: when a
 /// request id is repeated, it may be anywhere by now.
-pub(super) fn answer(namespace: String, new: NewTask, id: TaskId, deliver_at: Timestamp) -> Task {
+fn shown(namespace: String, new: NewTask, created: CreatedTask) -> Task {
     let mut task = Task::default();
-    task.set_id(id.to_string());
+    task.set_id(created.id.to_string());
     task.set_namespace(namespace);
     task.set_priority(u32::from(new.priority.get()));
     task.set_max_attempts(new.max_attempts);
@@ -103,7 +102,7 @@ pub(super) fn answer(namespace: String, new: NewTask, id: TaskId, deliver_at: Ti
     task.set_size_bytes(new.bytes());
     task.set_metadata(new.metadata.into_iter().collect());
     task.set_payload(new.payload);
-    task.set_deliver_at(deliver_at);
+    task.set_deliver_at(timestamp(created.deliver_at));
     task
 }
 
@@ -111,16 +110,23 @@ pub(super) fn answer(namespace: String, new: NewTask, id: TaskId, deliver_at: Ti
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
-    use z4_core::command::CreateTasks;
-    use z4_core::{Machine, MemState, Namespace};
+    use z4_core::{Command, Machine, MemState, Namespace};
+
+    fn at(index: u64, stamp_ns: u64, unit_first: u32) -> Appended {
+        Appended {
+            index,
+            stamp_ns,
+            unit_first,
+        }
+    }
 
     #[test]
     fn the_answer_foretold_is_the_one_applied() {
-        let at = WallTime {
+        let given = WallTime {
             seconds: 5,
             nanos: 6,
         };
-        for due in [Due::Now, Due::At(at), Due::AfterSeconds(90)] {
+        for due in [Due::Now, Due::At(given), Due::AfterSeconds(90)] {
             let new = NewTask {
                 due,
                 ..NewTask::default()
@@ -133,19 +139,22 @@ mod tests {
                 })
             };
             let mut machine = Machine::open(MemState::new()).unwrap();
-            let commands = vec![create(vec![new.clone(); 3]), create(vec![new.clone()])];
+            let commands = vec![create(vec![new.clone(); 3]), create(vec![new.clone(); 2])];
             let outcomes = machine.apply_entry(8, 1_700_000_000_123, commands, &mut Vec::new());
             let Outcome::Created(applied) = outcomes.unwrap().remove(1) else {
                 panic!("not created")
             };
-            let (id, deliver_at) = foretell(&new, 8, 1_700_000_000_123, 3).unwrap();
-            assert_eq!((applied[0].id, applied[0].deliver_at), (id, deliver_at));
+            let foretold = foretell(&[new.clone(), new], at(8, 1_700_000_000_123, 3));
+            assert_eq!(applied, foretold.unwrap());
         }
     }
 
     #[test]
     fn a_leader_out_of_range_is_an_error_not_a_panic() {
-        assert!(foretell(&NewTask::default(), 1 << 44, 1, 0).is_err());
-        assert!(foretell(&NewTask::default(), 1, 1, 1 << 20).is_err());
+        let one = [NewTask::default()];
+        assert!(foretell(&one, at((1 << 44) - 1, 1, (1 << 20) - 1)).is_ok());
+        for wrong in [at(1 << 44, 1, 0), at(1, 1, 1 << 20), at(1, 1, u32::MAX)] {
+            assert!(foretell(&one, wrong).is_err(), "{wrong:?}");
+        }
     }
 }

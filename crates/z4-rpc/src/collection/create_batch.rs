@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use z4_core::command::Command;
-use z4_core::{Outcome, View};
-use z4_proto::encode_command;
+use z4_core::View;
 use z4_proto::generated::collection::{CreateTasksRequest, CreateTasksResponse};
 
-use super::create::answer;
-use crate::convert::timestamp;
+use super::create::store;
 use crate::errors::Error;
 use crate::node::Node;
-use crate::propose::{Proposed, Request, Until};
-use crate::repeat::unexpected;
+use crate::propose::Until;
 use crate::validate;
 
 /// Creates a batch. The answer leaves metadata and payloads out.
@@ -21,41 +17,14 @@ pub(super) async fn create_batch<V: View + Clone + Send + Sync + 'static>(
     request: CreateTasksRequest,
     timeout: Duration,
 ) -> Result<CreateTasksResponse, Error> {
-    let command = validate::create_batch(request)?;
-    let Command::CreateTasks(create) = &command else {
-        return Err(Error::Internal("a batch made another command".into()));
-    };
-    let request = Request {
-        command: encode_command(&command),
-        units: command.units(),
-        idempotent: !create.request_id.is_empty(),
-        until: Until::Applied,
-    };
-    let done = node.propose(request, timeout).await?;
-    let created = match done.proposed {
-        Proposed::Applied(Outcome::Created(tasks)) => tasks,
-        Proposed::Applied(Outcome::Refused(refusal)) => return Err(refusal.into()),
-        other => return Err(unexpected(other)),
-    };
-    if created.len() != create.tasks.len() {
-        return Err(unexpected(format!("{} tasks", created.len())));
-    }
-    node.network()
-        .metrics()
-        .created
-        .inc_by(created.len() as u64);
-    let Command::CreateTasks(create) = command else {
-        return Err(Error::Internal("a batch made another command".into()));
-    };
-    let mut response = CreateTasksResponse::default();
-    let namespace = create.namespace.as_str();
-    for (new, created) in create.tasks.into_iter().zip(created) {
-        let deliver_at = timestamp(created.deliver_at);
-        let mut task = answer(namespace.to_owned(), new, created.id, deliver_at);
+    let create = validate::create_batch(request)?;
+    let mut stored = store(node, create, Until::Applied, timeout).await?;
+    for task in &mut stored.tasks {
         task.clear_metadata();
         task.clear_payload();
-        response.mut_tasks().push(task);
     }
-    response.set_forwarded_to(done.forwarded_to);
+    let mut response = CreateTasksResponse::default();
+    response.set_tasks(stored.tasks.into());
+    response.set_forwarded_to(stored.forwarded_to);
     Ok(response)
 }

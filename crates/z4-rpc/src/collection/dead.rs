@@ -17,8 +17,8 @@ use super::unchanged;
 use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;
+use crate::propose::{unexpected, RetryPolicy};
 use crate::reading;
-use crate::repeat::{settle, unexpected};
 use crate::validate::{self, DeadAsk};
 
 /// What is done with dead letters.
@@ -190,7 +190,8 @@ async fn one_part<V: View + Clone + Send + Sync + 'static>(
         }),
     };
     progress.more = false;
-    let settled = match settle(node, &command, limits::UNARY_TIMEOUT).await {
+    let policy = RetryPolicy::of(&command, limits::UNARY_TIMEOUT);
+    let settled = match node.propose(&command, policy).await {
         Ok(settled) => settled,
         Err(Error::Unknown { .. }) => return Err(at_least(progress.count)),
         // What was done before is told; the next call meets the same error.
@@ -202,7 +203,6 @@ async fn one_part<V: View + Clone + Send + Sync + 'static>(
     };
     let results = match &settled.outcome {
         Outcome::Changed(results) => results,
-        Outcome::Refused(refusal) => return Err(refusal.clone().into()),
         other => return Err(unexpected(other)),
     };
     progress.count += results.iter().filter(|result| result.is_ok()).count() as u64;

@@ -3,19 +3,19 @@
 
 use std::time::Duration;
 
-use grpcio::RpcStatusCode;
 use z4_consensus::fault::mark;
 use z4_core::command::{Ended, LeaseLost};
 use z4_core::task::{DeathReason, WallTime};
 use z4_core::{Namespace, View};
 use z4_delivery::endings::{self, Answer, Ending, Item, Kind, Unread};
-use z4_delivery::{Failure, Retry};
+use z4_delivery::Failure;
 use z4_proto::generated::collection::{self as wire, LeaseOutcome as Said, LeaseResult};
 
 use super::proposals;
 use crate::convert;
 use crate::errors::Error;
 use crate::node::Node;
+use crate::propose::RetryPolicy;
 
 /// A kind, as counters name it.
 fn name(kind: Kind) -> &'static str {
@@ -39,10 +39,8 @@ pub(crate) async fn end<V: View + Clone + Send + Sync + 'static>(
     patience: Duration,
 ) -> Result<Vec<LeaseResult>, Error> {
     let command = endings::command(namespace, kind, &items);
-    let retry = Retry::Repeat {
-        patience_ns: u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX),
-    };
-    let answers = match proposals::settle(node, &command, retry).await {
+    let policy = RetryPolicy::of(&command, patience).persisting();
+    let answers = match proposals::of(node.propose(&command, policy).await) {
         Ok(settled) => endings::read(settled, kind, items).map_err(|unread| match unread {
             Unread::Refused(refusal) => refusal.into(),
             Unread::Unexpected(what) => Error::Internal(format!("the log answered {what}")),
@@ -55,14 +53,6 @@ pub(crate) async fn end<V: View + Clone + Send + Sync + 'static>(
     let results: Vec<_> = results.collect();
     results.iter().for_each(|result| count(node, kind, result));
     Ok(results)
-}
-
-/// Whether what another peer refused now it may take later.
-pub(super) fn is_passing(error: &Error) -> bool {
-    matches!(
-        error.code(),
-        RpcStatusCode::UNAVAILABLE | RpcStatusCode::RESOURCE_EXHAUSTED
-    )
 }
 
 /// Counts an answer.

@@ -19,6 +19,8 @@ use crate::node::Node;
 /// proposals in flight, and by [`Delivery::has_room`] for the rest.
 pub(super) enum Control<V> {
     Input(Input<Error>),
+    /// The status of this peer has changed: look who leads.
+    Status,
     /// A consumer came; its task listens to what it is told.
     Open {
         session: SessionId,

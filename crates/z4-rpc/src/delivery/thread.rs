@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{select, Receiver};
+use crossbeam_channel::{after, never, select, Receiver};
 use futures::channel::mpsc;
 use z4_consensus::Status;
 use z4_core::dispatch::ConsumerReport;
@@ -27,6 +27,9 @@ pub(crate) fn start<V: View + Clone + Send + Sync + 'static>(
     node: Node<V>,
     inbox: Inbox<V>,
 ) -> std::io::Result<()> {
+    let delivery = node.delivery().clone();
+    node.handle()
+        .on_status(move |_| delivery.send(Control::Status));
     let mut thread = Thread {
         node,
         sessions: Sessions::new(&inbox.boot),
@@ -63,7 +66,7 @@ enum Arrived<V> {
 
 impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
     fn run(&mut self, inbox: &Inbox<V>) {
-        let mut wait = Duration::ZERO;
+        let mut wait = Some(Duration::ZERO);
         loop {
             let (mut applied, mut control) = (Vec::new(), Vec::new());
             match arrived(inbox, wait) {
@@ -85,6 +88,7 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
             for control in control {
                 match control {
                     Control::Input(input) => self.input(input, now),
+                    Control::Status => {}
                     Control::Open {
                         session,
                         open,
@@ -118,8 +122,9 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
         self.sessions.step(input, now);
     }
 
-    /// Does what the sessions want done. How long to wait for something to happen.
-    fn turn(&mut self, now: Now) -> Duration {
+    /// Does what the sessions want done. How long to wait for something to happen; `None`:
+    /// until it does.
+    fn turn(&mut self, now: Now) -> Option<Duration> {
         let turn = match self.sessions.turn(now, self.node.view()) {
             Ok(turn) => turn,
             Err(error) => {
@@ -132,10 +137,7 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
         for output in turn.outputs {
             self.output(output);
         }
-        let is_idle = self.sessions.is_empty() && !leads(&self.node.handle().status());
-        let tick = limits::DELIVERY_TICK * if is_idle { 10 } else { 1 };
-        let wake = turn.wake_after_ns.map(Duration::from_nanos);
-        wake.map_or(tick, |wake| wake.min(tick))
+        turn.wake_after_ns.map(Duration::from_nanos)
     }
 
     fn output(&mut self, output: Output<Error>) {
@@ -153,7 +155,7 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
                 ticket,
                 command,
                 retry,
-            } => proposals::propose(&self.node, ticket, command, retry),
+            } => proposals::propose(&self.node, ticket, &command, retry),
             Output::Find {
                 session,
                 namespace,
@@ -243,11 +245,12 @@ fn leadership(status: &Arc<Status>) -> Leadership {
     }
 }
 
-fn arrived<V>(inbox: &Inbox<V>, wait: Duration) -> Arrived<V> {
+fn arrived<V>(inbox: &Inbox<V>, wait: Option<Duration>) -> Arrived<V> {
+    let time = wait.map_or_else(never, after);
     select! {
         recv(inbox.applied) -> applied => applied.map_or(Arrived::End, Arrived::Applied),
         recv(inbox.control) -> control => control.map_or(Arrived::End, Arrived::Control),
-        default(wait) => Arrived::Nothing,
+        recv(time) -> _ => Arrived::Nothing,
     }
 }
 

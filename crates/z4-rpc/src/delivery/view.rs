@@ -1,5 +1,7 @@
 //! The leader's view of a namespace's consumers, at any peer.
 
+use std::time::Instant;
+
 use futures::channel::oneshot;
 use z4_core::dispatch::ConsumersView;
 use z4_core::{Namespace, View};
@@ -45,7 +47,10 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             match view {
                 Some(view) => return Ok(view),
                 // Who was asked does not lead, or not yet.
-                None => self.leader_watch().changed(&status).await,
+                None => {
+                    let give_up = Instant::now() + limits::VIEW_TIMEOUT;
+                    self.another_leader(&status, give_up).await;
+                }
             }
         }
     }

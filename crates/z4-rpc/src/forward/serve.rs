@@ -11,9 +11,8 @@ use futures::{Sink, SinkExt, Stream, StreamExt};
 use grpcio::{DuplexSink, RequestStream, WriteFlags};
 use protobuf::Message;
 use z4_consensus::fault::mark;
-use z4_consensus::runtime::{Accepted, Done, Proposal, Sink as Answer};
 use z4_consensus::ProposeError;
-use z4_core::{Namespace, Outcome, View};
+use z4_core::{Namespace, View};
 use z4_proto::generated::peer::{
     self, ForwardProposal, ForwardReply, ForwardReply_oneof_answer as Reply, ForwardRequest,
     ForwardRequest_oneof_ask as Ask,
@@ -25,6 +24,7 @@ use crate::limits;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::peer::opening;
+use crate::propose::{Appended, Proposed, Until};
 use crate::verdicts::Verdict;
 
 type AdminWork = Pin<Box<dyn std::future::Future<Output = ForwardReply> + Send>>;
@@ -162,34 +162,23 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
         {
             return self.reply(failed(id, &error, false));
         }
+        let until = match proposal.get_answer_when_accepted() {
+            true => Until::Accepted,
+            false => Until::Applied,
+        };
         let (replies, in_work) = (Arc::clone(&self.replies), Arc::clone(&self.in_work));
-        // Of the two answers of an accepted proposal, the first is sent.
-        let answered = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let accepted = proposal.get_answer_when_accepted().then(|| {
-            let (replies, in_work) = (Arc::clone(&replies), Arc::clone(&in_work));
-            let answered = Arc::clone(&answered);
-            Box::new(move |accepted: Accepted| {
-                if !answered.swap(true, Ordering::AcqRel) {
-                    reply_with(&replies, &in_work, of_accepted(id, accepted));
-                }
-            }) as Box<dyn FnOnce(Accepted) + Send>
-        });
-        let sink = Answer::new(move |result: Result<Done<Outcome>, ProposeError>| {
-            if answered.swap(true, Ordering::AcqRel) {
-                return;
-            }
-            let reply = match result {
-                Ok(done) => answer(id, Reply::outcome(encode_outcome(&done.reply))),
-                Err(error) => proposal_failed(id, error),
-            };
-            reply_with(&replies, &in_work, reply);
-        });
-        self.node.handle().propose(Proposal {
-            command: proposal.command,
-            units,
-            accepted,
-            sink,
-        });
+        let command = proposal.command;
+        self.node
+            .propose_here(command, units, until, move |result| {
+                let reply = match result {
+                    Ok(Proposed::Applied(outcome)) => {
+                        answer(id, Reply::outcome(encode_outcome(&outcome)))
+                    }
+                    Ok(Proposed::Accepted(accepted)) => of_accepted(id, accepted),
+                    Err(error) => proposal_failed(id, error),
+                };
+                reply_with(&replies, &in_work, reply);
+            });
     }
 
     fn report(&self, id: u64, report: peer::ConsumerReport) {
@@ -298,11 +287,11 @@ fn proposal_failed(id: u64, error: ProposeError) -> ForwardReply {
     failed(id, &Error::of_proposal(error, false), again)
 }
 
-fn of_accepted(id: u64, accepted: Accepted) -> ForwardReply {
+fn of_accepted(id: u64, at: Appended) -> ForwardReply {
     let mut message = peer::Accepted::default();
-    message.set_index(accepted.position.index);
-    message.set_stamp_ns(accepted.stamp_ns);
-    message.set_unit_first(accepted.unit_first);
+    message.set_index(at.index);
+    message.set_stamp_ns(at.stamp_ns);
+    message.set_unit_first(at.unit_first);
     answer(id, Reply::accepted(message))
 }
 

@@ -1,17 +1,17 @@
-//! From a batch of creates to one command.
+//! From a batch of creates to what one command stores.
 
-use z4_core::command::{Command, CreateTasks};
+use z4_core::command::CreateTasks;
 use z4_core::{limits, Namespace, Refusal};
 use z4_proto::generated::collection::CreateTasksRequest;
 
 use super::new_task;
 
-/// The command of a batch.
+/// What a batch stores.
 ///
 /// # Errors
 /// [`Refusal`] with code `Invalid` that names the field, with the place of the
 /// task it belongs to, and the limit.
-pub fn create_batch(mut request: CreateTasksRequest) -> Result<Command, Refusal> {
+pub fn create_batch(mut request: CreateTasksRequest) -> Result<CreateTasks, Refusal> {
     let namespace = Namespace::new(request.get_namespace())?;
     let tasks = request.take_tasks();
     // Before each is looked at: a long list is refused at no cost.
@@ -42,13 +42,13 @@ pub fn create_batch(mut request: CreateTasksRequest) -> Result<Command, Refusal>
         task.check().map_err(of_task)?;
         new.push(task);
     }
-    let command = Command::CreateTasks(CreateTasks {
+    let create = CreateTasks {
         namespace,
         request_id: request.take_request_id(),
         tasks: new,
-    });
-    command.check()?;
-    Ok(command)
+    };
+    create.check()?;
+    Ok(create)
 }
 
 #[cfg(test)]
@@ -112,9 +112,7 @@ mod tests {
                 }
             }
         });
-        let Command::CreateTasks(create) = create_batch(request).unwrap() else {
-            panic!("another command");
-        };
+        let create = create_batch(request).unwrap();
         assert_eq!(create.request_id, "r");
         assert_eq!(create.tasks[9_999].payload, b"9999");
     }

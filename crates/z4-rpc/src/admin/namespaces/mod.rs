@@ -17,8 +17,8 @@ use crate::collection::no_namespace;
 use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;
+use crate::propose::{unexpected, RetryPolicy};
 use crate::reading;
-use crate::repeat::{settle, unexpected};
 use crate::validate::{page_size, Token};
 
 pub(super) use self::stats::stats;
@@ -127,14 +127,10 @@ async fn set<V: View + Clone + Send + Sync + 'static>(
         patch,
     });
     let doubt = || uncertain(&name, "its settings are what was asked for");
-    let settled = settle(node, &command, limits::UNARY_TIMEOUT).await;
-    let settled = settled.map_err(|error| match error {
-        Error::Unknown { .. } => doubt(),
-        error => error,
-    })?;
-    match settled.outcome {
+    let policy = RetryPolicy::of(&command, limits::UNARY_TIMEOUT);
+    let settled = node.propose(&command, policy).await;
+    match settled.map_err(|error| error.in_doubt(doubt))?.outcome {
         Outcome::NamespaceSet { .. } => {}
-        Outcome::Refused(refusal) => return Err(refusal.into()),
         other => return Err(unexpected(other)),
     }
     let row = existing(node, &name).await;
@@ -151,14 +147,10 @@ pub(super) async fn delete<V: View + Clone + Send + Sync + 'static>(
     existing(node, &name).await?;
     let command = Command::DeleteNamespace(name.clone());
     let doubt = || uncertain(&name, "it is deleting or gone");
-    let settled = settle(node, &command, limits::UNARY_TIMEOUT).await;
-    let settled = settled.map_err(|error| match error {
-        Error::Unknown { .. } => doubt(),
-        error => error,
-    })?;
-    match settled.outcome {
+    let policy = RetryPolicy::of(&command, limits::UNARY_TIMEOUT);
+    let settled = node.propose(&command, policy).await;
+    match settled.map_err(|error| error.in_doubt(doubt))?.outcome {
         Outcome::NamespaceDeleting => {}
-        Outcome::Refused(refusal) => return Err(refusal.into()),
         other => return Err(unexpected(other)),
     }
     let gone = name.clone();
