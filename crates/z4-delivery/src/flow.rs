@@ -265,3 +265,6 @@ impl Flow {
         (!front.is_resumed).then_some(at_ns)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,11 @@
 //! One session: what it is doing, and what it wants done next.
 
+mod close;
+mod finding;
+
 use std::collections::HashSet;
 
-use z4_core::command::{Command, Grant, LeaseRefs};
+use z4_core::command::{Command, Grant};
 use z4_core::planted;
 use z4_core::Namespace;
 
@@ -11,8 +14,8 @@ use crate::flow::Flow;
 use crate::input::{Delivered, Key, Method, Now, Open, Said, SessionId};
 use crate::ledger::Place;
 use crate::limits;
-use crate::outbox::{Asked, Outbox};
-use crate::output::{End, Output, Retry, Whose};
+use crate::outbox::Outbox;
+use crate::output::{End, Output, Whose};
 use crate::report::Report;
 use crate::take::Take;
 
@@ -37,32 +40,6 @@ pub(crate) enum State {
     Ended,
 }
 
-/// Whether grants may still be on their way to a session whose client is done. Who
-/// comes back under its name would find them, and lose them when they are given back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Fence {
-    /// The leader has to hear first that the session takes no more.
-    Needed,
-    /// A command that says nothing was proposed after that: what the leader had
-    /// proposed before is applied before.
-    Proposed,
-    /// It is applied, and this peer catches up with it.
-    Awaited,
-    /// Nothing comes any more.
-    Stands,
-}
-
-/// Live leases are being looked for. What the log says meanwhile is newer than what
-/// is found.
-#[derive(Debug)]
-pub(crate) struct Finding {
-    pub(crate) ended: HashSet<Key>,
-    pub(crate) granted: HashSet<Key>,
-    /// The log jumped meanwhile: what is found may be older than that.
-    is_stale: bool,
-    whose: Whose,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -77,7 +54,7 @@ pub(crate) struct Session {
     pub(crate) flow: Flow,
     pub(crate) lanes: Lanes,
     pub(crate) take: Take,
-    pub(crate) finding: Option<Finding>,
+    pub(crate) finding: Option<finding::Finding>,
     /// A search failed: when it is repeated, by the monotonic clock, and whose leases
     /// it looks for.
     find_again: Option<(u64, Whose)>,
@@ -99,7 +76,7 @@ pub(crate) struct Session {
     ack_at_ns: Option<u64>,
     /// GetTaskStream: written, and not acknowledged yet.
     written: Vec<(Key, u64)>,
-    fence: Fence,
+    fence: close::Fence,
     /// When to look at it again, by the monotonic clock.
     pub(crate) wake_at_ns: Option<u64>,
 }
@@ -138,8 +115,8 @@ impl Session {
             ack_at_ns: None,
             written: Vec::new(),
             fence: match may_come_back {
-                true => Fence::Needed,
-                false => Fence::Stands,
+                true => close::Fence::Needed,
+                false => close::Fence::Stands,
             },
             wake_at_ns: None,
         }
@@ -168,34 +145,6 @@ impl Session {
             session: self.id,
             resumed,
         });
-    }
-
-    /// Looks for live leases, from now on.
-    pub(crate) fn find<E>(&mut self, whose: Whose, out: &mut Outbox<E>) {
-        self.finding = Some(Finding {
-            ended: HashSet::new(),
-            granted: HashSet::new(),
-            is_stale: false,
-            whose: whose.clone(),
-        });
-        out.push(Output::Find {
-            session: self.id,
-            namespace: self.namespace.clone(),
-            whose,
-        });
-    }
-
-    /// The log jumped: its own leases have to be looked for.
-    pub(crate) fn rebuild<E>(&mut self, out: &mut Outbox<E>) {
-        if let Some(finding) = &mut self.finding {
-            finding.is_stale = true;
-        } else if self.state != State::Ended {
-            let whose = match self.may_come_back {
-                true => Whose::Consumer(self.consumer_id.clone()),
-                false => Whose::Session(self.name.clone()),
-            };
-            self.find(whose, out);
-        }
     }
 
     /// The log granted it a lease. `false`: it is known already.
@@ -261,15 +210,6 @@ impl Session {
         }
     }
 
-    pub(crate) fn flushed(&mut self, now: Now) {
-        if self.state == State::Flushing {
-            self.may_come_back = false;
-            self.state = State::Closing {
-                until_ns: now.monotonic_ns + limits::CLOSE_PATIENCE_NS,
-            };
-        }
-    }
-
     /// Some of what was on the way is with the consumer, or is not.
     pub(crate) fn delivered<E>(&mut self, delivered: &Delivered, now: Now, out: &mut Outbox<E>) {
         let ledger = &mut self.flow.ledger;
@@ -289,70 +229,6 @@ impl Session {
         }
         if matches!(self.method, Method::Take { .. }) {
             self.take_delivered(now, out);
-        }
-    }
-
-    /// Leases were found. Gives the keys that came and those that went.
-    pub(crate) fn found<E>(
-        &mut self,
-        leases: Vec<Grant>,
-        now: Now,
-        out: &mut Outbox<E>,
-    ) -> (Vec<Key>, Vec<Key>) {
-        let Some(finding) = self.finding.take() else {
-            return Default::default();
-        };
-        if finding.is_stale {
-            self.find(finding.whose, out);
-            return Default::default();
-        }
-        if self.take == Take::Resuming {
-            self.take_resumed(leases, out);
-            return Default::default();
-        }
-        let is_opening = self.state == State::Opening;
-        // More than may be found: what is not there may be live all the same.
-        let is_cut = leases.len() >= limits::IN_FLIGHT_MAX as usize;
-        let there: HashSet<Key> = leases.iter().map(|g| (g.id, g.token)).collect();
-        let mut came = Vec::new();
-        for grant in leases {
-            let key = (grant.id, grant.token);
-            let is_own = grant.consumer == self.name;
-            let is_its = is_own || is_opening || self.former.as_ref() == Some(&grant.consumer);
-            let has_ended = finding.ended.contains(&key) && !planted!("ended-while-found");
-            if is_its && !has_ended && self.flow.granted(grant, is_own, !is_own, now.wall_ns) {
-                came.push(key);
-            }
-        }
-        let mut went = self.flow.ledger.keys();
-        let ledger = &self.flow.ledger;
-        went.retain(|key| {
-            let is_known = there.contains(key) || finding.granted.contains(key);
-            let is_foreign = ledger.get(key).is_some_and(|lease| !lease.is_own);
-            !(is_known || is_cut || is_foreign && !self.may_come_back)
-        });
-        for key in &went {
-            self.flow.ended(key);
-        }
-        if is_opening {
-            self.open(u32::try_from(came.len()).unwrap_or(u32::MAX), out);
-        }
-        (came, went)
-    }
-
-    /// Leases could not be looked for.
-    pub(crate) fn not_found<E>(&mut self, error: E, now: Now, out: &mut Outbox<E>) {
-        let Some(finding) = self.finding.take() else {
-            return;
-        };
-        match (self.state, self.take) {
-            (State::Closing { .. }, _) => self.close(End::NotGivenBack, out),
-            (State::Opening, _) | (_, Take::Resuming) => self.close(End::Failed(error), out),
-            // It was to be rebuilt after a jump, or is in doubt: until it knows, it
-            // looks.
-            _ => {
-                self.find_again = Some((now.monotonic_ns + limits::REPORT_RETRY_NS, finding.whose));
-            }
         }
     }
 
@@ -453,70 +329,6 @@ impl Session {
         out.end(Command::AckTasks, &self.namespace, &written);
     }
 
-    /// Gives back what the client had, and waits until the log has it all.
-    fn close_on<E>(&mut self, now: Now, out: &mut Outbox<E>) {
-        let State::Closing { until_ns } = self.state else {
-            return;
-        };
-        let ledger = &self.flow.ledger;
-        let is_resumed = |(key, _): &(Key, u64)| ledger.get(key).is_some_and(|l| l.is_resumed);
-        // One that comes again from an earlier session was in hand there.
-        let (mut in_hand, untouched): (Vec<_>, Vec<_>) = ledger
-            .all_at(&[Place::Waiting, Place::Over])
-            .into_iter()
-            .partition(is_resumed);
-        in_hand.extend(ledger.all_at(&[Place::InHand]));
-        for (key, _) in untouched.iter().chain(&in_hand) {
-            self.flow.ledger.move_to(key, Place::Returning);
-        }
-        out.end(Command::ReleaseTasks, &self.namespace, &untouched);
-        out.end(Command::ReturnTasks, &self.namespace, &in_hand);
-        if planted!("closed-before-released") {
-            return self.close(End::Done, out);
-        }
-        if self.flow.ledger.len() == 0 && self.lanes.is_empty() && self.is_fenced(out) {
-            return self.close(End::Done, out);
-        }
-        if now.monotonic_ns >= until_ns {
-            return self.close(End::NotGivenBack, out);
-        }
-        self.wake(until_ns);
-    }
-
-    /// Whether no grant can be on its way any more.
-    fn is_fenced<E>(&mut self, out: &mut Outbox<E>) -> bool {
-        if planted!("closed-without-a-fence") {
-            return true;
-        }
-        let is_heard = self.report.is_heard(self.allowed());
-        match self.fence {
-            Fence::Needed if is_heard => {
-                // A lease that nobody ever had.
-                let nothing = LeaseRefs {
-                    namespace: self.namespace.clone(),
-                    leases: vec![Key::default()],
-                };
-                let patience_ns = limits::CLOSE_PATIENCE_NS;
-                let retry = Retry::Repeat { patience_ns };
-                out.propose(Asked::Fence(self.id), Command::ReleaseTasks(nothing), retry);
-                self.fence = Fence::Proposed;
-            }
-            Fence::Awaited if self.finding.is_none() => self.fence = Fence::Stands,
-            Fence::Needed | Fence::Proposed | Fence::Awaited | Fence::Stands => {}
-        }
-        self.fence == Fence::Stands
-    }
-
-    /// The fence is in the log, or may not be.
-    pub(crate) fn fence_applied<E>(&mut self, is_applied: bool, out: &mut Outbox<E>) {
-        if self.fence == Fence::Proposed && is_applied {
-            self.fence = Fence::Awaited;
-            self.find(Whose::Session(self.name.clone()), out);
-        } else if self.fence == Fence::Proposed {
-            self.fence = Fence::Needed;
-        }
-    }
-
     pub(crate) fn close<E>(&mut self, end: End<E>, out: &mut Outbox<E>) {
         if self.state != State::Ended {
             self.state = State::Ended;
@@ -525,29 +337,6 @@ impl Session {
                 end,
             });
         }
-    }
-
-    /// The shell let go of it: gives back what nobody can come back for.
-    pub(crate) fn gone<E>(&mut self, out: &mut Outbox<E>) {
-        self.lanes.propose(self.id, &self.namespace, true, out);
-        let ledger = &self.flow.ledger;
-        let mut unseen = ledger.all_at(&[Place::Waiting, Place::OnWay]);
-        match self.method {
-            // What the client had before, it may come back for.
-            Method::Consume { .. } if self.may_come_back && !planted!("broken-released") => {
-                return;
-            }
-            Method::Consume { .. } | Method::Take { .. } => {}
-            Method::Stream => {
-                let written = std::mem::take(&mut self.written);
-                out.end(Command::AckTasks, &self.namespace, &written);
-                if planted!("unwritten-acked") {
-                    out.end(Command::AckTasks, &self.namespace, &unseen);
-                    unseen.clear();
-                }
-            }
-        }
-        out.end(Command::ReleaseTasks, &self.namespace, &unseen);
     }
 
     /// How many it may have been granted by now, since it opened.

@@ -1,23 +1,23 @@
 //! All sessions of a peer, and what it does for the consumers of others while it
 //! leads.
 
+mod answers;
+mod events;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use z4_core::command::{Command, Grant, Outcome};
+use z4_core::command::Command;
 use z4_core::dispatch::ConsumersView;
 use z4_core::planted;
 use z4_core::state::StateError;
-use z4_core::{Event, Namespace, View};
+use z4_core::{Namespace, View};
 
 use crate::broken::Broken;
 use crate::directory::Directory;
-use crate::endings::{self, Unread};
-use crate::input::{
-    Applied, Failure, Input, Key, Leadership, Now, Open, SessionId, Settled, Ticket,
-};
+use crate::input::{Input, Key, Leadership, Now, Open, SessionId};
 use crate::leading::Leading;
 use crate::limits;
-use crate::outbox::{Asked, Outbox};
+use crate::outbox::Outbox;
 use crate::output::{End, Output};
 use crate::session::{Session, State};
 use crate::take::Take;
@@ -282,140 +282,6 @@ impl<E> Sessions<E> {
     /// How the sessions of this process stand in the log.
     fn prefix(&self) -> String {
         format!("~{}.{}.", self.leadership.raft_id, self.boot)
-    }
-
-    fn applied(&mut self, applied: Applied, now: Now) {
-        self.stamp_ns = self.stamp_ns.max(applied.stamp_ns);
-        if applied.is_jump && !planted!("jump-not-rebuilt") {
-            for session in self.sessions.values_mut() {
-                session.rebuild(&mut self.out);
-                if session.finding.is_some() {
-                    self.finding.insert(session.id);
-                }
-            }
-        }
-        let prefix = self.prefix();
-        for event in applied.events {
-            self.leading.dispatcher.on_event(&event);
-            match event {
-                Event::Leased {
-                    namespace, grants, ..
-                } => {
-                    let is_here =
-                        |g: &Grant| crate::consumer_id::session(&g.consumer).starts_with(&prefix);
-                    for grant in grants.into_iter().filter(is_here) {
-                        self.granted(&namespace, grant, now);
-                    }
-                }
-                Event::Ended { namespace, leases } => self.ended(&namespace, &leases, now),
-                Event::Due { .. } | Event::Namespace { .. } => {}
-            }
-        }
-        self.leading.dispatcher.set_pulse(applied.pulse_next_ns);
-    }
-
-    fn granted(&mut self, namespace: &Namespace, grant: Grant, now: Now) {
-        let key = (grant.id, grant.token);
-        let id = self.directory.holder_of(&grant.consumer);
-        let session = id.and_then(|id| self.sessions.get_mut(&id));
-        let full = limits::LEDGER_LEN_MAX;
-        let Some(session) = session.filter(|session| session.flow.ledger.len() < full) else {
-            if !self.broken.contains(&grant.consumer) && !planted!("late-grant-kept") {
-                let unowned = self.unowned.entry(namespace.clone()).or_default();
-                unowned.push((key, grant.deadline_ns));
-            }
-            return;
-        };
-        self.holders.insert(key, session.id);
-        self.dirty.insert(session.id);
-        session.granted(grant, now);
-    }
-
-    fn ended(&mut self, namespace: &Namespace, leases: &[Key], now: Now) {
-        for id in &self.finding {
-            let session = self.sessions.get_mut(id);
-            let session = session.filter(|session| session.namespace == *namespace);
-            if let Some(finding) = session.and_then(|session| session.finding.as_mut()) {
-                finding.ended.extend(leases);
-            }
-        }
-        for key in leases {
-            if let Some(id) = self.holders.remove(key) {
-                if !planted!("end-not-counted") {
-                    self.with(id, |session, _| session.ended(key, now));
-                }
-            }
-        }
-    }
-
-    fn found(&mut self, id: SessionId, leases: Result<Vec<Grant>, E>, now: Now) {
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
-        self.dirty.insert(id);
-        match leases {
-            Ok(leases) => {
-                let (came, went) = session.found(leases, now, &mut self.out);
-                for key in came {
-                    self.holders.insert(key, id);
-                }
-                for key in went {
-                    self.holders.remove(&key);
-                }
-            }
-            Err(error) => session.not_found(error, now, &mut self.out),
-        }
-        if session.finding.is_none() {
-            self.finding.remove(&id);
-        }
-    }
-
-    fn proposed(&mut self, ticket: Ticket, result: Result<Settled, Failure<E>>) {
-        let Some(asked) = self.out.answered(ticket) else {
-            return;
-        };
-        match asked {
-            Asked::Nobody => {}
-            Asked::Lane {
-                session,
-                kind,
-                items,
-            } => self.with(session, |session, out| {
-                session.lanes.came_back(ticket);
-                let answers = match result {
-                    Ok(settled) => match endings::read(settled, kind, items) {
-                        Ok(answers) => answers,
-                        Err(Unread::Refused(refusal)) => {
-                            return session.close(End::Refused(refusal), out)
-                        }
-                        Err(Unread::Unexpected(what)) => {
-                            return session.close(End::Unexpected(what), out)
-                        }
-                    },
-                    Err(Failure::Unknown(_)) => endings::uncertain(kind, items),
-                    Err(Failure::NotDone(error)) => return session.close(End::Failed(error), out),
-                };
-                session.answer(answers, out);
-            }),
-            Asked::Take(session) => self.with(session, |session, out| {
-                session.lease_settled(result, out);
-            }),
-            Asked::Fence(session) => self.with(session, |session, out| {
-                session.fence_applied(result.is_ok(), out);
-            }),
-            Asked::Lease { namespace, takers } => {
-                // A lease that was granted comes back as an event.
-                if !matches!(result, Ok(settled) if matches!(settled.outcome, Outcome::Leased { .. }))
-                {
-                    self.leading.dispatcher.on_lease_failed(&namespace, &takers);
-                }
-            }
-            Asked::Pulse => {
-                if result.is_ok() {
-                    self.leading.dispatcher.on_pulse_done();
-                }
-            }
-        }
     }
 
     fn look(&mut self, id: SessionId, now: Now) {

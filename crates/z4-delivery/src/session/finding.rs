@@ -1,0 +1,119 @@
+//! Looking for the leases of a session: those that its consumer has from before, and
+//! those whose events were jumped over.
+
+use std::collections::HashSet;
+
+use z4_core::command::Grant;
+use z4_core::planted;
+
+use super::{Session, State};
+use crate::input::{Key, Now};
+use crate::limits;
+use crate::outbox::Outbox;
+use crate::output::{End, Output, Whose};
+use crate::take::Take;
+
+/// Live leases are being looked for. What the log says meanwhile is newer than what
+/// is found.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    pub(crate) ended: HashSet<Key>,
+    pub(crate) granted: HashSet<Key>,
+    /// The log jumped meanwhile: what is found may be older than that.
+    is_stale: bool,
+    whose: Whose,
+}
+
+impl Session {
+    /// Looks for live leases, from now on.
+    pub(crate) fn find<E>(&mut self, whose: Whose, out: &mut Outbox<E>) {
+        self.finding = Some(Finding {
+            ended: HashSet::new(),
+            granted: HashSet::new(),
+            is_stale: false,
+            whose: whose.clone(),
+        });
+        out.push(Output::Find {
+            session: self.id,
+            namespace: self.namespace.clone(),
+            whose,
+        });
+    }
+
+    /// The log jumped: its own leases have to be looked for.
+    pub(crate) fn rebuild<E>(&mut self, out: &mut Outbox<E>) {
+        if let Some(finding) = &mut self.finding {
+            finding.is_stale = true;
+        } else if self.state != State::Ended {
+            let whose = match self.may_come_back {
+                true => Whose::Consumer(self.consumer_id.clone()),
+                false => Whose::Session(self.name.clone()),
+            };
+            self.find(whose, out);
+        }
+    }
+
+    /// Leases were found. Gives the keys that came and those that went.
+    pub(crate) fn found<E>(
+        &mut self,
+        leases: Vec<Grant>,
+        now: Now,
+        out: &mut Outbox<E>,
+    ) -> (Vec<Key>, Vec<Key>) {
+        let Some(finding) = self.finding.take() else {
+            return Default::default();
+        };
+        if finding.is_stale {
+            self.find(finding.whose, out);
+            return Default::default();
+        }
+        if self.take == Take::Resuming {
+            self.take_resumed(leases, out);
+            return Default::default();
+        }
+        let is_opening = self.state == State::Opening;
+        // More than may be found: what is not there may be live all the same.
+        let is_cut = leases.len() >= limits::IN_FLIGHT_MAX as usize;
+        let there: HashSet<Key> = leases.iter().map(|g| (g.id, g.token)).collect();
+        let mut came = Vec::new();
+        for grant in leases {
+            let key = (grant.id, grant.token);
+            let is_own = grant.consumer == self.name;
+            let is_its = is_own || is_opening || self.former.as_ref() == Some(&grant.consumer);
+            let has_ended = finding.ended.contains(&key) && !planted!("ended-while-found");
+            if is_its && !has_ended && self.flow.granted(grant, is_own, !is_own, now.wall_ns) {
+                came.push(key);
+            }
+        }
+        let mut went = self.flow.ledger.keys();
+        let ledger = &self.flow.ledger;
+        went.retain(|key| {
+            let is_known = there.contains(key) || finding.granted.contains(key);
+            let is_foreign = ledger.get(key).is_some_and(|lease| !lease.is_own);
+            !(is_known || is_cut || is_foreign && !self.may_come_back)
+        });
+        for key in &went {
+            self.flow.ended(key);
+        }
+        if is_opening {
+            self.open(u32::try_from(came.len()).unwrap_or(u32::MAX), out);
+        }
+        (came, went)
+    }
+
+    /// Leases could not be looked for.
+    pub(crate) fn not_found<E>(&mut self, error: E, now: Now, out: &mut Outbox<E>) {
+        let Some(finding) = self.finding.take() else {
+            return;
+        };
+        match (self.state, self.take) {
+            (State::Closing { .. }, _) => self.close(End::NotGivenBack, out),
+            (State::Opening, _) | (_, Take::Resuming) => self.close(End::Failed(error), out),
+            // It was to be rebuilt after a jump, or is in doubt: until it knows, it
+            // looks.
+            _ => {
+                self.find_again = Some((now.monotonic_ns + limits::REPORT_RETRY_NS, finding.whose));
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What came of what was proposed.
+
+use z4_core::command::Outcome;
+
+use super::Sessions;
+use crate::endings::{self, Unread};
+use crate::input::{Failure, Settled, Ticket};
+use crate::outbox::Asked;
+use crate::output::End;
+
+impl<E> Sessions<E> {
+    pub(super) fn proposed(&mut self, ticket: Ticket, result: Result<Settled, Failure<E>>) {
+        let Some(asked) = self.out.answered(ticket) else {
+            return;
+        };
+        match asked {
+            Asked::Nobody => {}
+            Asked::Lane {
+                session,
+                kind,
+                items,
+            } => self.with(session, |session, out| {
+                session.lanes.came_back(ticket);
+                let answers = match result {
+                    Ok(settled) => match endings::read(settled, kind, items) {
+                        Ok(answers) => answers,
+                        Err(Unread::Refused(refusal)) => {
+                            return session.close(End::Refused(refusal), out)
+                        }
+                        Err(Unread::Unexpected(what)) => {
+                            return session.close(End::Unexpected(what), out)
+                        }
+                    },
+                    Err(Failure::Unknown(_)) => endings::uncertain(kind, items),
+                    Err(Failure::NotDone(error)) => return session.close(End::Failed(error), out),
+                };
+                session.answer(answers, out);
+            }),
+            Asked::Take(session) => self.with(session, |session, out| {
+                session.lease_settled(result, out);
+            }),
+            Asked::Fence(session) => self.with(session, |session, out| {
+                session.fence_applied(result.is_ok(), out);
+            }),
+            Asked::Lease { namespace, takers } => {
+                // A lease that was granted comes back as an event.
+                if !matches!(result, Ok(settled) if matches!(settled.outcome, Outcome::Leased { .. }))
+                {
+                    self.leading.dispatcher.on_lease_failed(&namespace, &takers);
+                }
+            }
+            Asked::Pulse => {
+                if result.is_ok() {
+                    self.leading.dispatcher.on_pulse_done();
+                }
+            }
+        }
+    }
+}

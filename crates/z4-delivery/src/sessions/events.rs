@@ -1,0 +1,96 @@
+//! What the log says of the leases of a peer's sessions.
+
+use z4_core::command::Grant;
+use z4_core::{planted, Event, Namespace};
+
+use super::Sessions;
+use crate::input::{Applied, Key, Now, SessionId};
+use crate::limits;
+
+impl<E> Sessions<E> {
+    pub(super) fn applied(&mut self, applied: Applied, now: Now) {
+        self.stamp_ns = self.stamp_ns.max(applied.stamp_ns);
+        if applied.is_jump && !planted!("jump-not-rebuilt") {
+            for session in self.sessions.values_mut() {
+                session.rebuild(&mut self.out);
+                if session.finding.is_some() {
+                    self.finding.insert(session.id);
+                }
+            }
+        }
+        let prefix = self.prefix();
+        for event in applied.events {
+            self.leading.dispatcher.on_event(&event);
+            match event {
+                Event::Leased {
+                    namespace, grants, ..
+                } => {
+                    let is_here =
+                        |g: &Grant| crate::consumer_id::session(&g.consumer).starts_with(&prefix);
+                    for grant in grants.into_iter().filter(is_here) {
+                        self.granted(&namespace, grant, now);
+                    }
+                }
+                Event::Ended { namespace, leases } => self.ended(&namespace, &leases, now),
+                Event::Due { .. } | Event::Namespace { .. } => {}
+            }
+        }
+        self.leading.dispatcher.set_pulse(applied.pulse_next_ns);
+    }
+
+    fn granted(&mut self, namespace: &Namespace, grant: Grant, now: Now) {
+        let key = (grant.id, grant.token);
+        let id = self.directory.holder_of(&grant.consumer);
+        let session = id.and_then(|id| self.sessions.get_mut(&id));
+        let full = limits::LEDGER_LEN_MAX;
+        let Some(session) = session.filter(|session| session.flow.ledger.len() < full) else {
+            if !self.broken.contains(&grant.consumer) && !planted!("late-grant-kept") {
+                let unowned = self.unowned.entry(namespace.clone()).or_default();
+                unowned.push((key, grant.deadline_ns));
+            }
+            return;
+        };
+        self.holders.insert(key, session.id);
+        self.dirty.insert(session.id);
+        session.granted(grant, now);
+    }
+
+    fn ended(&mut self, namespace: &Namespace, leases: &[Key], now: Now) {
+        for id in &self.finding {
+            let session = self.sessions.get_mut(id);
+            let session = session.filter(|session| session.namespace == *namespace);
+            if let Some(finding) = session.and_then(|session| session.finding.as_mut()) {
+                finding.ended.extend(leases);
+            }
+        }
+        for key in leases {
+            if let Some(id) = self.holders.remove(key) {
+                if !planted!("end-not-counted") {
+                    self.with(id, |session, _| session.ended(key, now));
+                }
+            }
+        }
+    }
+
+    pub(super) fn found(&mut self, id: SessionId, leases: Result<Vec<Grant>, E>, now: Now) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        self.dirty.insert(id);
+        match leases {
+            Ok(leases) => {
+                let (came, went) = session.found(leases, now, &mut self.out);
+                for key in came {
+                    self.holders.insert(key, id);
+                }
+                for key in went {
+                    self.holders.remove(&key);
+                }
+            }
+            Err(error) => session.not_found(error, now, &mut self.out),
+        }
+        if session.finding.is_none() {
+            self.finding.remove(&id);
+        }
+    }
+}
