@@ -8,7 +8,7 @@ use z4_core::command::{
 };
 use z4_core::limits::ACK_COUNT_MAX;
 use z4_core::planted;
-use z4_core::{Namespace, Refusal};
+use z4_core::Namespace;
 
 use crate::input::{Key, SessionId, Settled, Ticket};
 use crate::limits;
@@ -93,15 +93,6 @@ pub enum Ending {
     Uncertain,
 }
 
-/// Why an outcome has no answers.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Unread {
-    /// The log refused the command.
-    Refused(Refusal),
-    /// The log answered what it cannot; here as a text.
-    Unexpected(String),
-}
-
 /// The command that asks for these leases: at most
 /// [`ACK_COUNT_MAX`](z4_core::limits::ACK_COUNT_MAX).
 #[must_use]
@@ -155,38 +146,33 @@ fn extend(item: &Item) -> Extend {
     }
 }
 
-/// The answers to what was asked, in order.
-///
-/// # Errors
-/// [`Unread`] when the outcome is not one of such a command.
-pub fn read(settled: Settled, kind: Kind, items: Vec<Item>) -> Result<Vec<Answer>, Unread> {
+/// The answers to what was asked, in order. An outcome of another kind of command says
+/// nothing: they are uncertain then.
+#[must_use]
+pub fn read(settled: Settled, kind: Kind, items: Vec<Item>) -> Vec<Answer> {
     let repeated = settled.maybe_before;
-    match settled.outcome {
-        Outcome::Ended { stamp_ns, results } if results.len() == items.len() => {
-            let read = |(item, result): (Item, Result<Ended, LeaseLost>)| {
-                let ending = match result {
-                    Ok(ended) => Ending::Over(ended),
-                    Err(lost) if repeated => after_repeat(&item, kind, lost, stamp_ns),
-                    Err(lost) => Ending::Lost(lost),
-                };
-                answer(item, kind, ending)
+    let endings: Vec<Ending> = match settled.outcome {
+        Outcome::Ended { stamp_ns, results } => {
+            let read = |(item, result): (&Item, Result<Ended, LeaseLost>)| match result {
+                Ok(ended) => Ending::Over(ended),
+                Err(lost) if repeated => after_repeat(item, kind, lost, stamp_ns),
+                Err(lost) => Ending::Lost(lost),
             };
-            Ok(items.into_iter().zip(results).map(read).collect())
+            items.iter().zip(results).map(read).collect()
         }
-        Outcome::Extended { results, .. } if results.len() == items.len() => {
-            let read = |(item, result)| {
-                let ending = match result {
-                    Ok(deadline_ns) => Ending::Until(deadline_ns),
-                    Err(_) if repeated => Ending::Uncertain,
-                    Err(lost) => Ending::Lost(lost),
-                };
-                answer(item, kind, ending)
+        Outcome::Extended { results, .. } => {
+            let read = |result| match result {
+                Ok(deadline_ns) => Ending::Until(deadline_ns),
+                Err(_) if repeated => Ending::Uncertain,
+                Err(lost) => Ending::Lost(lost),
             };
-            Ok(items.into_iter().zip(results).map(read).collect())
+            results.into_iter().map(read).collect()
         }
-        Outcome::Refused(refusal) => Err(Unread::Refused(refusal)),
-        other => Err(Unread::Unexpected(format!("{other:?}"))),
-    }
+        _ => Vec::new(),
+    };
+    let mut endings = endings.into_iter();
+    let next = |item| answer(item, kind, endings.next().unwrap_or(Ending::Uncertain));
+    items.into_iter().map(next).collect()
 }
 
 /// The answers to what may have been done, or not.
@@ -309,7 +295,6 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use z4_core::task::LeaseToken;
     use z4_core::TaskId;
@@ -335,7 +320,7 @@ mod tests {
             outcome,
             maybe_before,
         };
-        read(settled, kind, vec![item]).unwrap().remove(0).ending
+        read(settled, kind, vec![item]).remove(0).ending
     }
 
     #[test]

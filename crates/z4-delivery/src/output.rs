@@ -2,10 +2,10 @@
 
 use z4_core::command::{Command, Grant};
 use z4_core::dispatch::ConsumerReport;
-use z4_core::{Namespace, Refusal};
+use z4_core::Namespace;
 
 use crate::endings::Answer;
-use crate::input::{SessionId, Ticket};
+use crate::input::{Key, SessionId, Ticket};
 
 /// How a proposal is tried again. Times are spans of the monotonic clock in
 /// nanoseconds, from now on.
@@ -61,6 +61,14 @@ pub struct Delivery {
     pub is_resumed: bool,
 }
 
+impl Delivery {
+    /// The lease, as it is spoken of.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        (self.grant.id, self.grant.token)
+    }
+}
+
 /// Why a session ends.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum End<E> {
@@ -78,10 +86,6 @@ pub enum End<E> {
     NoLeader,
     /// LeaseTasks: the lease was not decided in time. What it leases is given back.
     NotConfirmed,
-    /// The log refused what was asked.
-    Refused(Refusal),
-    /// The log answered what it cannot; here as a text.
-    Unexpected(String),
     /// The shell failed.
     Failed(E),
 }

@@ -130,11 +130,11 @@ impl Session {
             return;
         }
         match result {
-            Ok(settled) => match settled.outcome {
-                Outcome::Leased { grants, .. } => self.took(grants.len() as u64),
-                Outcome::Refused(refusal) => self.close(End::Refused(refusal), out),
-                other => self.close(End::Unexpected(format!("{other:?}")), out),
-            },
+            Ok(settled) => self.took(match settled.outcome {
+                Outcome::Leased { grants, .. } => grants.len() as u64,
+                // Not of a lease: nothing was granted.
+                _ => 0,
+            }),
             Err(Failure::NotDone(error)) => self.close(End::Failed(error), out),
             Err(Failure::Unknown(_)) => {
                 self.take = Take::Doubting;

@@ -3,7 +3,7 @@
 use z4_core::command::Outcome;
 
 use super::Sessions;
-use crate::endings::{self, Unread};
+use crate::endings;
 use crate::input::{Failure, Settled, Ticket};
 use crate::outbox::Asked;
 use crate::output::End;
@@ -22,15 +22,7 @@ impl<E> Sessions<E> {
             } => self.with(session, |session, out| {
                 session.lanes.came_back(ticket);
                 let answers = match result {
-                    Ok(settled) => match endings::read(settled, kind, items) {
-                        Ok(answers) => answers,
-                        Err(Unread::Refused(refusal)) => {
-                            return session.close(End::Refused(refusal), out)
-                        }
-                        Err(Unread::Unexpected(what)) => {
-                            return session.close(End::Unexpected(what), out)
-                        }
-                    },
+                    Ok(settled) => endings::read(settled, kind, items),
                     Err(Failure::Unknown(_)) => endings::uncertain(kind, items),
                     Err(Failure::NotDone(error)) => return session.close(End::Failed(error), out),
                 };

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use z4_core::state::{find_task, StateError};
 use z4_core::task::TaskStatus;
 use z4_core::{Namespace, TaskBody, View};
-use z4_delivery::{Delivered, Delivery, Key};
+use z4_delivery::{Delivered, Delivery};
 
 use super::wall_ns;
 use crate::errors::Error;
@@ -119,7 +119,7 @@ impl<V: View + Clone + Send + Sync + 'static, T: Send + 'static> Bodies<V, T> {
         for (delivery, task) in read.found {
             match task {
                 Some(task) => self.ready.push_back((delivery, task)),
-                None => self.delivered.over.push(key(&delivery)),
+                None => self.delivered.over.push(delivery.key()),
             }
         }
         Ok(true)
@@ -130,7 +130,7 @@ impl<V: View + Clone + Send + Sync + 'static, T: Send + 'static> Bodies<V, T> {
         while let Some((delivery, task)) = self.ready.pop_front() {
             // It waited for the client to read for too long.
             if delivery.grant.deadline_ns <= wall_ns() {
-                self.delivered.over.push(key(&delivery));
+                self.delivered.over.push(delivery.key());
                 continue;
             }
             return Some((delivery, task));
@@ -145,12 +145,12 @@ impl<V: View + Clone + Send + Sync + 'static, T: Send + 'static> Bodies<V, T> {
 
     /// It was handed to the consumer's connection.
     pub(super) fn sent(&mut self, delivery: &Delivery) {
-        self.delivered.sent.push(key(delivery));
+        self.delivered.sent.push(delivery.key());
     }
 
     /// It was not, and is the first one of those that are not.
     pub(super) fn unsent(&mut self, delivery: &Delivery) {
-        self.delivered.left.push(key(delivery));
+        self.delivered.left.push(delivery.key());
     }
 
     /// Gives up all that was not handed over.
@@ -162,15 +162,11 @@ impl<V: View + Clone + Send + Sync + 'static, T: Send + 'static> Bodies<V, T> {
             .chain(self.waiting.drain(..));
         self.delivered
             .left
-            .extend(left.map(|delivery| key(&delivery)));
+            .extend(left.map(|delivery| delivery.key()));
     }
 
     /// What became of some of it since this was asked last.
     pub(super) fn take_delivered(&mut self) -> Delivered {
         std::mem::take(&mut self.delivered)
     }
-}
-
-fn key(delivery: &Delivery) -> Key {
-    (delivery.grant.id, delivery.grant.token)
 }

@@ -7,7 +7,7 @@ use z4_consensus::fault::mark;
 use z4_core::command::{Ended, LeaseLost};
 use z4_core::task::{DeathReason, WallTime};
 use z4_core::{Namespace, View};
-use z4_delivery::endings::{self, Answer, Ending, Item, Kind, Unread};
+use z4_delivery::endings::{self, Answer, Ending, Item, Kind};
 use z4_delivery::Failure;
 use z4_proto::generated::collection::{self as wire, LeaseOutcome as Said, LeaseResult};
 
@@ -41,10 +41,7 @@ pub(crate) async fn end<V: View + Clone + Send + Sync + 'static>(
     let command = endings::command(namespace, kind, &items);
     let policy = RetryPolicy::of(&command, patience).persisting();
     let answers = match proposals::of(node.propose(&command, policy).await) {
-        Ok(settled) => endings::read(settled, kind, items).map_err(|unread| match unread {
-            Unread::Refused(refusal) => refusal.into(),
-            Unread::Unexpected(what) => Error::Internal(format!("the log answered {what}")),
-        })?,
+        Ok(settled) => endings::read(settled, kind, items),
         Err(Failure::Unknown(_)) => endings::uncertain(kind, items),
         Err(Failure::NotDone(error)) => return Err(error),
     };

@@ -46,35 +46,25 @@ pub(super) async fn respond<V: View + Clone + Send + Sync + 'static>(
     request: LeaseTasksRequest,
     mut caller: Caller,
 ) -> RpcStatus {
-    let (want, line) = match open(&node, request) {
-        Ok(opened) => opened,
-        Err(error) => {
-            let status = error.status();
-            caller.refuse(status.clone()).await;
-            return status;
-        }
-    };
-    node.network().metrics().streams.inc();
-    let mut line = line;
-    let told = told(&node, &mut line, &mut caller).await;
-    node.network().metrics().streams.dec();
-    let status = match told {
-        Told::Left => return RpcStatus::new(RpcStatusCode::CANCELLED),
-        Told::Deliver(deliveries) => {
-            let answered = answer(&node, &want, deliveries, caller, &line).await;
-            match answered {
-                Ok(status) => return status,
-                Err((caller, error)) => {
-                    let status = error.status();
-                    caller.refuse(status.clone()).await;
-                    return status;
-                }
+    let answered = match open(&node, request) {
+        Ok((want, mut line)) => {
+            let streams = &node.network().metrics().streams;
+            streams.inc();
+            let told = told(&node, &mut line, &mut caller).await;
+            streams.dec();
+            match told {
+                Told::Left => return RpcStatus::new(RpcStatusCode::CANCELLED),
+                Told::Deliver(deliveries) => match fill(&node, &want, &line, deliveries).await {
+                    Ok(filled) => return answer(&node, want, filled, caller, &line).await,
+                    Err(error) => error.status(),
+                },
+                Told::Close(end) => status_of(end, "", "", &node.handle().status()),
             }
         }
-        Told::Close(end) => status_of(end, &want.consumer_id, "", &node.handle().status()),
+        Err(error) => error.status(),
     };
-    caller.refuse(status.clone()).await;
-    status
+    caller.refuse(answered.clone()).await;
+    answered
 }
 
 /// Waits for what the session says, for as long as the caller does.
@@ -106,55 +96,30 @@ async fn told<V: View + Clone + Send + Sync + 'static>(
     }
 }
 
-/// Answers with what the answer may hold. Gives the caller back when the tasks cannot
-/// be read.
+/// Answers, and says what became of the leases.
 async fn answer<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
-    want: &Want,
-    deliveries: Vec<Delivery>,
+    want: Want,
+    filled: Filled,
     caller: Caller,
     line: &Line<V>,
-) -> Result<RpcStatus, (Caller, Error)> {
-    let all: Vec<Key> = deliveries
-        .iter()
-        .map(|d| (d.grant.id, d.grant.token))
-        .collect();
-    let left = |left| Delivered {
-        left,
-        ..Delivered::default()
-    };
-    let filled = match fill(node, want, deliveries).await {
-        Ok(filled) => filled,
-        Err(error) => {
-            line.delivered(left(all));
-            return Err((caller, error));
-        }
-    };
-    let messages: Vec<_> = filled
-        .sent
-        .iter()
-        .map(|(_, message)| message.clone())
-        .collect();
+) -> RpcStatus {
     let mut response = LeaseTasksResponse::default();
-    response.set_deliveries(messages.into());
-    response.set_consumer_id(want.consumer_id.clone());
+    response.set_deliveries(filled.messages.into());
+    response.set_consumer_id(want.consumer_id);
+    let sent: Vec<Key> = filled.sent.iter().map(Delivery::key).collect();
+    let mut delivered = filled.delivered;
     if !caller.answer(response).await {
-        line.delivered(left(all));
-        return Ok(RpcStatus::new(RpcStatusCode::CANCELLED));
+        delivered.left.extend(sent);
+        line.delivered(delivered);
+        return RpcStatus::new(RpcStatusCode::CANCELLED);
     }
+    delivered.sent = sent;
+    line.delivered(delivered);
     let metrics = node.network().metrics();
-    let new = filled.sent.iter().filter(|(d, _)| !d.is_resumed);
-    new.for_each(|(delivery, _)| deliver::count(metrics, &delivery.grant));
-    line.delivered(Delivered {
-        sent: filled
-            .sent
-            .iter()
-            .map(|(d, _)| (d.grant.id, d.grant.token))
-            .collect(),
-        over: filled.over,
-        left: filled.left,
-    });
-    Ok(RpcStatus::ok())
+    let new = filled.sent.iter().filter(|delivery| !delivery.is_resumed);
+    new.for_each(|delivery| deliver::count(metrics, &delivery.grant));
+    RpcStatus::ok()
 }
 
 /// What a request asks, of the fields that have limits.
@@ -241,18 +206,19 @@ pub(super) fn id_or_new<V: View + Clone + Send + Sync + 'static>(
     Ok(id)
 }
 
-/// What an answer holds, and what it does not.
+/// What an answer holds, and what became of the others.
 #[derive(Default)]
 struct Filled {
-    sent: Vec<(Delivery, z4_proto::generated::collection::Delivery)>,
-    over: Vec<Key>,
-    left: Vec<Key>,
+    sent: Vec<Delivery>,
+    messages: Vec<z4_proto::generated::collection::Delivery>,
+    delivered: Delivered,
 }
 
 /// Reads the tasks of leases, up to what the answer may hold.
 async fn fill<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     want: &Want,
+    line: &Line<V>,
     mut deliveries: Vec<Delivery>,
 ) -> Result<Filled, Error> {
     let mut filled = Filled::default();
@@ -261,28 +227,39 @@ async fn fill<V: View + Clone + Send + Sync + 'static>(
         want.answer_bytes_max,
         field_len(want.consumer_id.len() as u32),
     );
-    let key = |delivery: &Delivery| (delivery.grant.id, delivery.grant.token);
     while !deliveries.is_empty() && !is_full {
         let len = deliveries.len().min(limits::STREAM_READ_BATCH);
         let behind = deliveries.split_off(len);
-        let namespace = want.namespace.clone();
-        let read = bodies::read(node.clone(), namespace, deliveries, deliver::delivery).await?;
+        let (namespace, batch) = (want.namespace.clone(), deliveries.clone());
+        let read = match bodies::read(node.clone(), namespace, batch, deliver::delivery).await {
+            Ok(read) => read,
+            Err(error) => {
+                let all = filled.sent.iter().chain(&deliveries).chain(&behind);
+                filled.delivered.left.extend(all.map(Delivery::key));
+                line.delivered(filled.delivered);
+                return Err(error);
+            }
+        };
         for (delivery, message) in read.found {
             let Some(message) = message else {
-                filled.over.push(key(&delivery));
+                filled.delivered.over.push(delivery.key());
                 continue;
             };
             let is_over = bytes + delivery.grant.bytes > want.bytes && !filled.sent.is_empty();
             is_full |= is_over || !room.take(&message);
             if is_full {
-                filled.left.push(key(&delivery));
+                filled.delivered.left.push(delivery.key());
                 continue;
             }
             bytes += delivery.grant.bytes;
-            filled.sent.push((delivery, message));
+            filled.sent.push(delivery);
+            filled.messages.push(message);
         }
         deliveries = read.left.into_iter().chain(behind).collect();
     }
-    filled.left.extend(deliveries.iter().map(key));
+    filled
+        .delivered
+        .left
+        .extend(deliveries.iter().map(Delivery::key));
     Ok(filled)
 }

@@ -93,8 +93,6 @@ pub(super) fn status_of(
         End::NotConfirmed => Error::Unavailable(
             "the lease was not confirmed in time, and what it leases is given back; retry".into(),
         ),
-        End::Refused(refusal) => refusal.into(),
-        End::Unexpected(what) => Error::Internal(format!("the log answered {what}")),
         End::Failed(error) => error,
     };
     error.status()

@@ -389,7 +389,7 @@ impl World {
         let mut delivered = Delivered::default();
         let mut sent = Vec::new();
         for delivery in batch {
-            let key = (delivery.grant.id, delivery.grant.token);
+            let key = delivery.key();
             let is_live = delivery.grant.deadline_ns > wall_ns && self.is_leased(id, &delivery);
             match is_live || delivery.is_resumed && self.is_leased(id, &delivery) {
                 true => {
@@ -439,7 +439,7 @@ impl World {
             .map(|task| std::mem::take(&mut task.pending));
         let left = pending.into_iter().flatten();
         Delivered {
-            left: left.map(|d| (d.grant.id, d.grant.token)).collect(),
+            left: left.map(|d| d.key()).collect(),
             ..Delivered::default()
         }
     }
