@@ -43,7 +43,7 @@ pub struct Leadership {
 
 /// What a run of applied entries did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Applied {
+pub struct AppliedEvents {
     /// In the order of the log.
     pub events: Vec<Event>,
     /// Machine time, in nanoseconds.
@@ -145,7 +145,7 @@ pub enum Input<E> {
     /// Who leads has changed.
     Leadership(Leadership),
     /// Entries were applied at this peer, or a snapshot was installed.
-    Applied(Applied),
+    Applied(AppliedEvents),
     /// A consumer came.
     Open {
         /// Its session.

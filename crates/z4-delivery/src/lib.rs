@@ -57,7 +57,7 @@
 //!     index += 1;
 //!     let mut events = Vec::new();
 //!     let outcomes = machine.apply_entry(index, 1_000 + index, vec![command], &mut events);
-//!     let applied = Applied { events, stamp_ns: 1_000 + index, ..Applied::default() };
+//!     let applied = AppliedEvents { events, stamp_ns: 1_000 + index, ..AppliedEvents::default() };
 //!     outcomes.map(|mut outcomes| (outcomes.remove(0), applied))
 //! };
 //!
@@ -147,7 +147,7 @@ mod take;
 
 pub use find::find;
 pub use input::{
-    Applied, Delivered, Failure, Input, Key, Leadership, Method, Now, Open, Said, SessionId,
+    AppliedEvents, Delivered, Failure, Input, Key, Leadership, Method, Now, Open, Said, SessionId,
     Settled, Ticket,
 };
 pub use output::{Delivery, End, Output, Retry, Whose};

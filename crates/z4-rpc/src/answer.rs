@@ -7,12 +7,12 @@ use protobuf::Message;
 use crate::limits;
 
 /// The room that is left in one answer for the elements of its list.
-pub(crate) struct Room {
+pub(crate) struct AnswerBudget {
     left: usize,
     is_empty: bool,
 }
 
-impl Room {
+impl AnswerBudget {
     /// The room in an answer of at most `asked` bytes; 0: what clients take unless
     /// told otherwise. Its other fields take `besides` of them.
     pub(crate) fn new(asked: u32, besides: usize) -> Self {
@@ -65,9 +65,9 @@ mod tests {
     #[test]
     fn a_full_answer_is_as_large_as_was_asked() {
         for (asked, len) in [(1_000, 1), (1_000, 90), (100_000, 300), (0, 30_000)] {
-            let mut room = Room::new(asked, 0);
+            let mut budget = AnswerBudget::new(asked, 0);
             let mut answer = ListTasksResponse::default();
-            while room.take(&task(len)) {
+            while budget.take(&task(len)) {
                 answer.mut_tasks().push(task(len));
             }
             let most = match asked {
@@ -83,8 +83,8 @@ mod tests {
 
     #[test]
     fn one_element_above_the_size_goes_alone() {
-        let mut room = Room::new(10, 100);
-        assert!(room.take(&task(50)));
-        assert!(!room.take(&task(0)));
+        let mut budget = AnswerBudget::new(10, 100);
+        assert!(budget.take(&task(50)));
+        assert!(!budget.take(&task(0)));
     }
 }

@@ -16,7 +16,7 @@ use z4_proto::generated::collection::{
 };
 use z4_proto::generated::peer::{Opening, SnapshotChunk, SnapshotHeader};
 
-use crate::delivery::consume::{opening as consuming, said};
+use crate::delivery::consume::{messages, opening as consuming};
 use crate::delivery::lease as leasing;
 use crate::peer::{opening, raft_stream, snapshot_files, snapshot_receiver};
 use crate::validate::{self, Token};
@@ -87,17 +87,17 @@ pub fn reschedule(request: &RescheduleTaskRequest) -> Result<(Namespace, TaskId,
 
 /// Whether an ack can be asked for.
 pub fn ack(lease: LeaseRef) -> bool {
-    crate::delivery::asks::lease(lease).is_ok()
+    crate::delivery::lease_asks::lease(lease).is_ok()
 }
 
 /// Whether a nack can be asked for.
 pub fn nack(nack: Nack) -> bool {
-    crate::delivery::asks::nack(nack).is_ok()
+    crate::delivery::lease_asks::nack(nack).is_ok()
 }
 
 /// Whether an extend can be asked for.
 pub fn extend(extend: Extend) -> bool {
-    crate::delivery::asks::extend(extend).is_ok()
+    crate::delivery::lease_asks::extend(extend).is_ok()
 }
 
 /// Whether a consumer may call itself so.
@@ -112,23 +112,23 @@ pub fn patch(settings: &NamespaceSettings, mask: &[String]) -> Result<NamespaceP
 
 /// What a request for leases asks: tasks, and spans in milliseconds.
 pub fn lease_tasks(request: &LeaseTasksRequest) -> Result<(u32, u64, u64), Refusal> {
-    let asks = leasing::asks_of(request)?;
+    let asks = leasing::fields_of(request)?;
     Ok((asks.tasks, asks.wait_ms, asks.lease_ms))
 }
 
 /// What an opening of Consume asks: tasks and bytes in flight, and the lease in
 /// milliseconds.
 pub fn consume_open(open: &ConsumeOpen) -> Result<(u64, u64, u64), Refusal> {
-    let asks = consuming::asks_of(open)?;
+    let asks = consuming::fields_of(open)?;
     Ok((asks.in_flight_max, asks.bytes_max, asks.lease_ms))
 }
 
 /// A message of Consume behind the first: whether it can be asked, or why not.
 pub fn consume_said(request: ConsumeRequest) -> Result<bool, Refusal> {
-    match said::said(request) {
-        said::Heard::Said(Said::Credit(tasks, bytes)) => Ok(tasks.is_some() || bytes.is_some()),
-        said::Heard::Said(_) => Ok(true),
-        said::Heard::Invalid(..) => Ok(false),
-        said::Heard::Refused(refusal) => Err(refusal),
+    match messages::check(request) {
+        messages::Heard::Said(Said::Credit(tasks, bytes)) => Ok(tasks.is_some() || bytes.is_some()),
+        messages::Heard::Said(_) => Ok(true),
+        messages::Heard::Invalid(..) => Ok(false),
+        messages::Heard::Refused(refusal) => Err(refusal),
     }
 }

@@ -10,9 +10,9 @@ use grpcio::{Channel, ChannelBuilder, Client, Environment};
 use z4_consensus::{AddressBook, Identity, Membership};
 use z4_proto::generated::peer::Opening;
 
+use crate::disk_admission::DiskAdmission;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::room::Room;
 use crate::timer::Timer;
 
 /// What connections to other peers share. Cheap to clone.
@@ -44,7 +44,7 @@ struct Inner {
     /// Goes nowhere; runs tasks that belong to no call.
     tasks: Client,
     addresses: Mutex<Addresses>,
-    room: Room,
+    disk_admission: DiskAdmission,
 }
 
 #[derive(Default)]
@@ -74,7 +74,7 @@ impl Network {
                 parts,
                 tasks,
                 addresses: Mutex::default(),
-                room: Room::default(),
+                disk_admission: DiskAdmission::default(),
             }),
         }
     }
@@ -99,8 +99,8 @@ impl Network {
 
     /// Which peers have room on their disks.
     #[must_use]
-    pub fn room(&self) -> &Room {
-        &self.inner.room
+    pub fn disk_admission(&self) -> &DiskAdmission {
+        &self.inner.disk_admission
     }
 
     /// Runs a task on a peer thread. It must not block.

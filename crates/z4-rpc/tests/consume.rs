@@ -11,7 +11,7 @@ use grpcio::RpcStatusCode;
 use support::consume::{duration, lease_ref, nack, Consumer};
 use support::{eventually, Peer, SnapshotsOfTest};
 use z4_proto::generated::collection::{
-    AckTasksRequest, ConsumeRequest, CreateTaskRequest, DeathReason, Delivery, LeaseOutcome as Said,
+    AckTasksRequest, ConsumeRequest, CreateTaskRequest, DeathReason, Delivery, LeaseOutcome,
 };
 
 fn peer() -> (Peer, Client) {
@@ -50,11 +50,11 @@ fn an_ack_that_is_answered_is_done() {
         assert!(delivery.get_lease_deadline().seconds >= now_seconds() + 25);
         assert_eq!(delivery.get_task().get_consumer_id(), "c");
         let result = consumer.ack(&delivery);
-        assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_DONE);
+        assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_DONE);
         assert_eq!(result.get_task_id(), created);
         assert!(client.get("n", &created).is_err(), "gone, to all who look");
         let again = consumer.ack(&delivery);
-        assert_eq!(again.get_outcome(), Said::LEASE_OUTCOME_GONE);
+        assert_eq!(again.get_outcome(), LeaseOutcome::LEASE_OUTCOME_GONE);
         assert!(!again.get_message().is_empty());
     }
     peer.stop();
@@ -73,38 +73,41 @@ fn nacks_extends_and_releases_say_what_they_did() {
     delayed.set_delay(duration(3_600_000));
     delayed.set_error("no".into());
     let result = consumer.nack(delayed);
-    assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_WAITING);
+    assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_WAITING);
     let in_seconds = result.get_due_at().seconds - now_seconds();
     assert!((3_590..=3_601).contains(&in_seconds), "{in_seconds}");
 
     let mut hopeless = nack(&got[1]);
     hopeless.set_permanent(true);
     let result = consumer.nack(hopeless.clone());
-    assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_DEAD);
+    assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_DEAD);
     let reason = result.get_death_reason();
     assert_eq!(reason, DeathReason::DEATH_REASON_PERMANENT);
     let again = consumer.nack(hopeless);
-    assert_eq!(again.get_outcome(), Said::LEASE_OUTCOME_ALREADY_DEAD);
+    assert_eq!(
+        again.get_outcome(),
+        LeaseOutcome::LEASE_OUTCOME_ALREADY_DEAD
+    );
 
     let result = consumer.extend(&got[2], 3_600_000);
-    assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_EXTENDED);
+    assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_EXTENDED);
     assert!(result.get_lease_deadline().seconds >= now_seconds() + 3_590);
 
     // No failure: it comes again at once, as the first try.
     let result = consumer.release(&got[3]);
-    assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_WAITING);
+    assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_WAITING);
     let back = consumer.delivery();
     assert_eq!(id(&back), id(&got[3]));
     assert_eq!((back.attempt, back.deliveries), (1, 2));
     assert_ne!(back.lease_token, got[3].lease_token);
     let old = consumer.ack(&got[3]);
-    assert_eq!(old.get_outcome(), Said::LEASE_OUTCOME_TAKEN);
+    assert_eq!(old.get_outcome(), LeaseOutcome::LEASE_OUTCOME_TAKEN);
 
     // A failure: it comes again after the backoff, a second more or less.
     let mut failed = nack(&got[4]);
     failed.set_error("é".repeat(1_000));
     let result = consumer.nack(failed);
-    assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_WAITING);
+    assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_WAITING);
     let back = consumer.delivery();
     assert_eq!(id(&back), id(&got[4]));
     assert_eq!((back.attempt, back.deliveries), (2, 2));
@@ -128,7 +131,7 @@ fn a_lease_that_expires_frees_its_place_and_its_late_ack_is_refused() {
     let next = consumer.delivery();
     assert_eq!(id(&next), second);
     let result = consumer.ack(&late);
-    assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_EXPIRED);
+    assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_EXPIRED);
     assert!(result.get_message().contains("expired"));
     // And so on, for as long as it does nothing.
     for _ in 0..5 {
@@ -176,7 +179,7 @@ fn acks_that_came_another_way_free_their_places() {
         request.mut_leases().push(lease_ref(&delivery));
         let response = client.collection().ack_tasks(&request).unwrap();
         let outcome = response.get_results()[0].get_outcome();
-        assert_eq!(outcome, Said::LEASE_OUTCOME_DONE);
+        assert_eq!(outcome, LeaseOutcome::LEASE_OUTCOME_DONE);
     }
     peer.stop();
 }
@@ -228,7 +231,7 @@ fn who_drains_gets_no_more_and_ends_with_its_last_lease() {
     assert_eq!(id(&other.delivery()), other_one);
     for delivery in &got {
         let result = consumer.ack(delivery);
-        assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_DONE);
+        assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_DONE);
     }
     assert!(consumer.rest().is_empty());
     // Nothing in hand: it ends at once.
@@ -296,7 +299,7 @@ fn who_vanishes_finds_its_leases_again_and_nobody_else_gets_them() {
     again.expect_quiet(&next);
     for delivery in &back {
         let result = again.ack(delivery);
-        assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_DONE);
+        assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_DONE);
     }
     peer.stop();
 }
@@ -376,7 +379,7 @@ fn a_second_stream_of_a_consumer_takes_over() {
             "{new:?}"
         );
         let result = second.ack(new);
-        assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_DONE);
+        assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_DONE);
     }
     // A consumer of another namespace is another one.
     let elsewhere = Consumer::try_open(&client, |open| {
@@ -409,7 +412,7 @@ fn what_waited_for_the_credit_of_a_stream_goes_to_the_one_that_takes_over() {
     for delivery in second.deliveries(20) {
         assert!(delivery.resumed && delivery.deliveries == 1);
         let result = second.ack(&delivery);
-        assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_DONE);
+        assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_DONE);
     }
     peer.stop();
 }
@@ -430,14 +433,14 @@ fn streams_that_take_over_in_a_row_lose_and_double_nothing() {
         drop(std::mem::replace(&mut consumer, next));
         let delivery = consumer.delivery();
         let result = consumer.ack(&delivery);
-        assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_DONE);
+        assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_DONE);
         assert!(acked.insert(id(&delivery).to_owned()), "twice");
     }
     while acked.len() < created {
         let delivery = consumer.delivery();
         assert_eq!(delivery.attempt, 1);
         let result = consumer.ack(&delivery);
-        assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_DONE);
+        assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_DONE);
         assert!(acked.insert(id(&delivery).to_owned()), "twice");
     }
     peer.stop();
@@ -477,15 +480,15 @@ fn a_bad_field_is_answered_and_the_stream_goes_on() {
     ] {
         consumer.send(request);
         let result = consumer.result();
-        assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_INVALID);
+        assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_INVALID);
         let message = result.get_message();
         assert!(message.starts_with(field), "{field}: {message}");
     }
     let result = consumer.extend(&delivery, 1);
-    assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_INVALID);
+    assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_INVALID);
     assert_eq!(result.get_lease_token(), delivery.lease_token);
     let result = consumer.ack(&delivery);
-    assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_DONE);
+    assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_DONE);
     peer.stop();
 }
 
@@ -551,7 +554,7 @@ fn many_acks_at_once_are_all_answered() {
     for delivery in &got {
         let result = consumer.result();
         assert_eq!(result.get_task_id(), id(delivery), "in order");
-        assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_DONE);
+        assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_DONE);
     }
     eventually("nothing is left", || {
         got.iter().all(|d| client.get("n", id(d)).is_err())

@@ -13,8 +13,7 @@ use support::consume::{duration, lease_ref, Consumer};
 use support::{eventually, Peer, SnapshotsOfTest};
 use z4_core::Namespace;
 use z4_proto::generated::collection::{
-    AckTasksRequest, CreateTaskRequest, Delivery, LeaseOutcome as Said, LeaseTasksRequest,
-    TaskState,
+    AckTasksRequest, CreateTaskRequest, Delivery, LeaseOutcome, LeaseTasksRequest, TaskState,
 };
 
 fn three() -> (Vec<Peer>, Vec<Client>) {
@@ -64,7 +63,7 @@ fn a_consumer_that_comes_back_elsewhere_has_its_leases() {
     other.expect_quiet(&others[0]);
     for delivery in &back {
         let result = at_c.ack(delivery);
-        assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_DONE);
+        assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_DONE);
         // Applied here, and seen everywhere.
         for client in &clients {
             assert!(client.get("n", delivery.get_task().get_id()).is_err());
@@ -104,7 +103,7 @@ fn who_closed_finds_nothing_that_is_on_its_way_to_others() {
         for delivery in at_c.deliveries(20) {
             assert!(!keys(&got).contains(&key(&delivery)));
             let result = at_c.ack(&delivery);
-            assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_DONE);
+            assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_DONE);
         }
         at_c.close();
     }
@@ -157,7 +156,7 @@ fn a_stream_that_breaks_late_ends_no_lease_that_its_consumer_has_elsewhere() {
     rival.expect_quiet(&new);
     for delivery in &back {
         let result = at_c.ack(delivery);
-        assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_DONE);
+        assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_DONE);
     }
     drop(at_c);
     drop(rival);
@@ -204,7 +203,7 @@ fn conversations_go_on_when_the_leader_changes() {
         for (consumer, deliveries) in consumers.iter_mut().zip(&held) {
             for delivery in deliveries {
                 let result = consumer.ack(delivery);
-                assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_DONE);
+                assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_DONE);
                 assert!(acked.insert(key(delivery)), "twice");
             }
         }
@@ -229,7 +228,7 @@ fn leases_without_a_stream_work_at_any_peer() {
         request.mut_leases().push(lease_ref(&delivery));
         let response = client.collection().ack_tasks(&request).unwrap();
         let outcome = response.get_results()[0].get_outcome();
-        assert_eq!(outcome, Said::LEASE_OUTCOME_DONE);
+        assert_eq!(outcome, LeaseOutcome::LEASE_OUTCOME_DONE);
         // Woken at any peer.
         let mut request = LeaseTasksRequest::default();
         request.set_namespace("n".into());

@@ -15,7 +15,7 @@ use protobuf::well_known_types::Timestamp;
 use support::consume::{duration, extend, lease_ref, nack, Consumer};
 use support::{Peer, SnapshotsOfTest};
 use z4_proto::generated::collection::{
-    AckTasksRequest, CreateTaskRequest, Delivery, ExtendLeasesRequest, LeaseOutcome as Said,
+    AckTasksRequest, CreateTaskRequest, Delivery, ExtendLeasesRequest, LeaseOutcome,
     LeaseTasksRequest, LeaseTasksResponse, NackTasksRequest, ReleaseTasksRequest,
 };
 
@@ -277,10 +277,10 @@ fn batches_are_answered_one_by_one_and_in_order() {
     acks.mut_leases().push(lease_ref(&got[0]));
     let results = collection.ack_tasks(&acks).unwrap();
     let expected = [
-        Said::LEASE_OUTCOME_DONE,
-        Said::LEASE_OUTCOME_INVALID,
-        Said::LEASE_OUTCOME_DONE,
-        Said::LEASE_OUTCOME_GONE,
+        LeaseOutcome::LEASE_OUTCOME_DONE,
+        LeaseOutcome::LEASE_OUTCOME_INVALID,
+        LeaseOutcome::LEASE_OUTCOME_DONE,
+        LeaseOutcome::LEASE_OUTCOME_GONE,
     ];
     assert_eq!(said(results.get_results()), expected);
     assert_eq!(results.get_results()[1].get_task_id(), "x");
@@ -292,7 +292,10 @@ fn batches_are_answered_one_by_one_and_in_order() {
     permanent.set_permanent(true);
     nacks.set_nacks(vec![nack(&got[2]), permanent].into());
     let results = collection.nack_tasks(&nacks).unwrap();
-    let expected = [Said::LEASE_OUTCOME_WAITING, Said::LEASE_OUTCOME_DEAD];
+    let expected = [
+        LeaseOutcome::LEASE_OUTCOME_WAITING,
+        LeaseOutcome::LEASE_OUTCOME_DEAD,
+    ];
     assert_eq!(said(results.get_results()), expected);
 
     let mut extends = ExtendLeasesRequest::default();
@@ -306,9 +309,9 @@ fn batches_are_answered_one_by_one_and_in_order() {
     extends.set_extends(all.into());
     let results = collection.extend_leases(&extends).unwrap();
     let expected = [
-        Said::LEASE_OUTCOME_EXTENDED,
-        Said::LEASE_OUTCOME_INVALID,
-        Said::LEASE_OUTCOME_EXPIRED,
+        LeaseOutcome::LEASE_OUTCOME_EXTENDED,
+        LeaseOutcome::LEASE_OUTCOME_INVALID,
+        LeaseOutcome::LEASE_OUTCOME_EXPIRED,
     ];
     assert_eq!(said(results.get_results()), expected);
 
@@ -316,7 +319,10 @@ fn batches_are_answered_one_by_one_and_in_order() {
     releases.set_namespace("n".into());
     releases.set_leases(vec![bad, lease_ref(&got[6])].into());
     let results = collection.release_tasks(&releases).unwrap();
-    let expected = [Said::LEASE_OUTCOME_INVALID, Said::LEASE_OUTCOME_WAITING];
+    let expected = [
+        LeaseOutcome::LEASE_OUTCOME_INVALID,
+        LeaseOutcome::LEASE_OUTCOME_WAITING,
+    ];
     assert_eq!(said(results.get_results()), expected);
     let back = lease(&client, &ask(8, 0));
     assert_eq!(id(&back.get_deliveries()[0]), id(&got[6]));

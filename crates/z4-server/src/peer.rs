@@ -18,7 +18,7 @@ use z4_core::Outcome;
 use z4_rpc::accept::{ConnectionLimits, ConnectionMetrics, PortWatch};
 use z4_rpc::limits as rpc;
 use z4_rpc::server::{self, Port, PortParts};
-use z4_rpc::{Applied, GrpcTransport, Network, NetworkParts, Node, PeerHooks, Timer};
+use z4_rpc::{AppliedEvents, GrpcTransport, Network, NetworkParts, Node, PeerHooks, Timer};
 use z4_storage::{EventSink, RocksView, Store, TaskMachine};
 
 use crate::disk::{Guard, Watched};
@@ -159,7 +159,7 @@ fn watch_disk(
         keeper: store.space(),
         view: store.view(),
         handle: node.handle().clone(),
-        room: node.network().room().clone(),
+        admission: node.network().disk_admission().clone(),
         logger: logger.new(o!("part" => "disk")),
     };
     Guard::start(watched, registry)
@@ -209,7 +209,7 @@ impl Starter {
         }
         let delivery = self.node.delivery().clone();
         let events: EventSink = Box::new(move |run| {
-            delivery.applied(Applied {
+            delivery.applied(AppliedEvents {
                 events: run.events,
                 stamp_ns: run.stamp_ns,
                 pulse_next_ns: run.pulse_next_ns,

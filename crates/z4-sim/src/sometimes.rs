@@ -29,6 +29,7 @@ pub const SOMETIMES: &[&str] = &[
     "a dead letter by attempts",
     "a dead letter was tried again",
     "a disk was full while entries were applied",
+    "a dispatcher's proposal found the queue full",
     "a grant came for a session that was gone",
     "a late ack found another's lease",
     "a leader crashed with a change of members on its way",

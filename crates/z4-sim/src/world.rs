@@ -192,6 +192,9 @@ pub(crate) struct World {
     pub(crate) namespaces: Vec<Namespace>,
     pub(crate) clients: Vec<Client>,
     pub(crate) consumers: Vec<Consumer>,
+    /// When the faults are over nobody calls LeaseTasks: whatever is due then comes by
+    /// the dispatcher, or not at all.
+    pub(crate) calls_rest: bool,
     /// Connections of consumers.
     pub(crate) wires: BTreeMap<u64, Wire>,
     pub(crate) judge: Judge,
@@ -242,6 +245,7 @@ impl World {
             namespaces: spaces::names()?,
             clients: (0..6).map(|_| Client::default()).collect(),
             consumers: Vec::new(),
+            calls_rest: false,
             wires: BTreeMap::new(),
             judge: Judge::default(),
             broken_links: BTreeSet::new(),
@@ -293,6 +297,7 @@ impl World {
             world.at(MS, Event::Client(client));
         }
         world.hire_consumers();
+        world.calls_rest = world.rng.gen();
         world.epoch.think_ms = 1_000;
         world.at(2_000 * MS, Event::Epoch);
         world.at(3_000 * MS, Event::Admin);

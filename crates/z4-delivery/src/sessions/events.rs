@@ -4,11 +4,11 @@ use z4_core::command::Grant;
 use z4_core::{planted, Event, Namespace};
 
 use super::Sessions;
-use crate::input::{Applied, Key, Now, SessionId};
+use crate::input::{AppliedEvents, Key, Now, SessionId};
 use crate::limits;
 
 impl<E> Sessions<E> {
-    pub(super) fn applied(&mut self, applied: Applied, now: Now) {
+    pub(super) fn applied(&mut self, applied: AppliedEvents, now: Now) {
         self.stamp_ns = self.stamp_ns.max(applied.stamp_ns);
         if applied.is_jump && !planted!("jump-not-rebuilt") {
             for session in self.sessions.values_mut() {

@@ -6,8 +6,8 @@ use z4_core::{Namespace, View};
 use z4_delivery::endings::{Item, Kind};
 use z4_proto::generated::collection::LeaseResult;
 
-use crate::delivery::asks::Asked;
 use crate::delivery::endings;
+use crate::delivery::lease_asks::Asked;
 use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;

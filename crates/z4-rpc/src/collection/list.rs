@@ -5,7 +5,7 @@ use z4_core::state::find_namespace;
 use z4_core::View;
 use z4_proto::generated::collection::{ListTasksRequest, ListTasksResponse};
 
-use crate::answer::{bytes_max, field_len, Room};
+use crate::answer::{bytes_max, field_len, AnswerBudget};
 use crate::convert;
 use crate::errors::Error;
 use crate::limits;
@@ -39,11 +39,11 @@ pub(super) async fn list<V: View + Clone + Send + Sync + 'static>(
     let page = page.await?.ok_or_else(|| no_namespace(&ask.namespace))?;
     let mut response = ListTasksResponse::default();
     let mut next = page.next;
-    let mut room = Room::new(ask.bytes_max, field_len(limits::PAGE_TOKEN_LEN_MAX as u32));
+    let mut budget = AnswerBudget::new(ask.bytes_max, field_len(limits::PAGE_TOKEN_LEN_MAX as u32));
     for listed in page.tasks {
         let status = Some(listed.status);
         let task = convert::task_with_status(&ask.namespace, listed.id, listed.body, status);
-        if !room.take(&task) {
+        if !budget.take(&task) {
             next = Some(listed.place);
             break;
         }

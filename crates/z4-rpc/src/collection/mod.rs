@@ -30,7 +30,7 @@ use z4_proto::generated::collection::{
 };
 use z4_proto::generated::collection_grpc::Collection;
 
-use crate::delivery::{self, asks};
+use crate::delivery::{self, lease_asks};
 use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;
@@ -274,7 +274,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
     ) {
         let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "AckTasks", sink, async move {
-            let asked = request.leases.into_iter().map(asks::lease);
+            let asked = request.leases.into_iter().map(lease_asks::lease);
             let name = &request.namespace;
             let results = leases::end(&node, name, Kind::Ack, "leases", asked).await?;
             let mut response = AckTasksResponse::default();
@@ -291,7 +291,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
     ) {
         let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "NackTasks", sink, async move {
-            let asked = request.nacks.into_iter().map(asks::nack);
+            let asked = request.nacks.into_iter().map(lease_asks::nack);
             let name = &request.namespace;
             let results = leases::end(&node, name, Kind::Nack, "nacks", asked).await?;
             let mut response = NackTasksResponse::default();
@@ -308,7 +308,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
     ) {
         let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "ExtendLeases", sink, async move {
-            let asked = request.extends.into_iter().map(asks::extend);
+            let asked = request.extends.into_iter().map(lease_asks::extend);
             let name = &request.namespace;
             let results = leases::end(&node, name, Kind::Extend, "extends", asked).await?;
             let mut response = ExtendLeasesResponse::default();
@@ -325,7 +325,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
     ) {
         let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "ReleaseTasks", sink, async move {
-            let asked = request.leases.into_iter().map(asks::lease);
+            let asked = request.leases.into_iter().map(lease_asks::lease);
             let name = &request.namespace;
             let results = leases::end(&node, name, Kind::Release, "leases", asked).await?;
             let mut response = ReleaseTasksResponse::default();

@@ -9,7 +9,7 @@ use z4_core::task::{DeathReason, WallTime};
 use z4_core::{Namespace, View};
 use z4_delivery::endings::{self, Answer, Ending, Item, Kind};
 use z4_delivery::Failure;
-use z4_proto::generated::collection::{self as wire, LeaseOutcome as Said, LeaseResult};
+use z4_proto::generated::collection::{self as wire, LeaseOutcome, LeaseResult};
 
 use super::proposals;
 use crate::convert;
@@ -59,17 +59,17 @@ pub(crate) fn count<V: View + Clone + Send + Sync + 'static>(
     result: &LeaseResult,
 ) {
     let outcome = match result.get_outcome() {
-        Said::LEASE_OUTCOME_UNSPECIFIED => "unspecified",
-        Said::LEASE_OUTCOME_DONE => "done",
-        Said::LEASE_OUTCOME_WAITING => "waiting",
-        Said::LEASE_OUTCOME_DEAD => "dead",
-        Said::LEASE_OUTCOME_EXTENDED => "extended",
-        Said::LEASE_OUTCOME_EXPIRED => "expired",
-        Said::LEASE_OUTCOME_TAKEN => "taken",
-        Said::LEASE_OUTCOME_GONE => "gone",
-        Said::LEASE_OUTCOME_ALREADY_DEAD => "already_dead",
-        Said::LEASE_OUTCOME_INVALID => "invalid",
-        Said::LEASE_OUTCOME_UNCERTAIN => "uncertain",
+        LeaseOutcome::LEASE_OUTCOME_UNSPECIFIED => "unspecified",
+        LeaseOutcome::LEASE_OUTCOME_DONE => "done",
+        LeaseOutcome::LEASE_OUTCOME_WAITING => "waiting",
+        LeaseOutcome::LEASE_OUTCOME_DEAD => "dead",
+        LeaseOutcome::LEASE_OUTCOME_EXTENDED => "extended",
+        LeaseOutcome::LEASE_OUTCOME_EXPIRED => "expired",
+        LeaseOutcome::LEASE_OUTCOME_TAKEN => "taken",
+        LeaseOutcome::LEASE_OUTCOME_GONE => "gone",
+        LeaseOutcome::LEASE_OUTCOME_ALREADY_DEAD => "already_dead",
+        LeaseOutcome::LEASE_OUTCOME_INVALID => "invalid",
+        LeaseOutcome::LEASE_OUTCOME_UNCERTAIN => "uncertain",
     };
     let results = &node.network().metrics().lease_results;
     results.with_label_values(&[name(kind), outcome]).inc();
@@ -83,7 +83,7 @@ pub(super) fn result(answer: Answer) -> LeaseResult {
     match answer.ending {
         Ending::Over(ended) => over(&mut result, ended),
         Ending::Until(deadline_ns) => {
-            result.set_outcome(Said::LEASE_OUTCOME_EXTENDED);
+            result.set_outcome(LeaseOutcome::LEASE_OUTCOME_EXTENDED);
             let deadline = convert::timestamp(WallTime::from_ns(deadline_ns));
             result.set_lease_deadline(deadline);
         }
@@ -93,7 +93,7 @@ pub(super) fn result(answer: Answer) -> LeaseResult {
             result.set_message(message.to_owned());
         }
         Ending::Uncertain => {
-            result.set_outcome(Said::LEASE_OUTCOME_UNCERTAIN);
+            result.set_outcome(LeaseOutcome::LEASE_OUTCOME_UNCERTAIN);
             let message = "the connection to the leader was lost and what came of it cannot be \
                            told; if it was not done, the task comes again";
             result.set_message(message.to_owned());
@@ -104,13 +104,13 @@ pub(super) fn result(answer: Answer) -> LeaseResult {
 
 fn over(result: &mut LeaseResult, ended: Ended) {
     match ended {
-        Ended::Done => result.set_outcome(Said::LEASE_OUTCOME_DONE),
+        Ended::Done => result.set_outcome(LeaseOutcome::LEASE_OUTCOME_DONE),
         Ended::Waiting { due_at_ns } => {
-            result.set_outcome(Said::LEASE_OUTCOME_WAITING);
+            result.set_outcome(LeaseOutcome::LEASE_OUTCOME_WAITING);
             result.set_due_at(convert::timestamp(WallTime::from_ns(due_at_ns)));
         }
         Ended::Dead(reason) => {
-            result.set_outcome(Said::LEASE_OUTCOME_DEAD);
+            result.set_outcome(LeaseOutcome::LEASE_OUTCOME_DEAD);
             result.set_death_reason(match reason {
                 DeathReason::Attempts => wire::DeathReason::DEATH_REASON_ATTEMPTS,
                 DeathReason::Ttl => wire::DeathReason::DEATH_REASON_TTL,
@@ -120,22 +120,22 @@ fn over(result: &mut LeaseResult, ended: Ended) {
     }
 }
 
-fn lost_as(lost: LeaseLost) -> (Said, &'static str) {
+fn lost_as(lost: LeaseLost) -> (LeaseOutcome, &'static str) {
     match lost {
         LeaseLost::Expired => (
-            Said::LEASE_OUTCOME_EXPIRED,
+            LeaseOutcome::LEASE_OUTCOME_EXPIRED,
             "the lease had expired; the task comes again",
         ),
         LeaseLost::Taken => (
-            Said::LEASE_OUTCOME_TAKEN,
+            LeaseOutcome::LEASE_OUTCOME_TAKEN,
             "the lease is over: the task is leased under another token",
         ),
         LeaseLost::Gone => (
-            Said::LEASE_OUTCOME_GONE,
+            LeaseOutcome::LEASE_OUTCOME_GONE,
             "there is no such task: it is done, was removed, or never was in this namespace",
         ),
         LeaseLost::Dead => (
-            Said::LEASE_OUTCOME_ALREADY_DEAD,
+            LeaseOutcome::LEASE_OUTCOME_ALREADY_DEAD,
             "the task is a dead letter; redrive it to try it again",
         ),
     }

@@ -7,7 +7,7 @@ use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use futures::channel::mpsc;
 use z4_core::dispatch::{ConsumerReport, ConsumersView};
 use z4_core::Namespace;
-use z4_delivery::{Applied, Input, Open, SessionId};
+use z4_delivery::{AppliedEvents, Input, Open, SessionId};
 
 use super::line::{Line, ToTask};
 use super::wall_ns;
@@ -40,14 +40,14 @@ pub(super) enum Control<V> {
 
 /// The other end of a [`Delivery`].
 pub(crate) struct Inbox<V> {
-    pub(super) applied: Receiver<Applied>,
+    pub(super) applied: Receiver<AppliedEvents>,
     pub(super) control: Receiver<Control<V>>,
     pub(super) boot: String,
 }
 
 /// The way into the delivery thread. Cheap to clone.
 pub struct Delivery<V> {
-    applied: Sender<Applied>,
+    applied: Sender<AppliedEvents>,
     control: Sender<Control<V>>,
     shared: Arc<Shared>,
 }
@@ -93,7 +93,7 @@ impl<V> Delivery<V> {
 
     /// Tells of a run of applied entries, also of one without events. Called by
     /// the apply thread, in order; waits when the delivery thread is far behind.
-    pub fn applied(&self, applied: Applied) {
+    pub fn applied(&self, applied: AppliedEvents) {
         // Fails only when the thread has stopped.
         let _ = self.applied.send(applied);
     }

@@ -13,8 +13,8 @@ use z4_proto::generated::collection::{LeaseTasksRequest, LeaseTasksResponse};
 
 use super::caller::Caller;
 use super::line::{status_of, Line, ToTask};
-use super::{asks, bodies, deliver};
-use crate::answer::{field_len, Room};
+use super::{bodies, deliver, lease_asks};
+use crate::answer::{field_len, AnswerBudget};
 use crate::errors::Error;
 use crate::leader::no_leader;
 use crate::limits;
@@ -26,7 +26,7 @@ struct Want {
     namespace: Namespace,
     consumer_id: String,
     bytes: u64,
-    /// See [`Room::new`].
+    /// See [`AnswerBudget::new`].
     answer_bytes_max: u32,
 }
 
@@ -123,7 +123,7 @@ async fn answer<V: View + Clone + Send + Sync + 'static>(
 }
 
 /// What a request asks, of the fields that have limits.
-pub(crate) struct Asks {
+pub(crate) struct TakeFields {
     pub(crate) namespace: Namespace,
     pub(crate) tasks: u32,
     pub(crate) wait_ms: u64,
@@ -131,7 +131,7 @@ pub(crate) struct Asks {
 }
 
 /// Checks all but the name of the consumer.
-pub(crate) fn asks_of(request: &LeaseTasksRequest) -> Result<Asks, Refusal> {
+pub(crate) fn fields_of(request: &LeaseTasksRequest) -> Result<TakeFields, Refusal> {
     let namespace = Namespace::new(request.get_namespace())?;
     let tasks_max = core_limits::LEASE_COUNT_MAX as u32;
     if request.max_tasks > tasks_max {
@@ -145,11 +145,11 @@ pub(crate) fn asks_of(request: &LeaseTasksRequest) -> Result<Asks, Refusal> {
         None => 0,
         Some(wait) => span_ms("wait", wait, 0, limits::LEASE_WAIT_MAX.as_millis() as u64)?,
     };
-    Ok(Asks {
+    Ok(TakeFields {
         namespace,
         tasks: request.max_tasks.max(1),
         wait_ms,
-        lease_ms: asks::lease_ms(request.lease.as_ref())?,
+        lease_ms: lease_asks::lease_ms(request.lease.as_ref())?,
     })
 }
 
@@ -157,7 +157,7 @@ fn open<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     request: LeaseTasksRequest,
 ) -> Result<(Want, Line<V>), Error> {
-    let asks = asks_of(&request)?;
+    let fields = fields_of(&request)?;
     if request.resume && request.consumer_id.is_empty() {
         return Err(Error::invalid("consumer_id", "must be given with resume"));
     }
@@ -166,15 +166,15 @@ fn open<V: View + Clone + Send + Sync + 'static>(
         return Err(no_leader(&status));
     }
     let consumer_id = id_or_new(node, status.raft_id, request.consumer_id)?;
-    let wait = node.patience(Duration::from_millis(asks.wait_ms));
+    let wait = node.patience(Duration::from_millis(fields.wait_ms));
     // Who waits may have to be answered after that time, with what was proposed in it.
     let patience = node.patience(limits::UNARY_TIMEOUT.max(wait));
     let open = Open {
-        namespace: asks.namespace.clone(),
+        namespace: fields.namespace.clone(),
         consumer_id: consumer_id.clone(),
-        lease_ms: asks.lease_ms,
+        lease_ms: fields.lease_ms,
         method: Method::Take {
-            tasks: asks.tasks,
+            tasks: fields.tasks,
             wait_ns: wait.as_nanos() as u64,
             patience_ns: patience.as_nanos() as u64,
             resume: request.resume,
@@ -182,7 +182,7 @@ fn open<V: View + Clone + Send + Sync + 'static>(
     };
     let line = node.delivery().open(node.clone(), open)?;
     let want = Want {
-        namespace: asks.namespace,
+        namespace: fields.namespace,
         consumer_id,
         bytes: match request.max_bytes {
             0 => limits::LEASE_BYTES_DEFAULT,
@@ -223,7 +223,7 @@ async fn fill<V: View + Clone + Send + Sync + 'static>(
 ) -> Result<Filled, Error> {
     let mut filled = Filled::default();
     let (mut bytes, mut is_full) = (0, false);
-    let mut room = Room::new(
+    let mut budget = AnswerBudget::new(
         want.answer_bytes_max,
         field_len(want.consumer_id.len() as u32),
     );
@@ -246,7 +246,7 @@ async fn fill<V: View + Clone + Send + Sync + 'static>(
                 continue;
             };
             let is_over = bytes + delivery.grant.bytes > want.bytes && !filled.sent.is_empty();
-            is_full |= is_over || !room.take(&message);
+            is_full |= is_over || !budget.take(&message);
             if is_full {
                 filled.delivered.left.push(delivery.key());
                 continue;

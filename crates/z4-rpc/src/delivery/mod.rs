@@ -14,10 +14,9 @@
 //! | `stream` | GetTaskStream |
 //! | `lease`, `caller`, `call_deadline` | LeaseTasks; whether its caller still waits, and how long |
 //! | `bodies`, `deliver` | from a lease to what is written |
-//! | `asks`, `endings` | what clients ask for leases, checked; and the answers |
+//! | `lease_asks`, `endings` | what clients ask for leases, checked; and the answers |
 //! | `view` | the leader's view of consumers, at any peer |
 
-pub(crate) mod asks;
 mod bodies;
 mod call_deadline;
 mod caller;
@@ -26,6 +25,7 @@ mod deliver;
 pub(crate) mod endings;
 mod inbox;
 pub(crate) mod lease;
+pub(crate) mod lease_asks;
 mod line;
 mod proposals;
 mod stream;
@@ -38,7 +38,7 @@ pub(crate) use consume::run as run_consume;
 pub use inbox::Delivery;
 pub(crate) use stream::run as run_stream;
 pub(crate) use thread::start;
-pub use z4_delivery::Applied;
+pub use z4_delivery::AppliedEvents;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

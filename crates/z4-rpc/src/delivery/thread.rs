@@ -11,7 +11,7 @@ use z4_consensus::Status;
 use z4_core::dispatch::ConsumerReport;
 use z4_core::state::due_next_after;
 use z4_core::{Namespace, View};
-use z4_delivery::{Applied, Input, Leadership, Now, Output, SessionId, Sessions, Whose};
+use z4_delivery::{AppliedEvents, Input, Leadership, Now, Output, SessionId, Sessions, Whose};
 use z4_proto::generated::peer::{self, ForwardRequest_oneof_ask as Ask};
 
 use super::inbox::{Control, Inbox};
@@ -58,7 +58,7 @@ struct Task<V> {
 
 /// What arrived first.
 enum Arrived<V> {
-    Applied(Applied),
+    Applied(AppliedEvents),
     Control(Control<V>),
     Nothing,
     End,

@@ -69,7 +69,9 @@ fn take_batch<V: View + Clone + Send + Sync + 'static>(
         return Err(opening::refuse(opening::removed_text(from)));
     }
     if batch.has_disk() {
-        node.network().room().heard(from, batch.get_disk());
+        node.network()
+            .disk_admission()
+            .heard(from, batch.get_disk());
     }
     if !batch.get_from_address().is_empty() {
         if let Some(member) = status.membership.members.get(&from) {

@@ -103,7 +103,7 @@ fn take<V: View + Clone + Send + Sync + 'static>(
     let files = header.take_files().into_vec();
     let size_bytes = files.iter().map(SnapshotFile::get_size_bytes);
     let size_bytes = size_bytes.fold(0, u64::saturating_add);
-    if !node.network().room().fits(size_bytes) {
+    if !node.network().disk_admission().fits(size_bytes) {
         return Err(RpcStatus::with_message(
             RpcStatusCode::RESOURCE_EXHAUSTED,
             format!("no room on the disk for a snapshot of {size_bytes} bytes"),

@@ -124,7 +124,9 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             return Ok(());
         }
         let network = self.network();
-        network.room().admit(status, network.peer_id(), bytes)
+        network
+            .disk_admission()
+            .admit(status, network.peer_id(), bytes)
     }
 
     /// Proposes to this peer's own log. `answered` is called once, from any thread.

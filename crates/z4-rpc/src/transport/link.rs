@@ -144,7 +144,7 @@ impl Link {
                     batch.set_from_address(self.network.advertise_addr().to_owned());
                 }
             }
-            if let Some(disk) = self.network.room().to_tell() {
+            if let Some(disk) = self.network.disk_admission().to_tell() {
                 batch.set_disk(disk);
             }
             let sending = sender.send((batch, WriteFlags::default()));

@@ -16,7 +16,7 @@ pub(crate) struct ListAsk {
     pub(crate) filter: TaskFilter,
     pub(crate) size: usize,
     pub(crate) with_body: bool,
-    /// See [`crate::answer::Room::new`].
+    /// See [`crate::answer::AnswerBudget::new`].
     pub(crate) bytes_max: u32,
     /// Where the page begins.
     pub(crate) from: Place,

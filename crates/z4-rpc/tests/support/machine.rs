@@ -60,7 +60,7 @@ pub fn filling() -> Vec<u8> {
 
 impl MemMachine {
     fn tell(&self, events: Vec<Event>, is_jump: bool) {
-        self.delivery.applied(z4_rpc::Applied {
+        self.delivery.applied(z4_rpc::AppliedEvents {
             events,
             stamp_ns: self.machine.stamp_ns(),
             pulse_next_ns: self.machine.pulse_next_ns(),

@@ -13,7 +13,7 @@ use slog::{crit, info, warn, Logger};
 use z4_consensus::Handle;
 use z4_core::state::{Row, RowKey};
 use z4_core::{Outcome, View};
-use z4_rpc::{DiskSpace, Room};
+use z4_rpc::{DiskAdmission, DiskSpace};
 use z4_storage::{DbSpace, RocksView, SpaceKeeper};
 
 use super::judge::{Filled, Judge};
@@ -35,7 +35,7 @@ pub(crate) struct Watched {
     /// Consensus.
     pub handle: Handle<Outcome>,
     /// What services and other peers are told.
-    pub room: Room,
+    pub admission: DiskAdmission,
     /// Its log lines.
     pub logger: Logger,
 }
@@ -149,7 +149,9 @@ impl Work {
                 if !std::mem::replace(&mut self.blind, true) {
                     warn!(self.watched.logger, "free disk space is not known"; "error" => %error);
                 }
-                self.watched.room.looked(DiskSpace::default(), |_| false);
+                self.watched
+                    .admission
+                    .looked(DiskSpace::default(), |_| false);
                 return None;
             }
         };
@@ -158,7 +160,7 @@ impl Work {
         let status = self.watched.handle.status();
         let members = &status.membership.members;
         let is_voter = |raft_id| members.get(&raft_id).is_some_and(|m| m.voter);
-        self.watched.room.looked(space, is_voter);
+        self.watched.admission.looked(space, is_voter);
         self.gauges.set(&volumes, space);
         if space.is_low != self.was_low {
             self.changed(space);

@@ -38,7 +38,9 @@ impl World {
             self.misbehave(consumer, lossy);
         }
         let state = &self.consumers[consumer];
-        if state.wires.is_empty() && (state.by != By::Calls || self.one_in(2)) {
+        let rests = state.by == By::Calls && (!lossy && self.calls_rest || self.one_in(2));
+        let state = &self.consumers[consumer];
+        if state.wires.is_empty() && !rests {
             self.open_somewhere(consumer);
         }
         self.within(20, 250, Event::Consumer(consumer));

@@ -68,6 +68,15 @@ impl World {
             attempt,
             is_here,
         };
+        // The budget of proposals may be used up at any time, without any fault.
+        if is_here && self.one_in(60) {
+            self.saw("a dispatcher's proposal found the queue full");
+            let error = ProposeError::Busy {
+                what: "the budget of proposals in flight",
+                retry_after_ms: 100,
+            };
+            return self.session_failed(life, ticket, attempt, &error);
+        }
         if is_here {
             let asked = Asked {
                 command,

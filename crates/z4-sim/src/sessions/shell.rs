@@ -9,8 +9,8 @@ use z4_core::machine::Event as Happened;
 use z4_core::state::{due_next_after, find_status};
 use z4_core::task::Phase;
 use z4_delivery::{
-    Applied, Delivered, Delivery, End, Input, Leadership, Now, Output, SessionId, Sessions, Ticket,
-    Whose,
+    AppliedEvents, Delivered, Delivery, End, Input, Leadership, Now, Output, SessionId, Sessions,
+    Ticket, Whose,
 };
 
 use super::links::{Link, Told};
@@ -151,7 +151,7 @@ impl World {
                     self.judge_granted(id, grants);
                 }
             }
-            let applied = Applied {
+            let applied = AppliedEvents {
                 events: told.events,
                 stamp_ns: told.stamp_ns,
                 pulse_next_ns: told.pulse_next_ns,

@@ -5,11 +5,11 @@
 //! | file | what |
 //! |---|---|
 //! | `opening` | who comes, and what it wants |
-//! | `said` | the messages behind the first, checked |
+//! | `messages` | the messages behind the first, checked |
 //! | `talk` | the task: requests in, responses out |
 
+pub(crate) mod messages;
 pub(crate) mod opening;
-pub(crate) mod said;
 mod talk;
 
 use std::future::poll_fn;

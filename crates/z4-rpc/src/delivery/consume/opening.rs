@@ -10,8 +10,8 @@ use z4_proto::generated::collection::{
 };
 
 use crate::collection::undecodable;
-use crate::delivery::asks;
 use crate::delivery::lease::id_or_new;
+use crate::delivery::lease_asks;
 use crate::delivery::line::Line;
 use crate::errors::Error;
 use crate::leader::no_leader;
@@ -42,7 +42,7 @@ pub(super) async fn first<V: View + Clone + Send + Sync + 'static>(
 }
 
 /// What an opening asks.
-pub(crate) struct Asks {
+pub(crate) struct OpenFields {
     pub(crate) namespace: Namespace,
     pub(crate) lease_ms: u64,
     pub(crate) in_flight_max: u64,
@@ -50,11 +50,11 @@ pub(crate) struct Asks {
 }
 
 /// Checks all but the name of the consumer.
-pub(crate) fn asks_of(open: &ConsumeOpen) -> Result<Asks, Refusal> {
+pub(crate) fn fields_of(open: &ConsumeOpen) -> Result<OpenFields, Refusal> {
     let namespace = Namespace::new(open.get_namespace())?;
-    let lease_ms = asks::lease_ms(open.lease.as_ref())?;
+    let lease_ms = lease_asks::lease_ms(open.lease.as_ref())?;
     let (in_flight_max, bytes_max) = credit(open.get_credit())?;
-    Ok(Asks {
+    Ok(OpenFields {
         namespace,
         lease_ms,
         in_flight_max: in_flight_max.unwrap_or(u64::from(limits::CONSUME_IN_FLIGHT_DEFAULT)),
@@ -67,7 +67,7 @@ pub(super) fn open<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     open: ConsumeOpen,
 ) -> Result<(Open, Line<V>), Error> {
-    let asks = asks_of(&open)?;
+    let fields = fields_of(&open)?;
     let status = node.handle().status();
     if status.raft_id == 0 {
         return Err(no_leader(&status));
@@ -75,12 +75,12 @@ pub(super) fn open<V: View + Clone + Send + Sync + 'static>(
     // Nobody can have leases under a name that is made up now.
     let is_named = !open.get_consumer_id().is_empty();
     let open = Open {
-        namespace: asks.namespace,
+        namespace: fields.namespace,
         consumer_id: id_or_new(node, status.raft_id, open.consumer_id)?,
-        lease_ms: asks.lease_ms,
+        lease_ms: fields.lease_ms,
         method: Method::Consume {
-            in_flight_max: asks.in_flight_max,
-            bytes_max: asks.bytes_max,
+            in_flight_max: fields.in_flight_max,
+            bytes_max: fields.bytes_max,
             is_named,
         },
     };

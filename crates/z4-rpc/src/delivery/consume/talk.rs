@@ -14,11 +14,11 @@ use z4_proto::generated::collection::{
     ConsumeRequest, ConsumeResponse, Consuming, Delivery, LeaseResult,
 };
 
-use super::said::{said, Heard};
+use super::messages::{check, Heard};
 use crate::collection::undecodable;
 use crate::delivery::bodies::Bodies;
 use crate::delivery::line::{Line, ToTask};
-use crate::delivery::{asks, deliver, endings};
+use crate::delivery::{deliver, endings, lease_asks};
 use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;
@@ -183,7 +183,7 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
     }
 
     fn request(&mut self, request: ConsumeRequest) {
-        let said = match said(request) {
+        let said = match check(request) {
             Heard::Said(said) => {
                 if matches!(said, z4_delivery::Said::Ask(..)) {
                     self.unanswered += 1;
@@ -256,5 +256,5 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
 
 /// The answer to what names no lease.
 fn of_no_lease(refusal: &Refusal) -> LeaseResult {
-    asks::invalid(String::new(), 0, refusal)
+    lease_asks::invalid(String::new(), 0, refusal)
 }

@@ -37,7 +37,7 @@ impl DiskSpace {
 /// The room on the disks of this peer and of those it hears of. Clones are of
 /// one.
 #[derive(Clone, Debug, Default)]
-pub struct Room {
+pub struct DiskAdmission {
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -82,7 +82,7 @@ struct Heard {
     at: Instant,
 }
 
-impl Room {
+impl DiskAdmission {
     fn lock(&self) -> MutexGuard<'_, Shared> {
         // Numbers only: a panic leaves them as true as they were.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
@@ -158,7 +158,7 @@ impl Room {
     /// peer of this status and name.
     ///
     /// # Errors
-    /// [`Error::DiskLow`] with the peer that has no room.
+    /// [`Error::DiskLow`] with the peer that has no admission.
     pub(crate) fn admit(&self, status: &Status, name: &str, bytes: usize) -> Result<(), Error> {
         let mut shared = self.lock();
         if shared.own.is_low {
@@ -226,9 +226,9 @@ mod tests {
     }
 
     fn told(space: DiskSpace) -> Message {
-        let room = Room::default();
-        room.looked(space, all);
-        room.to_tell().unwrap_or_default()
+        let admission = DiskAdmission::default();
+        admission.looked(space, all);
+        admission.to_tell().unwrap_or_default()
     }
 
     /// The status of raft id 1, of three members of which the third learns.
@@ -255,88 +255,88 @@ mod tests {
         }
     }
 
-    fn refused(room: &Room, leader: u64) -> Option<String> {
-        let admitted = room.admit(&status(leader), "peer1", 100);
+    fn refused(admission: &DiskAdmission, leader: u64) -> Option<String> {
+        let admitted = admission.admit(&status(leader), "peer1", 100);
         admitted.err().map(|error| error.to_string())
     }
 
     #[test]
     fn a_peer_that_does_not_know_its_disk_refuses_nothing() {
-        assert_eq!(refused(&Room::default(), 1), None);
-        assert_eq!(Room::default().to_tell(), None);
+        assert_eq!(refused(&DiskAdmission::default(), 1), None);
+        assert_eq!(DiskAdmission::default().to_tell(), None);
     }
 
     #[test]
     fn a_low_peer_refuses_whoever_leads_and_goes_on_when_there_is_room() {
-        let room = Room::default();
-        room.looked(space(3, true), all);
+        let admission = DiskAdmission::default();
+        admission.looked(space(3, true), all);
         for leader in [1, 2] {
-            let said = refused(&room, leader).unwrap_or_default();
+            let said = refused(&admission, leader).unwrap_or_default();
             for part in ["peer1", "3145728", "10485760", "retry in 1000 ms"] {
                 assert!(said.contains(part), "{part}: {said}");
             }
         }
-        room.looked(space(100, false), all);
-        assert_eq!(refused(&room, 1), None);
+        admission.looked(space(100, false), all);
+        assert_eq!(refused(&admission, 1), None);
     }
 
     #[test]
     fn the_leader_refuses_for_a_voter_that_is_low_and_for_no_other() {
-        let room = Room::default();
-        room.looked(space(100, false), all);
-        room.heard(3, &told(space(11, true)));
-        assert_eq!(refused(&room, 1), None, "a learner");
+        let admission = DiskAdmission::default();
+        admission.looked(space(100, false), all);
+        admission.heard(3, &told(space(11, true)));
+        assert_eq!(refused(&admission, 1), None, "a learner");
         // Nor does it make the others' room smaller.
         for _ in 0..3 {
-            room.looked(space(100, false), |raft_id| raft_id == 2);
-            assert_eq!(refused(&room, 1), None);
-            assert_eq!(refused(&room, 1), None);
+            admission.looked(space(100, false), |raft_id| raft_id == 2);
+            assert_eq!(refused(&admission, 1), None);
+            assert_eq!(refused(&admission, 1), None);
         }
-        room.heard(2, &told(space(11, true)));
-        let said = refused(&room, 1).unwrap_or_default();
+        admission.heard(2, &told(space(11, true)));
+        let said = refused(&admission, 1).unwrap_or_default();
         assert!(said.contains("peer2"), "{said}");
-        assert_eq!(refused(&room, 2), None, "a follower asks the leader");
-        room.heard(2, &told(space(100, false)));
-        assert_eq!(refused(&room, 1), None);
+        assert_eq!(refused(&admission, 2), None, "a follower asks the leader");
+        admission.heard(2, &told(space(100, false)));
+        assert_eq!(refused(&admission, 1), None);
     }
 
     #[test]
     fn a_snapshot_that_leaves_too_little_does_not_fit() {
-        let room = Room::default();
-        assert!(room.fits(u64::MAX), "nobody has looked");
-        room.looked(space(16, false), all);
-        assert!(room.fits(11 * MIB) && !room.fits(11 * MIB + 1));
+        let admission = DiskAdmission::default();
+        assert!(admission.fits(u64::MAX), "nobody has looked");
+        admission.looked(space(16, false), all);
+        assert!(admission.fits(11 * MIB) && !admission.fits(11 * MIB + 1));
         // It helps a peer that is low already.
-        room.looked(space(9, true), all);
-        assert!(room.fits(4 * MIB) && !room.fits(4 * MIB + 1));
+        admission.looked(space(9, true), all);
+        assert!(admission.fits(4 * MIB) && !admission.fits(4 * MIB + 1));
     }
 
     #[test]
     fn between_two_looks_no_more_comes_in_than_there_is_room_for() {
-        let room = Room::default();
-        room.looked(space(100, false), all);
+        let admission = DiskAdmission::default();
+        admission.looked(space(100, false), all);
         // The other has 6 MiB to spare, and each byte counts more than once.
-        room.heard(2, &told(space(16, false)));
-        room.looked(space(100, false), all);
-        let admit = || room.admit(&status(1), "peer1", 1 << 20);
+        admission.heard(2, &told(space(16, false)));
+        admission.looked(space(100, false), all);
+        let admit = || admission.admit(&status(1), "peer1", 1 << 20);
         assert!(admit().is_ok());
         let said = admit().map_err(|error| error.to_string());
         assert!(said.is_err_and(|said| said.contains("peer2")));
         // What was let in may still be on its way.
         for _ in 0..limits::DISK_LOOKS_KEPT {
-            room.looked(space(100, false), all);
+            admission.looked(space(100, false), all);
             assert!(admit().is_err());
         }
-        room.looked(space(100, false), all);
+        admission.looked(space(100, false), all);
         assert!(admit().is_ok());
     }
 
     #[test]
     fn who_has_nothing_to_spare_and_is_not_low_takes_one_more() {
         // Else it would refuse for ever, and never be low.
-        let room = Room::default();
-        room.looked(space(10, false), all);
-        let admit = |bytes| room.admit(&status(1), "peer1", bytes);
+        let admission = DiskAdmission::default();
+        admission.looked(space(10, false), all);
+        let admit = |bytes| admission.admit(&status(1), "peer1", bytes);
         assert!(admit(8 << 20).is_err(), "more than the reserve bears");
         assert!(admit(1 << 20).is_ok());
         assert!(admit(1 << 20).is_err());

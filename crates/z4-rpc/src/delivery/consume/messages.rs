@@ -8,7 +8,7 @@ use z4_proto::generated::collection::{
 };
 
 use super::opening::credit;
-use crate::delivery::asks::{self, Asked};
+use crate::delivery::lease_asks::{self, Asked};
 
 /// A message that was checked.
 pub(crate) enum Heard {
@@ -21,12 +21,12 @@ pub(crate) enum Heard {
 }
 
 /// Checks a message behind the first.
-pub(crate) fn said(request: ConsumeRequest) -> Heard {
+pub(crate) fn check(request: ConsumeRequest) -> Heard {
     match request.message {
-        Some(Message::ack(lease)) => ask(Kind::Ack, asks::lease(lease)),
-        Some(Message::release(lease)) => ask(Kind::Release, asks::lease(lease)),
-        Some(Message::nack(nack)) => ask(Kind::Nack, asks::nack(nack)),
-        Some(Message::extend(extend)) => ask(Kind::Extend, asks::extend(extend)),
+        Some(Message::ack(lease)) => ask(Kind::Ack, lease_asks::lease(lease)),
+        Some(Message::release(lease)) => ask(Kind::Release, lease_asks::lease(lease)),
+        Some(Message::nack(nack)) => ask(Kind::Nack, lease_asks::nack(nack)),
+        Some(Message::extend(extend)) => ask(Kind::Extend, lease_asks::extend(extend)),
         Some(Message::drain(_)) => Heard::Said(Said::Drain),
         Some(Message::credit(given)) => match credit(&given) {
             Ok((tasks, bytes)) => Heard::Said(Said::Credit(tasks, bytes)),

@@ -4,7 +4,7 @@
 use z4_core::limits;
 use z4_core::task::LeaseToken;
 use z4_core::{Refusal, TaskId};
-use z4_proto::generated::collection::{Extend, LeaseOutcome as Said, LeaseRef, LeaseResult, Nack};
+use z4_proto::generated::collection::{Extend, LeaseOutcome, LeaseRef, LeaseResult, Nack};
 
 use crate::limits as rpc_limits;
 use crate::validate::span_ms;
@@ -82,7 +82,7 @@ pub(crate) fn invalid(task_id: String, token: u64, refusal: &Refusal) -> LeaseRe
     let mut result = LeaseResult::default();
     result.set_task_id(cut(task_id, rpc_limits::ECHO_LEN_MAX));
     result.set_lease_token(token);
-    result.set_outcome(Said::LEASE_OUTCOME_INVALID);
+    result.set_outcome(LeaseOutcome::LEASE_OUTCOME_INVALID);
     result.set_message(refusal.to_string());
     result
 }
@@ -127,7 +127,7 @@ mod tests {
         ];
         for (field, asked) in table {
             let result = asked.expect_err(field);
-            assert_eq!(result.get_outcome(), Said::LEASE_OUTCOME_INVALID);
+            assert_eq!(result.get_outcome(), LeaseOutcome::LEASE_OUTCOME_INVALID);
             let message = result.get_message();
             assert!(message.starts_with(field), "{field}: {message}");
         }
