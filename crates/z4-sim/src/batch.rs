@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use structopt::StructOpt;
 use z4_sim::faults::Faults;
-use z4_sim::mistakes::PANIC;
+use z4_sim::mutants::PANIC;
 use z4_sim::sometimes::{BATCH_MIN, SOMETIMES};
 use z4_sim::{Options, Report};
 
@@ -39,7 +39,7 @@ pub struct Run {
     /// Print each event of the run (for one seed)
     #[structopt(long)]
     trace: bool,
-    /// A mistake to put in; see `z4-sim mutants`
+    /// A mutant to put in; see `z4-sim mutants`
     #[structopt(long)]
     planted: Option<String>,
     /// Prints each seed as it ends
@@ -66,7 +66,7 @@ pub fn run(run: &Run) -> Result<bool, String> {
     }
     let planted = match &run.planted {
         None => None,
-        Some(name) => Some(z4_sim::mistakes::find(name)?.name),
+        Some(name) => Some(z4_sim::mutants::find(name)?.name),
     };
     let (first, count) = match (run.seed, run.first) {
         (Some(seed), _) => (seed, 1),

@@ -1,6 +1,6 @@
-//! The hunt for mistakes that are put in on purpose.
+//! The hunt for mutants: mistakes that are put in on purpose.
 //!
-//! A mistake is found when a seed fails in the words that are meant for it, and
+//! A mutant is found when a seed fails in the words that are meant for it, and
 //! keeps all promises when nothing is planted. A seed that fails without it has
 //! found something real.
 
@@ -10,18 +10,18 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use structopt::StructOpt;
-use z4_sim::mistakes::{find, Mistake, MISTAKES};
+use z4_sim::mutants::{find, Mutant, MUTANTS};
 use z4_sim::{Options, Report};
 
 use crate::batch::{quiet_panics, simulate};
 
-/// Which mistakes, and how long to look.
+/// Which mutants, and how long to look.
 #[derive(StructOpt, Debug)]
 pub struct Hunt {
-    /// One mistake alone
+    /// One mutant alone
     #[structopt(long)]
     only: Option<String>,
-    /// Seeds after which a mistake counts as missed
+    /// Seeds after which a mutant counts as missed
     #[structopt(long, default_value = "2000")]
     seeds: u64,
     /// The first seed
@@ -30,25 +30,25 @@ pub struct Hunt {
     /// Simulated seconds of each seed
     #[structopt(long, default_value = "300")]
     seconds: u64,
-    /// Seeds that are run with no mistake, to see that none is found
+    /// Seeds that are run with no mutant, to see that none is found
     #[structopt(long, default_value = "20")]
     clean: u64,
 }
 
-/// Looks for each mistake. `Ok(true)` when all were found, and none where none
+/// Looks for each mutant. `Ok(true)` when all were found, and none where none
 /// was.
 ///
 /// # Errors
-/// What is wrong with the options, or that mistakes cannot be planted in this
+/// What is wrong with the options, or that mutants cannot be planted in this
 /// build.
 pub fn run(hunt: &Hunt) -> Result<bool, String> {
     if !cfg!(feature = "planted") {
         return Err("build with --features planted; `make mutants` does".into());
     }
     quiet_panics(false);
-    let mistakes: Vec<&Mistake> = match &hunt.only {
+    let mutants: Vec<&Mutant> = match &hunt.only {
         Some(name) => vec![find(name)?],
-        None => MISTAKES.iter().collect(),
+        None => MUTANTS.iter().collect(),
     };
     let clean = Clean::default();
     let none = search(hunt, &clean, None, hunt.clean);
@@ -57,10 +57,10 @@ pub fn run(hunt: &Hunt) -> Result<bool, String> {
         println!("{} seeds with none planted: nothing found", none.tried);
     }
     let mut found = 0;
-    for mistake in &mistakes {
-        let search = search(hunt, &clean, Some(mistake), hunt.seeds);
+    for mutant in &mutants {
+        let search = search(hunt, &clean, Some(mutant), hunt.seeds);
         let (tried, seconds) = (search.tried, search.seconds);
-        println!("{}: {}", mistake.name, mistake.what);
+        println!("{}: {}", mutant.name, mutant.what);
         match search.found {
             Some((seed, violation)) => {
                 found += 1;
@@ -82,11 +82,11 @@ pub fn run(hunt: &Hunt) -> Result<bool, String> {
     for (seed, what) in &real {
         println!("REAL, seed {seed} fails with none planted: {what}");
     }
-    println!("{} planted, {found} found", mistakes.len());
-    Ok(found == mistakes.len() && real.is_empty())
+    println!("{} planted, {found} found", mutants.len());
+    Ok(found == mutants.len() && real.is_empty())
 }
 
-/// Most kinds of other failures that are told of one mistake.
+/// Most kinds of other failures that are told of one mutant.
 const OTHERS_MAX: usize = 3;
 
 /// What fits on a line of a violation.
@@ -121,7 +121,7 @@ impl Clean {
 struct Search {
     tried: u64,
     seconds: f64,
-    /// The first seed that showed the mistake as it is meant to be shown.
+    /// The first seed that showed the mutant as it is meant to be shown.
     found: Option<(u64, String)>,
     /// Failures in other words: how many, and the first seed of each kind.
     others: Vec<(u64, u64, String)>,
@@ -145,8 +145,8 @@ impl Search {
     }
 }
 
-/// Runs seeds until one of them shows the mistake; all of them if there is none.
-fn search(hunt: &Hunt, clean: &Clean, planted: Option<&Mistake>, seeds: u64) -> Search {
+/// Runs seeds until one of them shows the mutant; all of them if there is none.
+fn search(hunt: &Hunt, clean: &Clean, planted: Option<&Mutant>, seeds: u64) -> Search {
     let started = Instant::now();
     let (next, done) = (AtomicU64::new(0), AtomicBool::new(false));
     let search = Mutex::new(Search::default());
@@ -161,12 +161,12 @@ fn search(hunt: &Hunt, clean: &Clean, planted: Option<&Mistake>, seeds: u64) -> 
                 planted,
                 ..Options::of_seed(seed, hunt.seconds)
             };
-            let result = simulate(&options(planted.map(|mistake| mistake.name)));
+            let result = simulate(&options(planted.map(|mutant| mutant.name)));
             let shown = match (&result, planted) {
-                (Err(what), Some(mistake)) => mistake.is_shown_by(what),
+                (Err(what), Some(mutant)) => mutant.is_shown_by(what),
                 _ => false,
             };
-            // What fails without the mistake says nothing about it.
+            // What fails without the mutant says nothing about it.
             let real = match (&result, planted) {
                 (_, None) => clean.know(seed, &result),
                 (Err(_), Some(_)) if shown => clean.fails(&options(None)),

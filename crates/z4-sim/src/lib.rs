@@ -7,7 +7,7 @@
 //! everything, so a failure is seen again by its seed. The models are
 //! FoundationDB's simulation and TigerBeetle's VOPR.
 //!
-//! `make sim` runs many seeds, `make mutants` shows that it finds mistakes which
+//! `make sim` runs many seeds, `make mutants` shows that it finds mutants: mistakes which
 //! are put in on purpose. The promises are those of README, "What z4 promises".
 //!
 //! | module | what lives there |
@@ -22,11 +22,11 @@
 //! | `settle` | what must be right after the faults |
 //! | `check` | what must be right at every moment, one property a file |
 //! | [`sometimes`] | rare events that must be reached |
-//! | [`mistakes`] | mistakes put in on purpose |
+//! | [`mutants`] | mutants: mistakes put in on purpose |
 
 pub mod disk;
 pub mod faults;
-pub mod mistakes;
+pub mod mutants;
 pub mod options;
 pub mod report;
 pub mod sometimes;

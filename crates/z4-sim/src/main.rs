@@ -12,7 +12,7 @@ use structopt::StructOpt;
 enum Command {
     /// Runs seeds; ends with `N seeds, T s simulated, V violations`.
     Run(batch::Run),
-    /// Plants mistakes, one after another, and looks for each; ends with
+    /// Plants mutants, one after another, and looks for each; ends with
     /// `M planted, F found`.
     Mutants(hunt::Hunt),
 }

@@ -29,8 +29,8 @@ pub struct Options {
     pub log_keep_entries: u64,
     /// Clocks jump by up to an hour too.
     pub hours: bool,
-    /// A mistake put in on purpose, to see that it is found: a name of
-    /// [`MISTAKES`](crate::mistakes::MISTAKES).
+    /// A mutant: a mistake put in on purpose, to see that it is found: a name of
+    /// [`MUTANTS`](crate::mutants::MUTANTS).
     pub planted: Option<&'static str>,
     /// Print what happens.
     pub print: bool,
@@ -54,7 +54,7 @@ impl Options {
         }
     }
 
-    /// Whether this mistake is put in.
+    /// Whether this mutant is put in.
     pub(crate) fn planted(&self, name: &str) -> bool {
         self.planted == Some(name)
     }

@@ -226,7 +226,7 @@ pub(crate) struct World {
 /// # Errors
 /// What was broken, when, and how to see it again.
 pub fn run(options: &Options) -> Result<Report, String> {
-    crate::mistakes::plant(options);
+    crate::mutants::plant(options);
     let mut world = World::new(options.clone())?;
     let result = world.run();
     result.map_err(|what| format!("at {} ms: {what}", world.now_ns / MS))

@@ -101,10 +101,11 @@ impl World {
             By::Stream => Method::Stream,
             By::Calls => {
                 let wait_ms = [0, 0, 300, 2_000][self.rng.gen_range(0..4)];
+                let patience_ms = [400, 1_000, 3_000][self.rng.gen_range(0..3)];
                 Method::Take {
                     tasks: self.rng.gen_range(1..6),
                     wait_ns: wait_ms * MS,
-                    patience_ns: 3_000 * MS,
+                    patience_ns: patience_ms * MS,
                     resume: std::mem::take(&mut state.is_to_resume),
                 }
             }

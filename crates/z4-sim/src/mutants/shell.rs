@@ -1,4 +1,4 @@
-//! The mistakes of the shell: what the simulator has instead of threads, disks
+//! The mutants of the shell: what the simulator has instead of threads, disks
 //! and administrators gone wrong.
 
 use z4_consensus::log::Position;

@@ -1,19 +1,19 @@
-//! Mistakes that can be put in on purpose, each of which the simulator must find.
+//! Mutants: mistakes that can be put in on purpose, each of which the simulator must find.
 //!
 //! Most are in the code that runs in production, behind the feature `planted` of
 //! `z4-core`, `z4-consensus`, `z4-delivery` and `z4-storage`; those marked *shell* are in what
 //! the simulator has instead of threads, disks and administrators.
 //!
-//! A mistake is found when the checker that is there for it says so, in the
+//! A mutant is found when the checker that is there for it says so, in the
 //! words that stand beside it: any other failure of the run may be a false alarm.
 
 mod shell;
 
 use crate::options::Options;
 
-/// A mistake, and by which words it is found.
+/// A mutant, and by which words it is found.
 #[derive(Clone, Copy, Debug)]
-pub struct Mistake {
+pub struct Mutant {
     /// Its name.
     pub name: &'static str,
     /// What is wrong.
@@ -25,7 +25,7 @@ pub struct Mistake {
     asserts: &'static [&'static str],
 }
 
-impl Mistake {
+impl Mutant {
     const fn new(name: &'static str, what: &'static str, says: &'static [&'static str]) -> Self {
         Self {
             name,
@@ -46,7 +46,7 @@ impl Mistake {
         self.what.starts_with("shell: ")
     }
 
-    /// Whether a failure of a run is what this mistake is meant to be found by.
+    /// Whether a failure of a run is what this mutant is meant to be found by.
     #[must_use]
     pub fn is_shown_by(&self, failure: &str) -> bool {
         let words = match failure.starts_with(PANIC) {
@@ -60,15 +60,15 @@ impl Mistake {
 /// How the failure of a run begins that ended by a panic.
 pub const PANIC: &str = "panic: ";
 
-/// The mistake of this name.
+/// The mutant of this name.
 ///
 /// # Errors
 /// That there is none, and which there are; or that this build cannot plant it.
-pub fn find(name: &str) -> Result<&'static Mistake, String> {
-    let Some(found) = MISTAKES.iter().find(|known| known.name == name) else {
-        let names: Vec<_> = MISTAKES.iter().map(|known| known.name).collect();
+pub fn find(name: &str) -> Result<&'static Mutant, String> {
+    let Some(found) = MUTANTS.iter().find(|known| known.name == name) else {
+        let names: Vec<_> = MUTANTS.iter().map(|known| known.name).collect();
         let names = names.join(", ");
-        return Err(format!("there is no mistake {name}; there are {names}"));
+        return Err(format!("there is no mutant {name}; there are {names}"));
     };
     if !cfg!(feature = "planted") && !found.is_of_shell() {
         return Err(format!(
@@ -79,74 +79,74 @@ pub fn find(name: &str) -> Result<&'static Mistake, String> {
 }
 
 /// All of them.
-pub const MISTAKES: &[Mistake] = &[
-    Mistake::new(
+pub const MUTANTS: &[Mutant] = &[
+    Mutant::new(
         "ack-before-quorum",
         "shell: creates are acknowledged when the leader has appended them",
         &["acknowledged and is not committed"],
     ),
-    Mistake::new(
+    Mutant::new(
         "ack-only-releases",
         "an ack gives the lease back, and the task comes again",
         &["was leased, and was Done"],
     ),
-    Mistake::new(
+    Mutant::new(
         "address-demotes-voter",
         "a voter that comes back at another address votes no more",
         &["an address changed who votes"],
     ),
-    Mistake::new(
+    Mutant::new(
         "address-never-changes",
         "a member keeps the address that it came with; a learner that has reached its leader \
          elsewhere is promoted all the same",
         &["no peer leads: peer"],
     ),
-    Mistake::new(
+    Mutant::new(
         "address-not-proposed",
         "a leader does not put into the log where members are found",
         &["the members have"],
     ),
-    Mistake::new(
+    Mutant::new(
         "age-unchecked",
         "tasks are delivered after their time to live",
         &["after its time to live"],
     ),
-    Mistake::new(
+    Mutant::new(
         "attempts-without-end",
         "a task that failed as often as it may comes again",
         &["is tried for the"],
     ),
-    Mistake::new(
+    Mutant::new(
         "broken-released",
         "the end of a named consumer's connection gives back what it was not given, and the consumer has it at another peer",
         &["was given back while consumer"],
     ),
-    Mistake::new(
+    Mutant::new(
         "caller-by-the-wall-clock",
         "whether the caller of LeaseTasks still waits is decided by the wall clock",
         &["was given back while consumer"],
     ),
-    Mistake::new(
+    Mutant::new(
         "change-told-done",
         "shell: a client is told that its change was done, and the task was leased",
         &["no order explains"],
     ),
-    Mistake::new(
+    Mutant::new(
         "closed-before-released",
         "the client that closes is told so before what it had is given back",
         &["was given back while consumer"],
     ),
-    Mistake::new(
+    Mutant::new(
         "closed-without-a-fence",
         "a session ends while grants are on their way to it, and its client comes back under its name",
         &["was given back while consumer"],
     ),
-    Mistake::new(
+    Mutant::new(
         "credit-leaks",
         "the room that a lease command reserved is not given back",
         &["liveness: task"],
     ),
-    Mistake::new(
+    Mutant::new(
         "cursor-not-lowered",
         "a task put below the cursor of its queue is not seen",
         &[
@@ -154,28 +154,28 @@ pub const MISTAKES: &[Mistake] = &[
             "holds fewer rows than it counts",
         ],
     ),
-    Mistake::new(
+    Mutant::new(
         "cut-above-flushed",
         "the log is cut above what the state has flushed",
         &[],
     )
     .asserting(&["is out of range"]),
-    Mistake::new(
+    Mutant::new(
         "dead-letters-kept-too-few",
         "of the dead letters that a namespace keeps two thirds are forgotten",
         &["dead letters that are kept at most"],
     ),
-    Mistake::new(
+    Mutant::new(
         "deliver-early",
         "tasks are delivered a second before they are due",
         &["before it was due"],
     ),
-    Mistake::new(
+    Mutant::new(
         "dies-one-attempt-early",
         "a task is a dead letter one failure before it may be",
         &["died without a cause"],
     ),
-    Mistake::new(
+    Mutant::new(
         "disk-loses-synced",
         "shell: a power loss takes entries that were synced",
         &[
@@ -185,103 +185,103 @@ pub const MISTAKES: &[Mistake] = &[
             "log was lost",
         ],
     ),
-    Mistake::new(
+    Mutant::new(
         "due-not-told",
         "the dispatcher does not hear of tasks that fall due",
         &["liveness: task"],
     ),
-    Mistake::new(
+    Mutant::new(
         "due-row-stays",
         "a task that is leased again stays in the due index",
         &["promise 6"],
     ),
-    Mistake::new(
+    Mutant::new(
         "end-not-counted",
         "a session does not hear that its leases ended",
         &["count", "liveness: task"],
     ),
-    Mistake::new(
+    Mutant::new(
         "ended-while-found",
         "a lease that ended while it was looked for counts for ever",
         &["count"],
     ),
-    Mistake::new(
+    Mutant::new(
         "failed-lease-forgotten",
         "what a lost lease command would have taken is not asked for again",
         &["liveness: task"],
     ),
-    Mistake::new(
+    Mutant::new(
         "failed-report-forgotten",
         "a report that did not reach the leader is not repeated",
         &["have said that they are there"],
     ),
-    Mistake::new(
+    Mutant::new(
         "flush-not-durable",
         "a flush says it is done and is not",
         &[],
     )
     .asserting(&["is out of range"]),
-    Mistake::new(
+    Mutant::new(
         "gone-told-once",
         "a leader that could not be told that a consumer left is not told again",
         &["have said that they are there"],
     ),
-    Mistake::new(
+    Mutant::new(
         "half-close-taken-for-a-close",
         "who sends no more is done, and not perhaps gone",
         &["was given back while consumer"],
     ),
-    Mistake::new(
+    Mutant::new(
         "half-closed-looks",
         "a half-closed session looks at what waits again and again",
         &["never rests"],
     ),
-    Mistake::new(
+    Mutant::new(
         "jump-not-rebuilt",
         "the sessions of a peer do not look for what they missed when a snapshot jumps over it",
         &["count", "liveness: task"],
     ),
-    Mistake::new(
+    Mutant::new(
         "late-ack-told-done",
         "shell: a consumer is told that its ack was done, and its lease was over",
         &["no order explains"],
     ),
-    Mistake::new(
+    Mutant::new(
         "late-grant-kept",
         "a grant to a session that is gone is not given back",
         &["was left to"],
     ),
-    Mistake::new(
+    Mutant::new(
         "lease-row-stays",
         "the row of an ended lease stays",
         &["has a lease but is not leased", "promise 6"],
     ),
-    Mistake::new(
+    Mutant::new(
         "leases-forgotten-at-start",
         "a peer that starts does not know the deadlines of live leases",
         &["promise 7"],
     ),
-    Mistake::new(
+    Mutant::new(
         "leases-not-in-snapshot",
         "a snapshot lacks the leases",
         &["promise 7"],
     ),
-    Mistake::new(
+    Mutant::new(
         "live-lease-refused",
         "a lease that ends within a second is refused to its holder as expired",
         &["promise 3: LiveLeaseRefused"],
     ),
-    Mistake::new(
+    Mutant::new(
         "local-clock-in-apply",
         "shell: each peer expires leases by a clock of its own",
         &["promise 7"],
     ),
-    Mistake::new(
+    Mutant::new(
         "lost-reports-kept",
         "a peer whose connection to the leader broke takes its consumers for known there",
         &["have said that they are there"],
     ),
-    Mistake::new(
+    Mutant::new(
         "members-not-stored",
         "a change of members is not stored with the state",
         &[
@@ -290,17 +290,17 @@ pub const MISTAKES: &[Mistake] = &[
             "does not know that it was removed",
         ],
     ),
-    Mistake::new(
+    Mutant::new(
         "one-replica-skips",
         "shell: one peer leaves out some acks",
         &["promise 7"],
     ),
-    Mistake::new(
+    Mutant::new(
         "own-address-unconfirmed",
         "a leader puts its own address into the log before anybody has found it there",
         &["has never been at"],
     ),
-    Mistake::new(
+    Mutant::new(
         "position-not-with-rows",
         "rows are stored without the index they lead to",
         &[
@@ -309,17 +309,17 @@ pub const MISTAKES: &[Mistake] = &[
             "promise 7",
         ],
     ),
-    Mistake::new(
+    Mutant::new(
         "promise-before-sync",
         "votes and acknowledgements leave before the write they rest on is done",
         &["leaves before", "is acknowledged before it is synced"],
     ),
-    Mistake::new(
+    Mutant::new(
         "pulse-not-repeated",
         "a pulse that was lost with its leader is not proposed again",
         &["liveness: task"],
     ),
-    Mistake::new(
+    Mutant::new(
         "raft-id-reused",
         "shell: a peer that lost its disk comes back under its old raft id",
         &[
@@ -329,37 +329,37 @@ pub const MISTAKES: &[Mistake] = &[
             "applies another entry",
         ],
     ),
-    Mistake::new(
+    Mutant::new(
         "read-context-reused",
         "a read that is tried again has the context of an earlier one",
         &["promise 5: peer"],
     ),
-    Mistake::new(
+    Mutant::new(
         "read-of-another-time",
         "shell: a read that was confirmed is answered from the state of a peer that lags",
         &["no order explains"],
     ),
-    Mistake::new(
+    Mutant::new(
         "read-without-quorum",
         "a read is answered from what happens to be applied",
         &["promise 5: peer"],
     ),
-    Mistake::new(
+    Mutant::new(
         "release-as-permanent-nack",
         "a lease that is given back makes its task a dead letter",
         &["died without a cause"],
     ),
-    Mistake::new(
+    Mutant::new(
         "removed-goes-on",
         "a removed peer does not stop",
         &["does not know that it was removed"],
     ),
-    Mistake::new(
+    Mutant::new(
         "repeated-ack-taken-for-done",
         "a repeated ack that finds no lease is told as done",
         &["no order explains"],
     ),
-    Mistake::new(
+    Mutant::new(
         "reply-by-order",
         "callers are answered in order, not by index and term",
         &[
@@ -368,42 +368,42 @@ pub const MISTAKES: &[Mistake] = &[
             "tasks were asked for and",
         ],
     ),
-    Mistake::new(
+    Mutant::new(
         "request-forgotten",
         "a repeated request makes new tasks",
         &["promise 4: request"],
     ),
-    Mistake::new(
+    Mutant::new(
         "requests-not-in-snapshot",
         "a snapshot lacks the request ids",
         &["promise 7", "promise 4: request"],
     ),
-    Mistake::new(
+    Mutant::new(
         "resumed-beyond-credit",
         "leases of before do not count against what a consumer takes",
         &["and takes"],
     ),
-    Mistake::new(
+    Mutant::new(
         "silent-consumer-released",
         "what a silent consumer has no room for is given back, and it has it at another peer",
         &["was given back while consumer"],
     ),
-    Mistake::new(
+    Mutant::new(
         "skip-sync",
         "the log is written and not synced",
         &["leaves before", "before it is synced", "promise 1: entry"],
     ),
-    Mistake::new(
+    Mutant::new(
         "stamp-by-clock",
         "entries are stamped with the clock alone, which may go back",
         &["is stamped"],
     ),
-    Mistake::new(
+    Mutant::new(
         "token-unchecked",
         "an old token ends the lease of another",
         &["promise 3: OldTokenTaken"],
     ),
-    Mistake::new(
+    Mutant::new(
         "unknown-told-as-certain",
         "shell: a client takes silence for the word that surely nothing was done",
         &[
@@ -411,19 +411,19 @@ pub const MISTAKES: &[Mistake] = &[
             "no order explains",
         ],
     ),
-    Mistake::new(
+    Mutant::new(
         "unwritten-acked",
         "what a stream had not written when it ended is acknowledged",
         &["handed to nobody"],
     ),
-    Mistake::new(
+    Mutant::new(
         "vote-not-written",
         "the vote is missing from the hard state that is written",
         &["a vote of term", "both lead in term"],
     ),
 ];
 
-/// Plants the mistake of a run in the crates that have it.
+/// Plants the mutant of a run in the crates that have it.
 pub(crate) fn plant(options: &Options) {
     #[cfg(feature = "planted")]
     {
