@@ -1,0 +1,460 @@
+//! Sessions of one peer with a machine, step by step. What many of them do together
+//! under faults is the simulator's to show.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use z4_core::command::{CreateTasks, Grant, NewTask};
+use z4_core::{Command, Machine, MemState, Namespace, Outcome};
+use z4_delivery::endings::{Answer, Ending, How, Item, Kind};
+use z4_delivery::*;
+
+const MS_NS: u64 = 1_000_000;
+const SECOND_NS: u64 = 1_000 * MS_NS;
+
+type Wanted = Output<&'static str>;
+
+/// A peer that leads, or follows peer 2. Its log applies what it is told to.
+struct Bench {
+    machine: Machine<MemState>,
+    sessions: Sessions<&'static str>,
+    now: Now,
+    index: u64,
+}
+
+impl Bench {
+    fn new(leader: u64) -> Self {
+        let mut bench = Self {
+            machine: Machine::open(MemState::new()).unwrap(),
+            sessions: Sessions::new("b"),
+            now: Now {
+                wall_ns: 1_000 * SECOND_NS,
+                monotonic_ns: 0,
+            },
+            index: 0,
+        };
+        let leadership = Leadership {
+            raft_id: 1,
+            leader,
+            term: 1,
+            is_ready_here: leader == 1,
+        };
+        bench.step(Input::Leadership(leadership));
+        bench
+    }
+
+    fn step(&mut self, input: Input<&'static str>) {
+        self.sessions.step(input, self.now);
+    }
+
+    fn turn(&mut self) -> Vec<Wanted> {
+        self.sessions
+            .turn(self.now, self.machine.state())
+            .unwrap()
+            .outputs
+    }
+
+    fn pass(&mut self, ns: u64) {
+        self.now.wall_ns += ns;
+        self.now.monotonic_ns += ns;
+    }
+
+    /// Applies a command, and tells of it.
+    fn apply(&mut self, command: Command) -> Outcome {
+        self.index += 1;
+        let mut events = Vec::new();
+        let stamp_ns = self.now.wall_ns.max(self.machine.stamp_ns() + 1);
+        let outcomes = self
+            .machine
+            .apply_entry(self.index, stamp_ns, vec![command], &mut events);
+        self.step(Input::Applied(AppliedEvents {
+            events,
+            stamp_ns,
+            pulse_next_ns: self.machine.pulse_next_ns(),
+            is_jump: false,
+        }));
+        outcomes.unwrap().remove(0)
+    }
+
+    /// Applies what was proposed, and answers; gives all else.
+    fn apply_all(&mut self, wanted: Vec<Wanted>) -> Vec<Wanted> {
+        let mut others = Vec::new();
+        for output in wanted {
+            match output {
+                Output::Propose {
+                    ticket, command, ..
+                } => {
+                    let outcome = self.apply(command);
+                    let result = Ok(Settled {
+                        outcome,
+                        maybe_before: false,
+                    });
+                    self.step(Input::Proposed { ticket, result });
+                }
+                other => others.push(other),
+            }
+        }
+        others
+    }
+
+    /// Turns, and applies what is proposed, until nothing is; gives all else.
+    fn run(&mut self) -> Vec<Wanted> {
+        let mut all = Vec::new();
+        for _ in 0..20 {
+            let wanted = self.turn();
+            all.extend(self.apply_all(wanted));
+            self.pass(4 * MS_NS);
+        }
+        all
+    }
+
+    fn create(&mut self, count: usize) {
+        let create = CreateTasks {
+            namespace: space(),
+            request_id: String::new(),
+            tasks: vec![NewTask::default(); count],
+        };
+        self.apply(Command::CreateTasks(create));
+    }
+
+    fn open(&mut self, number: u64, consumer_id: &str, method: Method) -> SessionId {
+        let session = SessionId(number);
+        let open = Open {
+            namespace: space(),
+            consumer_id: consumer_id.into(),
+            lease_ms: 0,
+            method,
+        };
+        self.step(Input::Open { session, open });
+        session
+    }
+
+    /// A session with a name, open.
+    fn named(&mut self, number: u64) -> SessionId {
+        let session = self.open(number, "c", consume(true));
+        let wanted = self.turn();
+        assert!(wanted.iter().any(|o| matches!(o, Output::Find { .. })));
+        self.found(session, Vec::new());
+        session
+    }
+
+    fn found(&mut self, session: SessionId, leases: Vec<Grant>) {
+        let leases = Ok(leases);
+        self.step(Input::Found { session, leases });
+    }
+
+    fn sent(&mut self, session: SessionId, keys: &[Key]) {
+        let delivered = Delivered {
+            sent: keys.to_vec(),
+            ..Delivered::default()
+        };
+        self.step(Input::Delivered { session, delivered });
+    }
+
+    fn ack(&mut self, session: SessionId, key: Key) {
+        let item = Item {
+            task_id: key.0.to_string(),
+            key,
+            deadline_ns: None,
+            how: How::End,
+        };
+        let said = Said::Ask(Kind::Ack, item);
+        self.step(Input::Said { session, said });
+    }
+}
+
+/// The commands among what is wanted.
+fn commands(wanted: &[Wanted]) -> Vec<&Command> {
+    let commands = wanted.iter().filter_map(|output| match output {
+        Output::Propose { command, .. } => Some(command),
+        _ => None,
+    });
+    commands.collect()
+}
+
+fn space() -> Namespace {
+    Namespace::new("n").unwrap()
+}
+
+fn consume(is_named: bool) -> Method {
+    Method::Consume {
+        in_flight_max: 10,
+        bytes_max: 1 << 20,
+        is_named,
+    }
+}
+
+fn take(wait_ns: u64) -> Method {
+    Method::Take {
+        tasks: 2,
+        wait_ns,
+        patience_ns: 10 * SECOND_NS,
+        resume: false,
+    }
+}
+
+fn delivered(wanted: &[Wanted]) -> Vec<Key> {
+    let of = |output: &Wanted| match output {
+        Output::Deliver { deliveries, .. } => deliveries.iter().map(Delivery::key).collect(),
+        _ => Vec::new(),
+    };
+    wanted.iter().flat_map(of).collect()
+}
+
+fn ends(wanted: &[Wanted]) -> Vec<&End<&'static str>> {
+    let ends = wanted.iter().filter_map(|output| match output {
+        Output::Close { end, .. } => Some(end),
+        _ => None,
+    });
+    ends.collect()
+}
+
+fn reports(wanted: &[Wanted]) -> Vec<(u64, u64)> {
+    let of = |output: &Wanted| match output {
+        Output::Report { report, .. } => Some((report.received_total, report.allowed_total)),
+        _ => None,
+    };
+    wanted.iter().filter_map(of).collect()
+}
+
+#[test]
+fn a_lease_leaves_the_count_when_the_log_says_that_it_ended_whoever_ended_it() {
+    let mut bench = Bench::new(1);
+    let session = bench.named(1);
+    bench.create(3);
+    let keys = delivered(&bench.run());
+    assert_eq!(keys.len(), 3);
+    bench.sent(session, &keys);
+    assert_eq!(bench.sessions.lease_count(), 3);
+    // By the client, by a call elsewhere, by time.
+    bench.ack(session, keys[0]);
+    let answers = bench.run();
+    let done = |output: &Wanted| {
+        matches!(
+            output,
+            Output::Answer {
+                answer: Answer {
+                    ending: Ending::Over(_),
+                    ..
+                },
+                ..
+            }
+        )
+    };
+    assert_eq!(answers.iter().filter(|output| done(output)).count(), 1);
+    bench.apply(Command::AckTasks(z4_core::command::LeaseRefs {
+        namespace: space(),
+        leases: vec![keys[1]],
+    }));
+    assert_eq!(bench.sessions.lease_count(), 1);
+    bench.pass(40 * SECOND_NS);
+    bench.apply(Command::Pulse);
+    assert_eq!(bench.sessions.lease_count(), 0);
+}
+
+#[test]
+fn a_leader_is_told_again_when_the_way_to_it_broke() {
+    let mut bench = Bench::new(2);
+    bench.named(1);
+    assert_eq!(reports(&bench.turn()), [(0, 10)]);
+    let reported = |is_told| Input::Reported {
+        consumer: "c~1.b.1".into(),
+        is_told,
+    };
+    bench.step(reported(true));
+    assert_eq!(reports(&bench.turn()), [], "it knows");
+    bench.step(Input::ReportsLost { leader: 3 });
+    assert_eq!(reports(&bench.turn()), [], "that was another");
+    bench.step(Input::ReportsLost { leader: 2 });
+    assert_eq!(reports(&bench.turn()), [(0, 10)]);
+    // One that did not arrive comes again after a while.
+    bench.step(reported(false));
+    assert_eq!(reports(&bench.turn()), []);
+    bench.pass(limits::REPORT_RETRY_NS);
+    assert_eq!(reports(&bench.turn()), [(0, 10)]);
+}
+
+#[test]
+fn who_closes_is_told_so_when_nothing_can_be_on_its_way() {
+    let mut bench = Bench::new(1);
+    let session = bench.named(1);
+    bench.create(1);
+    let keys = delivered(&bench.run());
+    bench.sent(session, &keys);
+    // The leader has proposed one more.
+    bench.create(1);
+    let on_its_way = bench.turn();
+    assert!(matches!(
+        commands(&on_its_way)[..],
+        [Command::LeaseTasks(_)]
+    ));
+    bench.step(Input::HalfClosed { session });
+    assert_eq!(bench.turn(), [], "perhaps it is gone");
+    bench.pass(limits::HALF_CLOSE_GRACE_NS);
+    assert!(matches!(bench.turn()[..], [Output::Flush { .. }]));
+    bench.step(Input::Flushed { session });
+    let given_back = bench.turn();
+    assert!(matches!(
+        commands(&given_back)[..],
+        [Command::ReturnTasks(_)]
+    ));
+    bench.apply_all(given_back);
+    let fence = bench.turn();
+    assert!(matches!(commands(&fence)[..], [Command::ReleaseTasks(_)]));
+    assert!(ends(&fence).is_empty());
+    // In the order of the log: what was on its way, and then the fence.
+    assert!(bench.apply_all(on_its_way).is_empty());
+    bench.apply_all(fence);
+    let wanted = bench.turn();
+    assert!(ends(&wanted).is_empty(), "{wanted:?}");
+    assert!(wanted.iter().any(|o| matches!(o, Output::Find { .. })));
+    bench.found(session, Vec::new());
+    bench.apply_all(wanted);
+    let wanted = bench.run();
+    assert_eq!(ends(&wanted), [&End::Done]);
+    assert_eq!(bench.sessions.lease_count(), 0);
+}
+
+#[test]
+fn the_connection_of_a_consumer_with_a_name_breaks_and_nothing_is_given_back() {
+    for is_named in [true, false] {
+        let mut bench = Bench::new(1);
+        let session = match is_named {
+            true => bench.named(1),
+            false => bench.open(1, "auto-1", consume(false)),
+        };
+        bench.create(2);
+        let keys = delivered(&bench.run());
+        bench.sent(session, &keys[..1]);
+        let delivered = Delivered {
+            left: keys[1..].to_vec(),
+            ..Delivered::default()
+        };
+        bench.step(Input::Delivered { session, delivered });
+        bench.step(Input::Gone { session });
+        let wanted = bench.turn();
+        let released = commands(&wanted);
+        match is_named {
+            true => assert!(released.is_empty(), "{released:?}"),
+            false => assert!(matches!(released[..], [Command::ReleaseTasks(refs)]
+                if refs.leases == keys[1..])),
+        }
+        assert!(bench.sessions.is_empty());
+    }
+}
+
+#[test]
+fn a_call_has_what_the_log_granted_it_and_what_comes_later_goes_back() {
+    let mut bench = Bench::new(1);
+    bench.create(3);
+    let session = bench.open(1, "c", take(0));
+    let wanted = bench.turn();
+    assert!(matches!(commands(&wanted)[..], [Command::LeaseTasks(_)]));
+    let answer = {
+        bench.apply_all(wanted);
+        bench.turn()
+    };
+    let keys = delivered(&answer);
+    assert_eq!(keys.len(), 2);
+    bench.sent(session, &keys);
+    bench.step(Input::Gone { session });
+    bench.run();
+    assert_eq!((bench.sessions.lease_count(), bench.sessions.len()), (0, 0));
+    // One that left before its lease was decided.
+    let session = bench.open(2, "d", take(0));
+    let wanted = bench.turn();
+    bench.step(Input::Gone { session });
+    bench.turn();
+    bench.apply_all(wanted);
+    let wanted = bench.turn();
+    assert!(matches!(commands(&wanted)[..], [Command::ReleaseTasks(_)]));
+}
+
+#[test]
+fn a_call_that_waits_is_answered_by_what_falls_due_or_with_nothing() {
+    let mut bench = Bench::new(1);
+    let session = bench.open(1, "c", take(SECOND_NS));
+    let wanted = bench.turn();
+    assert!(matches!(wanted[..], [Output::LookDue { .. }]));
+    let is_due = Ok(false);
+    bench.step(Input::Due { session, is_due });
+    assert!(bench.run().is_empty());
+    bench.pass(SECOND_NS);
+    let wanted = bench.turn();
+    assert!(matches!(&wanted[..], [Output::Deliver { deliveries, .. }] if deliveries.is_empty()));
+    bench.step(Input::Gone { session });
+
+    let session = bench.open(2, "c", take(SECOND_NS));
+    bench.turn();
+    let is_due = Ok(false);
+    bench.step(Input::Due { session, is_due });
+    bench.turn();
+    bench.create(1);
+    assert_eq!(delivered(&bench.run()).len(), 1);
+}
+
+#[test]
+fn a_session_that_missed_events_looks_for_its_leases() {
+    let mut bench = Bench::new(1);
+    let session = bench.named(1);
+    bench.create(2);
+    let keys = delivered(&bench.run());
+    bench.sent(session, &keys);
+    bench.step(Input::Applied(AppliedEvents {
+        is_jump: true,
+        ..AppliedEvents::default()
+    }));
+    let wanted = bench.turn();
+    assert!(wanted.iter().any(|o| matches!(o, Output::Find { .. })));
+    // One of them ended meanwhile, unheard of; and one was granted.
+    let whose = Whose::Consumer("c".into());
+    let mut leases = find(bench.machine.state(), &space(), &whose).unwrap();
+    assert_eq!(leases.len(), 2);
+    let kept = (leases[0].id, leases[0].token);
+    leases[1].id = z4_core::TaskId::new(7, 7, 7);
+    let new = (leases[1].id, leases[1].token);
+    bench.found(session, leases);
+    assert_eq!(delivered(&bench.turn()), [new]);
+    assert_eq!(bench.sessions.lease_count(), 2);
+    assert!(keys.contains(&kept));
+}
+
+#[test]
+fn a_drained_session_waits_for_the_last_word_of_its_client() {
+    let mut bench = Bench::new(1);
+    let session = bench.named(1);
+    bench.create(1);
+    let keys = delivered(&bench.run());
+    bench.sent(session, &keys);
+    let said = Said::Drain;
+    bench.step(Input::Said { session, said });
+    bench.pass(40 * SECOND_NS);
+    bench.apply(Command::Pulse);
+    assert!(
+        bench.run().is_empty(),
+        "the client works still, and is to be told"
+    );
+    bench.ack(session, keys[0]);
+    let wanted = bench.run();
+    let lost = |output: &Wanted| {
+        matches!(
+            output,
+            Output::Answer {
+                answer: Answer {
+                    ending: Ending::Lost(_),
+                    ..
+                },
+                ..
+            }
+        )
+    };
+    assert!(wanted.iter().any(lost));
+    assert!(wanted.iter().any(|o| matches!(o, Output::Flush { .. })));
+}
+
+#[test]
+fn a_peer_that_stops_ends_all_sessions_and_opens_none() {
+    let mut bench = Bench::new(1);
+    bench.named(1);
+    bench.step(Input::Stop);
+    bench.open(2, "d", Method::Stream);
+    assert_eq!(ends(&bench.turn()), [&End::Stopping, &End::Stopping]);
+}
