@@ -1,7 +1,7 @@
 //! Acks, nacks, extends and releases that a client asks for: the command, and what
 //! its outcome says of each lease.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use z4_core::command::{
     Command, Ended, Extend, ExtendLeases, LeaseLost, LeaseRefs, Nack, NackTasks, Outcome,
@@ -207,11 +207,7 @@ fn after_repeat(item: &Item, kind: Kind, lost: LeaseLost, stamp_ns: u64) -> Endi
 /// What a session was asked and has not answered: one proposal of each kind at a
 /// time, and all that comes meanwhile goes with the next.
 #[derive(Debug)]
-pub(crate) struct Lanes {
-    lanes: [Lane; 4],
-    /// The leases of which something was asked that is not answered.
-    asked: HashSet<Key>,
-}
+pub(crate) struct Lanes([Lane; 4]);
 
 #[derive(Debug)]
 struct Lane {
@@ -222,44 +218,30 @@ struct Lane {
 
 impl Default for Lanes {
     fn default() -> Self {
-        Self {
-            lanes: Kind::ALL.map(|kind| Lane {
-                kind,
-                waiting: VecDeque::new(),
-                under_way: None,
-            }),
-            asked: HashSet::new(),
-        }
+        Self(Kind::ALL.map(|kind| Lane {
+            kind,
+            waiting: VecDeque::new(),
+            under_way: None,
+        }))
     }
 }
 
 impl Lanes {
     pub(crate) fn push(&mut self, kind: Kind, item: Item) {
-        self.asked.insert(item.key);
-        if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.kind == kind) {
+        if let Some(lane) = self.0.iter_mut().find(|lane| lane.kind == kind) {
             lane.waiting.push_back(item);
         }
-    }
-
-    /// Whether something was asked of a lease that is not answered.
-    pub(crate) fn has(&self, key: &Key) -> bool {
-        self.asked.contains(key)
-    }
-
-    /// What was asked of a lease is answered.
-    pub(crate) fn answered(&mut self, key: &Key) {
-        self.asked.remove(key);
     }
 
     /// Nothing was asked that is not answered.
     pub(crate) fn is_empty(&self) -> bool {
         let is_empty = |lane: &Lane| lane.waiting.is_empty() && lane.under_way.is_none();
-        self.lanes.iter().all(is_empty)
+        self.0.iter().all(is_empty)
     }
 
     /// The proposal under way has come back.
     pub(crate) fn came_back(&mut self, ticket: Ticket) {
-        for lane in &mut self.lanes {
+        for lane in &mut self.0 {
             lane.under_way.take_if(|under_way| *under_way == ticket);
         }
     }
@@ -273,7 +255,7 @@ impl Lanes {
         all: bool,
         out: &mut Outbox<E>,
     ) {
-        for lane in &mut self.lanes {
+        for lane in &mut self.0 {
             while !lane.waiting.is_empty() && (all || lane.under_way.is_none()) {
                 let count = lane.waiting.len().min(ACK_COUNT_MAX);
                 let items: Vec<Item> = lane.waiting.drain(..count).collect();

@@ -135,6 +135,7 @@ impl Flow {
             grant,
             is_own,
             is_resumed,
+            is_spoken: false,
             heard_before: self.heard,
             heard_when_late: None,
             place: Place::Waiting,
@@ -143,13 +144,12 @@ impl Flow {
     }
 
     /// The log says that a lease ended.
-    /// Gives where it was.
-    pub(crate) fn ended(&mut self, key: &Key) -> Option<Place> {
-        let place = self.ledger.end(key)?.place;
-        if place != Place::Returning {
+    pub(crate) fn ended(&mut self, key: &Key) -> Option<Lease> {
+        let lease = self.ledger.end(key)?;
+        if lease.place != Place::Returning {
             self.is_blocked = false;
         }
-        Some(place)
+        Some(lease)
     }
 
     /// What is beyond the credit, or has waited for too long; it counts as being
@@ -239,8 +239,9 @@ impl Flow {
             let (on_way, in_hand) = (self.ledger.at(Place::OnWay), self.ledger.at(Place::InHand));
             let bytes = on_way.bytes + in_hand.bytes;
             let is_alone = on_way.count + in_hand.count == 0;
-            let fits = bytes.saturating_add(lease.grant.bytes) <= self.bytes_max
-                && on_way.count + in_hand.count < self.in_flight_max;
+            let is_counted = on_way.count + in_hand.count < self.in_flight_max
+                || planted!("resumed-beyond-credit");
+            let fits = bytes.saturating_add(lease.grant.bytes) <= self.bytes_max && is_counted;
             if !(lease.is_resumed || fits || is_alone) {
                 break;
             }

@@ -34,6 +34,8 @@ pub(crate) struct Lease {
     /// It may have been delivered before, on an earlier session of the consumer: it
     /// comes again whatever the credit.
     pub(crate) is_resumed: bool,
+    /// Its client has said what became of the task.
+    pub(crate) is_spoken: bool,
     /// Others had better have it from then on, in nanoseconds of the wall clock, if
     /// it still waits.
     pub(crate) release_at_ns: u64,

@@ -11,6 +11,10 @@ pub const BROKEN_COUNT_MAX: usize = 10_000;
 /// Consumers of other peers that the leader keeps in mind.
 pub const REMOTE_CONSUMER_COUNT_MAX: usize = 200_000;
 
+/// Who waits for a time of the wall clock looks at it at least this often: it may be
+/// set at any moment, and a machine that sleeps does not count the time.
+pub const CLOCK_LOOK_NS: u64 = 1_000 * MS_NS;
+
 /// Longest consumer id of a client, in bytes.
 pub const CONSUMER_ID_LEN_MAX: usize = 128;
 /// Most tasks that a consumer may have in flight: delivered and not ended.

@@ -16,17 +16,18 @@ pub(crate) struct Report {
 impl Report {
     /// Whether the leader has to be told. Small steps of credit may not be worth a
     /// report: what the leader knows of keeps the session busy meanwhile.
-    pub(crate) fn has_news(&self, allowed: u64, step: u64) -> bool {
+    /// `is_closing`: the session waits until the leader has heard of its end.
+    pub(crate) fn has_news(&self, allowed: u64, step: u64, is_closing: bool) -> bool {
         match self.told_allowed {
             Some(told) => allowed < told || allowed >= told + step,
-            // Without credit it need not be known.
-            None => allowed > 0,
+            // Without credit it need not be known, unless it may be already.
+            None => allowed > 0 || is_closing && self.was_told,
         }
     }
 
     /// Whether no leader knows of more than this.
     pub(crate) fn is_heard(&self, allowed: u64) -> bool {
-        !self.was_told || !self.is_telling && self.told_allowed.unwrap_or(0) == allowed
+        !self.was_told || !self.is_telling && self.told_allowed == Some(allowed)
     }
 
     /// There is another leader: it knows of nobody.

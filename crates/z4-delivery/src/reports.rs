@@ -7,6 +7,7 @@ use z4_core::planted;
 use crate::input::{Leadership, Method, Now};
 use crate::limits;
 use crate::output::Output;
+use crate::session::State;
 use crate::sessions::Sessions;
 
 impl<E> Sessions<E> {
@@ -23,14 +24,16 @@ impl<E> Sessions<E> {
                 return false;
             };
             if !session.report.may_tell(now.monotonic_ns) {
-                return true;
+                // The answer to the report under way brings it back.
+                return session.report.not_before_ns().is_some();
             }
             let allowed = session.allowed();
             let step = match session.method {
                 Method::Stream => limits::STREAM_WINDOW / 8,
                 Method::Consume { .. } | Method::Take { .. } => 1,
             };
-            if session.report.has_news(allowed, step) {
+            let is_closing = matches!(session.state, State::Closing { .. });
+            if session.report.has_news(allowed, step, is_closing) {
                 session.report.tell(allowed, !is_here);
                 reports.push(ConsumerReport {
                     consumer: session.name.clone(),

@@ -41,6 +41,13 @@ impl Take {
     }
 }
 
+impl Take {
+    /// It waits for no task.
+    pub(crate) fn ends_soon(self) -> bool {
+        !matches!(self, Self::InLine { .. } | Self::Looking | Self::Resuming)
+    }
+}
+
 impl Session {
     fn wants(&self) -> (u32, u64, u64) {
         match self.method {
@@ -181,9 +188,10 @@ impl Session {
                 if now.monotonic_ns < until_ns {
                     return self.wake(until_ns);
                 }
-                match has_leader {
-                    true => self.close(End::NotConfirmed, out),
-                    false => self.close(End::NoLeader, out),
+                match self.take {
+                    // It was not sent, as far as is known.
+                    Take::Asked { granted: None } if !has_leader => self.close(End::NoLeader, out),
+                    _ => self.close(End::NotConfirmed, out),
                 }
             }
             Take::InLine { until_ns } => {

@@ -26,6 +26,17 @@ pub(crate) enum Fence {
 }
 
 impl Session {
+    /// The peer stops. What has its end in sight comes to it.
+    pub(crate) fn stop<E>(&mut self, out: &mut Outbox<E>) {
+        let ends_soon = match self.method {
+            Method::Take { .. } => self.take.ends_soon(),
+            _ => matches!(self.state, State::Flushing | State::Closing { .. }),
+        };
+        if !ends_soon {
+            self.close(End::Stopping, out);
+        }
+    }
+
     pub(crate) fn flushed(&mut self, now: Now) {
         if self.state == State::Flushing {
             self.may_come_back = false;

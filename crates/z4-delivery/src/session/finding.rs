@@ -17,7 +17,9 @@ use crate::take::Take;
 /// is found.
 #[derive(Debug)]
 pub(crate) struct Finding {
-    pub(crate) ended: HashSet<Key>,
+    /// What ended from this moment on, in the count of the peer's sessions, is not
+    /// live, whatever is found. `None`: nothing was told since it began.
+    pub(crate) since: Option<u64>,
     pub(crate) granted: HashSet<Key>,
     /// The log jumped meanwhile: what is found may be older than that.
     is_stale: bool,
@@ -27,8 +29,15 @@ pub(crate) struct Finding {
 impl Session {
     /// Looks for live leases, from now on.
     pub(crate) fn find<E>(&mut self, whose: Whose, out: &mut Outbox<E>) {
+        self.find_again = None;
+        if let Some(finding) = &mut self.finding {
+            // One at a time: its answer may be older than what this one is for.
+            finding.is_stale = true;
+            finding.whose = whose;
+            return;
+        }
         self.finding = Some(Finding {
-            ended: HashSet::new(),
+            since: None,
             granted: HashSet::new(),
             is_stale: false,
             whose: whose.clone(),
@@ -42,13 +51,12 @@ impl Session {
 
     /// The log jumped: its own leases have to be looked for.
     pub(crate) fn rebuild<E>(&mut self, out: &mut Outbox<E>) {
-        if let Some(finding) = &mut self.finding {
-            finding.is_stale = true;
-        } else if self.state != State::Ended {
-            let whose = match self.may_come_back {
+        if self.state != State::Ended {
+            let under_way = self.finding.as_ref().map(|finding| finding.whose.clone());
+            let whose = under_way.unwrap_or_else(|| match self.may_come_back {
                 true => Whose::Consumer(self.consumer_id.clone()),
                 false => Whose::Session(self.name.clone()),
-            };
+            });
             self.find(whose, out);
         }
     }
@@ -57,6 +65,7 @@ impl Session {
     pub(crate) fn found<E>(
         &mut self,
         leases: Vec<Grant>,
+        has_ended: impl Fn(&Key, Option<u64>) -> bool,
         now: Now,
         out: &mut Outbox<E>,
     ) -> (Vec<Key>, Vec<Key>) {
@@ -80,7 +89,7 @@ impl Session {
             let key = (grant.id, grant.token);
             let is_own = grant.consumer == self.name;
             let is_its = is_own || is_opening || self.former.as_ref() == Some(&grant.consumer);
-            let has_ended = finding.ended.contains(&key) && !planted!("ended-while-found");
+            let has_ended = has_ended(&key, finding.since) && !planted!("ended-while-found");
             if is_its && !has_ended && self.flow.granted(grant, is_own, !is_own, now.wall_ns) {
                 came.push(key);
             }

@@ -9,10 +9,10 @@ use z4_core::command::{Command, Grant};
 use z4_core::planted;
 use z4_core::Namespace;
 
-use crate::endings::{Answer, Ending, Lanes};
+use crate::endings::{Answer, Ending, Kind, Lanes};
 use crate::flow::Flow;
 use crate::input::{Delivered, Key, Method, Now, Open, Said, SessionId};
-use crate::ledger::Place;
+use crate::ledger::{Lease, Place};
 use crate::limits;
 use crate::outbox::Outbox;
 use crate::output::{End, Output, Whose};
@@ -159,9 +159,9 @@ impl Session {
 
     /// The log ended a lease of its.
     pub(crate) fn ended(&mut self, key: &Key, now: Now) {
-        let was_in_hand = self.flow.ended(key) == Some(Place::InHand);
+        let is_unspoken = |lease: Lease| lease.place == Place::InHand && !lease.is_spoken;
         let has_words = matches!(self.method, Method::Consume { .. });
-        if was_in_hand && has_words && !self.lanes.has(key) {
+        if self.flow.ended(key).is_some_and(is_unspoken) && has_words {
             if self.unspoken.len() >= limits::IN_FLIGHT_MAX as usize {
                 // Its client never says anything: there is nothing to wait for.
                 self.unspoken.clear();
@@ -178,8 +178,10 @@ impl Session {
             Said::Ask(..) if self.state == State::Ended => {}
             Said::Ask(kind, mut item) => {
                 self.unspoken.remove(&item.key);
-                let lease = self.flow.ledger.get(&item.key);
-                item.deadline_ns = lease.map(|lease| lease.grant.deadline_ns);
+                if let Some(lease) = self.flow.ledger.get_mut(&item.key) {
+                    item.deadline_ns = Some(lease.grant.deadline_ns);
+                    lease.is_spoken |= kind != Kind::Extend;
+                }
                 self.lanes.push(kind, item);
             }
             Said::Drain => {
@@ -205,9 +207,7 @@ impl Session {
     }
 
     fn withdraw<E>(&mut self, out: &mut Outbox<E>) {
-        if self.flow.ledger.at(Place::OnWay).count > 0 {
-            out.push(Output::Withdraw { session: self.id });
-        }
+        out.push(Output::Withdraw { session: self.id });
     }
 
     /// Some of what was on the way is with the consumer, or is not.
@@ -235,7 +235,6 @@ impl Session {
     /// What came of what the client asked.
     pub(crate) fn answer<E>(&mut self, answers: Vec<Answer>, out: &mut Outbox<E>) {
         for answer in answers {
-            self.lanes.answered(&answer.key);
             if let Ending::Until(deadline_ns) = answer.ending {
                 if let Some(lease) = self.flow.ledger.get_mut(&answer.key) {
                     lease.grant.deadline_ns = deadline_ns;
@@ -358,7 +357,8 @@ impl Session {
     /// Wakes when something is to be done about what waits.
     fn wake_by_wall(&mut self, now: Now) {
         if let Some(at_ns) = self.flow.look_at_ns() {
-            self.wake(now.monotonic_ns + at_ns.saturating_sub(now.wall_ns));
+            let after_ns = at_ns.saturating_sub(now.wall_ns);
+            self.wake(now.monotonic_ns + after_ns.min(limits::CLOCK_LOOK_NS));
         }
     }
 }

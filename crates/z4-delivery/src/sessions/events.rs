@@ -13,9 +13,7 @@ impl<E> Sessions<E> {
         if applied.is_jump && !planted!("jump-not-rebuilt") {
             for session in self.sessions.values_mut() {
                 session.rebuild(&mut self.out);
-                if session.finding.is_some() {
-                    self.finding.insert(session.id);
-                }
+                self.dirty.insert(session.id);
             }
         }
         let prefix = self.prefix();
@@ -56,13 +54,7 @@ impl<E> Sessions<E> {
     }
 
     fn ended(&mut self, namespace: &Namespace, leases: &[Key], now: Now) {
-        for id in &self.finding {
-            let session = self.sessions.get_mut(id);
-            let session = session.filter(|session| session.namespace == *namespace);
-            if let Some(finding) = session.and_then(|session| session.finding.as_mut()) {
-                finding.ended.extend(leases);
-            }
-        }
+        self.searches.ended(namespace, leases);
         for key in leases {
             if let Some(id) = self.holders.remove(key) {
                 if !planted!("end-not-counted") {
@@ -79,7 +71,11 @@ impl<E> Sessions<E> {
         self.dirty.insert(id);
         match leases {
             Ok(leases) => {
-                let (came, went) = session.found(leases, now, &mut self.out);
+                let (searches, namespace) = (&self.searches, session.namespace.clone());
+                let has_ended = |key: &Key, since: Option<u64>| {
+                    since.is_some_and(|since| searches.has_ended(&namespace, key, since))
+                };
+                let (came, went) = session.found(leases, has_ended, now, &mut self.out);
                 for key in came {
                     self.holders.insert(key, id);
                 }
@@ -90,7 +86,7 @@ impl<E> Sessions<E> {
             Err(error) => session.not_found(error, now, &mut self.out),
         }
         if session.finding.is_none() {
-            self.finding.remove(&id);
+            self.searches.end(&session.namespace, id);
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod answers;
 mod events;
+mod searches;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,7 +15,7 @@ use z4_core::{Namespace, View};
 
 use crate::broken::Broken;
 use crate::directory::Directory;
-use crate::input::{Input, Key, Leadership, Now, Open, SessionId};
+use crate::input::{Input, Key, Leadership, Method, Now, Open, SessionId};
 use crate::leading::Leading;
 use crate::limits;
 use crate::outbox::Outbox;
@@ -47,8 +48,7 @@ pub struct Sessions<E> {
     /// Sessions to look at.
     pub(crate) dirty: BTreeSet<SessionId>,
     wakes: BTreeSet<(u64, SessionId)>,
-    /// Sessions that look for leases.
-    finding: BTreeSet<SessionId>,
+    searches: searches::Searches,
     /// Sessions of which the leader may have to be told.
     pub(crate) news: BTreeSet<SessionId>,
     /// Consumers that have left and of which the leader could not be told, and when
@@ -77,7 +77,7 @@ impl<E> Sessions<E> {
             holders: HashMap::new(),
             dirty: BTreeSet::new(),
             wakes: BTreeSet::new(),
-            finding: BTreeSet::new(),
+            searches: searches::Searches::default(),
             news: BTreeSet::new(),
             untold: BTreeMap::new(),
             unowned: BTreeMap::new(),
@@ -132,7 +132,7 @@ impl<E> Sessions<E> {
             Input::Stop => {
                 self.is_stopping = true;
                 for session in self.sessions.keys().copied().collect::<Vec<_>>() {
-                    self.with(session, |session, out| session.close(End::Stopping, out));
+                    self.with(session, Session::stop);
                 }
             }
         }
@@ -170,7 +170,12 @@ impl<E> Sessions<E> {
         if self.leadership.is_ready_here {
             let out = &mut self.out;
             let wake_ns = self.leading.dispatch(machine_ns, view, out)?;
-            let after_ns = wake_ns.map(|at_ns| at_ns.saturating_sub(machine_ns));
+            // Machine time stands while the clock is behind it, and nobody tells when
+            // the clock is set: a long wait is cut into pieces.
+            let after_ns = wake_ns.map(|at_ns| {
+                let after_ns = at_ns.saturating_sub(now.wall_ns);
+                after_ns.min(limits::CLOCK_LOOK_NS)
+            });
             wake_after_ns = after_ns.into_iter().chain(wake_after_ns).min();
         }
         Ok(Turn {
@@ -257,9 +262,14 @@ impl<E> Sessions<E> {
     }
 
     fn open(&mut self, id: SessionId, open: Open, now: Now) {
+        let most = match open.method {
+            // It takes no place for long.
+            Method::Take { wait_ns: 0, .. } => 2 * limits::SESSION_COUNT_MAX,
+            _ => limits::SESSION_COUNT_MAX,
+        };
         let refusal = match () {
             () if self.is_stopping => Some(End::Stopping),
-            () if self.sessions.len() >= limits::SESSION_COUNT_MAX => Some(End::Full),
+            () if self.sessions.len() >= most => Some(End::Full),
             () => None,
         };
         if let Some(end) = refusal {
@@ -272,9 +282,6 @@ impl<E> Sessions<E> {
             self.look(former, now);
         }
         session.begin(&mut self.out);
-        if session.finding.is_some() {
-            self.finding.insert(id);
-        }
         self.sessions.insert(id, session);
         self.dirty.insert(id);
     }
@@ -295,10 +302,15 @@ impl<E> Sessions<E> {
         if let Some(at_ns) = session.wake_at_ns {
             self.wakes.insert((at_ns, id));
         }
-        if session.finding.is_some() {
-            self.finding.insert(id);
+        match &mut session.finding {
+            Some(finding) if finding.since.is_none() => {
+                finding.since = Some(self.searches.begin(&session.namespace, id));
+            }
+            _ => {}
         }
-        self.news.insert(id);
+        if session.is_listed {
+            self.news.insert(id);
+        }
         if session.is_listed && session.is_over() {
             self.leave(id, now);
         }
@@ -336,7 +348,8 @@ impl<E> Sessions<E> {
             self.wakes.remove(&(at_ns, id));
         }
         self.dirty.remove(&id);
-        self.finding.remove(&id);
+        self.searches.end(&session.namespace, id);
+        self.news.remove(&id);
         for key in session.flow.ledger.keys() {
             if self.holders.get(&key) == Some(&id) {
                 self.holders.remove(&key);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use futures::channel::mpsc;
 use z4_core::dispatch::{ConsumerReport, ConsumersView};
-use z4_core::Namespace;
+use z4_core::{Namespace, View};
 use z4_delivery::{AppliedEvents, Input, Open, SessionId};
 
 use super::line::{Line, ToTask};
@@ -28,6 +28,12 @@ pub(super) enum Control<V> {
         to: mpsc::UnboundedSender<ToTask>,
         /// For the time that its caller waits.
         node: Node<V>,
+    },
+    /// Another peer reports a consumer.
+    Remote {
+        link: u64,
+        report: ConsumerReport,
+        taken: Box<dyn FnOnce() + Send>,
     },
     /// The leader's view of a namespace's consumers; `None`: this peer does not
     /// lead.
@@ -99,22 +105,26 @@ impl<V> Delivery<V> {
     }
 
     /// Opens a session for a task that listens to it.
-    pub(super) fn open(&self, node: Node<V>, open: Open) -> Result<Line<V>, Error> {
+    pub(super) fn open(&self, node: Node<V>, open: Open) -> Result<Line<V>, Error>
+    where
+        V: View + Clone + Send + Sync + 'static,
+    {
         if !self.has_room() {
             return Err(Error::Busy {
-                what: "the queue of deliveries".into(),
+                what: "the queue of sessions".into(),
                 retry_after_ms: 1_000,
             });
         }
         let session = SessionId(self.shared.session_last.fetch_add(1, Ordering::Relaxed));
         let (to, told) = mpsc::unbounded();
+        let count = node.network().metrics().streams.clone();
         self.send(Control::Open {
             session,
             open,
             to,
             node,
         });
-        Ok(Line::new(self.clone(), session, told))
+        Ok(Line::new(self.clone(), session, told, count))
     }
 
     /// A consumer id for one that has none. No two are alike.
@@ -152,11 +162,22 @@ impl<V> Delivery<V> {
         self.control.len() < limits::DELIVERY_CONTROL_LEN_MAX
     }
 
-    /// Takes a report of another peer's consumer. `false`: no room, repeat it.
-    pub(crate) fn remote_report(&self, link: u64, report: ConsumerReport) -> bool {
+    /// Takes a report of another peer's consumer. `taken` is called once the dispatcher
+    /// goes by it: what it proposes from then on does. `false`: no room, repeat it.
+    pub(crate) fn remote_report(
+        &self,
+        link: u64,
+        report: ConsumerReport,
+        taken: impl FnOnce() + Send + 'static,
+    ) -> bool {
         let has_room = self.has_room();
         if has_room {
-            self.input(Input::Remote { link, report });
+            let taken = Box::new(taken);
+            self.send(Control::Remote {
+                link,
+                report,
+                taken,
+            });
         }
         has_room
     }

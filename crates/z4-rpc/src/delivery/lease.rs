@@ -47,20 +47,14 @@ pub(super) async fn respond<V: View + Clone + Send + Sync + 'static>(
     mut caller: Caller,
 ) -> RpcStatus {
     let answered = match open(&node, request) {
-        Ok((want, mut line)) => {
-            let streams = &node.network().metrics().streams;
-            streams.inc();
-            let told = told(&node, &mut line, &mut caller).await;
-            streams.dec();
-            match told {
-                Told::Left => return RpcStatus::new(RpcStatusCode::CANCELLED),
-                Told::Deliver(deliveries) => match fill(&node, &want, &line, deliveries).await {
-                    Ok(filled) => return answer(&node, want, filled, caller, &line).await,
-                    Err(error) => error.status(),
-                },
-                Told::Close(end) => status_of(end, "", "", &node.handle().status()),
-            }
-        }
+        Ok((want, mut line)) => match told(&node, &mut line, &mut caller).await {
+            Told::Left => return RpcStatus::new(RpcStatusCode::CANCELLED),
+            Told::Deliver(deliveries) => match fill(&node, &want, &line, deliveries).await {
+                Ok(filled) => return answer(&node, want, filled, caller, &line).await,
+                Err(error) => error.status(),
+            },
+            Told::Close(end) => status_of(end, "", "", &node.handle().status()),
+        },
         Err(error) => error.status(),
     };
     caller.refuse(answered.clone()).await;
@@ -84,7 +78,11 @@ async fn told<V: View + Clone + Send + Sync + 'static>(
                     Some(ToTask::Close(end)) => Poll::Ready(Told::Close(end)),
                     // These are of other methods.
                     Some(
-                        ToTask::Hello { .. } | ToTask::Withdraw | ToTask::Answer(_) | ToTask::Flush,
+                        ToTask::Hello { .. }
+                        | ToTask::Withdraw
+                        | ToTask::Taken
+                        | ToTask::Answer(_)
+                        | ToTask::Flush,
                     ) => continue,
                     None => Poll::Ready(Told::Close(End::Stopping)),
                 };

@@ -3,6 +3,7 @@
 
 use futures::channel::mpsc;
 use grpcio::{RpcStatus, RpcStatusCode};
+use prometheus::IntGauge;
 use z4_consensus::Status;
 use z4_delivery::endings::Answer;
 use z4_delivery::{Delivered, End, Input, SessionId};
@@ -20,6 +21,8 @@ pub(super) enum ToTask {
     },
     Deliver(Vec<z4_delivery::Delivery>),
     Withdraw,
+    /// Something that it said and that has no answer has reached the session.
+    Taken,
     Answer(Answer),
     Flush,
     Close(End<Error>),
@@ -28,6 +31,8 @@ pub(super) enum ToTask {
 /// A session, as its task holds it. Its end ends the session.
 pub(super) struct Line<V> {
     delivery: Delivery<V>,
+    /// How many there are.
+    count: IntGauge,
     session: SessionId,
     pub(super) told: mpsc::UnboundedReceiver<ToTask>,
 }
@@ -37,9 +42,12 @@ impl<V> Line<V> {
         delivery: Delivery<V>,
         session: SessionId,
         told: mpsc::UnboundedReceiver<ToTask>,
+        count: IntGauge,
     ) -> Self {
+        count.inc();
         Self {
             delivery,
+            count,
             session,
             told,
         }
@@ -60,6 +68,7 @@ impl<V> Line<V> {
 
 impl<V> Drop for Line<V> {
     fn drop(&mut self) {
+        self.count.dec();
         self.tell(|session| Input::Gone { session });
     }
 }

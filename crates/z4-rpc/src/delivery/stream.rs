@@ -56,9 +56,7 @@ pub(crate) async fn run<V: View + Clone + Send + Sync + 'static>(
             return status;
         }
     };
-    node.network().metrics().streams.inc();
     let over = std::future::poll_fn(|cx| consumer.poll(&mut sink, cx)).await;
-    node.network().metrics().streams.dec();
     consumer.leave();
     let status = match over {
         Over::Left => return RpcStatus::new(RpcStatusCode::CANCELLED),
@@ -108,7 +106,7 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
                 Some(ToTask::Withdraw) => self.bodies.withdraw(),
                 Some(ToTask::Close(end)) => return Some(Over::Ended(end)),
                 // These are of conversations alone.
-                Some(ToTask::Hello { .. } | ToTask::Answer(_) | ToTask::Flush) => {}
+                Some(ToTask::Hello { .. } | ToTask::Taken | ToTask::Answer(_) | ToTask::Flush) => {}
                 None => return Some(Over::Ended(End::Stopping)),
             }
         }

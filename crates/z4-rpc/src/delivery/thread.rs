@@ -11,7 +11,9 @@ use z4_consensus::Status;
 use z4_core::dispatch::ConsumerReport;
 use z4_core::state::due_next_after;
 use z4_core::{Namespace, View};
-use z4_delivery::{AppliedEvents, Input, Leadership, Now, Output, SessionId, Sessions, Whose};
+use z4_delivery::{
+    AppliedEvents, Input, Leadership, Now, Output, Said, SessionId, Sessions, Whose,
+};
 use z4_proto::generated::peer::{self, ForwardRequest_oneof_ask as Ask};
 
 use super::inbox::{Control, Inbox};
@@ -98,6 +100,14 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
                         self.tasks.insert(session, Task { to, node });
                         self.sessions.step(Input::Open { session, open }, now);
                     }
+                    Control::Remote {
+                        link,
+                        report,
+                        taken,
+                    } => {
+                        self.sessions.step(Input::Remote { link, report }, now);
+                        taken();
+                    }
                     Control::Consumers { namespace, answer } => {
                         answer(self.sessions.consumers(&namespace));
                     }
@@ -116,8 +126,11 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
     }
 
     fn input(&mut self, input: Input<Error>, now: Now) {
-        if let Input::Gone { session } = &input {
-            self.tasks.remove(session);
+        match &input {
+            Input::Gone { session } => drop(self.tasks.remove(session)),
+            Input::Said { said, .. } if matches!(said, Said::Ask(..)) => {}
+            Input::Said { session, .. } => self.tell(*session, ToTask::Taken),
+            _ => {}
         }
         self.sessions.step(input, now);
     }

@@ -202,8 +202,11 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
             allowed_total: report.get_allowed_total(),
             lease_ms: report.get_lease_ms(),
         };
-        if self.node.delivery().remote_report(self.link, report) {
-            return self.reply(done(id));
+        let (replies, in_work) = (Arc::clone(&self.replies), Arc::clone(&self.in_work));
+        let taken = move || reply_with(&replies, &in_work, done(id));
+        let delivery = self.node.delivery();
+        if delivery.remote_report(self.link, report, taken) {
+            return;
         }
         let error = Error::Busy {
             what: "the queue of deliveries".into(),

@@ -48,9 +48,7 @@ pub(crate) async fn run<V: View + Clone + Send + Sync + 'static>(
         }
     };
     sink.enhance_batch(true);
-    node.network().metrics().streams.inc();
     let over = poll_fn(|cx| talk.poll(&mut requests, &mut sink, cx)).await;
-    node.network().metrics().streams.dec();
     let consumer_id = talk.leave();
     let status = match over {
         Over::Gone => return gone(),

@@ -46,6 +46,8 @@ pub(super) struct Talk<V> {
     /// The session is open: what its client says is listened to.
     is_open: bool,
     is_half_closed: bool,
+    /// The client drains, and the session has not taken back yet what is on the way.
+    is_withdrawing: bool,
     /// The session wants to know when all answers are written.
     is_to_flush: bool,
     /// Both sides are done: it ends when all answers are written.
@@ -63,6 +65,7 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
             unanswered: 0,
             is_open: false,
             is_half_closed: false,
+            is_withdrawing: false,
             is_to_flush: false,
             is_done: false,
         }
@@ -127,7 +130,11 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
             match told {
                 Some(ToTask::Hello { resumed }) => self.hello(resumed),
                 Some(ToTask::Deliver(deliveries)) => self.bodies.push(deliveries),
-                Some(ToTask::Withdraw) => self.bodies.withdraw(),
+                Some(ToTask::Withdraw) => {
+                    self.is_withdrawing = false;
+                    self.bodies.withdraw();
+                }
+                Some(ToTask::Taken) => self.unanswered -= 1,
                 Some(ToTask::Answer(answer)) => {
                     let kind = answer.kind;
                     let result = endings::result(answer);
@@ -185,9 +192,7 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
     fn request(&mut self, request: ConsumeRequest) {
         let said = match check(request) {
             Heard::Said(said) => {
-                if matches!(said, z4_delivery::Said::Ask(..)) {
-                    self.unanswered += 1;
-                }
+                self.is_withdrawing |= said == z4_delivery::Said::Drain;
                 said
             }
             Heard::Invalid(kind, result) => {
@@ -200,6 +205,8 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
                 z4_delivery::Said::Refused
             }
         };
+        // Answered by the session, or taken: no more wait for it than may.
+        self.unanswered += 1;
         self.line.tell(|session| Input::Said { session, said });
     }
 
@@ -237,6 +244,10 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
         if let Some((response, is_answer)) = self.out.pop_front() {
             self.unanswered -= usize::from(is_answer);
             return Some(response);
+        }
+        // The session takes back what is on the way.
+        if self.is_half_closed || self.is_withdrawing {
+            return None;
         }
         let (delivery, message) = self.bodies.next()?;
         deliver::count(self.node.network().metrics(), &delivery.grant);

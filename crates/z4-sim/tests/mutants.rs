@@ -5,7 +5,7 @@
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use z4_sim::mistakes::{find, MISTAKES};
+use z4_sim::mutants::{find, MUTANTS};
 use z4_sim::{run, Options};
 
 /// Expects one of the first runs to fail in the words that are meant for it.
@@ -61,14 +61,14 @@ fn a_read_of_what_was() {
 
 #[test]
 fn mistakes_are_named_once_and_found_by_words() {
-    for (at, mistake) in MISTAKES.iter().enumerate() {
+    for (at, mistake) in MUTANTS.iter().enumerate() {
         let known = find(mistake.name);
         assert_eq!(
             known.is_ok(),
             mistake.is_of_shell() || cfg!(feature = "planted"),
             "{known:?}"
         );
-        let sorted = MISTAKES.get(at + 1).is_none_or(|n| mistake.name < n.name);
+        let sorted = MUTANTS.get(at + 1).is_none_or(|n| mistake.name < n.name);
         assert!(sorted, "{} stands before its place", mistake.name);
         // A word that any failure has would find anything.
         assert!(!mistake.is_shown_by("at 7 ms: "), "{}", mistake.name);
