@@ -94,7 +94,7 @@ pub enum Ending {
 }
 
 /// The command that asks for these leases: at most
-/// [`ACK_COUNT_MAX`](z4_core::limits::ACK_COUNT_MAX).
+/// [`ACK_COUNT_MAX`].
 #[must_use]
 pub fn command(namespace: Namespace, kind: Kind, items: &[Item]) -> Command {
     let refs = |namespace| LeaseRefs {

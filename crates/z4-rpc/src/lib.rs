@@ -17,7 +17,7 @@
 //! | [`validate`] | from request to command |
 //! | [`limits`] | every bound of streams, queues and waits |
 //! | [`verdicts`] | what this peer found when it checked its state |
-//! | [`room`] | which peers have room on their disks, and what is refused without |
+//! | [`disk_admission`] | which peers have room on their disks, and what is refused without |
 //! | [`metrics`] | counters |
 //! | `reading` | linearizable reads |
 //! | `propose` | the one path of a proposal, with its retries |

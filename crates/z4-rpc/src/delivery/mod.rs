@@ -3,7 +3,7 @@
 //!
 //! Each consumer's call is a task on a gRPC thread. It reads what its client says,
 //! writes what the client is to have, and speaks with the delivery thread, which
-//! holds the sessions: [`inbox`] one way, [`line`] the other.
+//! holds the sessions: `inbox` one way, `line` the other.
 //!
 //! | file | what |
 //! |---|---|

@@ -128,7 +128,10 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
     fn input(&mut self, input: Input<Error>, now: Now) {
         match &input {
             Input::Gone { session } => drop(self.tasks.remove(session)),
-            Input::Said { said, .. } if matches!(said, Said::Ask(..)) => {}
+            Input::Said {
+                said: Said::Ask(..),
+                ..
+            } => {}
             Input::Said { session, .. } => self.tell(*session, ToTask::Taken),
             _ => {}
         }
