@@ -151,14 +151,25 @@ impl World {
             }
             // One that is at two peers would give back at one what it has at the other.
             3 if matches!(by, By::Named | By::Nameless) && wires.len() == 1 => {
+                if let Some(wire) = self.wires.get_mut(&number) {
+                    wire.is_drained = true;
+                }
                 self.say_up(number, Up::Said(Said::Drain));
             }
-            4 | 5 if by == By::Named && wires.len() == 1 => self.open_somewhere(consumer),
+            4 | 5 if by == By::Named && wires.len() == 1 && !self.is_leaving(number) => {
+                self.open_somewhere(consumer);
+            }
             6..=8 => self.vanish(consumer, number),
             9 => self.stick(number),
             10 => self.say_up(number, Up::Said(Said::Refused)),
             _ => {}
         }
+    }
+
+    /// Whether a consumer has said by this connection that it takes no more.
+    fn is_leaving(&self, number: u64) -> bool {
+        let wire = self.wires.get(&number);
+        wire.is_some_and(|wire| wire.is_closing || wire.is_drained)
     }
 
     /// Closes a session: all that its consumer has goes back. It comes back at once,
@@ -207,6 +218,11 @@ impl World {
         if keys.is_empty() {
             return;
         }
+        // Of what it has said to be done, and has again, it says so again.
+        let (again, keys): (Vec<Key>, Vec<Key>) = keys
+            .into_iter()
+            .partition(|key| self.judge.acked.contains(key));
+        self.tell(consumer, Kind::Ack, again);
         let kind = match self.rng.gen_range(0..if lossy { 12 } else { 1 }) {
             8 | 9 => Kind::Nack,
             10 => Kind::Extend,
@@ -215,6 +231,14 @@ impl World {
         };
         if kind == Kind::Release {
             self.judge.asked_back.extend(&keys);
+        }
+        self.tell(consumer, kind, keys);
+    }
+
+    /// Says this of some leases, on its session or by a call.
+    fn tell(&mut self, consumer: usize, kind: Kind, keys: Vec<Key>) {
+        if keys.is_empty() {
+            return;
         }
         let wires = self.consumers[consumer].wires.clone();
         let by = self.consumers[consumer].by;

@@ -221,6 +221,7 @@ impl World {
         }
         if let Some(wire) = self.wires.get_mut(&wire) {
             wire.is_closing = false;
+            wire.is_drained = false;
         }
         self.saw("a session ended in good order");
         // Its peer has answered all that it has taken.
@@ -241,9 +242,10 @@ impl World {
         };
         wire.is_up = false;
         let consumer = wire.consumer;
-        // It closed its session and was not told that all is given back: what it had
-        // may still be on its way to others, so it does not come back for it.
-        if std::mem::take(&mut wire.is_closing) {
+        // It said that it takes no more, and was not told that all is given back: what
+        // it had may still be on its way to others, so it does not come back for it.
+        let was_closing = std::mem::take(&mut wire.is_closing);
+        if std::mem::take(&mut wire.is_drained) || was_closing {
             let id = self.new_consumer_id(self.consumers[consumer].by);
             self.consumers[consumer].id = id;
         }

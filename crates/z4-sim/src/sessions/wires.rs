@@ -48,6 +48,8 @@ pub(crate) struct Wire {
     pub(crate) is_open: bool,
     /// The consumer has said that it is done.
     pub(crate) is_closing: bool,
+    /// The consumer has said that it takes no more.
+    pub(crate) is_drained: bool,
     /// Most tasks that the consumer ever said it takes by it; 0: it did not say.
     pub(crate) in_flight_max: u64,
     pub(crate) dialled_ns: u64,
@@ -69,6 +71,7 @@ impl World {
             is_up: true,
             is_open: false,
             is_closing: false,
+            is_drained: false,
             in_flight_max: 0,
             dialled_ns: self.now_ns,
             up_ns: self.now_ns + delay_ns,
