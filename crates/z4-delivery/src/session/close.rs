@@ -54,10 +54,12 @@ impl Session {
         let ledger = &self.flow.ledger;
         let is_resumed = |(key, _): &(Key, u64)| ledger.get(key).is_some_and(|l| l.is_resumed);
         // One that comes again from an earlier session was in hand there.
-        let (mut in_hand, untouched): (Vec<_>, Vec<_>) = ledger
-            .all_at(&[Place::Waiting, Place::Over])
-            .into_iter()
-            .partition(is_resumed);
+        let places: &[Place] = match self.is_closed {
+            true => &[Place::Waiting, Place::Over],
+            false => &[Place::Waiting],
+        };
+        let unsent = ledger.all_at(places).into_iter();
+        let (mut in_hand, untouched): (Vec<_>, Vec<_>) = unsent.partition(is_resumed);
         in_hand.extend(ledger.all_at(&[Place::InHand]));
         for (key, _) in untouched.iter().chain(&in_hand) {
             self.flow.ledger.move_to(key, Place::Returning);
@@ -67,7 +69,11 @@ impl Session {
         if planted!("closed-before-released") {
             return self.close(End::Done, out);
         }
-        if self.flow.ledger.len() == 0 && self.lanes.is_empty() && self.is_fenced(out) {
+        let left = match self.is_closed {
+            true => self.flow.ledger.len() as u64,
+            false => self.flow.ledger.open(),
+        };
+        if left == 0 && self.lanes.is_empty() && self.is_fenced(out) {
             return self.close(End::Done, out);
         }
         if now.monotonic_ns >= until_ns {

@@ -77,6 +77,9 @@ pub(crate) struct Session {
     /// GetTaskStream: written, and not acknowledged yet.
     written: Vec<(Key, u64)>,
     fence: close::Fence,
+    /// Its client closed it, and gives back all it has. One that drained has ended what
+    /// it had in hand, or its leases ran out.
+    is_closed: bool,
     /// When to look at it again, by the monotonic clock.
     pub(crate) wake_at_ns: Option<u64>,
 }
@@ -114,6 +117,7 @@ impl Session {
             last_word_ns: 0,
             ack_at_ns: None,
             written: Vec::new(),
+            is_closed: false,
             fence: match may_come_back {
                 true => close::Fence::Needed,
                 false => close::Fence::Stands,
@@ -194,6 +198,7 @@ impl Session {
     }
 
     pub(crate) fn half_closed<E>(&mut self, now: Now, out: &mut Outbox<E>) {
+        self.is_closed = true;
         if matches!(self.state, State::Opening | State::Open) {
             let grace_ns = match planted!("half-close-taken-for-a-close") {
                 true => 0,
