@@ -133,7 +133,7 @@ impl World {
         let now_ns = self.checks.now_ns().max(self.wall_ns()) + 500 * MS;
         for grant in grants {
             let stray = self.judge.strays.get(&grant.id);
-            if let Some((token, name)) = stray.filter(|(token, _)| *token != grant.token) {
+            if let Some((token, name)) = stray.filter(|(token, _)| token.0 < grant.token.0) {
                 let what = format!(
                     "task {} was left to {name}, which is gone, under token {}, and not given \
                      back",
