@@ -11,7 +11,7 @@ use super::{Act, Call, End, Told};
 use crate::conserve::{self, Known};
 use crate::Violation;
 
-/// What is broken.
+/// The count of the namespace that differs from what clients were told, if one does.
 pub(super) fn check(namespace: &str, told: &Told, counts: &NamespaceCounts) -> Option<Violation> {
     let mut known = Known::default();
     let mut done = BTreeSet::new();

@@ -10,7 +10,7 @@ use super::judge::labels;
 use super::{Act, Call, Dead, Death, End, Spec, Told};
 use crate::{Rule, Violation};
 
-/// What is broken.
+/// The dead letters that had no cause, or that came too late.
 pub(super) fn check(told: &Told, dead: &Dead) -> Vec<Violation> {
     let labels = label_of(told);
     let spec_of = |id: &TaskId| labels.get(id).and_then(|label| told.specs.get(label));
@@ -60,7 +60,7 @@ fn given_up(told: &Told) -> BTreeSet<TaskId> {
     said.collect()
 }
 
-/// What each task carries, from whoever made or saw it.
+/// The label of each task, as the client that made or saw it knows it.
 fn label_of(told: &Told) -> BTreeMap<TaskId, u64> {
     let handed = told.handed.iter().map(|handed| (handed.id, handed.label));
     let mut of: BTreeMap<TaskId, u64> = handed.chain(told.listed.iter().copied()).collect();

@@ -8,7 +8,7 @@ use z4_core::TaskId;
 use super::{Act, Call, Dead, End, Told};
 use crate::{Rule, Violation};
 
-/// What is broken.
+/// The tasks that are neither ended nor dead letters, and so are lost.
 pub(super) fn check(told: &Told, dead: &Dead) -> Vec<Violation> {
     let mut ended: BTreeSet<TaskId> = dead.keys().copied().collect();
     let mut broken = Vec::new();

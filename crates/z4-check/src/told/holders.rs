@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::Told;
 use crate::{Rule, Violation};
 
-/// What is broken.
+/// The leases that came to more than one consumer.
 pub(super) fn check(told: &Told) -> Vec<Violation> {
     let mut holders = BTreeMap::new();
     let mut broken = Vec::new();

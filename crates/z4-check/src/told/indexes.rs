@@ -10,7 +10,7 @@ use super::{Call, End, Op, Told};
 use crate::index::{self, Indexed};
 use crate::Violation;
 
-/// What is broken.
+/// The replies whose indexes of the log contradict each other, if any do.
 pub(super) fn check(told: &Told, by_label: &ByLabel) -> Option<Violation> {
     let mut replies: Vec<Indexed> = Vec::new();
     for (op, id) in made(told, by_label) {

@@ -1,5 +1,6 @@
-//! What all clients of a round asked, were told and were given, and the judge of
-//! it. Those who drive real binaries fill it in; it knows nothing of the wire.
+//! The record of a round holds what all clients asked, were told and were given;
+//! the judge decides about it. The runners of real binaries fill the record in, and
+//! this module knows nothing of the wire.
 //!
 //! Times are nanoseconds of the observer's monotonic clock; the times of leases and
 //! due times are the cluster's.
@@ -127,7 +128,7 @@ pub struct Op {
 }
 
 impl Op {
-    /// Whether it was to end a lease and nothing was done, for the lease had ended.
+    /// The call was to end a lease, and nothing was done because the lease had ended.
     #[must_use]
     pub fn is_refused_end(&self) -> bool {
         matches!((&self.call, &self.end), (Call::Lease(..), End::Stands(_)))
@@ -178,7 +179,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Whether it may end as a dead letter.
+    /// The task may end as a dead letter.
     #[must_use]
     pub fn may_die(&self) -> bool {
         self.ttl_ms > 0 || self.attempts_max > 0 || self.fate == Fate::Hopeless
@@ -190,7 +191,7 @@ impl Spec {
 pub enum Fate {
     /// It can be done.
     Good,
-    /// It fails whatever one does.
+    /// The task fails, whatever a consumer does.
     Poison,
     /// The first who sees it knows that it can never be done.
     Hopeless,
@@ -261,7 +262,7 @@ pub struct Told {
     pub closed_streams: Vec<Closed>,
     /// What no client may ever be told, one sentence each.
     pub absurd: Vec<String>,
-    /// Those clients that are programs of the client crate; the others speak the
+    /// The clients that are programs of the client crate. The others speak the
     /// protocol themselves.
     pub through_crate: BTreeSet<u32>,
     /// How long a lease lasts at most, from when it was last granted or extended.

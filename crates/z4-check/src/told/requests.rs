@@ -6,7 +6,7 @@ use super::{End, Told};
 use crate::request::Requests;
 use crate::Violation;
 
-/// What is broken.
+/// The request ids that made more than one task, or that answered wrongly.
 pub(super) fn check(told: &Told) -> Vec<Violation> {
     let mut requests = Requests::default();
     let mut broken = Vec::new();

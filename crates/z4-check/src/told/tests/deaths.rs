@@ -1,4 +1,4 @@
-//! Which tasks may be dead letters.
+//! The tests of the rule which tasks may be dead letters.
 
 use super::*;
 
