@@ -323,6 +323,14 @@ pub struct Grant {
     pub bytes: u64,
 }
 
+impl Grant {
+    /// The lease, as it is spoken of: its task, and the proof of holding it.
+    #[must_use]
+    pub fn key(&self) -> (TaskId, LeaseToken) {
+        (self.id, self.token)
+    }
+}
+
 /// What became of a task whose lease was ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Ended {

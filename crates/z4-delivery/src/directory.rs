@@ -14,7 +14,7 @@ pub(crate) struct Directory {
     /// Sessions of Consume, by namespace and consumer id: one each.
     by_consumer: HashMap<(Namespace, String), SessionId>,
     /// Who has the late grants of a session that was taken over.
-    heirs: HashMap<String, SessionId>,
+    successors: HashMap<String, SessionId>,
     /// The names of the sessions of Consume.
     names: HashMap<SessionId, String>,
 }
@@ -31,7 +31,7 @@ impl Directory {
         let former = self.by_consumer.insert(consumer, session.id)?;
         session.former = self.names.get(&former).cloned();
         if let Some(name) = &session.former {
-            self.heirs.insert(name.clone(), session.id);
+            self.successors.insert(name.clone(), session.id);
         }
         Some(former)
     }
@@ -46,15 +46,20 @@ impl Directory {
         }
         let mut names = vec![session.name.clone()];
         if let Some(former) = &session.former {
-            self.heirs.remove(former);
+            self.successors.remove(former);
             names.push(former.clone());
         }
         names
     }
 
+    /// The session with a name.
+    pub(crate) fn session_named(&self, name: &str) -> Option<SessionId> {
+        self.by_name.get(name).copied()
+    }
+
     /// The session that has the grants to a name.
     pub(crate) fn holder_of(&self, name: &str) -> Option<SessionId> {
-        let heir = self.heirs.get(name);
-        heir.or_else(|| self.by_name.get(name)).copied()
+        let successor = self.successors.get(name).copied();
+        successor.or_else(|| self.session_named(name))
     }
 }

@@ -38,33 +38,46 @@ impl Kind {
 pub struct Item {
     /// The id of the task, as the client wrote it.
     pub task_id: String,
-    /// The lease.
-    pub key: Key,
     /// Its deadline, in machine nanoseconds, if this peer knows it.
     pub deadline_ns: Option<u64>,
-    /// What goes with it.
-    pub how: How,
+    /// What is asked, and of which lease.
+    pub ask: Ask,
 }
 
-/// What goes with what is asked.
+/// What is asked, with the lease that it is asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum How {
-    /// Nothing: an ack or a release.
-    End,
-    /// A nack.
-    Nack {
-        /// When it comes again, in milliseconds from now; `None`: by the settings.
-        delay_ms: Option<u64>,
-        /// Why it failed.
-        error: String,
-        /// It must not come again.
-        permanent: bool,
-    },
-    /// An extend.
-    Extend {
-        /// In milliseconds from now; 0 for the namespace's setting.
-        lease_ms: u64,
-    },
+pub enum Ask {
+    /// See [`Kind::Ack`].
+    Ack(Key),
+    /// See [`Kind::Nack`].
+    Nack(Nack),
+    /// See [`Kind::Extend`].
+    Extend(Extend),
+    /// See [`Kind::Release`].
+    Release(Key),
+}
+
+impl Item {
+    /// The lease.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        match &self.ask {
+            Ask::Ack(key) | Ask::Release(key) => *key,
+            Ask::Nack(nack) => (nack.id, nack.token),
+            Ask::Extend(extend) => (extend.id, extend.token),
+        }
+    }
+
+    /// What is asked for it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match &self.ask {
+            Ask::Ack(_) => Kind::Ack,
+            Ask::Nack(_) => Kind::Nack,
+            Ask::Extend(_) => Kind::Extend,
+            Ask::Release(_) => Kind::Release,
+        }
+    }
 }
 
 /// What is known of one lease after what was asked for it.
@@ -93,69 +106,49 @@ pub enum Ending {
     Uncertain,
 }
 
-/// The command that asks for these leases: at most
-/// [`ACK_COUNT_MAX`].
+/// The command that asks for these leases, all of one kind: at most [`ACK_COUNT_MAX`].
 #[must_use]
 pub fn command(namespace: Namespace, kind: Kind, items: &[Item]) -> Command {
-    let refs = |namespace| LeaseRefs {
-        namespace,
-        leases: items.iter().map(|item| item.key).collect(),
-    };
+    let leases = || items.iter().map(Item::key).collect();
     match kind {
-        Kind::Ack => Command::AckTasks(refs(namespace)),
+        Kind::Ack => Command::AckTasks(LeaseRefs {
+            leases: leases(),
+            namespace,
+        }),
         // The client had the task in hand.
-        Kind::Release => Command::ReturnTasks(refs(namespace)),
-        Kind::Nack => Command::NackTasks(NackTasks {
+        Kind::Release => Command::ReturnTasks(LeaseRefs {
+            leases: leases(),
             namespace,
-            nacks: items.iter().map(nack).collect(),
         }),
-        Kind::Extend => Command::ExtendLeases(ExtendLeases {
-            namespace,
-            extends: items.iter().map(extend).collect(),
-        }),
-    }
-}
-
-fn nack(item: &Item) -> Nack {
-    let (delay_ms, error, permanent) = match &item.how {
-        How::Nack {
-            delay_ms,
-            error,
-            permanent,
-        } => (*delay_ms, error.clone(), *permanent),
-        How::End | How::Extend { .. } => (None, String::new(), false),
-    };
-    Nack {
-        id: item.key.0,
-        token: item.key.1,
-        delay_ms,
-        error,
-        permanent,
-    }
-}
-
-fn extend(item: &Item) -> Extend {
-    let lease_ms = match item.how {
-        How::Extend { lease_ms } => lease_ms,
-        How::End | How::Nack { .. } => 0,
-    };
-    Extend {
-        id: item.key.0,
-        token: item.key.1,
-        lease_ms,
+        Kind::Nack => {
+            let nack = |item: &Item| match &item.ask {
+                Ask::Nack(nack) => Some(nack.clone()),
+                Ask::Ack(_) | Ask::Extend(_) | Ask::Release(_) => None,
+            };
+            let nacks = items.iter().filter_map(nack).collect();
+            Command::NackTasks(NackTasks { namespace, nacks })
+        }
+        Kind::Extend => {
+            let extend = |item: &Item| match &item.ask {
+                Ask::Extend(extend) => Some(extend.clone()),
+                Ask::Ack(_) | Ask::Nack(_) | Ask::Release(_) => None,
+            };
+            let extends = items.iter().filter_map(extend).collect();
+            Command::ExtendLeases(ExtendLeases { namespace, extends })
+        }
     }
 }
 
 /// The answers to what was asked, in order. An outcome of another kind of command says
 /// nothing: they are uncertain then.
 #[must_use]
-pub fn read(settled: Settled, kind: Kind, items: Vec<Item>) -> Vec<Answer> {
+pub fn read(settled: Settled, items: Vec<Item>) -> Vec<Answer> {
     let repeated = settled.maybe_before;
     let endings: Vec<Ending> = match settled.outcome {
         Outcome::Ended { stamp_ns, results } => {
             let read = |(item, result): (&Item, Result<Ended, LeaseLost>)| match result {
                 Ok(ended) => Ending::Over(ended),
-                Err(lost) if repeated => after_repeat(item, kind, lost, stamp_ns),
+                Err(lost) if repeated => after_repeat(item, lost, stamp_ns),
                 Err(lost) => Ending::Lost(lost),
             };
             items.iter().zip(results).map(read).collect()
@@ -171,21 +164,22 @@ pub fn read(settled: Settled, kind: Kind, items: Vec<Item>) -> Vec<Answer> {
         _ => Vec::new(),
     };
     let mut endings = endings.into_iter();
-    let next = |item| answer(item, kind, endings.next().unwrap_or(Ending::Uncertain));
+    let next = |item| answer(item, endings.next().unwrap_or(Ending::Uncertain));
     items.into_iter().map(next).collect()
 }
 
 /// The answers to what may have been done, or not.
 #[must_use]
-pub fn uncertain(kind: Kind, items: Vec<Item>) -> Vec<Answer> {
-    let uncertain = |item| answer(item, kind, Ending::Uncertain);
+pub fn uncertain(items: Vec<Item>) -> Vec<Answer> {
+    let uncertain = |item| answer(item, Ending::Uncertain);
     items.into_iter().map(uncertain).collect()
 }
 
-fn answer(item: Item, kind: Kind, ending: Ending) -> Answer {
+fn answer(item: Item, ending: Ending) -> Answer {
+    let (key, kind) = (item.key(), item.kind());
     Answer {
         task_id: item.task_id,
-        key: item.key,
+        key,
         kind,
         ending,
     }
@@ -193,12 +187,13 @@ fn answer(item: Item, kind: Kind, ending: Ending) -> Answer {
 
 /// A lease that is not there when the try is repeated: the first try may have
 /// ended it.
-fn after_repeat(item: &Item, kind: Kind, lost: LeaseLost, stamp_ns: u64) -> Ending {
+fn after_repeat(item: &Item, lost: LeaseLost, stamp_ns: u64) -> Ending {
     // Nobody else can have ended a lease that would still be live, and of what
     // ends one only an ack takes the task away.
     let was_live = item.deadline_ns.is_some_and(|at_ns| at_ns > stamp_ns);
     let is_gone = lost == LeaseLost::Gone || planted!("repeated-ack-taken-for-done");
-    if kind == Kind::Ack && is_gone && (was_live || planted!("repeated-ack-taken-for-done")) {
+    if item.kind() == Kind::Ack && is_gone && (was_live || planted!("repeated-ack-taken-for-done"))
+    {
         return Ending::Over(Ended::Done);
     }
     Ending::Uncertain
@@ -227,10 +222,8 @@ impl Default for Lanes {
 }
 
 impl Lanes {
-    pub(crate) fn push(&mut self, kind: Kind, item: Item) {
-        if let Some(lane) = self.0.iter_mut().find(|lane| lane.kind == kind) {
-            lane.waiting.push_back(item);
-        }
+    pub(crate) fn push(&mut self, item: Item) {
+        self.0[item.kind() as usize].waiting.push_back(item);
     }
 
     /// Nothing was asked that is not answered.
@@ -259,16 +252,11 @@ impl Lanes {
             while !lane.waiting.is_empty() && (all || lane.under_way.is_none()) {
                 let count = lane.waiting.len().min(ACK_COUNT_MAX);
                 let items: Vec<Item> = lane.waiting.drain(..count).collect();
-                let kind = lane.kind;
-                let command = command(namespace.clone(), kind, &items);
+                let command = command(namespace.clone(), lane.kind, &items);
                 let retry = Retry::Repeat {
                     patience_ns: limits::ASK_PATIENCE_NS,
                 };
-                let asked = Asked::Lane {
-                    session,
-                    kind,
-                    items,
-                };
+                let asked = Asked::Lane { session, items };
                 lane.under_way = Some(out.propose(asked, command, retry));
             }
         }
@@ -282,27 +270,43 @@ mod tests {
     use z4_core::TaskId;
 
     fn ending(kind: Kind, deadline_ns: Option<u64>, lost: LeaseLost, maybe_before: bool) -> Ending {
+        let key = (TaskId::default(), LeaseToken(3));
+        let (id, token) = key;
+        let ask = match kind {
+            Kind::Ack => Ask::Ack(key),
+            Kind::Release => Ask::Release(key),
+            Kind::Nack => Ask::Nack(Nack {
+                id,
+                token,
+                delay_ms: None,
+                error: String::new(),
+                permanent: false,
+            }),
+            Kind::Extend => Ask::Extend(Extend {
+                id,
+                token,
+                lease_ms: 0,
+            }),
+        };
         let item = Item {
             task_id: "t".into(),
-            key: (TaskId::default(), LeaseToken(3)),
             deadline_ns,
-            how: How::End,
+            ask,
         };
+        assert_eq!((item.key(), item.kind()), (key, kind));
+        let (stamp_ns, results) = (100, vec![Err(lost)]);
         let outcome = match kind {
             Kind::Extend => Outcome::Extended {
-                stamp_ns: 100,
+                stamp_ns,
                 results: vec![Err(lost)],
             },
-            _ => Outcome::Ended {
-                stamp_ns: 100,
-                results: vec![Err(lost)],
-            },
+            _ => Outcome::Ended { stamp_ns, results },
         };
         let settled = Settled {
             outcome,
             maybe_before,
         };
-        read(settled, kind, vec![item]).remove(0).ending
+        read(settled, vec![item]).remove(0).ending
     }
 
     #[test]

@@ -98,20 +98,15 @@ impl Flow {
             false => self.ledger.others(),
         };
         let written = self.ledger.at(Place::InHand).count;
-        let most = match self.unwritten_max {
-            Some(unwritten) => self.in_flight_max.min(unwritten + written),
-            None => self.in_flight_max,
-        };
-        most.min(fitting).saturating_sub(others)
+        let unwritten_max = self.unwritten_max.map_or(u64::MAX, |most| most + written);
+        let most = self.in_flight_max.min(unwritten_max).min(fitting);
+        most.saturating_sub(others)
     }
 
     /// Leases that the consumer has or is to have.
     fn with_consumer(&self) -> u64 {
         let places = [Place::Waiting, Place::OnWay, Place::InHand];
-        places
-            .iter()
-            .map(|place| self.ledger.at(*place).count)
-            .sum()
+        places.map(|place| self.ledger.at(place).count).iter().sum()
     }
 
     /// The log granted a lease. `false`: it is known already.
@@ -123,14 +118,12 @@ impl Flow {
         wall_ns: u64,
     ) -> bool {
         if is_own {
-            let mean = self.mean_bytes;
-            self.mean_bytes = match mean {
+            self.mean_bytes = match self.mean_bytes {
                 0 => grant.bytes.max(1),
-                _ => (mean - mean / 8 + grant.bytes / 8).max(1),
+                mean => (mean - mean / 8 + grant.bytes / 8).max(1),
             };
         }
-        let key = (grant.id, grant.token);
-        let lease = Lease {
+        self.ledger.insert(Lease {
             release_at_ns: wall_ns + grant.deadline_ns.saturating_sub(wall_ns) / 2,
             grant,
             is_own,
@@ -139,33 +132,26 @@ impl Flow {
             heard_before: self.heard,
             heard_when_late: None,
             place: Place::Waiting,
-        };
-        self.ledger.insert(key, lease)
+        })
     }
 
     /// The log says that a lease ended.
     pub(crate) fn ended(&mut self, key: &Key) -> Option<Lease> {
         let lease = self.ledger.end(key)?;
-        if lease.place != Place::Returning {
-            self.is_blocked = false;
-        }
+        self.is_blocked &= lease.place == Place::Returning;
         Some(lease)
     }
 
     /// What is beyond the credit, or has waited for too long; it counts as being
     /// given back from now on. With deadlines.
     pub(crate) fn surplus(&mut self, wall_ns: u64) -> Vec<(Key, u64)> {
-        let mut surplus = Vec::new();
-        while let Some(key) = self.ledger.waiting(false) {
-            let heard = self.heard;
-            let Some(front) = self.ledger.get_mut(&key) else {
-                break;
-            };
+        let (mut surplus, heard) = (Vec::new(), self.heard);
+        while let Some(front) = self.ledger.first_waiting() {
             if front.is_resumed || front.release_at_ns > wall_ns {
                 break;
             }
             let heard_before = *front.heard_when_late.get_or_insert(heard);
-            let deadline_ns = front.grant.deadline_ns;
+            let (key, deadline_ns) = front.key_until();
             self.is_blocked = true;
             if deadline_ns <= wall_ns {
                 // Others have it by now.
@@ -179,19 +165,15 @@ impl Flow {
             surplus.push((key, deadline_ns));
         }
         while self.is_draining || self.is_over_count() || self.is_over_bytes() {
-            let is_over_bytes = self.is_over_bytes();
-            let Some(key) = self.ledger.waiting(true) else {
-                break;
-            };
-            let lease = self.ledger.get(&key).filter(|lease| !lease.is_resumed);
-            let Some(lease) = lease else { break };
-            let (heard_before, deadline_ns) = (lease.heard_before, lease.grant.deadline_ns);
-            self.is_blocked |= is_over_bytes;
+            self.is_blocked |= self.is_over_bytes();
+            let last = self.ledger.last_waiting().filter(|last| !last.is_resumed);
+            let Some(last) = last else { break };
+            let (key_until, heard_before) = (last.key_until(), last.heard_before);
             if !self.is_draining && self.may_be_elsewhere(heard_before) {
                 break;
             }
-            self.ledger.move_to(&key, Place::Returning);
-            surplus.push((key, deadline_ns));
+            self.ledger.move_to(&key_until.0, Place::Returning);
+            surplus.push(key_until);
         }
         surplus
     }
@@ -207,12 +189,11 @@ impl Flow {
     }
 
     fn is_over_bytes(&self) -> bool {
-        let sum = |place| self.ledger.at(place);
-        let (waiting, on_way, in_hand) =
-            (sum(Place::Waiting), sum(Place::OnWay), sum(Place::InHand));
-        let all = waiting.bytes + on_way.bytes + in_hand.bytes;
+        let places = [Place::Waiting, Place::OnWay, Place::InHand];
+        let [waiting, on_way, in_hand] = places.map(|place| self.ledger.at(place));
+        let bytes = waiting.bytes + on_way.bytes + in_hand.bytes;
         let others = in_hand.count > 0 || on_way.count > 0 || waiting.count > 1;
-        others && all > self.bytes_max.saturating_mul(2)
+        others && bytes > self.bytes_max.saturating_mul(2)
     }
 
     /// What may go to the consumer next; it counts as on its way from now on.
@@ -224,46 +205,39 @@ impl Flow {
             return next;
         }
         while next.len() < limits::BATCH_LEN_MAX {
-            let Some(key) = self.ledger.waiting(false) else {
+            let (on_way, in_hand) = (self.ledger.at(Place::OnWay), self.ledger.at(Place::InHand));
+            let (count, bytes) = (on_way.count + in_hand.count, on_way.bytes + in_hand.bytes);
+            let Some(lease) = self.ledger.first_waiting() else {
                 break;
             };
-            let Some(lease) = self.ledger.get(&key) else {
-                break;
-            };
-            if lease.grant.deadline_ns <= wall_ns {
+            let (key, deadline_ns) = lease.key_until();
+            let fits = bytes.saturating_add(lease.grant.bytes) <= self.bytes_max
+                && (count < self.in_flight_max || planted!("resumed-beyond-credit"));
+            let goes = lease.is_resumed || fits || count == 0;
+            if deadline_ns <= wall_ns {
                 // Others have it by now.
                 self.ledger.move_to(&key, Place::Over);
                 self.is_blocked = false;
-                continue;
-            }
-            let (on_way, in_hand) = (self.ledger.at(Place::OnWay), self.ledger.at(Place::InHand));
-            let bytes = on_way.bytes + in_hand.bytes;
-            let is_alone = on_way.count + in_hand.count == 0;
-            let is_counted = on_way.count + in_hand.count < self.in_flight_max
-                || planted!("resumed-beyond-credit");
-            let fits = bytes.saturating_add(lease.grant.bytes) <= self.bytes_max && is_counted;
-            if !(lease.is_resumed || fits || is_alone) {
+            } else if goes {
+                next.extend(self.ledger.hand_over(&key));
+            } else {
                 break;
             }
-            next.push(Delivery {
-                grant: lease.grant.clone(),
-                is_resumed: lease.is_resumed,
-            });
-            self.ledger.move_to(&key, Place::OnWay);
         }
         next
     }
 
     /// When to look at what waits, in nanoseconds of the wall clock.
     pub(crate) fn look_at_ns(&mut self) -> Option<u64> {
-        let key = self.ledger.waiting(false)?;
-        let front = self.ledger.get(&key)?;
+        let front = self
+            .ledger
+            .first_waiting()
+            .filter(|front| !front.is_resumed)?;
         // A late one goes when its consumer says something, or is over.
-        let at_ns = match front.heard_when_late {
+        Some(match front.heard_when_late {
             Some(_) => front.grant.deadline_ns,
             None => front.release_at_ns,
-        };
-        (!front.is_resumed).then_some(at_ns)
+        })
     }
 }
 

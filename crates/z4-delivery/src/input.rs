@@ -1,11 +1,11 @@
 //! What happens to the sessions of a peer.
 
 use z4_core::command::{Grant, Outcome};
-use z4_core::dispatch::ConsumerReport;
 use z4_core::task::LeaseToken;
 use z4_core::{Event, Namespace, TaskId};
 
-use crate::endings::{Item, Kind};
+use crate::endings::Item;
+use crate::output::Report;
 
 /// A lease.
 pub type Key = (TaskId, LeaseToken);
@@ -84,23 +84,27 @@ pub enum Method {
     /// GetTaskStream: what is written is acknowledged.
     Stream,
     /// LeaseTasks: takes tasks once, for one answer.
-    Take {
-        /// Most tasks of the answer.
-        tasks: u32,
-        /// How long to wait for the first task, in nanoseconds; 0: what is due now.
-        wait_ns: u64,
-        /// How long the caller waits for an answer in any case, in nanoseconds.
-        patience_ns: u64,
-        /// What the consumer holds already comes first.
-        resume: bool,
-    },
+    Take(Taking),
+}
+
+/// What a call of LeaseTasks wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Taking {
+    /// Most tasks of the answer.
+    pub tasks: u32,
+    /// How long to wait for the first task, in nanoseconds; 0: what is due now.
+    pub wait_ns: u64,
+    /// How long the caller waits for an answer in any case, in nanoseconds.
+    pub patience_ns: u64,
+    /// What the consumer holds already comes first.
+    pub resume: bool,
 }
 
 /// What a client says on an open session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Said {
     /// Something of one lease.
-    Ask(Kind, Item),
+    Ask(Item),
     /// No more deliveries; the session ends with its last lease.
     Drain,
     /// So many tasks and bytes from now on; `None`: as before.
@@ -138,113 +142,62 @@ pub enum Failure<E> {
     Unknown(E),
 }
 
-/// Whatever happens. `E` is what the shell says of its own failures: it is passed
-/// through to [`End::Failed`](crate::End::Failed).
+/// What happens to one session. `E` is what the shell says of its own failures: it is
+/// passed through to [`End::Failed`](crate::End::Failed).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SessionInput<E> {
+    /// Its consumer came.
+    Open(Open),
+    /// Its client said something.
+    Said(Said),
+    /// Its client says nothing more. The shell hears of a broken connection in the same
+    /// way, a moment before it hears that it is broken.
+    HalfClosed,
+    /// All that was to be written before [`Told::Flush`](crate::Told::Flush) is
+    /// written.
+    Flushed,
+    /// Leases of [`Told::Deliver`](crate::Told::Deliver) went out, or did not.
+    Delivered(Delivered),
+    /// The answer to [`Output::Find`](crate::Output::Find): the live leases, the first
+    /// to end first.
+    Found(Result<Vec<Grant>, E>),
+    /// The shell has let go of the session, for whatever reason; nothing more comes of
+    /// it. All that was on the way came back before.
+    Gone,
+}
+
+/// Whatever happens.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input<E> {
+    /// Something happened to a session.
+    Session(SessionId, SessionInput<E>),
     /// Who leads has changed.
     Leadership(Leadership),
     /// Entries were applied at this peer, or a snapshot was installed.
     Applied(AppliedEvents),
-    /// A consumer came.
-    Open {
-        /// Its session.
-        session: SessionId,
-        /// What it wants.
-        open: Open,
-    },
-    /// It said something.
-    Said {
-        /// Its session.
-        session: SessionId,
-        /// What.
-        said: Said,
-    },
-    /// It says nothing more; the shell hears of a broken connection in the same
-    /// way, a moment before it hears that it is broken.
-    HalfClosed {
-        /// Its session.
-        session: SessionId,
-    },
-    /// All that was to be written before [`Output::Flush`](crate::Output::Flush) is
-    /// written.
-    Flushed {
-        /// Its session.
-        session: SessionId,
-    },
-    /// Leases of [`Output::Deliver`](crate::Output::Deliver) went out, or did not.
-    Delivered {
-        /// Its session.
-        session: SessionId,
-        /// Which did.
-        delivered: Delivered,
-    },
-    /// The shell has let go of the session, for whatever reason; nothing more
-    /// comes of it. All that was on the way came back before.
-    Gone {
-        /// Its session.
-        session: SessionId,
-    },
-    /// The answer to [`Output::Find`](crate::Output::Find).
-    Found {
-        /// Its session.
-        session: SessionId,
-        /// The live leases, the first to end first.
-        leases: Result<Vec<Grant>, E>,
-    },
-    /// The answer to [`Output::LookDue`](crate::Output::LookDue).
-    Due {
-        /// Its session.
-        session: SessionId,
-        /// Whether a task is due in its namespace, as this peer has applied it.
-        is_due: Result<bool, E>,
-    },
     /// The answer to [`Output::Propose`](crate::Output::Propose). What it follows
     /// from was applied, and told of by [`Applied`](Self::Applied), before, if the
     /// proposal was made at this peer.
-    Proposed {
-        /// Of which.
-        ticket: Ticket,
-        /// What came of it.
-        result: Result<Settled, Failure<E>>,
-    },
+    Proposed(Ticket, Result<Settled, Failure<E>>),
     /// The answer to [`Output::Report`](crate::Output::Report).
     Reported {
-        /// Of whom.
+        /// The name of the consumer of whom the leader was told.
         consumer: String,
         /// The leader has it.
         is_told: bool,
     },
-    /// The answer to [`Output::ReportGone`](crate::Output::ReportGone).
-    ReportedGone {
-        /// Of whom.
-        consumer: String,
-        /// The leader has it.
-        is_told: bool,
-    },
-    /// The connection by which this peer reported consumers to a leader is no more: the
-    /// leader forgets those that came by it.
-    ReportsLost {
-        /// The leader.
-        leader: u64,
-    },
+    /// The connection by which this peer reported consumers to this leader is no more:
+    /// the leader forgets those that came by it.
+    ReportsLost(u64),
     /// Another peer reports a consumer.
     Remote {
         /// The connection by which it came.
         link: u64,
         /// What it says.
-        report: ConsumerReport,
+        report: Report,
     },
-    /// Another peer says that a consumer of its own has left.
-    RemoteGone {
-        /// Its name.
-        consumer: String,
-    },
-    /// A connection on which consumers were reported is no more.
-    RemoteLost {
-        /// Which.
-        link: u64,
-    },
+    /// The connection with this number, on which consumers were reported, is no more.
+    RemoteLost(u64),
     /// The peer stops: all sessions end, and no more are opened.
     Stop,
 }

@@ -4,13 +4,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use z4_core::command::Command;
-use z4_core::dispatch::{ConsumerReport, Dispatcher};
+use z4_core::dispatch::Dispatcher;
 use z4_core::state::StateError;
 use z4_core::View;
 
 use crate::limits;
 use crate::outbox::{Asked, Outbox};
-use crate::output::Retry;
+use crate::output::{Report, Retry};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -37,25 +37,36 @@ impl Leading {
         self.link_of.clear();
     }
 
-    pub(crate) fn remote(&mut self, link: u64, report: ConsumerReport) {
-        let known = self.link_of.get(&report.consumer).copied();
-        if known.is_none() && self.link_of.len() >= limits::REMOTE_CONSUMER_COUNT_MAX {
-            return;
+    /// Of a consumer of this peer.
+    pub(crate) fn report(&mut self, report: Report) {
+        match report {
+            Report::There(report) => self.dispatcher.consumer_report(report),
+            Report::Left(consumer) => self.dispatcher.consumer_gone(&consumer),
         }
-        if known != Some(link) {
-            self.unlink(&report.consumer);
-            self.link_of.insert(report.consumer.clone(), link);
-            let names = self.links.entry(link).or_default();
-            names.insert(report.consumer.clone());
-        }
-        self.dispatcher.consumer_report(report);
     }
 
-    pub(crate) fn remote_gone(&mut self, consumer: &str) {
-        // Only what came from another peer may be taken away by one.
-        if self.unlink(consumer) {
-            self.dispatcher.consumer_gone(consumer);
+    /// Of a consumer of another peer.
+    pub(crate) fn remote(&mut self, link: u64, report: Report) {
+        let consumer = report.consumer();
+        let known = self.link_of.get(consumer).copied();
+        match &report {
+            // Only what came from another peer may be taken away by one.
+            Report::Left(consumer) if !self.unlink(consumer) => return,
+            Report::Left(_) => {}
+            Report::There(_) if known == Some(link) => {}
+            Report::There(_)
+                if known.is_none() && self.link_of.len() >= limits::REMOTE_CONSUMER_COUNT_MAX =>
+            {
+                return;
+            }
+            Report::There(_) => {
+                let consumer = consumer.to_owned();
+                self.unlink(&consumer);
+                self.link_of.insert(consumer.clone(), link);
+                self.links.entry(link).or_default().insert(consumer);
+            }
         }
+        self.report(report);
     }
 
     /// A connection ended: its consumers report anew, or are gone.
@@ -105,16 +116,17 @@ impl Leading {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use z4_core::dispatch::ConsumerReport;
     use z4_core::Namespace;
 
-    fn report(consumer: &str) -> ConsumerReport {
-        ConsumerReport {
+    fn report(consumer: &str) -> Report {
+        Report::There(ConsumerReport {
             consumer: consumer.into(),
             namespace: Namespace::new("n").unwrap(),
             received_total: 0,
             allowed_total: 1,
             lease_ms: 0,
-        }
+        })
     }
 
     #[test]
@@ -126,8 +138,9 @@ mod tests {
         leading.remote(2, report("a"));
         leading.remote_lost(1);
         assert_eq!(leading.link_of.keys().collect::<Vec<_>>(), ["a"]);
-        leading.remote_gone("a");
-        leading.remote_gone("nobody");
+        for consumer in ["a", "nobody"] {
+            leading.remote(3, Report::Left(consumer.into()));
+        }
         assert!(leading.link_of.is_empty() && leading.links.is_empty());
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use z4_core::command::Grant;
 
 use crate::input::Key;
+use crate::output::Delivery;
 
 /// Where a lease of a session is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +47,13 @@ pub(crate) struct Lease {
     pub(crate) place: Place,
 }
 
+impl Lease {
+    /// The lease, and its deadline in machine nanoseconds.
+    pub(crate) fn key_until(&self) -> (Key, u64) {
+        (self.grant.key(), self.grant.deadline_ns)
+    }
+}
+
 /// How many leases are somewhere, and their bytes of payload and metadata.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Sum {
@@ -67,19 +75,16 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// A lease comes. `false`: it is known already.
-    pub(crate) fn insert(&mut self, key: Key, lease: Lease) -> bool {
+    /// A lease comes, and waits. `false`: it is known already.
+    pub(crate) fn insert(&mut self, lease: Lease) -> bool {
+        let key = lease.grant.key();
         if self.leases.contains_key(&key) {
             return false;
         }
-        if lease.is_own {
-            self.received += 1;
-            self.own += 1;
-        }
+        self.received += u64::from(lease.is_own);
+        self.own += u64::from(lease.is_own);
         self.add(&lease);
-        if lease.place == Place::Waiting {
-            self.waiting.push_back(key);
-        }
+        self.waiting.push_back(key);
         self.leases.insert(key, lease);
         true
     }
@@ -92,26 +97,34 @@ impl Ledger {
         Some(lease)
     }
 
-    /// A lease is somewhere else. `false`: it has ended.
-    pub(crate) fn move_to(&mut self, key: &Key, place: Place) -> bool {
-        let Some(mut lease) = self.leases.remove(key) else {
-            return false;
-        };
+    /// A lease is somewhere else. `None`: it has ended.
+    pub(crate) fn move_to(&mut self, key: &Key, place: Place) -> Option<&Lease> {
+        let mut lease = self.leases.remove(key)?;
         self.subtract(&lease);
         lease.place = place;
         self.add(&lease);
-        self.leases.insert(*key, lease);
-        true
+        Some(self.leases.entry(*key).or_insert(lease))
+    }
+
+    /// Several leases are somewhere else.
+    pub(crate) fn move_all(&mut self, leases: &[(Key, u64)], place: Place) {
+        for (key, _) in leases {
+            self.move_to(key, place);
+        }
+    }
+
+    /// A lease is on its way to the consumer.
+    pub(crate) fn hand_over(&mut self, key: &Key) -> Option<Delivery> {
+        let lease = self.move_to(key, Place::OnWay)?;
+        let (grant, is_resumed) = (lease.grant.clone(), lease.is_resumed);
+        Some(Delivery { grant, is_resumed })
     }
 
     /// Leases that were on their way wait again, before all others.
     pub(crate) fn put_back(&mut self, keys: &[Key]) {
         for key in keys.iter().rev() {
-            if self
-                .leases
-                .get(key)
-                .is_some_and(|l| l.place == Place::OnWay)
-            {
+            let lease = self.leases.get(key);
+            if lease.is_some_and(|lease| lease.place == Place::OnWay) {
                 self.move_to(key, Place::Waiting);
                 self.waiting.push_front(*key);
             }
@@ -126,24 +139,31 @@ impl Ledger {
         self.leases.get_mut(key)
     }
 
-    /// The first lease that waits, or the last one.
-    pub(crate) fn waiting(&mut self, is_last: bool) -> Option<Key> {
-        let leases = &self.leases;
-        let waits = |key: &Key| leases.get(key).is_some_and(|l| l.place == Place::Waiting);
-        let end = |waiting: &VecDeque<Key>| match is_last {
-            true => waiting.back().copied(),
-            false => waiting.front().copied(),
-        };
-        while let Some(key) = end(&self.waiting) {
-            if waits(&key) {
-                return Some(key);
+    /// The first lease that waits.
+    pub(crate) fn first_waiting(&mut self) -> Option<&mut Lease> {
+        while let Some(key) = self.waiting.front().copied() {
+            if self.waits(&key) {
+                return self.leases.get_mut(&key);
             }
-            match is_last {
-                true => self.waiting.pop_back(),
-                false => self.waiting.pop_front(),
-            };
+            self.waiting.pop_front();
         }
         None
+    }
+
+    /// The last lease that waits.
+    pub(crate) fn last_waiting(&mut self) -> Option<&mut Lease> {
+        while let Some(key) = self.waiting.back().copied() {
+            if self.waits(&key) {
+                return self.leases.get_mut(&key);
+            }
+            self.waiting.pop_back();
+        }
+        None
+    }
+
+    fn waits(&self, key: &Key) -> bool {
+        let lease = self.leases.get(key);
+        lease.is_some_and(|lease| lease.place == Place::Waiting)
     }
 
     pub(crate) fn at(&self, place: Place) -> Sum {
@@ -152,11 +172,9 @@ impl Ledger {
 
     /// All leases that are in one of these places, with deadlines.
     pub(crate) fn all_at(&self, places: &[Place]) -> Vec<(Key, u64)> {
-        let there = self
-            .leases
-            .iter()
-            .filter(|(_, l)| places.contains(&l.place));
-        there.map(|(key, l)| (*key, l.grant.deadline_ns)).collect()
+        let leases = self.leases.values();
+        let there = leases.filter(|lease| places.contains(&lease.place));
+        there.map(Lease::key_until).collect()
     }
 
     pub(crate) fn keys(&self) -> Vec<Key> {

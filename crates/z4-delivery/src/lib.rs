@@ -42,7 +42,7 @@
 //! ```
 //! use z4_core::command::{CreateTasks, NewTask};
 //! use z4_core::{Command, Machine, MemState, Namespace};
-//! use z4_delivery::endings::{Ending, How, Item, Kind};
+//! use z4_delivery::endings::{Ask, Ending, Item};
 //! use z4_delivery::*;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -72,7 +72,7 @@
 //! let method = Method::Consume { in_flight_max: 10, bytes_max: 1 << 20, is_named: false };
 //! let consumer_id = "auto-1".to_owned();
 //! let open = Open { namespace, consumer_id, lease_ms: 0, method };
-//! sessions.step(Input::Open { session, open }, now);
+//! sessions.step(Input::Session(session, SessionInput::Open(open)), now);
 //!
 //! let mut done = None;
 //! let mut clock = now;
@@ -85,19 +85,25 @@
 //!                 let (outcome, applied) = apply(&mut machine, command)?;
 //!                 sessions.step(Input::Applied(applied), clock);
 //!                 let result = Ok(Settled { outcome, maybe_before: false });
-//!                 sessions.step(Input::Proposed { ticket, result }, clock);
+//!                 sessions.step(Input::Proposed(ticket, result), clock);
 //!             }
 //!             // The task goes to the client, who says that it is done.
-//!             Output::Deliver { session, deliveries } => {
-//!                 let key = (deliveries[0].grant.id, deliveries[0].grant.token);
+//!             Output::Session(session, Told::Deliver(deliveries)) => {
+//!                 let key = deliveries[0].grant.key();
 //!                 let delivered = Delivered { sent: vec![key], ..Delivered::default() };
-//!                 sessions.step(Input::Delivered { session, delivered }, clock);
-//!                 let task_id = key.0.to_string();
-//!                 let item = Item { task_id, key, deadline_ns: None, how: How::End };
-//!                 let said = Said::Ask(Kind::Ack, item);
-//!                 sessions.step(Input::Said { session, said }, clock);
+//!                 let item = Item {
+//!                     task_id: key.0.to_string(),
+//!                     deadline_ns: None,
+//!                     ask: Ask::Ack(key),
+//!                 };
+//!                 for input in [
+//!                     SessionInput::Delivered(delivered),
+//!                     SessionInput::Said(Said::Ask(item)),
+//!                 ] {
+//!                     sessions.step(Input::Session(session, input), clock);
+//!                 }
 //!             }
-//!             Output::Answer { answer, .. } => done = Some(answer.ending),
+//!             Output::Session(_, Told::Answer(answer)) => done = Some(answer.ending),
 //!             _ => {}
 //!         }
 //!     }
@@ -106,7 +112,7 @@
 //! }
 //! assert!(matches!(done, Some(Ending::Over(z4_core::command::Ended::Done))));
 //! assert_eq!(sessions.lease_count(), 0);
-//! sessions.step(Input::Gone { session }, clock);
+//! sessions.step(Input::Session(session, SessionInput::Gone), clock);
 //! assert!(sessions.is_empty());
 //! # Ok(())
 //! # }
@@ -120,7 +126,7 @@
 //! | `take` | LeaseTasks |
 //! | `ledger`, `flow` | its leases; how much it may have, and what waits for room |
 //! | [`endings`] | acks, nacks, extends and releases |
-//! | `report`, `reports` | what the leader is told |
+//! | `reports` | what the leader is told |
 //! | `leading` | the dispatcher, while this peer leads |
 //! | `directory`, `broken`, [`consumer_id`] | whose grants go where; who may come back |
 //! | [`find()`] | live leases of a consumer, in the applied state |
@@ -139,7 +145,6 @@ mod ledger;
 pub mod limits;
 mod outbox;
 mod output;
-mod report;
 mod reports;
 mod session;
 mod sessions;
@@ -148,7 +153,7 @@ mod take;
 pub use find::find;
 pub use input::{
     AppliedEvents, Delivered, Failure, Input, Key, Leadership, Method, Now, Open, Said, SessionId,
-    Settled, Ticket,
+    SessionInput, Settled, Taking, Ticket,
 };
-pub use output::{Delivery, End, Output, Retry, Whose};
+pub use output::{Delivery, End, Output, Report, Retry, Told, Whose};
 pub use sessions::{Sessions, Turn};

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use z4_core::command::{Command, LeaseRefs, Taker};
 use z4_core::Namespace;
 
-use crate::endings::{Item, Kind};
+use crate::endings::Item;
 use crate::input::{Key, SessionId, Ticket};
 use crate::limits;
-use crate::output::{Output, Retry};
+use crate::output::{Output, Retry, Told};
 
 /// Whom the answer to a proposal is for.
 #[derive(Debug)]
@@ -16,7 +16,6 @@ pub(crate) enum Asked {
     /// A client, for these leases.
     Lane {
         session: SessionId,
-        kind: Kind,
         items: Vec<Item>,
     },
     /// LeaseTasks.
@@ -57,11 +56,16 @@ impl<E> Outbox<E> {
         self.outputs.push(output);
     }
 
+    /// Tells the task of a session.
+    pub(crate) fn tell(&mut self, session: SessionId, told: Told<E>) {
+        self.push(Output::Session(session, told));
+    }
+
     pub(crate) fn propose(&mut self, asked: Asked, command: Command, retry: Retry) -> Ticket {
         self.last += 1;
         let ticket = Ticket(self.last);
         self.asked.insert(ticket, asked);
-        self.outputs.push(Output::Propose {
+        self.push(Output::Propose {
             ticket,
             command,
             retry,

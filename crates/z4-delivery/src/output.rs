@@ -90,51 +90,60 @@ pub enum End<E> {
     Failed(E),
 }
 
+/// What the task of a session is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Told<E> {
+    /// Consume: the session is open. The client is to be told, and that so many leases
+    /// of before come again.
+    Hello {
+        /// How many.
+        resumed: u32,
+    },
+    /// Read the bodies of these leases and write them in this order, behind those
+    /// before; answer with [`SessionInput::Delivered`](crate::SessionInput::Delivered),
+    /// in parts or at once. For LeaseTasks this is the whole answer, there is one, and
+    /// it may be empty.
+    Deliver(Vec<Delivery>),
+    /// Write no more of what was to be delivered, and give it back as left.
+    Withdraw,
+    /// Consume: something that the client said and that has no answer has reached the
+    /// session.
+    Taken,
+    /// Consume: answer what was asked of a lease.
+    Answer(Answer),
+    /// Answer with [`SessionInput::Flushed`](crate::SessionInput::Flushed) once all
+    /// answers are written.
+    Flush,
+    /// End the session: give back what is on the way and answer with
+    /// [`SessionInput::Gone`](crate::SessionInput::Gone).
+    Close(End<E>),
+}
+
+/// What a leader is told of a consumer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Report {
+    /// It is there, and takes so much.
+    There(ConsumerReport),
+    /// The consumer with this name has left.
+    Left(String),
+}
+
+impl Report {
+    /// The name of the consumer, as the log has it.
+    #[must_use]
+    pub fn consumer(&self) -> &str {
+        match self {
+            Self::There(report) => &report.consumer,
+            Self::Left(consumer) => consumer,
+        }
+    }
+}
+
 /// Whatever is to be done, in the order of the list that it stands in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output<E> {
-    /// Consume: tell the client that its session is open.
-    Hello {
-        /// Its session.
-        session: SessionId,
-        /// So many leases of before come again.
-        resumed: u32,
-    },
-    /// Read the bodies of these leases and write them, behind those before; answer
-    /// with [`Input::Delivered`](crate::Input::Delivered), in parts or at once. For
-    /// LeaseTasks this is the whole answer, and there is one.
-    Deliver {
-        /// Its session.
-        session: SessionId,
-        /// In this order; may be empty for LeaseTasks.
-        deliveries: Vec<Delivery>,
-    },
-    /// Write no more of what was to be delivered, and give it back as left.
-    Withdraw {
-        /// Its session.
-        session: SessionId,
-    },
-    /// Consume: answer what was asked of a lease.
-    Answer {
-        /// Its session.
-        session: SessionId,
-        /// The answer.
-        answer: Answer,
-    },
-    /// Answer with [`Input::Flushed`](crate::Input::Flushed) once all answers are
-    /// written.
-    Flush {
-        /// Its session.
-        session: SessionId,
-    },
-    /// End the session: give back what is on the way and answer with
-    /// [`Input::Gone`](crate::Input::Gone).
-    Close {
-        /// Its session.
-        session: SessionId,
-        /// Why.
-        end: End<E>,
-    },
+    /// Tell the task of a session.
+    Session(SessionId, Told<E>),
     /// Propose a command and answer with [`Input::Proposed`](crate::Input::Proposed).
     Propose {
         /// To be given back with the answer.
@@ -145,21 +154,14 @@ pub enum Output<E> {
         retry: Retry,
     },
     /// Catch up with the leader and look for live leases; answer with
-    /// [`Input::Found`](crate::Input::Found).
+    /// [`SessionInput::Found`](crate::SessionInput::Found).
     Find {
-        /// Its session.
+        /// The session that looks for them.
         session: SessionId,
         /// In which namespace.
         namespace: Namespace,
         /// Whose.
         whose: Whose,
-    },
-    /// Look whether a task is due; answer with [`Input::Due`](crate::Input::Due).
-    LookDue {
-        /// Its session.
-        session: SessionId,
-        /// In which namespace.
-        namespace: Namespace,
     },
     /// Tell the leader of a consumer; answer with
     /// [`Input::Reported`](crate::Input::Reported). Reports of one consumer arrive in
@@ -168,14 +170,6 @@ pub enum Output<E> {
         /// The leader.
         to: u64,
         /// What to tell.
-        report: ConsumerReport,
-    },
-    /// Tell the leader that a consumer has left; answer with
-    /// [`Input::ReportedGone`](crate::Input::ReportedGone).
-    ReportGone {
-        /// The leader.
-        to: u64,
-        /// Its name.
-        consumer: String,
+        report: Report,
     },
 }

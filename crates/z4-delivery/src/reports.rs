@@ -1,40 +1,92 @@
 //! Telling the leader of the consumers of this peer: who they are, how much they
-//! take, and that they have left.
+//! take, and that they have left. Times are of the monotonic clock, in nanoseconds.
 
 use z4_core::dispatch::ConsumerReport;
 use z4_core::planted;
 
 use crate::input::{Leadership, Method, Now};
 use crate::limits;
-use crate::output::Output;
+use crate::output::{Output, Report};
 use crate::session::State;
 use crate::sessions::Sessions;
+
+/// What the leader knows of a session, and when it is to be told more.
+#[derive(Debug, Default)]
+pub(crate) struct LeaderView {
+    /// What the present leader was told last; `None`: nothing yet.
+    told_allowed: Option<u64>,
+    /// A report is on its way to another peer.
+    is_telling: bool,
+    /// Not before this, after a report that failed.
+    not_before_ns: Option<u64>,
+    /// Some leader was told once, and may know of it still.
+    pub(crate) was_told: bool,
+}
+
+impl LeaderView {
+    /// Whether the leader has to be told. Small steps of credit may not be worth a
+    /// report: what the leader knows of keeps the session busy meanwhile.
+    /// `is_closing`: the session waits until the leader has heard of its end.
+    fn has_news(&self, allowed: u64, step: u64, is_closing: bool) -> bool {
+        match self.told_allowed {
+            Some(told) => allowed < told || allowed >= told + step,
+            // Without credit it need not be known, unless it may be already.
+            None => allowed > 0 || is_closing && self.was_told,
+        }
+    }
+
+    /// Whether no leader knows of more than this.
+    pub(crate) fn is_heard(&self, allowed: u64) -> bool {
+        !self.was_told || !self.is_telling && self.told_allowed == Some(allowed)
+    }
+
+    /// There is another leader: it knows of nobody.
+    pub(crate) fn forget(&mut self) {
+        self.told_allowed = None;
+        self.not_before_ns = None;
+    }
+
+    /// Whether the present leader was told.
+    pub(crate) fn is_known(&self) -> bool {
+        self.told_allowed.is_some()
+    }
+}
 
 impl<E> Sessions<E> {
     /// Tells the leader what it has to know by now.
     pub(crate) fn tell_news(&mut self, now: Now) {
-        let leadership = self.leadership;
-        let is_here = leadership.is_ready_here;
         if !self.can_tell() {
             return;
         }
+        let is_here = self.leadership.is_ready_here;
         let (sessions, mut reports) = (&mut self.sessions, Vec::new());
         self.news.retain(|id| {
             let Some(session) = sessions.get_mut(id).filter(|session| session.is_listed) else {
                 return false;
             };
-            if !session.report.may_tell(now.monotonic_ns) {
+            let (view, allowed) = (&session.leader_view, session.allowed());
+            if view.is_telling {
                 // The answer to the report under way brings it back.
-                return session.report.not_before_ns().is_some();
+                return false;
             }
-            let allowed = session.allowed();
+            if view
+                .not_before_ns
+                .is_some_and(|at_ns| at_ns > now.monotonic_ns)
+            {
+                return true;
+            }
             let step = match session.method {
                 Method::Stream => limits::STREAM_WINDOW / 8,
-                Method::Consume { .. } | Method::Take { .. } => 1,
+                Method::Consume { .. } | Method::Take(_) => 1,
             };
             let is_closing = matches!(session.state, State::Closing { .. });
-            if session.report.has_news(allowed, step, is_closing) {
-                session.report.tell(allowed, !is_here);
+            if view.has_news(allowed, step, is_closing) {
+                session.leader_view = LeaderView {
+                    told_allowed: Some(allowed),
+                    is_telling: !is_here,
+                    not_before_ns: None,
+                    was_told: true,
+                };
                 reports.push(ConsumerReport {
                     consumer: session.name.clone(),
                     namespace: session.namespace.clone(),
@@ -42,20 +94,23 @@ impl<E> Sessions<E> {
                     allowed_total: allowed,
                     lease_ms: session.lease_ms,
                 });
+                // Who waits until the leader has heard of it is looked at again.
+                self.dirty.extend(is_here.then_some(*id));
             }
             false
         });
         for report in reports {
-            let id = self.directory.holder_of(&report.consumer);
-            self.dirty.extend(id.filter(|_| is_here));
-            match is_here {
-                true => self.leading.dispatcher.consumer_report(report),
-                false => self.out.push(Output::Report {
-                    to: leadership.leader,
-                    report,
-                }),
-            }
+            self.tell(Report::There(report));
         }
+    }
+
+    /// Tells the leader, which there is, of a consumer.
+    fn tell(&mut self, report: Report) {
+        if self.leadership.is_ready_here {
+            return self.leading.report(report);
+        }
+        let to = self.leadership.leader;
+        self.out.push(Output::Report { to, report });
     }
 
     /// Whether there is a leader to tell.
@@ -69,43 +124,39 @@ impl<E> Sessions<E> {
         leader != 0 && (leader != raft_id || is_ready_here)
     }
 
-    /// How a report ended.
-    pub(crate) fn report_ended(&mut self, consumer: &str, is_told: bool, now: Now) {
-        let Some(id) = self.directory.holder_of(consumer) else {
+    /// How a report ended; one that failed is repeated a while later.
+    pub(crate) fn report_ended(&mut self, consumer: String, is_told: bool, now: Now) {
+        let again_at_ns = now.monotonic_ns + limits::REPORT_RETRY_NS;
+        let id = self.directory.session_named(&consumer);
+        let Some(session) = id.and_then(|id| self.sessions.get_mut(&id)) else {
+            // It has left, and that is what the leader has, or has not, by now.
+            if !is_told {
+                self.tell_later(consumer, now);
+            }
             return;
         };
-        if let Some(session) = self.sessions.get_mut(&id).filter(|s| s.name == consumer) {
-            let is_told = is_told || planted!("failed-report-forgotten");
-            let again_at_ns = now.monotonic_ns + limits::REPORT_RETRY_NS;
-            session.report.told(is_told, again_at_ns);
-            self.news.insert(id);
-            self.dirty.insert(id);
+        session.leader_view.is_telling = false;
+        if !is_told && !planted!("failed-report-forgotten") {
+            session.leader_view.told_allowed = None;
+            session.leader_view.not_before_ns = Some(again_at_ns);
         }
+        self.news.insert(session.id);
+        self.dirty.insert(session.id);
     }
 
     /// A consumer of this peer left.
     pub(crate) fn tell_gone(&mut self, consumer: String, now: Now) {
-        let leadership = self.leadership;
-        if leadership.is_ready_here {
-            return self.leading.dispatcher.consumer_gone(&consumer);
+        match self.can_tell() {
+            true => self.tell(Report::Left(consumer)),
+            // A leader that this peer has lost from sight may still know of it.
+            false => self.tell_later(consumer, now),
         }
-        // A leader that this peer has lost from sight may still know of it.
-        if !self.can_tell() {
-            if !planted!("gone-told-once") {
-                self.tell_later(consumer, now);
-            }
-            return;
-        }
-        self.out.push(Output::ReportGone {
-            to: leadership.leader,
-            consumer,
-        });
     }
 
-    pub(crate) fn tell_later(&mut self, consumer: String, now: Now) {
+    fn tell_later(&mut self, consumer: String, now: Now) {
         // A leader forgets those that it is not told of when the connection by which
         // this peer reports ends.
-        if self.untold.len() < limits::SESSION_COUNT_MAX {
+        if self.untold.len() < limits::SESSION_COUNT_MAX && !planted!("gone-told-once") {
             let again_at_ns = now.monotonic_ns + limits::REPORT_RETRY_NS;
             self.untold.insert(consumer, again_at_ns);
         }
@@ -113,18 +164,15 @@ impl<E> Sessions<E> {
 
     /// Tells the leader again of those that have left.
     pub(crate) fn tell_untold(&mut self, now: Now) {
-        let is_due = |at_ns: &u64| *at_ns <= now.monotonic_ns;
-        let due = self.untold.iter().filter(|(_, at_ns)| is_due(at_ns));
-        let due: Vec<String> = due.map(|(consumer, _)| consumer.clone()).collect();
-        for consumer in due {
-            self.untold.remove(&consumer);
+        let is_due = |_: &String, at_ns: &mut u64| *at_ns <= now.monotonic_ns;
+        for (consumer, _) in self.untold.extract_if(.., is_due).collect::<Vec<_>>() {
             self.tell_gone(consumer, now);
         }
     }
 
     /// When the next report that failed is to be repeated, by the monotonic clock.
     pub(crate) fn next_report_ns(&self) -> Option<u64> {
-        let not_before = |id| self.sessions.get(id)?.report.not_before_ns();
+        let not_before = |id| self.sessions.get(id)?.leader_view.not_before_ns;
         // Without a leader they wait for one, and not for a time.
         let news = self.news.iter().filter(|_| self.can_tell());
         let reports = news.filter_map(not_before);

@@ -1,5 +1,6 @@
-//! LeaseTasks: a session that takes tasks once, for one answer. It proposes a lease
-//! of its own for what is due, or stands in line as a consumer that takes once.
+//! LeaseTasks: a session that takes tasks once, for one answer. A call that does not
+//! wait proposes a lease of its own for what is due; one that waits stands in line, as
+//! a consumer that takes once.
 //!
 //! What it is leased comes as an event of the log, as with any session; the answer
 //! to its proposal only says how much to wait for. What comes when it has been
@@ -8,11 +9,11 @@
 use z4_core::command::{Command, Grant, LeaseTasks, Outcome, Taker};
 use z4_core::planted;
 
-use crate::input::{Failure, Method, Now, Settled};
+use crate::input::{Failure, Method, Now, Settled, Taking};
 use crate::ledger::Place;
 use crate::limits;
 use crate::outbox::{Asked, Outbox};
-use crate::output::{Delivery, End, Output, Retry, Whose};
+use crate::output::{Delivery, End, Retry, Told, Whose};
 use crate::session::Session;
 
 /// What a session of LeaseTasks is doing.
@@ -20,8 +21,6 @@ use crate::session::Session;
 pub(crate) enum Take {
     /// It looks for what its consumer holds.
     Resuming,
-    /// It looks whether anything is due.
-    Looking,
     /// It proposed a lease: so many were granted, once that is known.
     Asked { granted: Option<u64> },
     /// It is not known what became of its proposal: it looks for what that leased.
@@ -33,98 +32,64 @@ pub(crate) enum Take {
 }
 
 impl Take {
-    pub(crate) fn new(method: Method) -> Self {
-        match method {
-            Method::Take { resume: true, .. } => Self::Resuming,
-            _ => Self::Looking,
-        }
-    }
-}
-
-impl Take {
     /// It waits for no task.
     pub(crate) fn ends_soon(self) -> bool {
-        !matches!(self, Self::InLine { .. } | Self::Looking | Self::Resuming)
+        !matches!(self, Self::InLine { .. } | Self::Resuming)
     }
 }
 
 impl Session {
-    fn wants(&self) -> (u32, u64, u64) {
+    fn taking(&self) -> Taking {
         match self.method {
-            Method::Take {
-                tasks,
-                wait_ns,
-                patience_ns,
-                ..
-            } => (tasks, wait_ns, patience_ns),
-            Method::Consume { .. } | Method::Stream => (0, 0, 0),
+            Method::Take(taking) => taking,
+            Method::Consume { .. } | Method::Stream => Taking::default(),
         }
     }
 
     pub(crate) fn begin_take<E>(&mut self, out: &mut Outbox<E>) {
-        if self.take == Take::Resuming {
-            return self.find(Whose::Consumer(self.consumer_id.clone()), out);
+        if !self.taking().resume {
+            return self.take_new(out);
         }
-        let (_, wait_ns, _) = self.wants();
-        if wait_ns == 0 {
-            return self.ask_lease(out);
+        self.take = Some(Take::Resuming);
+        self.find(Whose::Consumer(self.consumer_id.clone()), out);
+    }
+
+    fn take_new<E>(&mut self, out: &mut Outbox<E>) {
+        let taking = self.taking();
+        if taking.wait_ns > 0 {
+            let span_ns = taking.wait_ns.min(taking.patience_ns);
+            let until_ns = self.opened.monotonic_ns.saturating_add(span_ns);
+            self.take = Some(Take::InLine { until_ns });
+            return;
         }
-        // A look at this peer's own state saves an entry of the log; who waits is
-        // told of what it did not see.
-        out.push(Output::LookDue {
-            session: self.id,
+        self.take = Some(Take::Asked { granted: None });
+        let taker = Taker {
+            consumer: self.name.clone(),
+            room: taking.tasks,
+        };
+        let lease = LeaseTasks {
             namespace: self.namespace.clone(),
-        });
+            takers: vec![taker],
+            lease_ms: self.lease_ms,
+        };
+        let retry = Retry::Once {
+            patience_ns: taking.patience_ns,
+        };
+        out.propose(Asked::Take(self.id), Command::LeaseTasks(lease), retry);
     }
 
     /// What its consumer holds was found: that is the answer, if it is anything.
     pub(crate) fn take_resumed<E>(&mut self, leases: Vec<Grant>, out: &mut Outbox<E>) {
-        self.take = Take::Looking;
         if leases.is_empty() {
-            return self.begin_take(out);
+            return self.take_new(out);
         }
-        let (tasks, ..) = self.wants();
+        self.take = Some(Take::Answering);
+        let leases = leases.into_iter().take(self.taking().tasks as usize);
         let resumed = |grant| Delivery {
             grant,
             is_resumed: true,
         };
-        self.take = Take::Answering;
-        out.push(Output::Deliver {
-            session: self.id,
-            deliveries: leases
-                .into_iter()
-                .take(tasks as usize)
-                .map(resumed)
-                .collect(),
-        });
-    }
-
-    pub(crate) fn due<E>(&mut self, is_due: bool, out: &mut Outbox<E>) {
-        if self.take == Take::Looking {
-            match is_due {
-                true => self.ask_lease(out),
-                false => self.stand_in_line(),
-            }
-        }
-    }
-
-    fn ask_lease<E>(&mut self, out: &mut Outbox<E>) {
-        let (tasks, _, patience_ns) = self.wants();
-        self.take = Take::Asked { granted: None };
-        let lease = LeaseTasks {
-            namespace: self.namespace.clone(),
-            takers: vec![Taker {
-                consumer: self.name.clone(),
-                room: tasks,
-            }],
-            lease_ms: self.lease_ms,
-        };
-        let asked = Asked::Take(self.id);
-        out.propose(
-            asked,
-            Command::LeaseTasks(lease),
-            Retry::Once { patience_ns },
-        );
+        out.tell(self.id, Told::Deliver(leases.map(resumed).collect()));
     }
 
     /// What came of its proposal.
@@ -133,81 +98,62 @@ impl Session {
         result: Result<Settled, Failure<E>>,
         out: &mut Outbox<E>,
     ) {
-        if !matches!(self.take, Take::Asked { .. }) {
+        if !matches!(self.take, Some(Take::Asked { .. })) {
             return;
         }
         match result {
-            Ok(settled) => self.took(match settled.outcome {
-                Outcome::Leased { grants, .. } => grants.len() as u64,
-                // Not of a lease: nothing was granted.
-                _ => 0,
-            }),
+            Ok(settled) => {
+                let granted = Some(match settled.outcome {
+                    Outcome::Leased { grants, .. } => grants.len() as u64,
+                    // Not of a lease: nothing was granted.
+                    _ => 0,
+                });
+                self.take = Some(Take::Asked { granted });
+            }
             Err(Failure::NotDone(error)) => self.close(End::Failed(error), out),
             Err(Failure::Unknown(_)) => {
-                self.take = Take::Doubting;
+                self.take = Some(Take::Doubting);
                 self.find(Whose::Session(self.name.clone()), out);
             }
         }
     }
 
-    fn took(&mut self, count: u64) {
-        let (_, wait_ns, _) = self.wants();
-        self.take = Take::Asked {
-            granted: Some(count),
-        };
-        if count == 0 && wait_ns > 0 {
-            self.stand_in_line();
-        }
-    }
-
-    fn stand_in_line(&mut self) {
-        self.take = Take::InLine { until_ns: u64::MAX };
-    }
-
     /// How many more it takes, as a consumer that is reported.
     pub(crate) fn take_window(&self) -> u64 {
         match self.take {
-            Take::InLine { .. } => self.wants().0.into(),
+            Some(Take::InLine { .. }) => self.taking().tasks.into(),
             _ => 0,
         }
     }
 
     pub(crate) fn look_take<E>(&mut self, now: Now, has_leader: bool, out: &mut Outbox<E>) {
-        let (tasks, wait_ns, patience_ns) = self.wants();
         let has = self.flow.ledger.at(Place::Waiting).count;
-        match self.take {
-            Take::Doubting if self.finding.is_none() => {
-                self.took(self.flow.ledger.received());
-                self.look_take(now, has_leader, out);
-            }
+        let received = self.flow.ledger.received();
+        let Some(take) = self.take else { return };
+        match take {
+            Take::Doubting if self.finding.is_none() => self.answer_take(out),
             Take::Asked {
                 granted: Some(granted),
-            } if self.flow.ledger.received() >= granted => self.answer_take(out),
+            } if received >= granted => self.answer_take(out),
             Take::Asked { .. } | Take::Doubting => {
+                let patience_ns = self.taking().patience_ns;
                 let until_ns = self.opened.monotonic_ns.saturating_add(patience_ns);
                 if now.monotonic_ns < until_ns {
                     return self.wake(until_ns);
                 }
-                match self.take {
+                match take {
                     // It was not sent, as far as is known.
                     Take::Asked { granted: None } if !has_leader => self.close(End::NoLeader, out),
                     _ => self.close(End::NotConfirmed, out),
                 }
             }
-            Take::InLine { until_ns } => {
-                let until_ns = until_ns
-                    .min(
-                        self.opened
-                            .monotonic_ns
-                            .saturating_add(wait_ns.min(patience_ns)),
-                    )
-                    .min(match has {
-                        0 => u64::MAX,
-                        _ => now.monotonic_ns + limits::LEASE_GATHER_NS,
-                    });
-                self.take = Take::InLine { until_ns };
+            Take::InLine { mut until_ns } => {
+                if has > 0 {
+                    until_ns = until_ns.min(now.monotonic_ns + limits::LEASE_GATHER_NS);
+                    self.take = Some(Take::InLine { until_ns });
+                }
                 let is_over = now.monotonic_ns >= until_ns;
-                if has >= u64::from(tasks) || is_over && (has > 0 || has_leader) {
+                if has >= u64::from(self.taking().tasks) || is_over && (has > 0 || has_leader) {
                     self.answer_take(out);
                 } else if is_over {
                     self.close(End::NoLeader, out);
@@ -215,41 +161,29 @@ impl Session {
                     self.wake(until_ns);
                 }
             }
-            Take::Resuming | Take::Looking | Take::Answering => {}
+            Take::Resuming | Take::Answering => {}
         }
     }
 
     /// Answers with what it has.
     fn answer_take<E>(&mut self, out: &mut Outbox<E>) {
-        self.take = Take::Answering;
-        let mut deliveries = Vec::new();
-        let ledger = &mut self.flow.ledger;
-        while let Some(key) = ledger.waiting(false) {
-            if let Some(lease) = ledger.get(&key) {
-                deliveries.push(Delivery {
-                    grant: lease.grant.clone(),
-                    is_resumed: false,
-                });
-            }
-            ledger.move_to(&key, Place::OnWay);
+        self.take = Some(Take::Answering);
+        let (ledger, mut deliveries) = (&mut self.flow.ledger, Vec::new());
+        while let Some(key) = ledger.first_waiting().map(|lease| lease.grant.key()) {
+            deliveries.extend(ledger.hand_over(&key));
         }
-        out.push(Output::Deliver {
-            session: self.id,
-            deliveries,
-        });
+        out.tell(self.id, Told::Deliver(deliveries));
     }
 
     /// The answer went out with some of them; the others go back.
     pub(crate) fn take_delivered<E>(&mut self, now: Now, out: &mut Outbox<E>) {
         let mut left = self.flow.ledger.all_at(&[Place::Waiting]);
-        let patience_ns = self.wants().2;
+        let patience_ns = self.taking().patience_ns;
         let is_late = now.wall_ns > self.opened.wall_ns.saturating_add(patience_ns);
         if planted!("caller-by-the-wall-clock") && is_late {
             left.extend(self.flow.ledger.all_at(&[Place::InHand]));
         }
-        for (key, _) in &left {
-            self.flow.ledger.move_to(key, Place::Returning);
-        }
+        self.flow.ledger.move_all(&left, Place::Returning);
         out.end(Command::ReleaseTasks, &self.namespace, &left);
     }
 }

@@ -4,7 +4,7 @@
 
 use z4_core::command::{CreateTasks, Grant, NewTask};
 use z4_core::{Command, Machine, MemState, Namespace, Outcome};
-use z4_delivery::endings::{Answer, Ending, How, Item, Kind};
+use z4_delivery::endings::{Ask, Ending, Item};
 use z4_delivery::*;
 
 const MS_NS: u64 = 1_000_000;
@@ -43,6 +43,10 @@ impl Bench {
 
     fn step(&mut self, input: Input<&'static str>) {
         self.sessions.step(input, self.now);
+    }
+
+    fn happened(&mut self, session: SessionId, input: SessionInput<&'static str>) {
+        self.step(Input::Session(session, input));
     }
 
     fn turn(&mut self) -> Vec<Wanted> {
@@ -87,7 +91,7 @@ impl Bench {
                         outcome,
                         maybe_before: false,
                     });
-                    self.step(Input::Proposed { ticket, result });
+                    self.step(Input::Proposed(ticket, result));
                 }
                 other => others.push(other),
             }
@@ -123,7 +127,7 @@ impl Bench {
             lease_ms: 0,
             method,
         };
-        self.step(Input::Open { session, open });
+        self.happened(session, SessionInput::Open(open));
         session
     }
 
@@ -137,8 +141,7 @@ impl Bench {
     }
 
     fn found(&mut self, session: SessionId, leases: Vec<Grant>) {
-        let leases = Ok(leases);
-        self.step(Input::Found { session, leases });
+        self.happened(session, SessionInput::Found(Ok(leases)));
     }
 
     fn sent(&mut self, session: SessionId, keys: &[Key]) {
@@ -146,18 +149,16 @@ impl Bench {
             sent: keys.to_vec(),
             ..Delivered::default()
         };
-        self.step(Input::Delivered { session, delivered });
+        self.happened(session, SessionInput::Delivered(delivered));
     }
 
     fn ack(&mut self, session: SessionId, key: Key) {
         let item = Item {
             task_id: key.0.to_string(),
-            key,
             deadline_ns: None,
-            how: How::End,
+            ask: Ask::Ack(key),
         };
-        let said = Said::Ask(Kind::Ack, item);
-        self.step(Input::Said { session, said });
+        self.happened(session, SessionInput::Said(Said::Ask(item)));
     }
 }
 
@@ -183,17 +184,19 @@ fn consume(is_named: bool) -> Method {
 }
 
 fn take(wait_ns: u64) -> Method {
-    Method::Take {
+    Method::Take(Taking {
         tasks: 2,
         wait_ns,
         patience_ns: 10 * SECOND_NS,
         resume: false,
-    }
+    })
 }
 
 fn delivered(wanted: &[Wanted]) -> Vec<Key> {
     let of = |output: &Wanted| match output {
-        Output::Deliver { deliveries, .. } => deliveries.iter().map(Delivery::key).collect(),
+        Output::Session(_, Told::Deliver(deliveries)) => {
+            deliveries.iter().map(Delivery::key).collect()
+        }
         _ => Vec::new(),
     };
     wanted.iter().flat_map(of).collect()
@@ -201,15 +204,25 @@ fn delivered(wanted: &[Wanted]) -> Vec<Key> {
 
 fn ends(wanted: &[Wanted]) -> Vec<&End<&'static str>> {
     let ends = wanted.iter().filter_map(|output| match output {
-        Output::Close { end, .. } => Some(end),
+        Output::Session(_, Told::Close(end)) => Some(end),
         _ => None,
     });
     ends.collect()
 }
 
+fn ending(wanted: &Wanted) -> Option<&Ending> {
+    match wanted {
+        Output::Session(_, Told::Answer(answer)) => Some(&answer.ending),
+        _ => None,
+    }
+}
+
 fn reports(wanted: &[Wanted]) -> Vec<(u64, u64)> {
     let of = |output: &Wanted| match output {
-        Output::Report { report, .. } => Some((report.received_total, report.allowed_total)),
+        Output::Report {
+            report: Report::There(report),
+            ..
+        } => Some((report.received_total, report.allowed_total)),
         _ => None,
     };
     wanted.iter().filter_map(of).collect()
@@ -227,18 +240,7 @@ fn a_lease_leaves_the_count_when_the_log_says_that_it_ended_whoever_ended_it() {
     // By the client, by a call elsewhere, by time.
     bench.ack(session, keys[0]);
     let answers = bench.run();
-    let done = |output: &Wanted| {
-        matches!(
-            output,
-            Output::Answer {
-                answer: Answer {
-                    ending: Ending::Over(_),
-                    ..
-                },
-                ..
-            }
-        )
-    };
+    let done = |output: &Wanted| matches!(ending(output), Some(Ending::Over(_)));
     assert_eq!(answers.iter().filter(|output| done(output)).count(), 1);
     bench.apply(Command::AckTasks(z4_core::command::LeaseRefs {
         namespace: space(),
@@ -261,9 +263,9 @@ fn a_leader_is_told_again_when_the_way_to_it_broke() {
     };
     bench.step(reported(true));
     assert_eq!(reports(&bench.turn()), [], "it knows");
-    bench.step(Input::ReportsLost { leader: 3 });
+    bench.step(Input::ReportsLost(3));
     assert_eq!(reports(&bench.turn()), [], "that was another");
-    bench.step(Input::ReportsLost { leader: 2 });
+    bench.step(Input::ReportsLost(2));
     assert_eq!(reports(&bench.turn()), [(0, 10)]);
     // One that did not arrive comes again after a while.
     bench.step(reported(false));
@@ -286,15 +288,18 @@ fn who_closes_is_told_so_when_nothing_can_be_on_its_way() {
         commands(&on_its_way)[..],
         [Command::LeaseTasks(_)]
     ));
-    bench.step(Input::HalfClosed { session });
+    bench.happened(session, SessionInput::HalfClosed);
     let wanted = bench.turn();
     assert!(
-        matches!(wanted[..], [Output::Withdraw { .. }]),
+        matches!(wanted[..], [Output::Session(_, Told::Withdraw)]),
         "perhaps it is gone"
     );
     bench.pass(limits::HALF_CLOSE_GRACE_NS);
-    assert!(matches!(bench.turn()[..], [Output::Flush { .. }]));
-    bench.step(Input::Flushed { session });
+    assert!(matches!(
+        bench.turn()[..],
+        [Output::Session(_, Told::Flush)]
+    ));
+    bench.happened(session, SessionInput::Flushed);
     let given_back = bench.turn();
     assert!(matches!(
         commands(&given_back)[..],
@@ -332,8 +337,8 @@ fn the_connection_of_a_consumer_with_a_name_breaks_and_nothing_is_given_back() {
             left: keys[1..].to_vec(),
             ..Delivered::default()
         };
-        bench.step(Input::Delivered { session, delivered });
-        bench.step(Input::Gone { session });
+        bench.happened(session, SessionInput::Delivered(delivered));
+        bench.happened(session, SessionInput::Gone);
         let wanted = bench.turn();
         let released = commands(&wanted);
         match is_named {
@@ -359,13 +364,13 @@ fn a_call_has_what_the_log_granted_it_and_what_comes_later_goes_back() {
     let keys = delivered(&answer);
     assert_eq!(keys.len(), 2);
     bench.sent(session, &keys);
-    bench.step(Input::Gone { session });
+    bench.happened(session, SessionInput::Gone);
     bench.run();
     assert_eq!((bench.sessions.lease_count(), bench.sessions.len()), (0, 0));
     // One that left before its lease was decided.
     let session = bench.open(2, "d", take(0));
     let wanted = bench.turn();
-    bench.step(Input::Gone { session });
+    bench.happened(session, SessionInput::Gone);
     bench.turn();
     bench.apply_all(wanted);
     let wanted = bench.turn();
@@ -377,19 +382,16 @@ fn a_call_that_waits_is_answered_by_what_falls_due_or_with_nothing() {
     let mut bench = Bench::new(1);
     let session = bench.open(1, "c", take(SECOND_NS));
     let wanted = bench.turn();
-    assert!(matches!(wanted[..], [Output::LookDue { .. }]));
-    let is_due = Ok(false);
-    bench.step(Input::Due { session, is_due });
+    assert!(wanted.is_empty(), "it stands in line");
     assert!(bench.run().is_empty());
     bench.pass(SECOND_NS);
     let wanted = bench.turn();
-    assert!(matches!(&wanted[..], [Output::Deliver { deliveries, .. }] if deliveries.is_empty()));
-    bench.step(Input::Gone { session });
+    assert!(
+        matches!(&wanted[..], [Output::Session(_, Told::Deliver(deliveries))] if deliveries.is_empty())
+    );
+    bench.happened(session, SessionInput::Gone);
 
-    let session = bench.open(2, "c", take(SECOND_NS));
-    bench.turn();
-    let is_due = Ok(false);
-    bench.step(Input::Due { session, is_due });
+    bench.open(2, "c", take(SECOND_NS));
     bench.turn();
     bench.create(1);
     assert_eq!(delivered(&bench.run()).len(), 1);
@@ -429,8 +431,10 @@ fn a_drained_session_waits_for_the_last_word_of_its_client() {
     let keys = delivered(&bench.run());
     bench.sent(session, &keys);
     let said = Said::Drain;
-    bench.step(Input::Said { session, said });
-    assert!(matches!(bench.run()[..], [Output::Withdraw { .. }]));
+    bench.happened(session, SessionInput::Said(said));
+    let told = |output| matches!(output, Output::Session(_, Told::Withdraw | Told::Taken));
+    let wanted = bench.run();
+    assert!(wanted.len() == 2 && wanted.into_iter().all(told));
     bench.pass(40 * SECOND_NS);
     bench.apply(Command::Pulse);
     assert!(
@@ -439,20 +443,11 @@ fn a_drained_session_waits_for_the_last_word_of_its_client() {
     );
     bench.ack(session, keys[0]);
     let wanted = bench.run();
-    let lost = |output: &Wanted| {
-        matches!(
-            output,
-            Output::Answer {
-                answer: Answer {
-                    ending: Ending::Lost(_),
-                    ..
-                },
-                ..
-            }
-        )
-    };
+    let lost = |output: &Wanted| matches!(ending(output), Some(Ending::Lost(_)));
     assert!(wanted.iter().any(lost));
-    assert!(wanted.iter().any(|o| matches!(o, Output::Flush { .. })));
+    assert!(wanted
+        .iter()
+        .any(|o| matches!(o, Output::Session(_, Told::Flush))));
 }
 
 #[test]

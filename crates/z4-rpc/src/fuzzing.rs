@@ -87,7 +87,7 @@ pub fn reschedule(request: &RescheduleTaskRequest) -> Result<(Namespace, TaskId,
 
 /// Whether an ack can be asked for.
 pub fn ack(lease: LeaseRef) -> bool {
-    crate::delivery::lease_asks::lease(lease).is_ok()
+    crate::delivery::lease_asks::ack(lease).is_ok()
 }
 
 /// Whether a nack can be asked for.

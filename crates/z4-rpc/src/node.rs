@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use grpcio::RpcContext;
 use z4_consensus::Handle;
 use z4_core::{Outcome, View};
+use z4_delivery::Input;
 
 use crate::deadline;
 use crate::delivery::Delivery;
@@ -53,7 +54,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     pub fn start(handle: Handle<Outcome>, view: V, network: Network) -> std::io::Result<Self> {
         let (delivery, inbox) = Delivery::new();
         let told = delivery.clone();
-        let lost = move |leader| told.reports_lost(leader);
+        let lost = move |leader| told.input(Input::ReportsLost(leader));
         let forwarder = Forwarder::new(network.clone(), lost);
         let node = Self {
             inner: Arc::new(Inner {
@@ -132,7 +133,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     /// service port takes no more calls and before the peer is stopped, so that
     /// unwritten tasks are given back.
     pub fn drain(&self) {
-        self.inner.delivery.stop_sessions();
+        self.inner.delivery.input(Input::Stop);
     }
 
     /// Closes what is left, when the peer has stopped.

@@ -25,7 +25,7 @@ use crate::net::Net;
 use crate::options::Options;
 use crate::peer::{Life, Peer, Token};
 use crate::report::Report;
-use crate::sessions::{Consumer, Down, EndReply, Judge, Told, Up, Wire};
+use crate::sessions::{Consumer, Down, EndReply, Judge, Up, Wire};
 use crate::spaces::{self, SPACES};
 use crate::trace::Trace;
 
@@ -146,7 +146,7 @@ pub(crate) enum Event {
         from: Life,
         to: Life,
         link: u64,
-        told: Told,
+        told: z4_delivery::Report,
     },
     LinkLost {
         to: Life,
@@ -572,7 +572,7 @@ impl World {
                 told,
             } => self.told_arrived(from, to, link, told),
             Event::LinkLost { to, link } => {
-                self.session_input(to.0, z4_delivery::Input::RemoteLost { link });
+                self.session_input(to.0, z4_delivery::Input::RemoteLost(link));
             }
             Event::ToldRemoved(id) => self.input(id, Input::WasRemoved),
             Event::Client(client) => self.client_next(client),

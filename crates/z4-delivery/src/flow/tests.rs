@@ -32,7 +32,7 @@ fn deliver(flow: &mut Flow, wall_ns: u64) -> usize {
         delivered += next.len();
         for delivery in next {
             let key = (delivery.grant.id, delivery.grant.token);
-            assert!(flow.ledger.move_to(&key, Place::InHand));
+            assert!(flow.ledger.move_to(&key, Place::InHand).is_some());
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::ledger::Place;
 use crate::limits;
 use crate::outbox::{Asked, Outbox};
 use crate::output::{End, Retry, Whose};
+use crate::take::Take;
 
 /// Whether grants may still be on their way to a session whose client is done. Who
 /// comes back under its name would find them, and lose them when they are given back.
@@ -29,7 +30,7 @@ impl Session {
     /// The peer stops. What has its end in sight comes to it.
     pub(crate) fn stop<E>(&mut self, out: &mut Outbox<E>) {
         let ends_soon = match self.method {
-            Method::Take { .. } => self.take.ends_soon(),
+            Method::Take(_) => self.take.is_some_and(Take::ends_soon),
             _ => matches!(self.state, State::Flushing | State::Closing { .. }),
         };
         if !ends_soon {
@@ -61,9 +62,8 @@ impl Session {
         let unsent = ledger.all_at(places).into_iter();
         let (mut in_hand, untouched): (Vec<_>, Vec<_>) = unsent.partition(is_resumed);
         in_hand.extend(ledger.all_at(&[Place::InHand]));
-        for (key, _) in untouched.iter().chain(&in_hand) {
-            self.flow.ledger.move_to(key, Place::Returning);
-        }
+        self.flow.ledger.move_all(&untouched, Place::Returning);
+        self.flow.ledger.move_all(&in_hand, Place::Returning);
         out.end(Command::ReleaseTasks, &self.namespace, &untouched);
         out.end(Command::ReturnTasks, &self.namespace, &in_hand);
         if planted!("closed-before-released") {
@@ -87,7 +87,7 @@ impl Session {
         if planted!("closed-without-a-fence") {
             return true;
         }
-        let is_heard = self.report.is_heard(self.allowed());
+        let is_heard = self.leader_view.is_heard(self.allowed());
         match self.fence {
             Fence::Needed if is_heard => {
                 // A lease that nobody ever had.
@@ -126,7 +126,7 @@ impl Session {
             Method::Consume { .. } if self.may_come_back && !planted!("broken-released") => {
                 return;
             }
-            Method::Consume { .. } | Method::Take { .. } => {}
+            Method::Consume { .. } | Method::Take(_) => {}
             Method::Stream => {
                 let written = std::mem::take(&mut self.written);
                 out.end(Command::AckTasks, &self.namespace, &written);

@@ -76,17 +76,17 @@ impl Session {
             self.find(finding.whose, out);
             return Default::default();
         }
-        if self.take == Take::Resuming {
+        if self.take == Some(Take::Resuming) {
             self.take_resumed(leases, out);
             return Default::default();
         }
         let is_opening = self.state == State::Opening;
         // More than may be found: what is not there may be live all the same.
         let is_cut = leases.len() >= limits::IN_FLIGHT_MAX as usize;
-        let there: HashSet<Key> = leases.iter().map(|g| (g.id, g.token)).collect();
+        let there: HashSet<Key> = leases.iter().map(Grant::key).collect();
         let mut came = Vec::new();
         for grant in leases {
-            let key = (grant.id, grant.token);
+            let key = grant.key();
             let is_own = grant.consumer == self.name;
             let is_its = is_own || is_opening || self.former.as_ref() == Some(&grant.consumer);
             let has_ended = has_ended(&key, finding.since) && !planted!("ended-while-found");
@@ -117,7 +117,7 @@ impl Session {
         };
         match (self.state, self.take) {
             (State::Closing { .. }, _) => self.close(End::NotGivenBack, out),
-            (State::Opening, _) | (_, Take::Resuming) => self.close(End::Failed(error), out),
+            (State::Opening, _) | (_, Some(Take::Resuming)) => self.close(End::Failed(error), out),
             // It was to be rebuilt after a jump, or is in doubt: until it knows, it
             // looks.
             _ => {

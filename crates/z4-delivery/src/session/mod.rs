@@ -15,8 +15,8 @@ use crate::input::{Delivered, Key, Method, Now, Open, Said, SessionId};
 use crate::ledger::{Lease, Place};
 use crate::limits;
 use crate::outbox::Outbox;
-use crate::output::{End, Output, Whose};
-use crate::report::Report;
+use crate::output::{End, Told, Whose};
+use crate::reports::LeaderView;
 use crate::take::Take;
 
 /// What a session is doing.
@@ -53,13 +53,14 @@ pub(crate) struct Session {
     pub(crate) state: State,
     pub(crate) flow: Flow,
     pub(crate) lanes: Lanes,
-    pub(crate) take: Take,
+    /// LeaseTasks: what it is doing.
+    pub(crate) take: Option<Take>,
     pub(crate) finding: Option<finding::Finding>,
     /// A search failed: when it is repeated, by the monotonic clock, and whose leases
     /// it looks for.
     find_again: Option<(u64, Whose)>,
     pub(crate) opened: Now,
-    pub(crate) report: Report,
+    pub(crate) leader_view: LeaderView,
     /// Whose late grants come to it: the session that it took over from.
     pub(crate) former: Option<String>,
     /// Its consumer may come back for its leases, here or at another peer: to give
@@ -93,7 +94,7 @@ impl Session {
                 is_named,
             } => (Flow::new(in_flight_max, bytes_max, is_named), is_named),
             Method::Stream => (Flow::of_stream(), false),
-            Method::Take { tasks, .. } => (Flow::new(tasks.into(), u64::MAX, false), false),
+            Method::Take(taking) => (Flow::new(taking.tasks.into(), u64::MAX, false), false),
         };
         Self {
             id,
@@ -105,11 +106,11 @@ impl Session {
             state: State::Opening,
             flow,
             lanes: Lanes::default(),
-            take: Take::new(open.method),
+            take: None,
             opened: now,
             finding: None,
             find_again: None,
-            report: Report::default(),
+            leader_view: LeaderView::default(),
             former: None,
             may_come_back,
             is_listed: true,
@@ -136,7 +137,7 @@ impl Session {
             // Nobody can have leases under a name that was made up now.
             Method::Consume { .. } => self.open(0, out),
             Method::Stream => self.state = State::Open,
-            Method::Take { .. } => {
+            Method::Take(_) => {
                 self.state = State::Open;
                 self.begin_take(out);
             }
@@ -145,17 +146,13 @@ impl Session {
 
     fn open<E>(&mut self, resumed: u32, out: &mut Outbox<E>) {
         self.state = State::Open;
-        out.push(Output::Hello {
-            session: self.id,
-            resumed,
-        });
+        out.tell(self.id, Told::Hello { resumed });
     }
 
     /// The log granted it a lease. `false`: it is known already.
     pub(crate) fn granted(&mut self, grant: Grant, now: Now) -> bool {
-        let key = (grant.id, grant.token);
         if let Some(finding) = &mut self.finding {
-            finding.granted.insert(key);
+            finding.granted.insert(grant.key());
         }
         let is_own = grant.consumer == self.name;
         self.flow.granted(grant, is_own, false, now.wall_ns)
@@ -179,22 +176,24 @@ impl Session {
         self.flow.heard();
         match said {
             // The client is told by the end of its session that this was not done.
-            Said::Ask(..) if self.state == State::Ended => {}
-            Said::Ask(kind, mut item) => {
-                self.unspoken.remove(&item.key);
-                if let Some(lease) = self.flow.ledger.get_mut(&item.key) {
+            Said::Ask(_) if self.state == State::Ended => {}
+            Said::Ask(mut item) => {
+                let key = item.key();
+                self.unspoken.remove(&key);
+                if let Some(lease) = self.flow.ledger.get_mut(&key) {
                     item.deadline_ns = Some(lease.grant.deadline_ns);
-                    lease.is_spoken |= kind != Kind::Extend;
+                    lease.is_spoken |= item.kind() != Kind::Extend;
                 }
-                self.lanes.push(kind, item);
+                return self.lanes.push(item);
             }
             Said::Drain => {
                 self.flow.drain();
-                self.withdraw(out);
+                out.tell(self.id, Told::Withdraw);
             }
             Said::Credit(tasks, bytes) => self.flow.set_credit(tasks, bytes),
             Said::Refused => {}
         }
+        out.tell(self.id, Told::Taken);
     }
 
     pub(crate) fn half_closed<E>(&mut self, now: Now, out: &mut Outbox<E>) {
@@ -207,33 +206,29 @@ impl Session {
             self.state = State::HalfClosed {
                 until_ns: now.monotonic_ns + grace_ns,
             };
-            self.withdraw(out);
+            out.tell(self.id, Told::Withdraw);
         }
-    }
-
-    fn withdraw<E>(&mut self, out: &mut Outbox<E>) {
-        out.push(Output::Withdraw { session: self.id });
     }
 
     /// Some of what was on the way is with the consumer, or is not.
     pub(crate) fn delivered<E>(&mut self, delivered: &Delivered, now: Now, out: &mut Outbox<E>) {
         let ledger = &mut self.flow.ledger;
         for key in &delivered.sent {
-            if ledger.move_to(key, Place::InHand) && self.method == Method::Stream {
-                let deadline_ns = ledger.get(key).map_or(0, |l| l.grant.deadline_ns);
-                self.written.push((*key, deadline_ns));
-            }
+            let sent = ledger.move_to(key, Place::InHand).map(Lease::key_until);
+            self.written
+                .extend(sent.filter(|_| self.method == Method::Stream));
         }
         for key in &delivered.over {
             ledger.move_to(key, Place::Over);
         }
         ledger.put_back(&delivered.left);
-        if self.method == Method::Stream && !self.written.is_empty() {
-            let at_ns = now.monotonic_ns + limits::ACK_DELAY_NS;
-            self.ack_at_ns.get_or_insert(at_ns);
-        }
-        if matches!(self.method, Method::Take { .. }) {
-            self.take_delivered(now, out);
+        match self.method {
+            Method::Stream if !self.written.is_empty() => {
+                let at_ns = now.monotonic_ns + limits::ACK_DELAY_NS;
+                self.ack_at_ns.get_or_insert(at_ns);
+            }
+            Method::Take(_) => self.take_delivered(now, out),
+            Method::Stream | Method::Consume { .. } => {}
         }
     }
 
@@ -245,10 +240,7 @@ impl Session {
                     lease.grant.deadline_ns = deadline_ns;
                 }
             }
-            out.push(Output::Answer {
-                session: self.id,
-                answer,
-            });
+            out.tell(self.id, Told::Answer(answer));
         }
     }
 
@@ -263,7 +255,7 @@ impl Session {
                 self.wake(at_ns);
             }
         }
-        if matches!(self.method, Method::Take { .. }) {
+        if matches!(self.method, Method::Take(_)) {
             return self.look_take(now, has_leader, out);
         }
         match self.state {
@@ -288,7 +280,7 @@ impl Session {
 
     fn flush<E>(&mut self, out: &mut Outbox<E>) {
         self.state = State::Flushing;
-        out.push(Output::Flush { session: self.id });
+        out.tell(self.id, Told::Flush);
     }
 
     /// Gives and releases what may be given and must be released.
@@ -300,10 +292,7 @@ impl Session {
             if deliveries.is_empty() {
                 break;
             }
-            out.push(Output::Deliver {
-                session: self.id,
-                deliveries,
-            });
+            out.tell(self.id, Told::Deliver(deliveries));
         }
         self.acknowledge(now, out);
         self.wake_by_wall(now);
@@ -336,17 +325,14 @@ impl Session {
     pub(crate) fn close<E>(&mut self, end: End<E>, out: &mut Outbox<E>) {
         if self.state != State::Ended {
             self.state = State::Ended;
-            out.push(Output::Close {
-                session: self.id,
-                end,
-            });
+            out.tell(self.id, Told::Close(end));
         }
     }
 
     /// How many it may have been granted by now, since it opened.
     pub(crate) fn allowed(&self) -> u64 {
         let window = match (self.state, self.method) {
-            (State::Open, Method::Take { .. }) => self.take_window(),
+            (State::Open, Method::Take(_)) => self.take_window(),
             (State::Open, _) => self.flow.window(),
             _ => 0,
         };

@@ -15,15 +15,11 @@ impl<E> Sessions<E> {
         };
         match asked {
             Asked::Nobody => {}
-            Asked::Lane {
-                session,
-                kind,
-                items,
-            } => self.with(session, |session, out| {
+            Asked::Lane { session, items } => self.with(session, |session, out| {
                 session.lanes.came_back(ticket);
                 let answers = match result {
-                    Ok(settled) => endings::read(settled, kind, items),
-                    Err(Failure::Unknown(_)) => endings::uncertain(kind, items),
+                    Ok(settled) => endings::read(settled, items),
+                    Err(Failure::Unknown(_)) => endings::uncertain(items),
                     Err(Failure::NotDone(error)) => return session.close(End::Failed(error), out),
                 };
                 session.answer(answers, out);

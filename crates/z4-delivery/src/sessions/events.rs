@@ -37,7 +37,7 @@ impl<E> Sessions<E> {
     }
 
     fn granted(&mut self, namespace: &Namespace, grant: Grant, now: Now) {
-        let key = (grant.id, grant.token);
+        let key = grant.key();
         let id = self.directory.holder_of(&grant.consumer);
         let session = id.and_then(|id| self.sessions.get_mut(&id));
         let full = limits::LEDGER_LEN_MAX;

@@ -15,11 +15,11 @@ use z4_core::{Namespace, View};
 
 use crate::broken::Broken;
 use crate::directory::Directory;
-use crate::input::{Input, Key, Leadership, Method, Now, Open, SessionId};
+use crate::input::{Input, Key, Leadership, Method, Now, Open, SessionId, SessionInput};
 use crate::leading::Leading;
 use crate::limits;
 use crate::outbox::Outbox;
-use crate::output::{End, Output};
+use crate::output::{End, Output, Told};
 use crate::session::{Session, State};
 use crate::take::Take;
 
@@ -91,49 +91,37 @@ impl<E> Sessions<E> {
     /// [`turn`](Self::turn).
     pub fn step(&mut self, input: Input<E>, now: Now) {
         match input {
+            Input::Session(id, input) => self.session_input(id, input, now),
             Input::Leadership(leadership) => self.lead(leadership, now),
             Input::Applied(applied) => self.applied(applied, now),
-            Input::Open { session, open } => self.open(session, open, now),
-            Input::Said { session, said } => {
-                self.with(session, |session, out| session.said(said, out));
-            }
-            Input::HalfClosed { session } => {
-                self.with(session, |session, out| session.half_closed(now, out));
-            }
-            Input::Flushed { session } => {
-                self.with(session, |session, _| session.flushed(now));
-            }
-            Input::Delivered { session, delivered } => {
-                self.with(session, |session, out| {
-                    session.delivered(&delivered, now, out);
-                });
-            }
-            Input::Gone { session } => self.gone(session, now),
-            Input::Found { session, leases } => self.found(session, leases, now),
-            Input::Due { session, is_due } => self.with(session, |session, out| match is_due {
-                Ok(is_due) => session.due(is_due, out),
-                Err(error) => session.close(End::Failed(error), out),
-            }),
-            Input::Proposed { ticket, result } => self.proposed(ticket, result),
-            Input::Reported { consumer, is_told } => self.report_ended(&consumer, is_told, now),
-            Input::ReportedGone { consumer, is_told } => {
-                if !is_told && !planted!("gone-told-once") {
-                    self.tell_later(consumer, now);
-                }
-            }
-            Input::ReportsLost { leader } => {
+            Input::Proposed(ticket, result) => self.proposed(ticket, result),
+            Input::Reported { consumer, is_told } => self.report_ended(consumer, is_told, now),
+            Input::ReportsLost(leader) => {
                 if leader == self.leadership.leader && !planted!("lost-reports-kept") {
                     self.forget_reports();
                 }
             }
             Input::Remote { link, report } => self.leading.remote(link, report),
-            Input::RemoteGone { consumer } => self.leading.remote_gone(&consumer),
-            Input::RemoteLost { link } => self.leading.remote_lost(link),
+            Input::RemoteLost(link) => self.leading.remote_lost(link),
             Input::Stop => {
                 self.is_stopping = true;
-                for session in self.sessions.keys().copied().collect::<Vec<_>>() {
-                    self.with(session, Session::stop);
+                for id in self.sessions.keys().copied().collect::<Vec<_>>() {
+                    self.with(id, Session::stop);
                 }
+            }
+        }
+    }
+
+    fn session_input(&mut self, id: SessionId, input: SessionInput<E>, now: Now) {
+        match input {
+            SessionInput::Open(open) => self.open(id, open, now),
+            SessionInput::Found(leases) => self.found(id, leases, now),
+            SessionInput::Gone => self.gone(id, now),
+            SessionInput::Said(said) => self.with(id, |session, out| session.said(said, out)),
+            SessionInput::HalfClosed => self.with(id, |session, out| session.half_closed(now, out)),
+            SessionInput::Flushed => self.with(id, |session, _| session.flushed(now)),
+            SessionInput::Delivered(delivered) => {
+                self.with(id, |session, out| session.delivered(&delivered, now, out));
             }
         }
     }
@@ -205,7 +193,8 @@ impl<E> Sessions<E> {
     #[must_use]
     pub fn reported(&self, namespace: &Namespace) -> usize {
         let its = self.sessions.values().filter(|s| s.namespace == *namespace);
-        its.filter(|s| s.is_listed && s.report.is_known()).count()
+        its.filter(|s| s.is_listed && s.leader_view.is_known())
+            .count()
     }
 
     /// How many leases all sessions count.
@@ -256,24 +245,20 @@ impl<E> Sessions<E> {
     /// The leader knows of nobody.
     fn forget_reports(&mut self) {
         for session in self.sessions.values_mut() {
-            session.report.forget();
+            session.leader_view.forget();
             self.news.insert(session.id);
         }
     }
 
     fn open(&mut self, id: SessionId, open: Open, now: Now) {
-        let most = match open.method {
-            // It takes no place for long.
-            Method::Take { wait_ns: 0, .. } => 2 * limits::SESSION_COUNT_MAX,
-            _ => limits::SESSION_COUNT_MAX,
-        };
-        let refusal = match () {
-            () if self.is_stopping => Some(End::Stopping),
-            () if self.sessions.len() >= most => Some(End::Full),
-            () => None,
-        };
-        if let Some(end) = refusal {
-            return self.out.push(Output::Close { session: id, end });
+        // A call that does not wait takes no place for long.
+        let is_short = matches!(open.method, Method::Take(taking) if taking.wait_ns == 0);
+        let most = limits::SESSION_COUNT_MAX * if is_short { 2 } else { 1 };
+        if self.is_stopping {
+            return self.out.tell(id, Told::Close(End::Stopping));
+        }
+        if self.sessions.len() >= most {
+            return self.out.tell(id, Told::Close(End::Full));
         }
         let name = format!("{}{}{:x}", open.consumer_id, self.prefix(), id.0);
         let mut session = Session::new(id, name, open, now);
@@ -327,7 +312,7 @@ impl<E> Sessions<E> {
         for name in self.directory.unlist(session) {
             self.broken.set(name, may_come_back);
         }
-        if session.report.was_told {
+        if session.leader_view.was_told {
             let name = session.name.clone();
             self.tell_gone(name, now);
         }
@@ -361,6 +346,6 @@ impl<E> Sessions<E> {
 impl Session {
     /// Whether it takes no more grants.
     fn is_over(&self) -> bool {
-        self.state == State::Ended || self.take == Take::Answering
+        self.state == State::Ended || self.take == Some(Take::Answering)
     }
 }

@@ -274,7 +274,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
     ) {
         let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "AckTasks", sink, async move {
-            let asked = request.leases.into_iter().map(lease_asks::lease);
+            let asked = request.leases.into_iter().map(lease_asks::ack);
             let name = &request.namespace;
             let results = leases::end(&node, name, Kind::Ack, "leases", asked).await?;
             let mut response = AckTasksResponse::default();
@@ -325,7 +325,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
     ) {
         let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "ReleaseTasks", sink, async move {
-            let asked = request.leases.into_iter().map(lease_asks::lease);
+            let asked = request.leases.into_iter().map(lease_asks::release);
             let name = &request.namespace;
             let results = leases::end(&node, name, Kind::Release, "leases", asked).await?;
             let mut response = ReleaseTasksResponse::default();

@@ -41,8 +41,8 @@ pub(crate) async fn end<V: View + Clone + Send + Sync + 'static>(
     let command = endings::command(namespace, kind, &items);
     let policy = RetryPolicy::of(&command, patience).persisting();
     let answers = match proposals::of(node.propose(&command, policy).await) {
-        Ok(settled) => endings::read(settled, kind, items),
-        Err(Failure::Unknown(_)) => endings::uncertain(kind, items),
+        Ok(settled) => endings::read(settled, items),
+        Err(Failure::Unknown(_)) => endings::uncertain(items),
         Err(Failure::NotDone(error)) => return Err(error),
     };
     mark("ack.reply");

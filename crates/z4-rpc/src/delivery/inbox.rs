@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use futures::channel::mpsc;
-use z4_core::dispatch::{ConsumerReport, ConsumersView};
+use z4_core::dispatch::ConsumersView;
 use z4_core::{Namespace, View};
-use z4_delivery::{AppliedEvents, Input, Open, SessionId};
+use z4_delivery::{AppliedEvents, Input, Open, Report, SessionId, Told};
 
-use super::line::{Line, ToTask};
+use super::line::Line;
 use super::wall_ns;
 use crate::errors::Error;
 use crate::limits;
@@ -25,14 +25,14 @@ pub(super) enum Control<V> {
     Open {
         session: SessionId,
         open: Open,
-        to: mpsc::UnboundedSender<ToTask>,
+        to: mpsc::UnboundedSender<Told<Error>>,
         /// For the time that its caller waits.
         node: Node<V>,
     },
     /// Another peer reports a consumer.
     Remote {
         link: u64,
-        report: ConsumerReport,
+        report: Report,
         taken: Box<dyn FnOnce() + Send>,
     },
     /// The leader's view of a namespace's consumers; `None`: this peer does not
@@ -154,7 +154,7 @@ impl<V> Delivery<V> {
         let _ = self.control.send(control);
     }
 
-    pub(super) fn input(&self, input: Input<Error>) {
+    pub(crate) fn input(&self, input: Input<Error>) {
         self.send(Control::Input(input));
     }
 
@@ -167,7 +167,7 @@ impl<V> Delivery<V> {
     pub(crate) fn remote_report(
         &self,
         link: u64,
-        report: ConsumerReport,
+        report: Report,
         taken: impl FnOnce() + Send + 'static,
     ) -> bool {
         let has_room = self.has_room();
@@ -180,23 +180,6 @@ impl<V> Delivery<V> {
             });
         }
         has_room
-    }
-
-    pub(crate) fn remote_gone(&self, consumer: String) {
-        self.input(Input::RemoteGone { consumer });
-    }
-
-    pub(crate) fn remote_lost(&self, link: u64) {
-        self.input(Input::RemoteLost { link });
-    }
-
-    /// The connection to a leader is no more, by which consumers were reported.
-    pub(crate) fn reports_lost(&self, leader: u64) {
-        self.input(Input::ReportsLost { leader });
-    }
-
-    pub(crate) fn stop_sessions(&self) {
-        self.input(Input::Stop);
     }
 
     pub(crate) fn stop(&self) {

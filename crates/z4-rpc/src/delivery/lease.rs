@@ -8,11 +8,11 @@ use futures::future::{select, Either};
 use futures::StreamExt;
 use grpcio::{RpcStatus, RpcStatusCode};
 use z4_core::{limits as core_limits, Namespace, Refusal, View};
-use z4_delivery::{consumer_id, Delivered, Delivery, End, Key, Method, Open};
+use z4_delivery::{consumer_id, Delivered, Delivery, End, Key, Method, Open, Taking, Told};
 use z4_proto::generated::collection::{LeaseTasksRequest, LeaseTasksResponse};
 
 use super::caller::Caller;
-use super::line::{status_of, Line, ToTask};
+use super::line::{status_of, Line};
 use super::{bodies, deliver, lease_asks};
 use crate::answer::{field_len, AnswerBudget};
 use crate::errors::Error;
@@ -31,7 +31,7 @@ struct Want {
 }
 
 /// Why a call is answered.
-enum Told {
+enum Answered {
     Deliver(Vec<Delivery>),
     Close(End<Error>),
     /// The caller has left.
@@ -48,12 +48,12 @@ pub(super) async fn respond<V: View + Clone + Send + Sync + 'static>(
 ) -> RpcStatus {
     let answered = match open(&node, request) {
         Ok((want, mut line)) => match told(&node, &mut line, &mut caller).await {
-            Told::Left => return RpcStatus::new(RpcStatusCode::CANCELLED),
-            Told::Deliver(deliveries) => match fill(&node, &want, &line, deliveries).await {
+            Answered::Left => return RpcStatus::new(RpcStatusCode::CANCELLED),
+            Answered::Deliver(deliveries) => match fill(&node, &want, &line, deliveries).await {
                 Ok(filled) => return answer(&node, want, filled, caller, &line).await,
                 Err(error) => error.status(),
             },
-            Told::Close(end) => status_of(end, "", "", &node.handle().status()),
+            Answered::Close(end) => status_of(end, "", "", &node.handle().status()),
         },
         Err(error) => error.status(),
     };
@@ -66,25 +66,25 @@ async fn told<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     line: &mut Line<V>,
     caller: &mut Caller,
-) -> Told {
+) -> Answered {
     loop {
         // A deadline is looked at now and then; a caller that hangs up is told of.
         let look_at = Instant::now() + Duration::from_secs(1);
         let told = poll_fn(|cx| match caller.poll_left(cx) {
-            Poll::Ready(()) => Poll::Ready(Told::Left),
+            Poll::Ready(()) => Poll::Ready(Answered::Left),
             Poll::Pending => loop {
                 break match futures::ready!(line.told.poll_next_unpin(cx)) {
-                    Some(ToTask::Deliver(deliveries)) => Poll::Ready(Told::Deliver(deliveries)),
-                    Some(ToTask::Close(end)) => Poll::Ready(Told::Close(end)),
+                    Some(Told::Deliver(deliveries)) => Poll::Ready(Answered::Deliver(deliveries)),
+                    Some(Told::Close(end)) => Poll::Ready(Answered::Close(end)),
                     // These are of other methods.
                     Some(
-                        ToTask::Hello { .. }
-                        | ToTask::Withdraw
-                        | ToTask::Taken
-                        | ToTask::Answer(_)
-                        | ToTask::Flush,
+                        Told::Hello { .. }
+                        | Told::Withdraw
+                        | Told::Taken
+                        | Told::Answer(_)
+                        | Told::Flush,
                     ) => continue,
-                    None => Poll::Ready(Told::Close(End::Stopping)),
+                    None => Poll::Ready(Answered::Close(End::Stopping)),
                 };
             },
         });
@@ -171,12 +171,12 @@ fn open<V: View + Clone + Send + Sync + 'static>(
         namespace: fields.namespace.clone(),
         consumer_id: consumer_id.clone(),
         lease_ms: fields.lease_ms,
-        method: Method::Take {
+        method: Method::Take(Taking {
             tasks: fields.tasks,
             wait_ns: wait.as_nanos() as u64,
             patience_ns: patience.as_nanos() as u64,
             resume: request.resume,
-        },
+        }),
     };
     let line = node.delivery().open(node.clone(), open)?;
     let want = Want {

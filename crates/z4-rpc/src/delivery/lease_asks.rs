@@ -1,46 +1,59 @@
 //! What clients ask for leases, checked field by field. A bad field is answered
 //! in its place; what else was asked goes on.
 
+use z4_core::command::{Extend, Nack};
 use z4_core::limits;
 use z4_core::task::LeaseToken;
 use z4_core::{Refusal, TaskId};
-use z4_proto::generated::collection::{Extend, LeaseOutcome, LeaseRef, LeaseResult, Nack};
+use z4_delivery::endings::{Ask, Item};
+use z4_delivery::Key;
+use z4_proto::generated::collection::{self as wire, LeaseOutcome, LeaseRef, LeaseResult};
 
 use crate::limits as rpc_limits;
 use crate::validate::span_ms;
-use z4_delivery::endings::{How, Item};
 
 /// What is asked, or the answer that it cannot be.
 pub(crate) type Asked = Result<Item, LeaseResult>;
 
-/// An ack or a release.
-pub(crate) fn lease(lease: LeaseRef) -> Asked {
-    item(lease.task_id, lease.lease_token, || Ok(How::End))
+/// An ack.
+pub(crate) fn ack(lease: LeaseRef) -> Asked {
+    item(lease.task_id, lease.lease_token, |key| Ok(Ask::Ack(key)))
+}
+
+/// A release.
+pub(crate) fn release(lease: LeaseRef) -> Asked {
+    item(lease.task_id, lease.lease_token, |key| {
+        Ok(Ask::Release(key))
+    })
 }
 
 /// A nack.
-pub(crate) fn nack(mut nack: Nack) -> Asked {
+pub(crate) fn nack(mut nack: wire::Nack) -> Asked {
     let delay = nack.delay.take();
     let (error, permanent) = (std::mem::take(&mut nack.error), nack.permanent);
-    item(nack.task_id, nack.lease_token, move || {
-        let delay_ms = delay
-            .as_ref()
-            .map(|delay| span_ms("delay", delay, 0, limits::DELAY_MS_MAX))
-            .transpose()?;
-        Ok(How::Nack {
-            delay_ms,
+    item(nack.task_id, nack.lease_token, move |(id, token)| {
+        let delay = delay.as_ref();
+        let delay_ms = delay.map(|delay| span_ms("delay", delay, 0, limits::DELAY_MS_MAX));
+        Ok(Ask::Nack(Nack {
+            id,
+            token,
+            delay_ms: delay_ms.transpose()?,
             error: cut(error, limits::ERROR_LEN_MAX),
             permanent,
-        })
+        }))
     })
 }
 
 /// An extend.
-pub(crate) fn extend(extend: Extend) -> Asked {
+pub(crate) fn extend(extend: wire::Extend) -> Asked {
     let lease = extend.lease;
-    item(extend.task_id, extend.lease_token, move || {
+    item(extend.task_id, extend.lease_token, move |(id, token)| {
         let lease_ms = lease_ms(lease.as_ref())?;
-        Ok(How::Extend { lease_ms })
+        Ok(Ask::Extend(Extend {
+            id,
+            token,
+            lease_ms,
+        }))
     })
 }
 
@@ -56,22 +69,19 @@ pub(crate) fn lease_ms(
     lease.map_or(Ok(0), |lease| span_ms("lease", lease, least, most))
 }
 
-fn item(task_id: String, token: u64, how: impl FnOnce() -> Result<How, Refusal>) -> Asked {
+fn item(task_id: String, token: u64, ask: impl FnOnce(Key) -> Result<Ask, Refusal>) -> Asked {
     let checked = task_id.parse::<TaskId>().and_then(|id| {
         if token == 0 {
-            return Err(Refusal::invalid(
-                "lease_token",
-                "must be the one of the delivery",
-            ));
+            let rule = "must be the one of the delivery";
+            return Err(Refusal::invalid("lease_token", rule));
         }
-        Ok((id, how()?))
+        ask((id, LeaseToken(token)))
     });
     match checked {
-        Ok((id, how)) => Ok(Item {
+        Ok(ask) => Ok(Item {
             task_id,
-            key: (id, LeaseToken(token)),
             deadline_ns: None,
-            how,
+            ask,
         }),
         Err(refusal) => Err(invalid(task_id, token, &refusal)),
     }
@@ -102,8 +112,8 @@ mod tests {
     use super::*;
     use protobuf::well_known_types::Duration;
 
-    fn with(change: impl FnOnce(&mut Nack)) -> Asked {
-        let mut asked = Nack::default();
+    fn with(change: impl FnOnce(&mut wire::Nack)) -> Asked {
+        let mut asked = wire::Nack::default();
         asked.set_task_id(TaskId::new(1, 2, 3).to_string());
         asked.set_lease_token(4);
         change(&mut asked);
@@ -131,7 +141,7 @@ mod tests {
             let message = result.get_message();
             assert!(message.starts_with(field), "{field}: {message}");
         }
-        let mut short = Extend::default();
+        let mut short = wire::Extend::default();
         short.set_task_id(TaskId::new(1, 2, 3).to_string());
         short.set_lease_token(4);
         assert!(extend(short.clone()).is_ok(), "the namespace's setting");
@@ -143,14 +153,11 @@ mod tests {
     #[test]
     fn a_long_error_is_cut_between_characters() {
         let long = "é".repeat(limits::ERROR_LEN_MAX);
-        let How::Nack {
-            error, delay_ms, ..
-        } = with(|n| n.set_error(format!("x{long}"))).unwrap().how
-        else {
+        let Ask::Nack(nack) = with(|n| n.set_error(format!("x{long}"))).unwrap().ask else {
             panic!("not a nack");
         };
-        assert_eq!(error.len(), limits::ERROR_LEN_MAX - 1);
-        assert!(long.starts_with(&error[1..]));
-        assert_eq!(delay_ms, None);
+        assert_eq!(nack.error.len(), limits::ERROR_LEN_MAX - 1);
+        assert!(long.starts_with(&nack.error[1..]));
+        assert_eq!(nack.delay_ms, None);
     }
 }

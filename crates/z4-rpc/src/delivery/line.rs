@@ -1,32 +1,14 @@
-//! The task of a consumer's call, as the delivery thread sees it: what it is told,
-//! and how its session ends.
+//! A session, as the task of its call holds it, and what its client is told at its end.
 
 use futures::channel::mpsc;
 use grpcio::{RpcStatus, RpcStatusCode};
 use prometheus::IntGauge;
 use z4_consensus::Status;
-use z4_delivery::endings::Answer;
-use z4_delivery::{Delivered, End, Input, SessionId};
+use z4_delivery::{Delivered, End, Input, SessionId, SessionInput, Told};
 
 use super::inbox::Delivery;
 use crate::errors::Error;
 use crate::leader::no_leader;
-
-/// What a task is told. The end of it: the peer has stopped.
-#[derive(Debug)]
-pub(super) enum ToTask {
-    /// The session is open; so many leases come again.
-    Hello {
-        resumed: u32,
-    },
-    Deliver(Vec<z4_delivery::Delivery>),
-    Withdraw,
-    /// Something that it said and that has no answer has reached the session.
-    Taken,
-    Answer(Answer),
-    Flush,
-    Close(End<Error>),
-}
 
 /// A session, as its task holds it. Its end ends the session.
 pub(super) struct Line<V> {
@@ -34,14 +16,14 @@ pub(super) struct Line<V> {
     /// How many there are.
     count: IntGauge,
     session: SessionId,
-    pub(super) told: mpsc::UnboundedReceiver<ToTask>,
+    pub(super) told: mpsc::UnboundedReceiver<Told<Error>>,
 }
 
 impl<V> Line<V> {
     pub(super) fn new(
         delivery: Delivery<V>,
         session: SessionId,
-        told: mpsc::UnboundedReceiver<ToTask>,
+        told: mpsc::UnboundedReceiver<Told<Error>>,
         count: IntGauge,
     ) -> Self {
         count.inc();
@@ -54,14 +36,14 @@ impl<V> Line<V> {
     }
 
     /// Tells the session something that happened to it.
-    pub(super) fn tell(&self, input: impl FnOnce(SessionId) -> Input<Error>) {
-        self.delivery.input(input(self.session));
+    pub(super) fn tell(&self, input: SessionInput<Error>) {
+        self.delivery.input(Input::Session(self.session, input));
     }
 
     /// Tells what became of leases that were to be delivered, if anything did.
     pub(super) fn delivered(&self, delivered: Delivered) {
         if delivered != Delivered::default() {
-            self.tell(|session| Input::Delivered { session, delivered });
+            self.tell(SessionInput::Delivered(delivered));
         }
     }
 }
@@ -69,7 +51,7 @@ impl<V> Line<V> {
 impl<V> Drop for Line<V> {
     fn drop(&mut self) {
         self.count.dec();
-        self.tell(|session| Input::Gone { session });
+        self.tell(SessionInput::Gone);
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn propose<V: View + Clone + Send + Sync + 'static>(
             let (Failure::NotDone(error) | Failure::Unknown(error)) = failure;
             slog::warn!(logger, "leases could not be ended"; "reason" => %error);
         }
-        delivery.input(Input::Proposed { ticket, result });
+        delivery.input(Input::Proposed(ticket, result));
     };
     let (timeout, may_repeat) = match retry {
         Retry::Here => return propose_here(node, command, answer),

@@ -9,11 +9,11 @@ use grpcio::{RpcStatus, RpcStatusCode, ServerStreamingSink, WriteFlags};
 use protobuf::Message;
 use z4_core::task::TaskStatus;
 use z4_core::{Namespace, TaskBody, View};
-use z4_delivery::{Delivery, End, Method, Open};
+use z4_delivery::{Delivery, End, Method, Open, Told};
 use z4_proto::generated::collection::Task;
 
 use super::bodies::Bodies;
-use super::line::{status_of, Line, ToTask};
+use super::line::{status_of, Line};
 use super::wall_ns;
 use crate::convert;
 use crate::errors::Error;
@@ -102,11 +102,11 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
     fn turn(&mut self, sink: &mut ServerStreamingSink<Task>, cx: &mut Context<'_>) -> Option<Over> {
         while let Poll::Ready(told) = self.line.told.poll_next_unpin(cx) {
             match told {
-                Some(ToTask::Deliver(deliveries)) => self.bodies.push(deliveries),
-                Some(ToTask::Withdraw) => self.bodies.withdraw(),
-                Some(ToTask::Close(end)) => return Some(Over::Ended(end)),
+                Some(Told::Deliver(deliveries)) => self.bodies.push(deliveries),
+                Some(Told::Withdraw) => self.bodies.withdraw(),
+                Some(Told::Close(end)) => return Some(Over::Ended(end)),
                 // These are of conversations alone.
-                Some(ToTask::Hello { .. } | ToTask::Taken | ToTask::Answer(_) | ToTask::Flush) => {}
+                Some(Told::Hello { .. } | Told::Taken | Told::Answer(_) | Told::Flush) => {}
                 None => return Some(Over::Ended(End::Stopping)),
             }
         }

@@ -8,16 +8,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{after, never, select, Receiver};
 use futures::channel::mpsc;
 use z4_consensus::Status;
-use z4_core::dispatch::ConsumerReport;
-use z4_core::state::due_next_after;
 use z4_core::{Namespace, View};
 use z4_delivery::{
-    AppliedEvents, Input, Leadership, Now, Output, Said, SessionId, Sessions, Whose,
+    AppliedEvents, Input, Leadership, Now, Output, Report, SessionId, SessionInput, Sessions, Told,
+    Whose,
 };
 use z4_proto::generated::peer::{self, ForwardRequest_oneof_ask as Ask};
 
 use super::inbox::{Control, Inbox};
-use super::line::ToTask;
 use super::{proposals, wall_ns};
 use crate::errors::Error;
 use crate::limits;
@@ -53,7 +51,7 @@ struct Thread<V> {
 
 /// The task of a session.
 struct Task<V> {
-    to: mpsc::UnboundedSender<ToTask>,
+    to: mpsc::UnboundedSender<Told<Error>>,
     /// For the time that its caller waits.
     node: Node<V>,
 }
@@ -89,7 +87,12 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
             }
             for control in control {
                 match control {
-                    Control::Input(input) => self.input(input, now),
+                    Control::Input(input) => {
+                        if let Input::Session(session, SessionInput::Gone) = &input {
+                            self.tasks.remove(session);
+                        }
+                        self.sessions.step(input, now);
+                    }
                     Control::Status => {}
                     Control::Open {
                         session,
@@ -98,7 +101,8 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
                         node,
                     } => {
                         self.tasks.insert(session, Task { to, node });
-                        self.sessions.step(Input::Open { session, open }, now);
+                        let input = Input::Session(session, SessionInput::Open(open));
+                        self.sessions.step(input, now);
                     }
                     Control::Remote {
                         link,
@@ -125,19 +129,6 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
         }
     }
 
-    fn input(&mut self, input: Input<Error>, now: Now) {
-        match &input {
-            Input::Gone { session } => drop(self.tasks.remove(session)),
-            Input::Said {
-                said: Said::Ask(..),
-                ..
-            } => {}
-            Input::Said { session, .. } => self.tell(*session, ToTask::Taken),
-            _ => {}
-        }
-        self.sessions.step(input, now);
-    }
-
     /// Does what the sessions want done. How long to wait for something to happen; `None`:
     /// until it does.
     fn turn(&mut self, now: Now) -> Option<Duration> {
@@ -158,15 +149,12 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
 
     fn output(&mut self, output: Output<Error>) {
         match output {
-            Output::Hello { session, resumed } => self.tell(session, ToTask::Hello { resumed }),
-            Output::Deliver {
-                session,
-                deliveries,
-            } => self.tell(session, ToTask::Deliver(deliveries)),
-            Output::Withdraw { session } => self.tell(session, ToTask::Withdraw),
-            Output::Answer { session, answer } => self.tell(session, ToTask::Answer(answer)),
-            Output::Flush { session } => self.tell(session, ToTask::Flush),
-            Output::Close { session, end } => self.tell(session, ToTask::Close(end)),
+            Output::Session(session, told) => {
+                if let Some(task) = self.tasks.get(&session) {
+                    // Fails when the task ends just now.
+                    let _ = task.to.unbounded_send(told);
+                }
+            }
             Output::Propose {
                 ticket,
                 command,
@@ -177,16 +165,7 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
                 namespace,
                 whose,
             } => self.find(session, namespace, whose),
-            Output::LookDue { session, namespace } => self.look_due(session, namespace),
             Output::Report { to, report } => self.report(to, report),
-            Output::ReportGone { to, consumer } => self.report_gone(to, consumer),
-        }
-    }
-
-    fn tell(&self, session: SessionId, told: ToTask) {
-        if let Some(task) = self.tasks.get(&session) {
-            // Fails when the task ends just now.
-            let _ = task.to.unbounded_send(told);
         }
     }
 
@@ -198,52 +177,32 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
         self.node.network().spawn(async move {
             let find = move |view: &V| z4_delivery::find(view, &namespace, &whose);
             let leases = reading::latest(&node, find).await;
-            delivery.input(Input::Found { session, leases });
+            delivery.input(Input::Session(session, SessionInput::Found(leases)));
         });
     }
 
-    fn look_due(&self, session: SessionId, namespace: Namespace) {
-        let (node, delivery) = (self.node.clone(), self.node.delivery().clone());
-        self.node.network().spawn(async move {
-            let due =
-                reading::here(&node, move |view| due_next_after(view, &namespace, None)).await;
-            let is_due = due.map(|due| due.is_some_and(|at_ns| at_ns <= wall_ns()));
-            delivery.input(Input::Due { session, is_due });
-        });
-    }
-
-    fn report(&self, to: u64, report: ConsumerReport) {
-        let mut message = peer::ConsumerReport::default();
-        message.set_consumer(report.consumer.clone());
-        message.set_namespace(report.namespace.as_str().to_owned());
-        message.set_received_total(report.received_total);
-        message.set_allowed_total(report.allowed_total);
-        message.set_lease_ms(report.lease_ms);
-        let consumer = report.consumer;
-        self.ask(to, Ask::consumer(message), move |is_told| Input::Reported {
-            consumer,
-            is_told,
-        });
-    }
-
-    fn report_gone(&self, to: u64, consumer: String) {
-        let ask = Ask::consumer_gone(consumer.clone());
-        self.ask(to, ask, move |is_told| Input::ReportedGone {
-            consumer,
-            is_told,
-        });
-    }
-
-    /// Tells the leader something; the answer says whether it has it.
-    fn ask(&self, to: u64, ask: Ask, answer: impl FnOnce(bool) -> Input<Error> + Send + 'static) {
-        let membership = &self.node.handle().status().membership;
+    /// Tells the leader of a consumer; the answer says whether it has it.
+    fn report(&self, to: u64, report: Report) {
+        let consumer = report.consumer().to_owned();
         let delivery = self.node.delivery().clone();
-        let Some(address) = self.node.network().address(membership, to) else {
-            return delivery.input(answer(false));
+        let answer = move |is_told| delivery.input(Input::Reported { consumer, is_told });
+        let ask = match report {
+            Report::Left(consumer) => Ask::consumer_gone(consumer),
+            Report::There(report) => {
+                let mut message = peer::ConsumerReport::default();
+                message.set_consumer(report.consumer);
+                message.set_namespace(report.namespace.as_str().to_owned());
+                message.set_received_total(report.received_total);
+                message.set_allowed_total(report.allowed_total);
+                message.set_lease_ms(report.lease_ms);
+                Ask::consumer(message)
+            }
         };
-        let answered = Box::new(move |result: Result<_, _>| {
-            delivery.input(answer(result.is_ok()));
-        });
+        let membership = &self.node.handle().status().membership;
+        let Some(address) = self.node.network().address(membership, to) else {
+            return answer(false);
+        };
+        let answered = Box::new(move |result: Result<_, _>| answer(result.is_ok()));
         self.node.forwarder().ask_with(to, &address, ask, answered);
     }
 }

@@ -12,7 +12,9 @@ use grpcio::{DuplexSink, RequestStream, WriteFlags};
 use protobuf::Message;
 use z4_consensus::fault::mark;
 use z4_consensus::ProposeError;
+use z4_core::dispatch::ConsumerReport;
 use z4_core::{Namespace, View};
+use z4_delivery::{Input, Report};
 use z4_proto::generated::peer::{
     self, ForwardProposal, ForwardReply, ForwardReply_oneof_answer as Reply, ForwardRequest,
     ForwardRequest_oneof_ask as Ask,
@@ -68,7 +70,8 @@ pub(crate) async fn serve<V: View + Clone + Send + Sync + 'static>(
         admin: FuturesUnordered::new(),
     };
     let ended = poll_fn(|cx| served.poll(&mut requests, &mut sink, cx)).await;
-    served.node.delivery().remote_lost(served.link);
+    let lost = Input::RemoteLost(served.link);
+    served.node.delivery().input(lost);
     if ended.is_ok() {
         let _ = sink.close().await;
     }
@@ -111,7 +114,8 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
             Some(Ask::proposal(proposal)) => self.propose(id, proposal),
             Some(Ask::consumer(report)) => self.report(id, report),
             Some(Ask::consumer_gone(consumer)) => {
-                node.delivery().remote_gone(consumer);
+                let (link, report) = (self.link, Report::Left(consumer));
+                node.delivery().input(Input::Remote { link, report });
                 self.reply(done(id));
             }
             Some(Ask::add_member(ask)) => self.admin.push(Box::pin(async move {
@@ -195,7 +199,7 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
             }
             Err(refusal) => return self.reply(failed(id, &refusal.into(), false)),
         };
-        let report = z4_core::dispatch::ConsumerReport {
+        let report = ConsumerReport {
             consumer: report.get_consumer().to_owned(),
             namespace,
             received_total: report.get_received_total(),
@@ -205,7 +209,7 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
         let (replies, in_work) = (Arc::clone(&self.replies), Arc::clone(&self.in_work));
         let taken = move || reply_with(&replies, &in_work, done(id));
         let delivery = self.node.delivery();
-        if delivery.remote_report(self.link, report, taken) {
+        if delivery.remote_report(self.link, Report::There(report), taken) {
             return;
         }
         let error = Error::Busy {

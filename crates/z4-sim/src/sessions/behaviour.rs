@@ -7,8 +7,8 @@ use rand::Rng;
 use z4_check::history::Call;
 use z4_core::command::{Extend, ExtendLeases, LeaseRefs, Nack, NackTasks};
 use z4_core::Command;
-use z4_delivery::endings::{How, Item, Kind};
-use z4_delivery::{Key, Method, Open, Said};
+use z4_delivery::endings::{Ask, Item, Kind};
+use z4_delivery::{Key, Method, Open, Said, Taking};
 use z4_proto::command::encode_command;
 
 use super::consumers::By;
@@ -102,12 +102,12 @@ impl World {
             By::Calls => {
                 let wait_ms = [0, 0, 300, 2_000][self.rng.gen_range(0..4)];
                 let patience_ms = [400, 1_000, 3_000][self.rng.gen_range(0..3)];
-                Method::Take {
+                Method::Take(Taking {
                     tasks: self.rng.gen_range(1..6),
                     wait_ns: wait_ms * MS,
                     patience_ns: patience_ms * MS,
                     resume: std::mem::take(&mut state.is_to_resume),
-                }
+                })
             }
         };
         let open = Open {
@@ -116,7 +116,7 @@ impl World {
             lease_ms: LEASE_MS,
             method,
         };
-        if let Method::Take { resume: true, .. } = method {
+        if let Method::Take(Taking { resume: true, .. }) = method {
             self.saw("a call asked for what its consumer holds");
         }
         if let Some(number) = self.dial_session(consumer, peer, open) {
@@ -127,7 +127,7 @@ impl World {
             }
             if let Some(wire) = self.wires.get_mut(&number) {
                 wire.in_flight_max = in_flight_max;
-                wire.is_open = matches!(method, Method::Stream | Method::Take { .. });
+                wire.is_open = matches!(method, Method::Stream | Method::Take(_));
             }
         }
     }
@@ -254,16 +254,22 @@ impl World {
 
     fn say(&mut self, consumer: usize, wire: u64, kind: Kind, keys: &[Key]) {
         for key in keys {
-            let how = match kind {
-                Kind::Ack | Kind::Release => How::End,
-                Kind::Nack => How::Nack {
+            let (id, token) = *key;
+            let ask = match kind {
+                Kind::Ack => Ask::Ack(*key),
+                Kind::Release => Ask::Release(*key),
+                Kind::Nack => Ask::Nack(Nack {
+                    id,
+                    token,
                     delay_ms: [None, Some(0), Some(300)][self.rng.gen_range(0..3)],
                     error: "tried".into(),
                     permanent: self.one_in(20),
-                },
-                Kind::Extend => How::Extend {
+                }),
+                Kind::Extend => Ask::Extend(Extend {
+                    id,
+                    token,
                     lease_ms: 2 * LEASE_MS,
-                },
+                }),
             };
             if kind == Kind::Ack {
                 if let Some(ack) = self.invoke_ack(consumer, key) {
@@ -275,11 +281,10 @@ impl World {
             }
             let item = Item {
                 task_id: String::new(),
-                key: *key,
                 deadline_ns: None,
-                how,
+                ask,
             };
-            self.say_up(wire, Up::Said(Said::Ask(kind, item)));
+            self.say_up(wire, Up::Said(Said::Ask(item)));
         }
     }
 

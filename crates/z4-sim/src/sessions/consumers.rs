@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use z4_check::history::{OpId, Reply as Told, Standing};
 use z4_core::command::{Ended, LeaseLost};
 use z4_delivery::endings::{Answer, Ending, Kind};
-use z4_delivery::{Delivered, Delivery, End, Key, SessionId};
+use z4_delivery::{Delivered, Delivery, End, Key, SessionId, SessionInput};
 
 use super::wires::Down;
 use crate::peer::Life;
@@ -169,7 +169,7 @@ impl World {
         if self.consumers[consumer].by == By::Stream {
             return;
         }
-        let key = (grant.id, grant.token);
+        let key = grant.key();
         // A call that resumes cannot tell what its former life is granted late from
         // what it had: README says so.
         if delivery.is_resumed && self.consumers[consumer].by == By::Calls {
@@ -271,8 +271,7 @@ impl World {
         } else {
             self.down_wire(life.0, number, Down::Leases(sent));
         }
-        let input = z4_delivery::Input::Delivered { session, delivered };
-        self.session_input(life.0, input);
+        self.happened(life.0, session, SessionInput::Delivered(delivered));
         self.let_go(life, session, None);
     }
 

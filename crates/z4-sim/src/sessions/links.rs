@@ -3,8 +3,7 @@
 //! later.
 
 use rand::Rng;
-use z4_core::dispatch::ConsumerReport;
-use z4_delivery::Input;
+use z4_delivery::{Input, Report};
 
 use crate::peer::{Life, Peer};
 use crate::world::{Event, World, MS};
@@ -22,15 +21,8 @@ pub(crate) struct Link {
     last_ns: u64,
 }
 
-/// What is reported.
-#[derive(Clone, Debug)]
-pub(crate) enum Told {
-    Report(ConsumerReport),
-    Gone(String),
-}
-
 impl World {
-    pub(super) fn report_to(&mut self, life: Life, to: u64, told: Told) {
+    pub(super) fn report_to(&mut self, life: Life, to: u64, report: Report) {
         let now_ns = self.now_ns;
         let target = self.peers.get(&to).map(Peer::life);
         let target = target.filter(|target| self.lives(*target));
@@ -38,7 +30,7 @@ impl World {
         let (Some(target), Some(delay_ns)) = (target, arrives) else {
             self.break_link(life, to);
             let delay_ms = self.rng.gen_range(50..2_000);
-            return self.answer_report(life, &told, false, delay_ms * MS);
+            return self.answer_report(life, &report, false, delay_ms * MS);
         };
         self.attempts += 1;
         let fresh = Link {
@@ -62,46 +54,35 @@ impl World {
                 from: life,
                 to: target,
                 link: number,
-                told,
+                told: report,
             },
         );
     }
 
     /// A report arrives at a peer.
-    pub(crate) fn told_arrived(&mut self, from: Life, to: Life, link: u64, told: Told) {
+    pub(crate) fn told_arrived(&mut self, from: Life, to: Life, link: u64, report: Report) {
         let leads = self.lives(to)
             && !self.broken_links.contains(&link)
             && self
                 .shell(to.0)
                 .is_some_and(|shell| shell.sessions.leadership().is_ready_here);
         if leads {
-            let input = match told.clone() {
-                Told::Report(report) => Input::Remote { link, report },
-                Told::Gone(consumer) => Input::RemoteGone { consumer },
-            };
-            self.session_input(to.0, input);
+            let report = report.clone();
+            self.session_input(to.0, Input::Remote { link, report });
         }
         match self.call(to.0, from.0) {
-            Some(delay_ns) => self.answer_report(from, &told, leads, delay_ns),
+            Some(delay_ns) => self.answer_report(from, &report, leads, delay_ns),
             None => {
                 self.break_link(from, to.0);
                 let delay_ms = self.rng.gen_range(50..2_000);
-                self.answer_report(from, &told, false, delay_ms * MS);
+                self.answer_report(from, &report, false, delay_ms * MS);
             }
         }
     }
 
-    fn answer_report(&mut self, life: Life, told: &Told, is_told: bool, delay_ns: u64) {
-        let input = match told {
-            Told::Report(report) => Input::Reported {
-                consumer: report.consumer.clone(),
-                is_told,
-            },
-            Told::Gone(consumer) => Input::ReportedGone {
-                consumer: consumer.clone(),
-                is_told,
-            },
-        };
+    fn answer_report(&mut self, life: Life, report: &Report, is_told: bool, delay_ns: u64) {
+        let consumer = report.consumer().to_owned();
+        let input = Input::Reported { consumer, is_told };
         let input = Box::new(input);
         self.at(delay_ns, Event::ToSessions { life, input });
     }
@@ -111,8 +92,7 @@ impl World {
         let Some(link) = self.shell(life.0).and_then(|shell| shell.links.remove(&to)) else {
             return;
         };
-        let leader = to;
-        let input = Box::new(Input::ReportsLost { leader });
+        let input = Box::new(Input::ReportsLost(to));
         self.within(1, 3_000, Event::ToSessions { life, input });
         // What is on its way by it does not arrive.
         self.broken_links.insert(link.number);

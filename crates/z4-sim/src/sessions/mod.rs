@@ -21,6 +21,5 @@ mod wires;
 
 pub(crate) use self::consumers::{Consumer, EndReply};
 pub(crate) use self::judge::Judge;
-pub(crate) use self::links::Told;
 pub(crate) use self::shell::Shell;
 pub(crate) use self::wires::{Down, Up, Wire};

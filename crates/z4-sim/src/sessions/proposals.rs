@@ -150,7 +150,7 @@ impl World {
                     outcome,
                     maybe_before,
                 });
-                self.session_input(life.0, Input::Proposed { ticket, result });
+                self.session_input(life.0, Input::Proposed(ticket, result));
             }
             Err(error) => self.session_failed(life, ticket, attempt, &error),
         }
@@ -192,6 +192,6 @@ impl World {
             false => Failure::NotDone(text),
         };
         let result = Err(failure);
-        self.session_input(life.0, Input::Proposed { ticket, result });
+        self.session_input(life.0, Input::Proposed(ticket, result));
     }
 }

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, VecDeque};
 use rand::Rng;
 use z4_consensus::replica::Input as ToReplica;
 use z4_core::machine::Event as Happened;
-use z4_core::state::{due_next_after, find_status};
+use z4_core::state::find_status;
 use z4_core::task::Phase;
 use z4_delivery::{
-    AppliedEvents, Delivered, Delivery, End, Input, Leadership, Now, Output, SessionId, Sessions,
-    Ticket, Whose,
+    AppliedEvents, Delivered, Delivery, End, Input, Leadership, Now, Output, SessionId,
+    SessionInput, Sessions, Ticket, Told, Whose,
 };
 
-use super::links::{Link, Told};
+use super::links::Link;
 use super::proposals::Tried;
 use super::wires::{Down, Up};
 use crate::peer::{Life, Token};
@@ -210,49 +210,10 @@ impl World {
     }
 
     fn session_output(&mut self, life: Life, output: Output<String>) {
-        let id = life.0;
         self.trace
             .note(self.now_ns, format_args!("{life:?} wants {output:?}"));
         match output {
-            Output::Hello { session, resumed } => self.down(id, session, Down::Hello { resumed }),
-            Output::Deliver {
-                session,
-                deliveries,
-            } => {
-                if let Some(task) = self.task(id, session) {
-                    task.pending.extend(deliveries);
-                    self.plan_write(life, session);
-                }
-            }
-            Output::Withdraw { session } => {
-                self.task_event(
-                    life,
-                    session,
-                    (10_000, MS),
-                    Event::Withdraw { life, session },
-                );
-            }
-            Output::Answer { session, answer } => self.down(id, session, Down::Answer(answer)),
-            Output::Flush { session } => {
-                self.task_event(
-                    life,
-                    session,
-                    (10_000, 3 * MS),
-                    Event::Flushed { life, session },
-                );
-            }
-            Output::Close { session, end } => {
-                self.task_event(
-                    life,
-                    session,
-                    (10_000, MS),
-                    Event::LetGo {
-                        life,
-                        session,
-                        end: Some(end),
-                    },
-                );
-            }
+            Output::Session(session, told) => self.session_told(life, session, told),
             Output::Propose {
                 ticket,
                 command,
@@ -266,23 +227,42 @@ impl World {
                 namespace,
                 whose,
             } => self.find(life, session, namespace, whose),
-            Output::LookDue { session, namespace } => {
-                let wall_ns = self.clocks(id).wall_ns;
-                let Some(run) = self.peers.get(&id).and_then(|p| p.run.as_ref()) else {
-                    return;
-                };
-                let due = due_next_after(run.machine.machine().state(), &namespace, None);
-                match due {
-                    Ok(due) => {
-                        let is_due = Ok(due.is_some_and(|at_ns| at_ns <= wall_ns));
-                        self.later(life, Input::Due { session, is_due });
-                    }
-                    Err(error) => self.fail(error.0),
+            Output::Report { to, report } => self.report_to(life, to, report),
+        }
+    }
+
+    fn session_told(&mut self, life: Life, session: SessionId, told: Told<String>) {
+        let id = life.0;
+        match told {
+            Told::Hello { resumed } => self.down(id, session, Down::Hello { resumed }),
+            Told::Deliver(deliveries) => {
+                if let Some(task) = self.task(id, session) {
+                    task.pending.extend(deliveries);
+                    self.plan_write(life, session);
                 }
             }
-            Output::Report { to, report } => self.report_to(life, to, Told::Report(report)),
-            Output::ReportGone { to, consumer } => self.report_to(life, to, Told::Gone(consumer)),
+            Told::Withdraw => {
+                let event = Event::Withdraw { life, session };
+                self.task_event(life, session, (10_000, MS), event);
+            }
+            Told::Answer(answer) => self.down(id, session, Down::Answer(answer)),
+            Told::Flush => {
+                let event = Event::Flushed { life, session };
+                self.task_event(life, session, (10_000, 3 * MS), event);
+            }
+            Told::Close(end) => {
+                let end = Some(end);
+                let event = Event::LetGo { life, session, end };
+                self.task_event(life, session, (10_000, MS), event);
+            }
+            // The simulated consumers have no bound of messages without an answer.
+            Told::Taken => {}
         }
+    }
+
+    /// Something happened to a session of a peer.
+    pub(super) fn happened(&mut self, id: u64, session: SessionId, input: SessionInput<String>) {
+        self.session_input(id, Input::Session(session, input));
     }
 
     pub(super) fn task(&mut self, id: u64, session: SessionId) -> Option<&mut Task> {
@@ -319,14 +299,14 @@ impl World {
             wire,
             pending: VecDeque::new(),
             is_write_planned: false,
-            answers_once: matches!(open.method, z4_delivery::Method::Take { .. }),
+            answers_once: matches!(open.method, z4_delivery::Method::Take(_)),
             stuck_until_ns: 0,
         };
         shell.tasks.insert(session, task);
         if let Some(wire) = self.wires.get_mut(&wire) {
             wire.session = Some(session);
         }
-        self.session_input(life.0, Input::Open { session, open });
+        self.happened(life.0, session, SessionInput::Open(open));
     }
 
     /// What a consumer said reached its peer.
@@ -338,11 +318,11 @@ impl World {
             return;
         }
         match up {
-            Up::Said(said) => self.session_input(life.0, Input::Said { session, said }),
-            Up::HalfClosed => self.session_input(life.0, Input::HalfClosed { session }),
+            Up::Said(said) => self.happened(life.0, session, SessionInput::Said(said)),
+            Up::HalfClosed => self.happened(life.0, session, SessionInput::HalfClosed),
             // gRPC says of a broken connection first that nothing more comes.
             Up::Broke if self.one_in(2) => {
-                self.session_input(life.0, Input::HalfClosed { session });
+                self.happened(life.0, session, SessionInput::HalfClosed);
                 let end = None;
                 self.within(1, 30, Event::LetGo { life, session, end });
             }
@@ -408,7 +388,7 @@ impl World {
         for delivery in sent {
             self.down_wire(id, wire, Down::Delivery(delivery));
         }
-        self.session_input(id, Input::Delivered { session, delivered });
+        self.happened(id, session, SessionInput::Delivered(delivered));
         self.plan_write(life, session);
     }
 
@@ -429,7 +409,7 @@ impl World {
     pub(crate) fn withdraw(&mut self, life: Life, session: SessionId) {
         let delivered = self.take_pending(life.0, session);
         if delivered != Delivered::default() {
-            self.session_input(life.0, Input::Delivered { session, delivered });
+            self.happened(life.0, session, SessionInput::Delivered(delivered));
         }
     }
 
@@ -446,7 +426,7 @@ impl World {
 
     pub(crate) fn flushed(&mut self, life: Life, session: SessionId) {
         if self.task(life.0, session).is_some() {
-            self.session_input(life.0, Input::Flushed { session });
+            self.happened(life.0, session, SessionInput::Flushed);
         }
     }
 
@@ -462,7 +442,7 @@ impl World {
         if let Some(end) = end {
             self.down_wire(life.0, wire, Down::Ended(end));
         }
-        self.session_input(life.0, Input::Gone { session });
+        self.happened(life.0, session, SessionInput::Gone);
     }
 
     /// Looks for live leases once a read is confirmed.
@@ -504,6 +484,7 @@ impl World {
             },
             false => Err("the read was not confirmed".to_owned()),
         };
-        self.later(life, Input::Found { session, leases });
+        let found = SessionInput::Found(leases);
+        self.later(life, Input::Session(session, found));
     }
 }

@@ -23,8 +23,8 @@ pub(crate) enum Heard {
 /// Checks a message behind the first.
 pub(crate) fn check(request: ConsumeRequest) -> Heard {
     match request.message {
-        Some(Message::ack(lease)) => ask(Kind::Ack, lease_asks::lease(lease)),
-        Some(Message::release(lease)) => ask(Kind::Release, lease_asks::lease(lease)),
+        Some(Message::ack(lease)) => ask(Kind::Ack, lease_asks::ack(lease)),
+        Some(Message::release(lease)) => ask(Kind::Release, lease_asks::release(lease)),
         Some(Message::nack(nack)) => ask(Kind::Nack, lease_asks::nack(nack)),
         Some(Message::extend(extend)) => ask(Kind::Extend, lease_asks::extend(extend)),
         Some(Message::drain(_)) => Heard::Said(Said::Drain),
@@ -45,7 +45,7 @@ pub(crate) fn check(request: ConsumeRequest) -> Heard {
 
 fn ask(kind: Kind, asked: Asked) -> Heard {
     match asked {
-        Ok(item) => Heard::Said(Said::Ask(kind, item)),
+        Ok(item) => Heard::Said(Said::Ask(item)),
         Err(result) => Heard::Invalid(kind, result),
     }
 }

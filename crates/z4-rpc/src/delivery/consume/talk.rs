@@ -9,7 +9,7 @@ use futures::{Sink, Stream, StreamExt};
 use grpcio::{DuplexSink, RequestStream, RpcStatus, WriteFlags};
 use z4_consensus::fault::mark;
 use z4_core::{Refusal, View};
-use z4_delivery::{End, Input, Open};
+use z4_delivery::{End, Open, Said, SessionInput, Told};
 use z4_proto::generated::collection::{
     ConsumeRequest, ConsumeResponse, Consuming, Delivery, LeaseResult,
 };
@@ -17,7 +17,7 @@ use z4_proto::generated::collection::{
 use super::messages::{check, Heard};
 use crate::collection::undecodable;
 use crate::delivery::bodies::Bodies;
-use crate::delivery::line::{Line, ToTask};
+use crate::delivery::line::Line;
 use crate::delivery::{deliver, endings, lease_asks};
 use crate::errors::Error;
 use crate::limits;
@@ -92,7 +92,7 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
                 Poll::Ready(Ok(())) if self.is_done => return Poll::Ready(Over::Ended(End::Done)),
                 Poll::Ready(Ok(())) => {
                     self.is_to_flush = false;
-                    self.line.tell(|session| Input::Flushed { session });
+                    self.line.tell(SessionInput::Flushed);
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(Over::Gone),
                 Poll::Pending => {}
@@ -128,23 +128,23 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
             };
             any = true;
             match told {
-                Some(ToTask::Hello { resumed }) => self.hello(resumed),
-                Some(ToTask::Deliver(deliveries)) => self.bodies.push(deliveries),
-                Some(ToTask::Withdraw) => {
+                Some(Told::Hello { resumed }) => self.hello(resumed),
+                Some(Told::Deliver(deliveries)) => self.bodies.push(deliveries),
+                Some(Told::Withdraw) => {
                     self.is_withdrawing = false;
                     self.bodies.withdraw();
                 }
-                Some(ToTask::Taken) => self.unanswered -= 1,
-                Some(ToTask::Answer(answer)) => {
+                Some(Told::Taken) => self.unanswered -= 1,
+                Some(Told::Answer(answer)) => {
                     let kind = answer.kind;
                     let result = endings::result(answer);
                     endings::count(&self.node, kind, &result);
                     mark("ack.reply");
                     self.answer(result);
                 }
-                Some(ToTask::Flush) => self.is_to_flush = true,
-                Some(ToTask::Close(End::Done)) => self.is_done = true,
-                Some(ToTask::Close(end)) => return Err(Over::Ended(end)),
+                Some(Told::Flush) => self.is_to_flush = true,
+                Some(Told::Close(End::Done)) => self.is_done = true,
+                Some(Told::Close(end)) => return Err(Over::Ended(end)),
                 None => return Err(Over::Ended(End::Stopping)),
             }
         }
@@ -180,7 +180,7 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
                 Poll::Ready(Some(Err(_))) => return Err(Over::Gone),
                 Poll::Ready(None) => {
                     self.is_half_closed = true;
-                    self.line.tell(|session| Input::HalfClosed { session });
+                    self.line.tell(SessionInput::HalfClosed);
                 }
                 Poll::Pending => break,
             }
@@ -192,22 +192,22 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
     fn request(&mut self, request: ConsumeRequest) {
         let said = match check(request) {
             Heard::Said(said) => {
-                self.is_withdrawing |= said == z4_delivery::Said::Drain;
+                self.is_withdrawing |= said == Said::Drain;
                 said
             }
             Heard::Invalid(kind, result) => {
                 endings::count(&self.node, kind, &result);
                 self.refuse(result);
-                z4_delivery::Said::Refused
+                Said::Refused
             }
             Heard::Refused(refusal) => {
                 self.refuse(of_no_lease(&refusal));
-                z4_delivery::Said::Refused
+                Said::Refused
             }
         };
         // Answered by the session, or taken: no more wait for it than may.
         self.unanswered += 1;
-        self.line.tell(|session| Input::Said { session, said });
+        self.line.tell(SessionInput::Said(said));
     }
 
     fn refuse(&mut self, result: LeaseResult) {
