@@ -10,6 +10,7 @@
 //! | `room` | the namespaces that a run takes place in, and its end |
 //! | `net`, `proxy` | bridge, addresses, losses; delays and cuts |
 //! | `peer`, `cluster` | processes and their disks (`z4-faultfs`), members |
+//! | `tables` | where the rows of a peer are |
 //! | `plan`, `fault/` | what goes wrong, and when |
 //! | `z4_e2e::life` | clients, what they were told, and the end of every task |
 //! | `z4_check::told` | every promise was kept |
@@ -27,6 +28,7 @@ mod report;
 mod room;
 mod run;
 mod shell;
+mod tables;
 
 use std::path::Path;
 use std::process::exit;

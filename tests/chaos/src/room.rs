@@ -25,13 +25,15 @@ const ROOM: [&str; 6] = [
     "--mount-proc",
 ];
 /// What a run calls, and the Debian package that has it.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 8] = [
     ("unshare", "util-linux"),
     ("nsenter", "util-linux"),
     ("prlimit", "util-linux"),
     ("mount", "mount"),
     ("ip", "iproute2"),
     ("iptables", "iptables"),
+    ("ldb", "rocksdb-tools"),
+    ("sst_dump", "rocksdb-tools"),
 ];
 /// How long a run that was told to stop may take to leave.
 const LEAVE_LIMIT: Duration = Duration::from_secs(10);

@@ -7,6 +7,7 @@ mod damage;
 mod machine;
 mod space;
 mod start;
+mod tables;
 mod torture;
 mod verify;
 mod walk;
