@@ -86,6 +86,8 @@ pub struct Replica<L: LogStore, P> {
     stamp_ns: u64,
     /// First index of this peer's own term, while it leads.
     lead_from: Option<u64>,
+    /// Last entry whose commit the other members are told of at once.
+    told_at_once: u64,
     /// Part of the election time-out: how often this peer has campaigned.
     campaigns: u64,
     removed: bool,
@@ -181,6 +183,7 @@ impl<L: LogStore, P> Replica<L, P> {
             applied_index: position.index,
             stamp_ns,
             lead_from: None,
+            told_at_once: 0,
             campaigns: 0,
             removed: applied.membership.removed.contains(&config.raft_id),
             outstanding: VecDeque::new(),
@@ -224,6 +227,12 @@ impl<L: LogStore, P> Replica<L, P> {
         if self.removed {
             return self.step_removed(input);
         }
+        let log = &self.raw.raft.raft_log;
+        let (committed, last) = (log.committed, log.last_index());
+        self.raw
+            .raft
+            .skip_bcast_commit(self.told_at_once <= committed);
+        let is_of_tasks = is_of_tasks(&input);
         match input {
             Input::Tick => self.tick(),
             Input::Propose(asked) => self.propose(asked),
@@ -243,6 +252,10 @@ impl<L: LogStore, P> Replica<L, P> {
             Input::WasRemoved => self.become_removed(),
             Input::MemberAt { raft_id, address } => self.member_at(raft_id, address),
             Input::ReachedAt { raft_id, address } => self.reached_at(raft_id, address),
+        }
+        let last_now = self.raw.raft.raft_log.last_index();
+        if last_now > last && !is_of_tasks {
+            self.told_at_once = last_now;
         }
         self.set_election_timeout();
     }
@@ -516,6 +529,14 @@ impl<L: LogStore, P> Replica<L, P> {
             _ => {}
         }
     }
+}
+
+/// Whether nothing but new tasks is proposed. Nobody waits for them at another member:
+/// whoever asks there catches up with the leader first. So the news that they are
+/// committed rides on the next entry, or on the next heartbeat, and costs no message of
+/// its own. Leases and their ends are waited for by sessions at other members.
+fn is_of_tasks<P>(input: &Input<P>) -> bool {
+    matches!(input, Input::Propose(asked) if asked.iter().all(|asked| asked.units > 0))
 }
 
 /// One step of splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom

@@ -224,6 +224,74 @@ fn a_late_notice_of_applied_entries_does_not_overtake_a_snapshot() {
     assert_eq!(replica.status().last_index, 51);
 }
 
+/// Does all work. Peer 2 votes, acknowledges and answers heartbeats; peer 3 is silent.
+/// What peer 2 was sent.
+fn peer_2_answers(log: &MemLog, replica: &mut Replica<MemLog, u32>, at: Now) -> Vec<Message> {
+    let mut all = Vec::new();
+    while let Some(work) = replica.work() {
+        if let Some(persist) = &work.persist {
+            log.write(&persist.write).unwrap();
+            let number = persist.number;
+            replica.step(Input::Persisted { number }, at);
+        }
+        for sent in work.send.into_iter().filter(|m| m.to == 2) {
+            let mut message = Message::default();
+            let kind = match sent.get_msg_type() {
+                MessageType::MsgRequestPreVote => MessageType::MsgRequestPreVoteResponse,
+                MessageType::MsgRequestVote => MessageType::MsgRequestVoteResponse,
+                MessageType::MsgAppend => MessageType::MsgAppendResponse,
+                MessageType::MsgHeartbeat => MessageType::MsgHeartbeatResponse,
+                other => panic!("{other:?}"),
+            };
+            message.set_msg_type(kind);
+            (message.from, message.to, message.term) = (2, 1, sent.term);
+            message.index = sent.index + sent.entries.len() as u64;
+            replica.step(Input::Message { from: 2, message }, at);
+            all.push(sent);
+        }
+    }
+    all
+}
+
+/// Nobody waits for a new task at another member; sessions there wait for leases.
+#[test]
+fn the_commit_of_new_tasks_is_told_with_what_comes_next() {
+    let (log, mut replica) = replica(&[1, 2, 3], &[]);
+    let mut at = Now::default();
+    while replica.status().role != Role::Leader {
+        at.monotonic_ns += limits::TICK.as_nanos() as u64;
+        replica.step(Input::Tick, at);
+        peer_2_answers(&log, &mut replica, at);
+    }
+    let mut propose = |units| {
+        let asked = Asked {
+            command: vec![1],
+            units,
+            token: 0,
+        };
+        replica.step(Input::Propose(vec![asked]), at);
+        let sent = peer_2_answers(&log, &mut replica, at);
+        let committed = replica.status().commit_index;
+        assert_eq!(committed, replica.status().last_index);
+        let told: Vec<u64> = sent
+            .iter()
+            .map(|message| committed - message.commit)
+            .collect();
+        told
+    };
+    assert_eq!(propose(1), [1], "an entry, and no notice of its commit");
+    assert_eq!(propose(1), [1], "the entry before it is told of");
+    assert_eq!(propose(0), [1, 0], "an entry, and a notice");
+    assert_eq!(propose(1), [1]);
+    let ticks = limits::HEARTBEAT_TICKS;
+    let heartbeats = (0..ticks).flat_map(|_| {
+        replica.step(Input::Tick, at);
+        peer_2_answers(&log, &mut replica, at)
+    });
+    let commits: Vec<u64> = heartbeats.map(|message| message.commit).collect();
+    assert_eq!(commits, [replica.status().commit_index]);
+}
+
 /// raft-rs forgets who was active once in every election time-out; a member
 /// that answers heartbeats must not look dead because of it.
 #[test]
@@ -231,40 +299,6 @@ fn a_member_that_answers_is_alive_through_every_check_of_the_quorum() {
     let (log, mut replica) = replica(&[1, 2, 3], &[]);
     let tick_ns = limits::TICK.as_nanos() as u64;
     let mut at = Now::default();
-    let answer = |replica: &mut Replica<MemLog, u32>, at: Now| {
-        // Peer 2 votes, acknowledges and answers heartbeats; peer 3 is silent.
-        while let Some(work) = replica.work() {
-            if let Some(persist) = &work.persist {
-                log.write(&persist.write).unwrap();
-                replica.step(
-                    Input::Persisted {
-                        number: persist.number,
-                    },
-                    at,
-                );
-            }
-            for sent in work.send.iter().filter(|m| m.to == 2) {
-                let mut reply = Message::default();
-                let kind = match sent.get_msg_type() {
-                    MessageType::MsgRequestPreVote => MessageType::MsgRequestPreVoteResponse,
-                    MessageType::MsgRequestVote => MessageType::MsgRequestVoteResponse,
-                    MessageType::MsgAppend => MessageType::MsgAppendResponse,
-                    MessageType::MsgHeartbeat => MessageType::MsgHeartbeatResponse,
-                    other => panic!("{other:?}"),
-                };
-                reply.set_msg_type(kind);
-                (reply.from, reply.to, reply.term) = (2, 1, sent.term);
-                reply.index = sent.index + sent.entries.len() as u64;
-                replica.step(
-                    Input::Message {
-                        from: 2,
-                        message: reply,
-                    },
-                    at,
-                );
-            }
-        }
-    };
     let mut led = 0;
     for _ in 0..20 * limits::ELECTION_TICKS {
         at.monotonic_ns += tick_ns;
@@ -276,7 +310,7 @@ fn a_member_that_answers_is_alive_through_every_check_of_the_quorum() {
             let alive = |id| status.progress[&id].alive;
             assert_eq!((alive(1), alive(2), alive(3)), (true, true, false));
         }
-        answer(&mut replica, at);
+        peer_2_answers(&log, &mut replica, at);
     }
     assert!(led > 10 * limits::ELECTION_TICKS, "it leads: {led}");
     at.monotonic_ns += 3 * limits::ELECTION_TICKS as u64 * tick_ns;
