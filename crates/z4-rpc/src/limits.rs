@@ -48,10 +48,9 @@ pub const LISTEN_AGAIN_MAX: Duration = Duration::from_secs(10);
 pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(600);
 /// Concurrent calls of one connection.
 pub const CALLS_PER_CONNECTION_MAX: i32 = 4_096;
-/// Completion queue threads of the service port.
-pub const SERVICE_THREADS: usize = 1;
-/// Completion queue threads of the peer port and of the connections to peers.
-pub const PEER_THREADS: usize = 1;
+/// Completion queue threads of both ports and of the connections to peers. A second one
+/// makes no commit faster on two cores, and costs wake-ups.
+pub const GRPC_THREADS: usize = 1;
 /// Threads that read the task state for GetTask and for deliveries.
 pub const READER_THREADS: usize = 2;
 /// Reads that wait for a reader thread; above it: RESOURCE_EXHAUSTED.

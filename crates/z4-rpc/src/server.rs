@@ -25,26 +25,13 @@ use crate::peer::{PeerHooks, PeerService};
 use crate::reflection::ReflectionService;
 use crate::timer::Timer;
 
-/// The threads of the service port.
+/// The threads of both ports and of the connections to peers. They are shared: a commit
+/// goes from a client to the peers and back without waking another thread of gRPC.
+/// Nothing that runs on them may block.
 #[must_use]
-pub fn service_env() -> Arc<Environment> {
-    env(limits::SERVICE_THREADS, "z4-grpc")
-}
-
-/// The threads of the peer port and of connections to peers: of their own, so
-/// that no crowd of clients delays a heartbeat.
-#[must_use]
-pub fn peer_env() -> Arc<Environment> {
-    env(limits::PEER_THREADS, "z4-peer")
-}
-
-fn env(threads: usize, name: &str) -> Arc<Environment> {
-    Arc::new(
-        EnvBuilder::new()
-            .cq_count(threads)
-            .name_prefix(name)
-            .build(),
-    )
+pub fn env() -> Arc<Environment> {
+    let builder = EnvBuilder::new().cq_count(limits::GRPC_THREADS);
+    Arc::new(builder.name_prefix("z4-grpc").build())
 }
 
 /// Where a port is opened, and for how many.

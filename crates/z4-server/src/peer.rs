@@ -56,10 +56,10 @@ impl Peer {
         logger: &Logger,
     ) -> Result<Self, String> {
         let (handle, pending) = prepare();
-        let peer_env = server::peer_env();
+        let env = server::env();
         let identity = Arc::new(OnceLock::new());
         let network = Network::new(NetworkParts {
-            env: Arc::clone(&peer_env),
+            env: Arc::clone(&env),
             timer: Timer::start().map_err(|e| e.to_string())?,
             identity: Arc::clone(&identity),
             peer_id: options.peer_id.clone(),
@@ -94,9 +94,8 @@ impl Peer {
             per_address_max: rpc::PEER_CONNECTIONS_PER_ADDRESS_MAX,
         };
         let parts_of_peers = parts(options.peer_port, of_peers);
-        let peer_port = server::serve_peers(peer_env, parts_of_peers, &node, hooks)
+        let peer_port = server::serve_peers(Arc::clone(&env), parts_of_peers, &node, hooks)
             .map_err(|e| format!("{e} set Z4_PEER_PORT"))?;
-        let env = server::service_env();
         let parts_of_clients = parts(options.service_port, ports.clients);
         let service_port = server::serve_clients(env, parts_of_clients, &node)
             .map_err(|e| format!("{e} set Z4_SERVICE_PORT"))?;

@@ -19,7 +19,7 @@ use z4_consensus::runtime::{prepare, Parts, Pending, Runtime};
 use z4_consensus::{Handle, Identity, Membership};
 use z4_core::{Machine, Outcome};
 use z4_rpc::accept::{ConnectionLimits, ConnectionMetrics};
-use z4_rpc::server::{peer_env, serve_clients, serve_peers, service_env, Port, PortParts};
+use z4_rpc::server::{env, serve_clients, serve_peers, Port, PortParts};
 use z4_rpc::{GrpcTransport, Metrics, Network, NetworkParts, Node, PeerHooks, Timer};
 
 use self::machine::{MemMachine, SharedState, Snapshots};
@@ -104,7 +104,7 @@ impl Peer {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let peer_address = free.local_addr().unwrap().to_string();
         drop(free);
-        let env = peer_env();
+        let env = env();
         let network = Network::new(NetworkParts {
             env: Arc::clone(&env),
             timer: Timer::start().unwrap(),
@@ -144,8 +144,8 @@ impl Peer {
             limits,
             metrics: metrics.clone(),
         };
-        let peers = serve_peers(env, parts(&peer_address), &node, hooks).unwrap();
-        let clients = serve_clients(service_env(), parts("127.0.0.1:0"), &node).unwrap();
+        let peers = serve_peers(Arc::clone(&env), parts(&peer_address), &node, hooks).unwrap();
+        let clients = serve_clients(env, parts("127.0.0.1:0"), &node).unwrap();
         let address = format!("127.0.0.1:{}", clients.number());
         Self {
             node,
