@@ -88,7 +88,7 @@ impl MemLog {
 }
 
 fn refused<T>(why: String) -> Result<T, LogError> {
-    Err(LogError(why))
+    Err(LogError::Failed(why))
 }
 
 impl LogStore for MemLog {

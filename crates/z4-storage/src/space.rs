@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use rocksdb::DB;
 use z4_consensus::log::LogError;
 
+use crate::error::StorageError;
 use crate::live::{Live, LiveDb};
 use crate::metrics::Metrics;
 use crate::raft_log::RaftLog;
@@ -93,8 +94,8 @@ impl SpaceKeeper {
     /// written twice.
     ///
     /// # Errors
-    /// What RocksDB said; nothing has changed.
-    pub fn allow_compaction(&mut self, of_log: bool, of_state: bool) -> Result<(), String> {
+    /// [`StorageError::Database`] with what RocksDB said; nothing has changed.
+    pub fn allow_compaction(&mut self, of_log: bool, of_state: bool) -> Result<(), StorageError> {
         if self.log_told != Some(of_log) {
             allow(self.log.db(), of_log)?;
             self.log_told = Some(of_log);
@@ -129,8 +130,8 @@ impl SpaceKeeper {
     }
 }
 
-fn allow(db: &DB, allowed: bool) -> Result<(), String> {
+fn allow(db: &DB, allowed: bool) -> Result<(), StorageError> {
     let disable = if allowed { "false" } else { "true" };
     db.set_options(&[("disable_auto_compactions", disable)])
-        .map_err(rocksdb::Error::into_string)
+        .map_err(StorageError::database("configure", db.path()))
 }

@@ -16,7 +16,7 @@ use std::path::Path;
 use prometheus::Registry;
 use raft::eraftpb::HardState;
 use slog::{o, Discard, Logger};
-use z4_consensus::log::{LogStore, LogWrite, Position};
+use z4_consensus::log::{LogError, LogStore, LogWrite, Position};
 use z4_consensus::log_contract::entry;
 use z4_consensus::machine::{Committed, StateMachine};
 use z4_core::command::{CreateTasks, LeaseTasks, NewTask, Taker};
