@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use protobuf::{CodedInputStream, Message as _};
 use raft::eraftpb::{Entry, HardState};
@@ -18,6 +18,7 @@ use z4_consensus::log::{LogError, LogStore, LogWrite, Position};
 use crate::bound::BoundFile;
 use crate::db::{self, Kind, Shared};
 use crate::error::StorageError;
+use crate::limits::{BOUND_INTERVAL, ENTRY_BYTES_GUESS, OPEN_FILES_MAX, RELEASE_PART};
 use crate::metrics::Metrics;
 use crate::sentinel::Sentinel;
 use crate::step::step;
@@ -67,14 +68,6 @@ impl Writer {
     }
 }
 
-/// The bound follows the end of the log at most this often.
-const BOUND_INTERVAL: Duration = Duration::from_secs(1);
-/// What is behind the cut is written anew to give space back only when it takes
-/// no more than this part of what is free.
-const RELEASE_PART: u64 = 4;
-/// The size of an entry before one was written.
-const ENTRY_BYTES_GUESS: u64 = 16 << 10;
-
 impl RaftLog {
     /// Opens the log in `path`, or makes it, with a cache of its own.
     ///
@@ -84,7 +77,7 @@ impl RaftLog {
     /// # Errors
     /// [`StorageError`] when it is in use, damaged, or cannot be written.
     pub fn open(path: &Path, metrics: Metrics) -> Result<Self, StorageError> {
-        Self::open_shared(path, &Shared::new(db::OPEN_FILES_MAX)?, metrics)
+        Self::open_shared(path, &Shared::new(OPEN_FILES_MAX)?, metrics)
     }
 
     pub(crate) fn open_shared(

@@ -10,13 +10,10 @@ use rocksdb::DB;
 use z4_consensus::log::LogError;
 
 use crate::error::StorageError;
+use crate::limits::COMPACTION_BYTES_MAX;
 use crate::live::{Live, LiveDb};
 use crate::metrics::Metrics;
 use crate::raft_log::RaftLog;
-
-/// The most that compactions under way at one time read, and so write, in bytes:
-/// RocksDB's own bound on one, 25 files of 64 MiB.
-const COMPACTION_BYTES_MAX: u64 = 25 * (64 << 20);
 
 /// What a database has on its disk, and what it will have yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -44,8 +44,8 @@ pub struct StoreOptions {
     pub peer_dir: PathBuf,
     /// `Z4_PEER_ID`.
     pub peer_id: String,
-    /// Files that each database keeps open, from `db::OPEN_FILES_MIN` to
-    /// `db::OPEN_FILES_MAX`; what is beyond counts as that.
+    /// Files that each database keeps open, from `limits::OPEN_FILES_MIN` to
+    /// `limits::OPEN_FILES_MAX`; what is beyond counts as that.
     pub open_files_max: usize,
     /// Where the recovery of a crash is told.
     pub logger: Logger,
