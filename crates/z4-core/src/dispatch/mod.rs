@@ -18,8 +18,8 @@
 //! finds some; the last one takes the rest.
 //!
 //! # What idle costs
-//! Nothing. A namespace is looked at when a task is due, when a consumer gets
-//! room, or when a command comes back; a namespace without consumers is not held.
+//! An idle namespace costs nothing. It is looked at when a task is due, when a consumer
+//! gets room, or when a command comes back; a namespace without consumers is not held.
 
 mod pulse;
 mod queue;

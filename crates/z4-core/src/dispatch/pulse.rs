@@ -38,7 +38,7 @@ impl Pulse {
         self.sent_at_ns = None;
     }
 
-    /// This peer leads no more: what was in flight is another's business.
+    /// This peer leads no more: the next leader has a pulse of its own.
     pub(super) fn step_down(&mut self) {
         if !planted!("pulse-not-repeated") {
             self.sent_at_ns = None;

@@ -136,14 +136,15 @@ impl Queue {
     ) -> Option<LeaseTasks> {
         let mut shares = self.shares(consumers);
         let (_, lease_ms, _) = *shares.first()?;
-        // One command has one length of leases; the others have their turn when
-        // what is due is more than these take.
+        // One command has one length of leases. Consumers with another length have
+        // their turn when more is due than these take.
         shares.retain(|(_, ms, _)| *ms == lease_ms);
         let mut left = limits::LEASE_COUNT_MAX as u64;
         let mut takers = Vec::with_capacity(shares.len());
         let count = shares.len();
         for (place, (name, _, share)) in shares.into_iter().enumerate() {
-            // Who takes less than an even part leaves more to those behind.
+            // A consumer that takes less than an even part leaves more to those behind
+            // it.
             let even = left.div_ceil((count - place) as u64);
             let room = share.min(even);
             left -= room;
