@@ -53,7 +53,7 @@ impl Bench {
             db_dir: dir.path().join("db"),
             peer_dir: dir.path().join("peer"),
             peer_id: "bench".into(),
-            open_files_max: z4_storage::db::OPEN_FILES_MAX,
+            open_files_max: z4_storage::limits::OPEN_FILES_MAX,
             logger: Logger::root(Discard, o!()),
             metrics: metrics(),
         })

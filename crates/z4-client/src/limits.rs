@@ -53,6 +53,9 @@ pub const EXHAUSTED_PAUSE: Duration = Duration::from_secs(1);
 /// A stream that answers nothing for so long, although it was asked, is left for
 /// another. Longer than a peer waits for a leader to be elected.
 pub const STREAM_STALL: Duration = Duration::from_secs(8);
+/// How often a producer looks whether its stream has stalled: a stall is
+/// noticed so much too late at most.
+pub const STALL_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a lease whose answer was lost is left alone before it is asked for
 /// again.
 pub const RESUME_PAUSE: Duration = Duration::from_millis(300);

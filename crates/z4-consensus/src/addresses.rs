@@ -1,11 +1,11 @@
 //! Which address a member is dialled at.
 //!
-//! The members have an address of each member, and it may be an old one: a
-//! member that starts elsewhere is found there before the log says so, and
-//! sometimes without the found address nobody could elect the leader that puts
-//! it into the log. So an address at which the member has answered goes first,
-//! that of the members second; and when one fails, the other has its turn.
-//! Whether the right peer answers is checked wherever a connection is opened.
+//! The members have an address of each member, and it may be an old one: a member that
+//! starts elsewhere is found there before the log says so. Only a leader puts the new
+//! address into the log, and sometimes none could be elected without it. So an address
+//! at which the member has answered goes first and that of the members second; when one
+//! fails, the other one has its turn. Whether the right peer answers is checked
+//! wherever a connection is opened.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,13 +13,13 @@ use crate::limits;
 use crate::membership::Membership;
 use crate::planted::planted;
 
-/// Addresses that were found, and which of two has its turn. In memory only:
-/// what it holds is in the log soon, or is found anew after a restart.
+/// Addresses that were found, and which of two has its turn. It is in memory only,
+/// because what it holds is in the log soon, or is found anew after a restart.
 #[derive(Clone, Debug, Default)]
 pub struct AddressBook {
     /// Where members answered, by raft id.
     found: BTreeMap<u64, String>,
-    /// Of these members it is the second address that has its turn.
+    /// The members whose second address has its turn.
     second: BTreeSet<u64>,
 }
 
@@ -44,7 +44,8 @@ impl AddressBook {
 
     /// The member answered at this address.
     pub fn found(&mut self, raft_id: u64, address: &str) {
-        // One address leads to one peer: what was found there before is over.
+        // One address leads to one peer, so a member that was found there before is
+        // there no longer.
         self.found.retain(|_, known| known != address);
         if self.found.len() < limits::FOUND_ADDRESS_COUNT_MAX {
             self.found.insert(raft_id, address.to_owned());

@@ -1,7 +1,7 @@
-//! The second state machine of the house, for tests: counts commands and keeps
-//! their text. Enough to see that every replica applies the same, each entry once.
+//! A second state machine, for tests: it counts commands and keeps their text. This is
+//! enough to see that every replica applies the same entries, each once.
 
-// Nobody who holds a lock panics but for a test that has failed already.
+// A holder of a lock panics only in a test that has failed already.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::{Arc, Mutex};

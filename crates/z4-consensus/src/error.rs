@@ -1,5 +1,5 @@
-//! What goes wrong with proposals and reads, with a start, and what ends a peer. Kept
-//! apart because callers act differently on each.
+//! What goes wrong with proposals and reads, with a start, and what ends a peer. They
+//! are kept apart because callers act differently on each.
 
 use crate::gate::Refused;
 use crate::log::LogError;

@@ -1,10 +1,10 @@
 //! Fail points: places at which a test makes something go wrong.
 //!
-//! Each has a name, listed in [`POINTS`] with what stands there. With the
-//! feature `failpoints` the variable `FAILPOINTS` says at start what happens at
-//! which (`log.write=return(disk on fire);reply=2*off->pause`, the language of
-//! the crate `fail`), and `z4-server` takes changes while it runs, on its status
-//! port. In every other build a point is nothing, and cannot be reached.
+//! Each has a name, listed in [`POINTS`] with what stands there. With the feature
+//! `failpoints` the variable `FAILPOINTS` says at start what happens at which
+//! (`log.write=return(disk on fire);reply=2*off->pause`, the language of the crate
+//! `fail`), and `z4-server` takes changes while it runs, on its status port. In every
+//! other build a point does nothing, and cannot be reached.
 //!
 //! `return(TEXT)` makes a step fail with that text; where a point has no way to
 //! fail, and with the text `kill` everywhere, the process ends on the spot, as by

@@ -5,24 +5,25 @@
 
 use raft::eraftpb::{Entry, HardState};
 
-/// The log failed, or holds what cannot be. The process must end: a write that
+/// Why the log did not do what was asked. The process must end: a write that
 /// failed may or may not be on disk, and only a restart can tell.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LogError(pub String);
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LogError {
+    /// The log holds what cannot be, or lacks what it must hold. A start that
+    /// meets this must not go on with the data of this peer.
+    #[error("{0}")]
+    Damaged(String),
+    /// The system refused a read or a write, or the call was wrong. This says
+    /// nothing of the data: another start may find them whole.
+    #[error("{0}")]
+    Failed(String),
+}
 
 impl From<crate::fault::Fault> for LogError {
     fn from(fault: crate::fault::Fault) -> Self {
-        Self(fault.0)
+        Self::Failed(fault.0)
     }
 }
-
-impl std::fmt::Display for LogError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for LogError {}
 
 /// A position in the log.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]

@@ -44,9 +44,9 @@ pub struct Applied {
     pub position: Position,
     /// The members as of that entry.
     pub membership: Membership,
-    /// The greatest stamp of all that was applied, in nanoseconds since the Unix
-    /// epoch; 0 when nothing had one. A leader's stamps go on from there, also
-    /// when a snapshot stands in the place of the log that had them.
+    /// The greatest stamp of all that was applied, in nanoseconds since the Unix epoch;
+    /// 0 when nothing had one. A leader's stamps go on from there, also when a snapshot
+    /// has replaced the log that had them.
     pub stamp_ns: u64,
 }
 
@@ -56,8 +56,8 @@ pub type Flusher = Box<dyn FnMut() -> Result<Position, MachineError> + Send>;
 
 /// The replicated state machine. The apply thread owns it.
 ///
-/// Its store is durable on its own time: after a crash it holds a true prefix
-/// of what was applied, and the log replays the rest.
+/// Its store becomes durable later than the log: after a crash it holds a prefix of
+/// what was applied, and the log replays the rest.
 pub trait StateMachine: Send + 'static {
     /// What a command answers.
     type Reply: Send + 'static;

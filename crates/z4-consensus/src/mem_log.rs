@@ -1,7 +1,7 @@
 //! A raft log in memory, which forgets nothing: for tests that need a log and no
 //! disk. It counts its syncs.
 
-// Nobody who holds the lock panics but for a test that has failed already.
+// A holder of the lock panics only in a test that has failed already.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::{Mutex, MutexGuard};
@@ -56,8 +56,8 @@ impl MemLog {
         log
     }
 
-    /// The same log on a disk that takes so long for a sync: that is what group commit
-    /// lives on.
+    /// The same log on a disk that takes so long for a sync: only then do writes wait
+    /// and come together in groups.
     #[must_use]
     pub fn syncing_for(mut self, span: Duration) -> Self {
         self.sync_takes = span;
@@ -88,7 +88,7 @@ impl MemLog {
 }
 
 fn refused<T>(why: String) -> Result<T, LogError> {
-    Err(LogError(why))
+    Err(LogError::Failed(why))
 }
 
 impl LogStore for MemLog {

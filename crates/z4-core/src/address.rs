@@ -8,12 +8,12 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::limits::ADDRESS_SHOWN_LEN_MAX;
+
 /// Longest name of a host, in bytes (RFC 1123).
 const NAME_LEN_MAX: usize = 253;
 /// Longest label of a name, in bytes (RFC 1123).
 const LABEL_LEN_MAX: usize = 63;
-/// How much of a refused text is shown, in characters.
-const SHOWN_LEN_MAX: usize = 80;
 
 /// `host:port` at which others reach a peer.
 ///
@@ -89,7 +89,7 @@ impl Address {
             })
         };
         read().map_err(|reason| AddressError {
-            text: text.chars().take(SHOWN_LEN_MAX).collect(),
+            text: text.chars().take(ADDRESS_SHOWN_LEN_MAX).collect(),
             reason,
         })
     }

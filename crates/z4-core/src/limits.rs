@@ -33,6 +33,27 @@ pub const CHANGE_COUNT_MAX: usize = 1_024;
 /// Most leases and timers that one pulse ends, and most tasks of a namespace in
 /// deletion that it removes; the machine asks for the next pulse at once.
 pub const PULSE_COUNT_MAX: usize = 1_024;
+/// How long a pulse may stay away before it is proposed again, in nanoseconds: an
+/// entry that is not lost is applied long before.
+pub const PULSE_RETRY_NS: u64 = 1_000_000_000;
+/// Bytes of bodies that one pulse reads at most of a namespace in deletion, so that
+/// no entry holds up those behind it.
+pub const DELETE_BYTES_MAX: u64 = 16 << 20;
+/// Most lease commands of one namespace in flight: a task that falls due right after
+/// a command was proposed need not wait until that one is committed.
+pub const DISPATCH_IN_FLIGHT_MAX: usize = 4;
+/// Least time between two lease commands of one namespace, in nanoseconds: tasks
+/// that fall due together travel together.
+pub const DISPATCH_COALESCE_NS: u64 = 3_000_000;
+/// How long a namespace rests after a proposal failed, in nanoseconds: a queue that
+/// was full is not full for long.
+pub const DISPATCH_RETRY_NS: u64 = 10_000_000;
+/// After so long without an answer a command in flight counts as lost, in
+/// nanoseconds. A leader whose commands do not commit steps down long before.
+pub const DISPATCH_LOST_NS: u64 = 10_000_000_000;
+/// How much of a refused address an error shows, in characters: enough to see what
+/// it is.
+pub const ADDRESS_SHOWN_LEN_MAX: usize = 80;
 /// Most dead letters that one burial removes because of `dead_keep_count`.
 pub const DEAD_TRIM_MAX: usize = 16;
 /// Longest error that a nack leaves with a task, in bytes; longer ones are cut.

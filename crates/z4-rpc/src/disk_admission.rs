@@ -1,10 +1,9 @@
 //! Room on the disks of the cluster: whether what makes it fuller may come in.
 //!
-//! A peer whose disk is full dies of the next write, and a follower writes what
-//! the leader takes in. So each peer tells the others how its disk is, with its
-//! raft messages, and the leader refuses creates while itself or any voter that
-//! it hears of is low. Whatever else there is goes on: it is small, and most of
-//! it makes room in the end.
+//! A peer whose disk is full ends with the next write, and a follower writes what the
+//! leader takes in. So each peer tells the others how its disk is, with its raft
+//! messages, and the leader refuses creates while itself or any voter that it hears of
+//! is low. Everything else goes on: it is small, and most of it makes room in the end.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -84,7 +83,7 @@ struct Heard {
 
 impl DiskAdmission {
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        // Numbers only: a panic leaves them as true as they were.
+        // These are numbers only, which a panic leaves as they were.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

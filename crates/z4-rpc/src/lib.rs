@@ -1,5 +1,5 @@
-//! The wire of z4: services, the transport between peers, a client. Parses,
-//! forwards, answers; decides nothing.
+//! The wire of z4: services, and the transport between peers. The crate parses,
+//! forwards and answers, and decides nothing.
 //!
 //! | module | what lives there |
 //! |---|---|

@@ -224,6 +224,9 @@ pub const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
 /// A member checks its whole state within this time: about 100,000 tasks a
 /// second.
 pub const VERIFY_TIMEOUT: Duration = Duration::from_secs(600);
+/// Verdicts on its own state that a peer keeps until they are asked for; older ones
+/// are forgotten, for nobody waits for them any more.
+pub const VERDICTS_MAX: usize = 16;
 /// Longest peer id, in bytes.
 pub const PEER_ID_LEN_MAX: usize = 128;
 /// Longest address, in bytes.

@@ -41,7 +41,7 @@ pub struct NetworkParts {
 
 struct Inner {
     parts: NetworkParts,
-    /// Goes nowhere; runs tasks that belong to no call.
+    /// A channel that leads nowhere; it runs tasks that belong to no call.
     tasks: Client,
     addresses: Mutex<Addresses>,
     disk_admission: DiskAdmission,

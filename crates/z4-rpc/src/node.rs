@@ -20,7 +20,7 @@ use crate::verdicts::{Verdict, Verdicts};
 /// What the services of a peer share. Cheap to clone.
 pub struct Node<V> {
     inner: Arc<Inner<V>>,
-    /// The caller that this is for wants an answer by then.
+    /// When the caller that this serves must have its answer.
     answer_by: Option<Instant>,
 }
 

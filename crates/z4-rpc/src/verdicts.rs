@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use event_listener::Event;
 
+use crate::limits;
 use crate::timer::Timer;
 
 /// What a peer found when it checked its state at a mark.
@@ -20,9 +21,6 @@ pub struct Verdict {
     /// Invariants that do not hold.
     pub violations: Vec<String>,
 }
-
-/// Verdicts kept; older ones are forgotten.
-const KEPT_MAX: usize = 16;
 
 /// The last verdicts of this peer, by mark. Cheap to clone.
 #[derive(Clone, Default)]
@@ -47,7 +45,7 @@ impl Verdicts {
     pub fn put(&self, mark_id: u64, verdict: Result<Verdict, String>) {
         let mut kept = self.kept();
         kept.push_back((mark_id, verdict));
-        if kept.len() > KEPT_MAX {
+        if kept.len() > limits::VERDICTS_MAX {
             kept.pop_front();
         }
         drop(kept);

@@ -19,7 +19,7 @@
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use z4_rpc::accept::ConnectionLimits;
 use z4_rpc::limits as rpc;
-use z4_storage::db;
+use z4_storage::limits as storage;
 
 use crate::limits;
 use crate::options::Options;
@@ -58,8 +58,8 @@ fn raise() -> u64 {
 
 fn give_out_of(limit: u64, options: &Options) -> Result<Budget, String> {
     let open_files_max = usize::try_from(limit / limits::STORE_PART)
-        .unwrap_or(db::OPEN_FILES_MAX)
-        .clamp(db::OPEN_FILES_MIN, db::OPEN_FILES_MAX);
+        .unwrap_or(storage::OPEN_FILES_MAX)
+        .clamp(storage::OPEN_FILES_MIN, storage::OPEN_FILES_MAX);
     let stores = limits::STORE_COUNT * (open_files_max as u64 + limits::STORE_DESCRIPTORS)
         + limits::SNAPSHOT_DESCRIPTORS;
     let peers = rpc::PEER_CONNECTIONS_MAX as u64 + limits::DIAL_DESCRIPTORS;

@@ -11,7 +11,7 @@ pub(crate) const STORE_DESCRIPTORS: u64 = 64;
 /// a snapshot while it takes the place of the old one.
 pub(crate) const STORE_COUNT: u64 = 3;
 /// A database keeps one in so many of all descriptors for its tables, within the
-/// bounds of `z4_storage::db`.
+/// bounds of `z4_storage::limits`.
 pub(crate) const STORE_PART: u64 = 16;
 /// Snapshots on their way: a file, its folder and their like for each member.
 pub(crate) const SNAPSHOT_DESCRIPTORS: u64 = 64;

@@ -301,7 +301,7 @@ impl LogStore for SimLog {
         let mut bytes = 0;
         for index in low..high {
             let Some(entry) = disk.seen.entries.get(&index) else {
-                return Err(LogError(format!("entry {index} is missing")));
+                return Err(LogError::Damaged(format!("entry {index} is missing")));
             };
             bytes += u64::from(entry.compute_size());
             if !found.is_empty() && bytes > bytes_max {
@@ -324,7 +324,10 @@ impl LogStore for SimLog {
                 || first.index <= disk.seen.cut.index
                 || run.into_iter().any(|(index, entry)| entry.index != index);
             if gap {
-                return Err(LogError(format!("entry {} leaves a gap", first.index)));
+                return Err(LogError::Failed(format!(
+                    "entry {} leaves a gap",
+                    first.index
+                )));
             }
         }
         disk.step(Step::Write(write.entries.clone(), write.hard_state.clone()));
@@ -340,7 +343,7 @@ impl LogStore for SimLog {
             && disk.seen.term(through.index) != Some(through.term)
         {
             let index = through.index;
-            return Err(LogError(format!(
+            return Err(LogError::Failed(format!(
                 "the log has no entry {index} to be cut at"
             )));
         }

@@ -16,6 +16,7 @@
 //! | [`faults`] | what goes wrong, one kind a file; each can be switched off |
 //! | [`disk`] | the raft log on a simulated disk |
 //! | `world` | peers, virtual time, the queue of events |
+//! | `event` | what can happen, and who is told when it does |
 //! | `round`, `install`, `apply` | the work of a peer's threads |
 //! | `clients`, `sessions`, `admin`, `spaces` | who uses the cluster, and what for |
 //! | `core_phase` | a minority stays away, the rest must serve |
@@ -37,6 +38,7 @@ mod apply;
 mod check;
 mod clients;
 mod core_phase;
+mod event;
 mod install;
 mod net;
 mod peer;

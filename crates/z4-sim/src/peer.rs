@@ -186,7 +186,7 @@ impl Peer {
         };
         self.log
             .reset(applied.position, &hard_state)
-            .map_err(|e| e.0)
+            .map_err(|e| e.to_string())
     }
 
     /// Starts from what is on the disks. Whether the log ended in a write that
@@ -273,7 +273,7 @@ impl Peer {
 /// start: a state ahead of the commit index raises it; a state that the log
 /// does not have is a snapshot whose installation was cut short.
 fn reconcile(log: &SimLog, applied: Position) -> Result<(), String> {
-    let failed = |e: z4_consensus::log::LogError| e.0;
+    let failed = |e: z4_consensus::log::LogError| e.to_string();
     let mut hard_state = log.hard_state().map_err(failed)?;
     let has = log.term(applied.index).map_err(failed)? == Some(applied.term);
     if has && hard_state.commit >= applied.index {

@@ -11,33 +11,11 @@ use rocksdb::{
 
 use crate::error::StorageError;
 use crate::files::fault;
-
-/// Blocks cached in memory, of both databases together, in bytes.
-pub const BLOCK_CACHE_BYTES: usize = 128 << 20;
-/// One write buffer of a database, in bytes, on a volume of any usual size.
-pub const WRITE_BUFFER_BYTES: usize = 32 << 20;
-/// The smallest, on a tiny one.
-const WRITE_BUFFER_BYTES_MIN: usize = 1 << 20;
-/// No more of a volume than one in so many goes to a write buffer: RocksDB sets
-/// as much aside for each file of its write-ahead log, before it is written.
-const WRITE_BUFFER_PART: u64 = 32;
-/// What RocksDB sets aside for its list of files: this part of a write buffer.
-const MANIFEST_PART: usize = 8;
-/// Write buffers of a database, being filled or flushed; beyond it writes wait.
-pub const WRITE_BUFFER_COUNT_MAX: i32 = 3;
-/// Files that one database keeps open where descriptors are plenty: more than a
-/// task state of 30 GB has. A file beyond them is opened anew when it is read.
-pub const OPEN_FILES_MAX: usize = 512;
-/// Fewer than this would be opened anew at every read.
-pub const OPEN_FILES_MIN: usize = 64;
-/// A part of an index or filter, in bytes.
-const METADATA_BLOCK_BYTES: usize = 8 << 10;
-/// One file of RocksDB's own information log, in bytes; this many are kept.
-const INFO_LOG_BYTES_MAX: usize = 4 << 20;
-const INFO_LOG_COUNT_MAX: usize = 4;
-/// Opening takes this long at most, and this much longer for each part of size.
-const OPEN_BASE: Duration = Duration::from_secs(60);
-const OPEN_BYTES_PER_SECOND: u64 = 100 << 20;
+use crate::limits::{
+    BLOCK_CACHE_BYTES, INFO_LOG_BYTES_MAX, INFO_LOG_COUNT_MAX, MANIFEST_PART, METADATA_BLOCK_BYTES,
+    OPEN_BASE, OPEN_BYTES_PER_SECOND, OPEN_FILES_MAX, OPEN_FILES_MIN, WRITE_BUFFER_BYTES,
+    WRITE_BUFFER_BYTES_MIN, WRITE_BUFFER_COUNT_MAX, WRITE_BUFFER_PART,
+};
 
 /// Which of the two databases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,7 +34,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Each database keeps so many files open, within the bounds of this module.
+    /// Each database keeps so many files open, within the bounds of [`limits`](crate::limits).
     pub(crate) fn new(open_files_max: usize) -> Result<Self, StorageError> {
         let bounded = open_files_max.clamp(OPEN_FILES_MIN, OPEN_FILES_MAX);
         let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use z4_consensus::log::LogError;
+
 /// Why storage could not be opened or changed.
 ///
 /// At start the process prints the message and ends. While running, an error
@@ -124,6 +126,19 @@ impl StorageError {
             doing,
             path,
             message: e.into_string(),
+        }
+    }
+
+    /// What the raft log at `path` could not do at a start. Only damage may cost
+    /// the peer its data, and so a failure of the system is told apart from it.
+    pub(crate) fn log(path: impl AsRef<Path>, e: LogError) -> Self {
+        match e {
+            LogError::Damaged(what) => Self::damaged(path, what),
+            LogError::Failed(message) => Self::Database {
+                doing: "use",
+                path: path.as_ref().to_owned(),
+                message,
+            },
         }
     }
 

@@ -8,7 +8,8 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`db`] | how databases are opened: recovery, checks, bounds of memory |
+//! | [`db`] | how databases are opened: recovery, checks |
+//! | [`limits`] | every bound, with its unit and why |
 //! | [`keys`] | row keys as bytes, in the order of keys |
 //! | [`raft_log`] | the raft log; its lower bound stands beside it in a file |
 //! | [`task_state`] | rows and position in one batch, without a WAL |
@@ -24,6 +25,7 @@
 
 pub mod db;
 pub mod keys;
+pub mod limits;
 pub mod machine;
 #[cfg(any(test, feature = "testing"))]
 pub mod mem_store;

@@ -7,17 +7,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use protobuf::{CodedInputStream, Message as _};
 use raft::eraftpb::{Entry, HardState};
-use rocksdb::{DBRawIterator, ReadOptions, WriteBatch, WriteOptions, DB};
+use rocksdb::{DBRawIterator, ErrorKind, ReadOptions, WriteBatch, WriteOptions, DB};
 use z4_consensus::fault::point;
 use z4_consensus::log::{LogError, LogStore, LogWrite, Position};
 
 use crate::bound::BoundFile;
 use crate::db::{self, Kind, Shared};
 use crate::error::StorageError;
+use crate::limits::{BOUND_INTERVAL, ENTRY_BYTES_GUESS, OPEN_FILES_MAX, RELEASE_PART};
 use crate::metrics::Metrics;
 use crate::sentinel::Sentinel;
 use crate::step::step;
@@ -67,14 +68,6 @@ impl Writer {
     }
 }
 
-/// The bound follows the end of the log at most this often.
-const BOUND_INTERVAL: Duration = Duration::from_secs(1);
-/// What is behind the cut is written anew to give space back only when it takes
-/// no more than this part of what is free.
-const RELEASE_PART: u64 = 4;
-/// The size of an entry before one was written.
-const ENTRY_BYTES_GUESS: u64 = 16 << 10;
-
 impl RaftLog {
     /// Opens the log in `path`, or makes it, with a cache of its own.
     ///
@@ -84,7 +77,7 @@ impl RaftLog {
     /// # Errors
     /// [`StorageError`] when it is in use, damaged, or cannot be written.
     pub fn open(path: &Path, metrics: Metrics) -> Result<Self, StorageError> {
-        Self::open_shared(path, &Shared::new(db::OPEN_FILES_MAX)?, metrics)
+        Self::open_shared(path, &Shared::new(OPEN_FILES_MAX)?, metrics)
     }
 
     pub(crate) fn open_shared(
@@ -94,10 +87,10 @@ impl RaftLog {
     ) -> Result<Self, StorageError> {
         let db = db::open(path, Kind::Log, shared)?;
         db::check_readable(&db, path, &[HARD_STATE, CUT])?;
-        let damaged = |e: LogError| StorageError::damaged(path, e.0);
-        let hard_state = read_hard_state(&db).map_err(damaged)?;
-        let cut = read_cut(&db).map_err(damaged)?;
-        let last = read_last(&db, cut).map_err(damaged)?;
+        let failed = |e| StorageError::log(path, e);
+        let hard_state = read_hard_state(&db).map_err(failed)?;
+        let cut = read_cut(&db).map_err(failed)?;
+        let last = read_last(&db, cut).map_err(failed)?;
         Ok(Self {
             db,
             path: path.to_owned(),
@@ -260,7 +253,7 @@ impl LogStore for RaftLog {
             for entry in &write.entries {
                 let value = entry
                     .write_to_bytes()
-                    .map_err(|e| LogError(e.to_string()))?;
+                    .map_err(|e| LogError::Failed(e.to_string()))?;
                 bytes += value.len() as u64;
                 batch.put(entry_key(entry.index), value);
                 next.last = Position {
@@ -297,7 +290,7 @@ impl LogStore for RaftLog {
             return Ok(());
         }
         if through.index > next.last.index {
-            return Err(LogError(format!(
+            return Err(LogError::Failed(format!(
                 "cut through {} asked of a log that ends at {}",
                 through.index, next.last.index
             )));
@@ -369,7 +362,7 @@ impl Seen {
         if low > self.cut.index && high <= self.last.index + 1 {
             return Ok(());
         }
-        Err(LogError(format!(
+        Err(LogError::Failed(format!(
             "entries {low}..{high} asked of a log that holds {}..={}",
             self.cut.index + 1,
             self.last.index
@@ -379,14 +372,16 @@ impl Seen {
     fn check_append(&self, entries: &[Entry]) -> Result<(), LogError> {
         let first = entries.first().map_or(0, |e| e.index);
         if first <= self.cut.index || first > self.last.index + 1 {
-            return Err(LogError(format!(
+            return Err(LogError::Failed(format!(
                 "entry {first} cannot follow a log of {}..={}",
                 self.cut.index + 1,
                 self.last.index
             )));
         }
         if entries.windows(2).any(|w| w[1].index != w[0].index + 1) {
-            return Err(LogError(format!("the entries from {first} on have a gap")));
+            return Err(LogError::Failed(format!(
+                "the entries from {first} on have a gap"
+            )));
         }
         Ok(())
     }
@@ -438,13 +433,13 @@ pub(crate) fn position_bytes(position: Position) -> [u8; 16] {
 fn bytes_of(hard_state: &HardState) -> Result<Vec<u8>, LogError> {
     hard_state
         .write_to_bytes()
-        .map_err(|e| LogError(e.to_string()))
+        .map_err(|e| LogError::Failed(e.to_string()))
 }
 
 fn read_hard_state(db: &DB) -> Result<HardState, LogError> {
     match db.get(HARD_STATE).map_err(failed)? {
         Some(bytes) => HardState::parse_from_bytes(&bytes)
-            .map_err(|e| LogError(format!("the hard state does not decode: {e}"))),
+            .map_err(|e| LogError::Damaged(format!("the hard state does not decode: {e}"))),
         None => Ok(HardState::default()),
     }
 }
@@ -453,7 +448,7 @@ fn read_cut(db: &DB) -> Result<Position, LogError> {
     let Some(bytes) = db.get(CUT).map_err(failed)? else {
         return Ok(Position::default());
     };
-    decode_position(&bytes).ok_or_else(|| LogError("the cut does not decode".into()))
+    decode_position(&bytes).ok_or_else(|| LogError::Damaged("the cut does not decode".into()))
 }
 
 pub(crate) fn decode_position(bytes: &[u8]) -> Option<Position> {
@@ -475,7 +470,7 @@ fn read_last(db: &DB, cut: Position) -> Result<Position, LogError> {
         Some((&ENTRY, index)) => index.try_into().map(u64::from_be_bytes),
         _ => return Ok(cut),
     };
-    let index = index.map_err(|_| LogError("a key of the log does not decode".into()))?;
+    let index = index.map_err(|_| LogError::Damaged("a key of the log does not decode".into()))?;
     if index <= cut.index {
         return Ok(cut);
     }
@@ -492,9 +487,9 @@ fn entry_value<'a>(rows: &'a DBRawIterator<'_>, index: u64) -> Result<&'a [u8], 
 
 pub(crate) fn read_entry(index: u64, value: &[u8]) -> Result<Entry, LogError> {
     let entry = Entry::parse_from_bytes(value)
-        .map_err(|e| LogError(format!("entry {index} does not decode: {e}")))?;
+        .map_err(|e| LogError::Damaged(format!("entry {index} does not decode: {e}")))?;
     if entry.index != index {
-        return Err(LogError(format!(
+        return Err(LogError::Damaged(format!(
             "entry {index} says that it is {}",
             entry.index
         )));
@@ -517,17 +512,21 @@ pub(crate) fn read_term(value: &[u8]) -> Result<u64, LogError> {
         // Not written: the default of the format.
         Ok(0)
     };
-    read().map_err(|e| LogError(format!("an entry does not decode: {e}")))
+    read().map_err(|e| LogError::Damaged(format!("an entry does not decode: {e}")))
 }
 
 fn missing(index: u64) -> LogError {
-    LogError(format!("entry {index} is missing from the log"))
+    LogError::Damaged(format!("entry {index} is missing from the log"))
 }
 
 fn failed(e: rocksdb::Error) -> LogError {
-    LogError(format!("the raft log failed: {e}"))
+    let why = format!("the raft log failed: {e}");
+    match e.kind() {
+        ErrorKind::Corruption => LogError::Damaged(why),
+        _ => LogError::Failed(why),
+    }
 }
 
 fn log_error(e: StorageError) -> LogError {
-    LogError(e.to_string())
+    LogError::Failed(e.to_string())
 }

@@ -34,7 +34,10 @@ pub(crate) fn check_bound(
     bound: &Bound,
     peer_dir: &PeerDir,
 ) -> Result<(), StorageError> {
-    let failed = |e: LogError| peer_dir.quarantine(&e.0);
+    let failed = |e| match e {
+        LogError::Damaged(what) => peer_dir.quarantine(&what),
+        failed @ LogError::Failed(_) => StorageError::log(peer_dir.log_path(), failed),
+    };
     let hard_state = log.hard_state().map_err(failed)?;
     let forgot_vote =
         hard_state.term == bound.term && bound.vote != 0 && hard_state.vote != bound.vote;
@@ -60,7 +63,7 @@ pub(crate) fn check_bound(
 
 /// Brings log and state to where raft can go on, or says why that cannot be.
 pub(crate) fn reconcile(halves: &Halves<'_>) -> Result<(), StorageError> {
-    let failed = |e: LogError| StorageError::damaged(halves.peer_dir.log_path(), e.0);
+    let failed = |e| StorageError::log(halves.peer_dir.log_path(), e);
     let cut = halves.log.cut().map_err(failed)?;
     let last = halves.log.last().map_err(failed)?;
     let hard_state = halves.log.hard_state().map_err(failed)?;

@@ -26,7 +26,7 @@ use crate::files;
 use crate::live::{Live, LiveDb};
 use crate::sentinel::Sentinel;
 use crate::step::step;
-use crate::task_state::{check_applied, read_applied};
+use crate::task_state::read_applied;
 
 const CURRENT: &str = "CURRENT";
 const STATE_PREFIX: &str = "state-";
@@ -118,8 +118,7 @@ pub(crate) fn open_live(
         files::sync_dir(root)?;
         set_current(root, dir)?;
     }
-    check_applied(&database, &path)?;
-    let applied = read_applied(&database).map_err(|e| StorageError::damaged(&path, e.0))?;
+    let applied = read_applied(&database, &path)?;
     Ok((LiveDb::new(database, path, sentinel.clone()), dir, applied))
 }
 
@@ -191,8 +190,7 @@ pub(crate) fn install(live: &Live, position: Position) -> Result<Applied, Storag
     step("install.moved");
 
     let database = db::open(&path, Kind::State, live.shared())?;
-    check_applied(&database, &path)?;
-    let applied = read_applied(&database).map_err(|e| StorageError::damaged(&path, e.0))?;
+    let applied = read_applied(&database, &path)?;
     if applied.position != position {
         return Err(StorageError::damaged(
             &path,

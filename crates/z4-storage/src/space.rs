@@ -9,13 +9,11 @@ use std::sync::{Arc, Weak};
 use rocksdb::DB;
 use z4_consensus::log::LogError;
 
+use crate::error::StorageError;
+use crate::limits::COMPACTION_BYTES_MAX;
 use crate::live::{Live, LiveDb};
 use crate::metrics::Metrics;
 use crate::raft_log::RaftLog;
-
-/// The most that compactions under way at one time read, and so write, in bytes:
-/// RocksDB's own bound on one, 25 files of 64 MiB.
-const COMPACTION_BYTES_MAX: u64 = 25 * (64 << 20);
 
 /// What a database has on its disk, and what it will have yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -93,8 +91,8 @@ impl SpaceKeeper {
     /// written twice.
     ///
     /// # Errors
-    /// What RocksDB said; nothing has changed.
-    pub fn allow_compaction(&mut self, of_log: bool, of_state: bool) -> Result<(), String> {
+    /// [`StorageError::Database`] with what RocksDB said; nothing has changed.
+    pub fn allow_compaction(&mut self, of_log: bool, of_state: bool) -> Result<(), StorageError> {
         if self.log_told != Some(of_log) {
             allow(self.log.db(), of_log)?;
             self.log_told = Some(of_log);
@@ -129,8 +127,8 @@ impl SpaceKeeper {
     }
 }
 
-fn allow(db: &DB, allowed: bool) -> Result<(), String> {
+fn allow(db: &DB, allowed: bool) -> Result<(), StorageError> {
     let disable = if allowed { "false" } else { "true" };
     db.set_options(&[("disable_auto_compactions", disable)])
-        .map_err(rocksdb::Error::into_string)
+        .map_err(StorageError::database("configure", db.path()))
 }

@@ -44,8 +44,8 @@ pub struct StoreOptions {
     pub peer_dir: PathBuf,
     /// `Z4_PEER_ID`.
     pub peer_id: String,
-    /// Files that each database keeps open, from `db::OPEN_FILES_MIN` to
-    /// `db::OPEN_FILES_MAX`; what is beyond counts as that.
+    /// Files that each database keeps open, from `limits::OPEN_FILES_MIN` to
+    /// `limits::OPEN_FILES_MAX`; what is beyond counts as that.
     pub open_files_max: usize,
     /// Where the recovery of a crash is told.
     pub logger: Logger,
@@ -227,7 +227,12 @@ impl Store {
         step("bootstrap.owned");
 
         let membership = Membership::bootstrap(&identity, address);
-        let state_failed = |e: MachineError| StorageError::damaged(&self.options.db_dir, e.0);
+        // Damage ends the process where it is met: what is told here is the system's.
+        let state_failed = |e: MachineError| StorageError::Database {
+            doing: "write",
+            path: self.options.db_dir.clone(),
+            message: e.0,
+        };
         self.state()
             .commit(BEGINNING, Some(&membership))
             .map_err(state_failed)?;
@@ -306,7 +311,7 @@ impl Store {
     }
 
     fn log_failed(&self, e: LogError) -> StorageError {
-        StorageError::damaged(self.peer_dir.log_path(), e.0)
+        StorageError::log(self.peer_dir.log_path(), e)
     }
 
     fn check_empty(&self) -> Result<(), StorageError> {
@@ -440,7 +445,7 @@ fn fresh_bound(
     let none = HardState::default();
     log.detach_bound();
     log.reset(Position::default(), &none)
-        .map_err(|e| StorageError::damaged(peer_dir.log_path(), e.0))?;
+        .map_err(|e| StorageError::log(peer_dir.log_path(), e))?;
     BoundFile::create(peer_dir.path(), identity, &none, Position::default())
 }
 
@@ -452,7 +457,7 @@ fn check_empty(
 ) -> Result<(), StorageError> {
     let last = log
         .last()
-        .map_err(|e| StorageError::damaged(peer_dir.log_path(), e.0))?;
+        .map_err(|e| StorageError::log(peer_dir.log_path(), e))?;
     let (dir, what) = if last != Position::default() {
         (
             peer_dir.path(),

@@ -65,25 +65,24 @@ impl RocksState {
     }
 }
 
-/// Whether what [`read_applied`] reads can be read at all.
+/// What a database says about itself: all zero for a new one.
 ///
 /// # Errors
-/// [`StorageError::Damaged`] for what fails its checksum, and for a failure of
-/// the system what it says.
-pub(crate) fn check_applied(db: &DB, path: &Path) -> Result<(), StorageError> {
-    db::check_readable(db, path, &[&APPLIED, &MEMBERSHIP])
-}
-
-/// What a database says about itself: all zero for a new one.
-pub(crate) fn read_applied(db: &DB) -> Result<Applied, StateError> {
-    let position = match db.get(APPLIED).map_err(failed)? {
+/// [`StorageError::Damaged`] for what fails its checksum or does not decode, and
+/// for a failure of the system what it says.
+pub(crate) fn read_applied(db: &DB, path: &Path) -> Result<Applied, StorageError> {
+    db::check_readable(db, path, &[&APPLIED, &MEMBERSHIP])?;
+    let read = |key: &[u8]| db.get(key).map_err(StorageError::database("read", path));
+    let damaged = |what| StorageError::damaged(path, what);
+    let position = match read(&APPLIED)? {
         Some(bytes) => decode_position(&bytes)
-            .ok_or_else(|| StateError("the applied position does not decode".into()))?,
+            .ok_or_else(|| damaged("the applied position does not decode"))?,
         None => Position::default(),
     };
-    let membership = match db.get(MEMBERSHIP).map_err(failed)? {
-        Some(bytes) => Membership::decode(&bytes)
-            .ok_or_else(|| StateError("the members do not decode".into()))?,
+    let membership = match read(&MEMBERSHIP)? {
+        Some(bytes) => {
+            Membership::decode(&bytes).ok_or_else(|| damaged("the members do not decode"))?
+        }
         None => Membership::default(),
     };
     Ok(Applied {
@@ -307,8 +306,4 @@ fn visit_row(
 
 pub(crate) fn row(key: &RowKey, value: &[u8]) -> Result<Row, StateError> {
     decode_row(key, value).map_err(|e| StateError(format!("the row of {key:?}: {e}")))
-}
-
-fn failed(e: rocksdb::Error) -> StateError {
-    StateError(format!("the task state failed: {e}"))
 }

@@ -29,6 +29,18 @@ pub(crate) const ANSWERS_MAX: usize = 10_000;
 pub(crate) const SORT_COUNT_MAX: usize = 100_000;
 /// Most bytes of payload and metadata that are held to be sorted.
 pub(crate) const SORT_BYTES_MAX: u64 = 256 << 20;
+/// Most tasks of a page that is asked for: as many as a peer gives.
+pub(crate) const PAGE_LEN_MAX: u32 = 1_000;
+/// How many times longer a page is than one before it that held fewer tasks than are
+/// wanted, for not all of them are picked.
+pub(crate) const PAGE_GROWTH: u32 = 8;
+/// Dead letters of one call that changes them: each is answered in good time, however
+/// many there are.
+pub(crate) const DEAD_CHANGE_MAX: u64 = 10_000;
+/// How often a deletion is looked at: somebody waits for its end at a terminal.
+pub(crate) const DELETION_LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// The least time between two lines of progress: faster than it is read.
+pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// How long to wait for an answer, unless `--timeout` says otherwise.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait where members have to catch up or to read all they have.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::future::{poll_fn, select, Either};
 use futures::{pin_mut, SinkExt, StreamExt};
@@ -17,9 +17,6 @@ use crate::peers::Peer;
 use crate::retry::Backoff;
 use crate::task::Task;
 use crate::waiting::Waiting;
-
-/// How often a stream is looked at that may have stalled.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How failures are met: with pauses, and with words when they last.
 struct Pace {
@@ -162,7 +159,12 @@ async fn receive(
 /// Ends when the peer answers nothing for too long.
 async fn watch(shared: &Shared) -> Error {
     loop {
-        shared.client.peers.timer.sleep(LOOK_INTERVAL).await;
+        shared
+            .client
+            .peers
+            .timer
+            .sleep(limits::STALL_LOOK_INTERVAL)
+            .await;
         if shared
             .lock()
             .window

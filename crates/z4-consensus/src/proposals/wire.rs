@@ -1,6 +1,6 @@
-//! The plain binary form of this crate's own records: a version byte, numbers
-//! as LEB128, byte strings behind their length. The crate has no schema
-//! compiler on purpose: it knows bytes, and these few records never grow wild.
+//! The plain binary form of this crate's own records: a version byte, numbers as
+//! LEB128, byte strings behind their length. The crate uses no schema compiler on
+//! purpose: it knows bytes, and these records are few and seldom change.
 
 /// Writes a record.
 #[derive(Debug)]

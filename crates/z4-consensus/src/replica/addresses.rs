@@ -44,8 +44,8 @@ impl Addresses {
         self.reached_at.retain(|id, _| !removed.contains(id));
     }
 
-    /// The log has these addresses now: where their members were found before is
-    /// over. A member that is elsewhere again says so again.
+    /// The log has these addresses now, so where their members were found before no
+    /// longer counts. A member that is elsewhere again says so again.
     pub(super) fn set<'a>(&mut self, raft_ids: impl Iterator<Item = &'a u64>) {
         for raft_id in raft_ids {
             self.found.remove(raft_id);
@@ -64,7 +64,8 @@ fn insert(table: &mut BTreeMap<u64, String>, raft_id: u64, address: String) {
 impl<L: LogStore, P> Replica<L, P> {
     /// A member answered at this address.
     pub(super) fn member_at(&mut self, raft_id: u64, address: String) {
-        // One address leads to one peer: what was found there before is over.
+        // One address leads to one peer, so a member that was found there before is
+        // there no longer.
         self.addresses.found.retain(|_, known| *known != address);
         insert(&mut self.addresses.found, raft_id, address);
         self.addresses.keep(&self.membership);
@@ -105,7 +106,7 @@ impl<L: LogStore, P> Replica<L, P> {
         let (own, me) = (&self.config.address, self.config.raft_id);
         let known = self.membership.members.get(&me);
         let is_elsewhere = known.is_some_and(|m| !own.is_empty() && m.address != *own);
-        // Who votes alone has nobody to lose.
+        // A voter that is alone has no other member to lose.
         let is_confirmed = self.addresses.found.get(&me) == Some(own)
             || self.membership.voter_count() == 1
             || planted!("own-address-unconfirmed");
@@ -138,8 +139,8 @@ fn possible(
         let Err(error) = membership.clone().change(&change) else {
             break;
         };
-        // One that stays where it is may be in the way of the next: each round
-        // drops one.
+        // A member that stays where it is may be in the way of the next one, so each
+        // round drops one.
         let blocked = match &error {
             ChangeError::AddressTaken(address, _) => {
                 let mut at = wanted.iter().filter(|(_, wants)| *wants == address);

@@ -17,8 +17,8 @@ use crate::membership::Membership;
 pub(super) struct Heard {
     /// When any message came last.
     any: BTreeMap<u64, u64>,
-    /// When an answer to a message of this peer came last. A member that this peer
-    /// does not reach goes on asking for votes, and is not well for all that.
+    /// When an answer to a message of this peer came last. A member that this peer does
+    /// not reach goes on asking for votes, which does not make it one that answers.
     answer: BTreeMap<u64, u64>,
     /// Since when an answer is waited for: the last one, or when this peer began
     /// to lead, or when the member came.

@@ -133,9 +133,8 @@ impl<L: LogStore> LogView<L> {
         self.unreadable.take()
     }
 
-    /// raft-rs panics on a log that cannot be read, which is as good an end as
-    /// another; but where it can wait, the peer stops as for every other reason,
-    /// when the step is done.
+    /// raft-rs panics on a log that cannot be read, which ends the peer too. Where it
+    /// can wait, the peer stops as for every other reason, when the step is done.
     fn read_failed(&self, error: LogError, can_wait: bool) -> raft::Error {
         if !can_wait {
             return raft::Error::Store(StorageError::Other(Box::new(error)));

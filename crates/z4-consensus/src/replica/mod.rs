@@ -1,18 +1,16 @@
 //! The pure replica: step(input, now) -> work.
 //!
-//! A [`Replica`] wraps a raft-rs node. The shell around it feeds it
-//! [`Input`]s and does the [`Work`] it asks for: a production runtime on
-//! several threads, a simulator on one. The replica has no thread, no clock,
-//! no IO but reads of the log, and its only chance is the seed, so the same
-//! inputs give the same work.
+//! A [`Replica`] wraps a raft-rs node. The shell around it feeds it [`Input`]s and does
+//! the [`Work`] it asks for: a production runtime on several threads, a simulator on
+//! one. The replica has no thread, no clock, no IO except reads of the log, and all its
+//! randomness comes from the seed, so the same inputs give the same work.
 //!
-//! Path of a command, at the leader: [`Input::Propose`] packs it into an entry,
-//! stamps and appends it ([`Work::waiting`] says where it stands); the next
-//! [`Work`] sends the entry and asks to persist it, both at once;
-//! [`Input::Persisted`] counts the leader's own copy, [`Input::Message`] those
-//! of others; once a quorum has it, [`Work::apply`] hands it to the machine,
-//! and [`Input::Applied`] closes the circle (Raft thesis, sections 3.5 and
-//! 10.2.1).
+//! Path of a command, at the leader: [`Input::Propose`] packs it into an entry, stamps
+//! and appends it ([`Work::waiting`] says where it stands); the next [`Work`] sends the
+//! entry and asks to persist it, both at once; [`Input::Persisted`] counts the leader's
+//! own copy, [`Input::Message`] those of others; once a quorum has it, [`Work::apply`]
+//! hands it to the machine, and [`Input::Applied`] says that it is done (Raft thesis,
+//! sections 3.5 and 10.2.1).
 
 mod addresses;
 mod changes;
@@ -98,7 +96,7 @@ pub struct Replica<L: LogStore, P> {
     installing: Option<u64>,
     /// Installed, but not yet told to raft-rs: applied up to here.
     installed_index: Option<u64>,
-    /// A hard state whose commit index only has moved: it rides on the next
+    /// A hard state of which only the commit index has moved: it goes with the next
     /// write.
     carried: Option<HardState>,
     /// It has waited for a tick: write it on its own.
@@ -434,7 +432,7 @@ impl<L: LogStore, P> Replica<L, P> {
             self.heard.note(from, kind, self.now.monotonic_ns);
         }
         let before = self.raw.raft.state;
-        // What raft-rs does not like it drops; nothing is to be done about it.
+        // raft-rs drops what it refuses; nothing has to be done about it.
         let _ = self.raw.step(message);
         self.note_campaign(before);
     }
@@ -475,8 +473,8 @@ impl<L: LogStore, P> Replica<L, P> {
     }
 
     /// Keeps the newest snapshot, as long as the log goes on from it, and those on
-    /// their way. One that is of no use must not keep files that compactions have
-    /// written anew since.
+    /// their way. A snapshot that is of no use must not keep files that compactions
+    /// have written anew since.
     pub(super) fn drop_old_snapshots(&mut self) {
         let cut = self.raw.store().cut().index;
         let asked_for = |m: &Message| m.get_msg_type() == MessageType::MsgSnapshot;

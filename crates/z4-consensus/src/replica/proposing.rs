@@ -77,8 +77,9 @@ pub(super) fn greatest_stamp<L: LogStore>(
             let stamped =
                 entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty();
             if stamped {
-                return Envelope::stamp(&entry.data)
-                    .ok_or_else(|| LogError(format!("entry {index} has no readable envelope")));
+                return Envelope::stamp(&entry.data).ok_or_else(|| {
+                    LogError::Damaged(format!("entry {index} has no readable envelope"))
+                });
             }
         }
         index -= 1;

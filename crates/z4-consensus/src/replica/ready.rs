@@ -106,8 +106,8 @@ impl<L: LogStore, P> Replica<L, P> {
         }
     }
 
-    /// Plans the write of a Ready. One that only moves the commit index needs no
-    /// write of its own: it rides on the next.
+    /// Plans the write of a Ready. One that only moves the commit index needs no write
+    /// of its own: it goes with the next one.
     fn persist(
         &mut self,
         number: u64,
@@ -143,10 +143,11 @@ impl<L: LogStore, P> Replica<L, P> {
         }
     }
 
-    /// Writes a commit index that found no write to ride on: after a tick,
-    /// without a sync, for what was committed stays so; at once and with a sync
-    /// when the members changed. A voter that lost its only companion and then
-    /// its commit index would wait for that one's vote for ever.
+    /// Writes a commit index for which no other write came: after a tick and without a
+    /// sync, for what was committed stays so; at once and with a sync when the members
+    /// changed. Otherwise a voter that the removal of the only other voter left alone,
+    /// and that then lost its commit index, would wait for the vote of the removed one
+    /// for ever.
     fn write_carried(&mut self) {
         let long = std::mem::take(&mut self.carried_long);
         let sync = std::mem::take(&mut self.members_committed);

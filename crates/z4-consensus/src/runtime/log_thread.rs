@@ -62,7 +62,7 @@ impl<L: LogStore> LogThread<L> {
             .map_err(LogError::from)
             .and_then(|()| self.log.write(&group.write));
         if let Err(error) = written {
-            stop_process(&self.logger, "log write", &error.0);
+            stop_process(&self.logger, "log write", &error.to_string());
         }
         self.metrics
             .log_written(started.elapsed(), entries, group.bytes, group.write.sync);
@@ -84,7 +84,7 @@ impl<L: LogStore> LogThread<L> {
             LogJob::Persist(_) => Ok(()),
         };
         if let Err(error) = result {
-            stop_process(&self.logger, "log cut", &error.0);
+            stop_process(&self.logger, "log cut", &error.to_string());
         }
     }
 }

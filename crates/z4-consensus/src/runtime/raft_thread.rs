@@ -96,7 +96,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
     /// Waits until something is there, or the next tick.
     fn wait(&self, until: Instant) {
         if self.clogged() {
-            // Requests wait at the door; a notice says that there is room.
+            // Requests wait in their channel; a notice says when there is room.
             let mut ready = crossbeam_channel::Select::new();
             ready.recv(&self.news);
             ready.recv(&self.notices);
@@ -149,8 +149,8 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
                 News::MemberAt { raft_id, address } => {
                     let input = Input::MemberAt { raft_id, address };
                     self.replica.step(input, now);
-                    // Who is in no hurry to send opens the connection all the
-                    // same: the other side learns this peer's address from it.
+                    // The connection is opened even when nothing has to be sent yet,
+                    // because the other side learns this peer's address from it.
                     if self.replica.glance().role != Role::Removed {
                         self.transport.members(self.replica.membership());
                     }
@@ -397,7 +397,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
         }
     }
 
-    /// Answers whoever still waits at the door.
+    /// Answers whoever still waits in the channels.
     fn refuse_rest(&mut self) {
         let (log, apply) = (self.log.push_all(), self.apply.push_all());
         self.must(log);

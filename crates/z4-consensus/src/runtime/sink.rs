@@ -32,8 +32,8 @@ pub struct Accepted {
 
 type Answer<T> = Box<dyn FnOnce(Result<T, ProposeError>) + Send>;
 
-/// An answer owed. Dropping it unanswered says that the outcome is unknown,
-/// which is always true and never forgets a caller.
+/// An answer that is owed to a caller. When it is dropped unanswered, it says that the
+/// outcome is unknown: that is always true, and no caller is forgotten.
 pub struct Sink<T> {
     answer: Option<Answer<T>>,
     _held: Option<Held>,

@@ -2,9 +2,9 @@
 
 use slog::{crit, Logger};
 
-/// Ends the process: a write to stable storage failed, or what this peer holds
-/// cannot be right. Not retried, not unwound: other threads would go on serving
-/// from a dead replica.
+/// Ends the process: a write to stable storage failed, or what this peer holds cannot
+/// be right. It neither retries nor unwinds, because other threads would go on serving
+/// from a replica that has stopped.
 pub(super) fn stop_process(logger: &Logger, what: &'static str, reason: &str) -> ! {
     crit!(logger, "peer must stop"; "what" => what, "reason" => reason);
     // The logger may be asynchronous; standard error is not.

@@ -12,14 +12,14 @@
 //! rest, so that credit cannot be exceeded, and a command that fails or grants
 //! less than it reserved gives all of it back.
 //!
-//! Up to [`IN_FLIGHT_MAX`] commands of one namespace are in flight at once: a
-//! task that falls due right after a proposal does not wait for its commit. Each
-//! command takes half of the room, so that the next one finds some; the last one
-//! takes the rest.
+//! Up to [`DISPATCH_IN_FLIGHT_MAX`](limits::DISPATCH_IN_FLIGHT_MAX) commands of one
+//! namespace are in flight at once: a task that falls due right after a proposal does
+//! not wait for its commit. Each command takes half of the room, so that the next one
+//! finds some; the last one takes the rest.
 //!
 //! # What idle costs
-//! Nothing. A namespace is looked at when a task is due, when a consumer gets
-//! room, or when a command comes back; a namespace without consumers is not held.
+//! An idle namespace costs nothing. It is looked at when a task is due, when a consumer
+//! gets room, or when a command comes back; a namespace without consumers is not held.
 
 mod pulse;
 mod queue;
@@ -31,21 +31,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::pulse::Pulse;
 use self::queue::{InFlight, NextDue, Queue, Shut};
 use crate::command::{Command, Taker};
+use crate::limits;
 use crate::machine::{gate, Event, Gate};
 use crate::planted::planted;
 use crate::state::{due_next_of, find_namespace, StateError, View};
 use crate::task::Namespace;
-
-/// Most lease commands of one namespace in flight.
-pub const IN_FLIGHT_MAX: usize = 4;
-/// Least time between two lease commands of one namespace, in nanoseconds:
-/// tasks that fall due together travel together.
-pub const COALESCE_NS: u64 = 3_000_000;
-/// How long a namespace rests after a proposal failed, in nanoseconds.
-pub const RETRY_NS: u64 = 10_000_000;
-/// After so long without an answer a command in flight counts as lost, in
-/// nanoseconds. A leader whose commands do not commit steps down long before.
-pub const LOST_AFTER_NS: u64 = 10_000_000_000;
 
 /// What a consumer says of itself. Replaces what it said before.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -247,7 +237,7 @@ impl Dispatcher {
             if !planted!("failed-lease-forgotten") {
                 queue.next_due.lower(at_ns);
             }
-            queue.rest_until(self.now_ns.saturating_add(RETRY_NS));
+            queue.rest_until(self.now_ns.saturating_add(limits::DISPATCH_RETRY_NS));
         }
         self.rearm(namespace);
     }
@@ -370,7 +360,7 @@ impl Dispatcher {
             at_ns: now_ns,
             takers: lease.takers.clone(),
         });
-        queue.rest_until(now_ns.saturating_add(COALESCE_NS));
+        queue.rest_until(now_ns.saturating_add(limits::DISPATCH_COALESCE_NS));
         // The command takes what is due by now.
         queue.next_due = NextDue::of(due_next_of(view, &row, Some(now_ns))?);
         Ok(Some(Command::LeaseTasks(lease)))

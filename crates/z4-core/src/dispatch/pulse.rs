@@ -1,9 +1,7 @@
 //! The pulse: when leases have to be expired.
 
+use crate::limits::PULSE_RETRY_NS;
 use crate::planted::planted;
-
-/// How long a pulse may stay away before it is proposed again, in nanoseconds.
-const RETRY_NS: u64 = 1_000_000_000;
 
 /// One pulse in flight at most.
 #[derive(Debug, Default)]
@@ -30,7 +28,9 @@ impl Pulse {
         if planted!("pulse-not-repeated") && self.sent_at_ns.is_some() {
             return None;
         }
-        let retry_ns = self.sent_at_ns.map(|at_ns| at_ns.saturating_add(RETRY_NS));
+        let retry_ns = self
+            .sent_at_ns
+            .map(|at_ns| at_ns.saturating_add(PULSE_RETRY_NS));
         Some(retry_ns.map_or(deadline_ns, |retry_ns| retry_ns.max(deadline_ns)))
     }
 
@@ -38,7 +38,7 @@ impl Pulse {
         self.sent_at_ns = None;
     }
 
-    /// This peer leads no more: what was in flight is another's business.
+    /// This peer leads no more: the next leader has a pulse of its own.
     pub(super) fn step_down(&mut self) {
         if !planted!("pulse-not-repeated") {
             self.sent_at_ns = None;

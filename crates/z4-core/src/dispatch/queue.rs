@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Consumer, IN_FLIGHT_MAX, LOST_AFTER_NS};
+use super::Consumer;
 use crate::command::{LeaseTasks, Taker};
 use crate::limits;
+use crate::limits::{DISPATCH_IN_FLIGHT_MAX, DISPATCH_LOST_NS};
 use crate::task::Namespace;
 
 /// When something is due that no command in flight takes.
@@ -56,7 +57,7 @@ pub(super) struct InFlight {
 
 impl InFlight {
     pub(super) fn lost_at_ns(&self) -> u64 {
-        self.at_ns.saturating_add(LOST_AFTER_NS)
+        self.at_ns.saturating_add(DISPATCH_LOST_NS)
     }
 }
 
@@ -98,7 +99,7 @@ impl Queue {
 
     pub(super) fn may_propose(&self, now_ns: u64) -> bool {
         let due = matches!(self.next_due, NextDue::At(at_ns) if at_ns <= now_ns);
-        due && self.in_flight.len() < IN_FLIGHT_MAX
+        due && self.in_flight.len() < DISPATCH_IN_FLIGHT_MAX
             && self.open_at_ns().is_some_and(|at_ns| at_ns <= now_ns)
     }
 
@@ -114,7 +115,7 @@ impl Queue {
     /// When to look at this namespace, in machine nanoseconds.
     pub(super) fn wake_at_ns(&self) -> Option<u64> {
         let lost = self.in_flight.front().map(InFlight::lost_at_ns);
-        let proposal = if self.ready.is_empty() || self.in_flight.len() >= IN_FLIGHT_MAX {
+        let proposal = if self.ready.is_empty() || self.in_flight.len() >= DISPATCH_IN_FLIGHT_MAX {
             None
         } else {
             self.open_at_ns().and_then(|open_ns| match self.next_due {
@@ -135,14 +136,15 @@ impl Queue {
     ) -> Option<LeaseTasks> {
         let mut shares = self.shares(consumers);
         let (_, lease_ms, _) = *shares.first()?;
-        // One command has one length of leases; the others have their turn when
-        // what is due is more than these take.
+        // One command has one length of leases. Consumers with another length have
+        // their turn when more is due than these take.
         shares.retain(|(_, ms, _)| *ms == lease_ms);
         let mut left = limits::LEASE_COUNT_MAX as u64;
         let mut takers = Vec::with_capacity(shares.len());
         let count = shares.len();
         for (place, (name, _, share)) in shares.into_iter().enumerate() {
-            // Who takes less than an even part leaves more to those behind.
+            // A consumer that takes less than an even part leaves more to those behind
+            // it.
             let even = left.div_ceil((count - place) as u64);
             let room = share.min(even);
             left -= room;
@@ -165,7 +167,7 @@ impl Queue {
     /// Those in line with room, the length of their leases, and the share of
     /// their room that one command may take. Others leave the line.
     fn shares(&mut self, consumers: &mut BTreeMap<String, Consumer>) -> Vec<(String, u64, u64)> {
-        let last = self.in_flight.len() + 1 >= IN_FLIGHT_MAX;
+        let last = self.in_flight.len() + 1 >= DISPATCH_IN_FLIGHT_MAX;
         let mut shares = Vec::new();
         self.ready.retain(|name| {
             let Some(consumer) = consumers.get_mut(name) else {

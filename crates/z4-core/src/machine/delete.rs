@@ -10,9 +10,6 @@ use crate::limits;
 use crate::state::{Row, RowKey, State, StateError};
 use crate::task::{LeaseToken, Namespace, NamespaceId, Phase, TaskBody, TaskId};
 
-/// Bytes of bodies that one step reads.
-const STEP_BYTES_MAX: u64 = 16 << 20;
-
 /// Some tasks, in the order of ids.
 type Tasks = Vec<(TaskId, TaskBody)>;
 
@@ -89,7 +86,7 @@ impl<S: State> Machine<S> {
             let (RowKey::Body(_, id), Row::Body(body)) = (key, row) else {
                 return true;
             };
-            if tasks.len() == limits::PULSE_COUNT_MAX || bytes >= STEP_BYTES_MAX {
+            if tasks.len() == limits::PULSE_COUNT_MAX || bytes >= limits::DELETE_BYTES_MAX {
                 next = Some(id);
                 return false;
             }

@@ -39,8 +39,8 @@ struct Connection {
     from: IpAddr,
 }
 
-/// The open connections of a port, as far as is known: whoever serves them
-/// closes them without a word.
+/// The open connections of a port, as far as is known: gRPC, which serves them, does
+/// not say when it closes one.
 pub(super) struct Connections {
     limits: ConnectionLimits,
     open: HashMap<RawFd, Connection>,
@@ -73,7 +73,8 @@ impl Connections {
 
     /// A connection is open.
     pub fn add(&mut self, fd: RawFd, inode: u64, from: IpAddr) {
-        // What had the number before is closed, or the number were not free.
+        // The connection that had the number before is closed, because its number was
+        // free again.
         self.remove(fd);
         let from = network_of(from);
         self.open.insert(fd, Connection { inode, from });

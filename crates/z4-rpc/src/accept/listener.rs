@@ -31,8 +31,9 @@ fn open_one(address: SocketAddr) -> io::Result<TcpListener> {
     };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-    // Else a peer that is started again had to wait for the connections of
-    // before to be forgotten. It does not share the port with a living listener.
+    // Without this a peer that is started again would have to wait until the system
+    // forgets its old connections. The port is not shared with a listener that still
+    // listens.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if address.is_ipv6() && address.ip().is_unspecified() {
         sockopt::set_ipv6_v6only(&socket, false)?;

@@ -1,8 +1,7 @@
 //! The two calls that work on bare descriptor numbers.
 //!
-//! gRPC takes a connection as a number and closes it when it likes, without a
-//! word. So who counts connections can only ask the system what stands behind
-//! the number now.
+//! gRPC takes a connection as a number, and does not say when it closes it. So whoever
+//! counts connections can only ask the system what stands behind the number now.
 
 #![allow(unsafe_code)]
 

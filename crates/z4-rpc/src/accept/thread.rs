@@ -57,7 +57,7 @@ enum Cure {
     GoOn,
     /// The system has no room for one more: somebody has to close something.
     Wait,
-    /// The listener is none any more.
+    /// The listener is lost.
     ListenAnew,
 }
 
@@ -128,7 +128,7 @@ impl Acceptor {
         {
             let mut shared = lock(&self.shared);
             shared.is_stopping = true;
-            // Wakes the thread. It looks every now and then by itself.
+            // This wakes the thread, which looks now and then by itself too.
             let _ = shutdown(&shared.listener, Shutdown::Both);
         }
         // A thread that panicked has ended the process.
@@ -252,8 +252,8 @@ impl<T: FnMut(TcpStream)> Accepting<T> {
 
     fn accepted(&mut self, socket: TcpStream, from: IpAddr) {
         let mut full = self.connections.full(from);
-        // Looking costs a call of the system for each connection: a crowd that is
-        // refused must not make it the only work.
+        // A look costs a call of the system for each connection, and must not become
+        // the only work while a crowd is refused.
         let cost = limits::ACCEPT_COUNT_COST * u32::try_from(self.connections.count()).unwrap_or(0);
         if full.is_some() && self.counted_at.elapsed() >= cost {
             self.count_again();
@@ -299,7 +299,7 @@ impl<T: FnMut(TcpStream)> Accepting<T> {
         open.with_label_values(&[self.parts.port]).set(count);
     }
 
-    /// Notes why nothing is accepted, for who asks, and tells it now and then.
+    /// Notes why nothing is accepted, for whoever asks, and logs it now and then.
     fn troubled(&mut self, trouble: Option<String>) {
         let Some(reason) = trouble else {
             if self.trouble_said.take().is_some() {

@@ -1,9 +1,9 @@
 //! SetMemberAddress: where a member is that cannot tell the cluster itself.
 //!
-//! Members tell each other their addresses; see `peer/address.rs`. That works as
-//! long as a peer that has moved reaches one that has not. When too many have
-//! moved at once, somebody has to say where one of them is. The address is dialled
-//! first, so a slip of the pen changes nothing.
+//! Members tell each other their addresses; see `peer/address.rs`. That works as long
+//! as a peer that has moved reaches one that has not. When too many have moved at once,
+//! somebody has to say where one of them is. The address is dialled first, so a
+//! mistyped one changes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,7 +121,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             let why = format!("{why}; move or remove that member first");
             Some(AdminError::from(Error::Precondition(why)))
         };
-        // A conflict is no end yet: the other member may be about to move too.
+        // A conflict may pass: the other member may be about to move too.
         let first = limits::ADDRESS_CONFLICT_WAIT.min(limit);
         for (wait, is_last) in [(first, false), (limit - first, true)] {
             let ended = self.handle().when(|status| match leads(status) {

@@ -23,10 +23,10 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
 
     /// Makes a change; waits while another one is under way.
     ///
-    /// A change is no command, and `propose` has no part in it. It is made where the
-    /// leader is, for it depends on what this peer has just seen of the members:
-    /// who finds another leader begins anew there (`administer`). And it is not
-    /// repeated in doubt, for a person is to look first.
+    /// A change is no command and does not go through `propose`. It is made at the
+    /// leader, because it depends on what this peer has just seen of the members; with
+    /// another leader it begins anew there (`administer`). It is not repeated in doubt,
+    /// because a person is to look first.
     pub(super) async fn change(&self, change: Change) -> Result<(), AdminError> {
         let give_up = Instant::now() + limits::UNARY_TIMEOUT;
         loop {

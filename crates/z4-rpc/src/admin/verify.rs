@@ -1,5 +1,5 @@
-//! VerifyCluster: every member checks its state as of one entry of the log, and
-//! the findings are laid side by side.
+//! VerifyCluster: every member checks its state as of one entry of the log, and the
+//! findings are compared.
 
 use futures::future::join_all;
 use z4_consensus::Status;
@@ -61,7 +61,8 @@ async fn mark<V: View + Clone + Send + Sync + 'static>(node: &Node<V>) -> Result
         match settled.map(|settled| settled.outcome) {
             Ok(Outcome::Marked { .. }) => return Ok(id),
             Ok(other) => return Err(unexpected(other)),
-            // A mark that may be there twice is in two places: another is made.
+            // A mark whose outcome is unknown may come to stand in two places, so
+            // another one is made.
             Err(Error::Unknown { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -91,7 +92,7 @@ async fn found_by<V: View + Clone + Send + Sync + 'static>(
         node.forwarder()
             .ask(raft_id, &address, Ask::verify_state(ask)),
     );
-    // Its own patience ends first.
+    // The member itself gives up before.
     let patience = limits::VERIFY_TIMEOUT + limits::UNARY_TIMEOUT;
     let verdict = match node.timer().within(patience, asked).await {
         Some(Ok(Answer::verdict(verdict))) => read(&verdict),

@@ -1,6 +1,6 @@
-//! From a follower to the leader, over the peer port: proposals of clients,
-//! reports of consumers, administration. One hop: a peer that does not lead
-//! says so and never sends on.
+//! From a follower to the leader, over the peer port: proposals of clients, reports of
+//! consumers, administration. A request is sent on once at most: a peer that does not
+//! lead says so and does not send it on.
 
 mod link;
 mod serve;

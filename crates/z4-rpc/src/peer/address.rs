@@ -123,8 +123,8 @@ pub(super) fn reached<V: View + Clone + Send + Sync + 'static>(
     Err(RpcStatus::with_message(code, message))
 }
 
-/// Why an address is not taken for that of a member; each says the address first that
-/// was tried.
+/// Why an address is not taken for that of a member; each text begins with the address
+/// that was tried.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum NotThere {
     /// This peer cannot tell what is in its cluster.
@@ -144,7 +144,7 @@ pub(crate) enum NotThere {
     /// A peer of another cluster answers.
     #[error("the peer at {0} is {1}, which is not in this cluster")]
     OtherCluster(String, String),
-    /// Another member answers, or one of before.
+    /// Another member answers, or one that was a member before.
     #[error("the peer at {address} is {answering} with raft id {number}, not {peer_id} with raft id {raft_id}")]
     OtherMember {
         address: String,

@@ -133,7 +133,7 @@ impl Link {
         let mut is_reached = false;
         let mut address_said = Instant::now();
         loop {
-            // Whoever is another peer ends the stream at once.
+            // A stream that another peer has taken by mistake ends at once.
             if !is_reached && opened_at.elapsed() > limits::RECONNECT_MAX {
                 is_reached = true;
                 self.network.reached(self.to);
@@ -200,7 +200,7 @@ impl Link {
         for message in messages {
             let kind = kind(message.get_msg_type());
             match message.write_to_bytes() {
-                // It would end the stream, and come again.
+                // It would end the stream, and Raft would send it again.
                 Ok(bytes) if bytes.len() > limits::RAFT_MESSAGE_LEN_MAX => {
                     self.count_dropped("too_large", 1);
                 }

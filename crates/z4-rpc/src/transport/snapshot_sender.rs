@@ -60,7 +60,8 @@ pub(super) fn start(
     let spawned = std::thread::Builder::new()
         .name("z4-snap-out".into())
         .spawn(move || {
-            // Whole: its fields alone would be copies, and it would end here.
+            // The closure takes it whole: if it took single fields, the rest would be
+            // dropped here and report a failure.
             let mut under_way = under_way;
             let metadata = message.get_snapshot().get_metadata();
             let position = Position {

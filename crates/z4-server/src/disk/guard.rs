@@ -218,7 +218,7 @@ impl Work {
         let (of_state, of_log) = volumes.bear_compaction();
         let keeper = &mut self.watched.keeper;
         if let Err(error) = keeper.allow_compaction(of_log, of_state) {
-            warn!(self.watched.logger, "compaction was not set"; "error" => error);
+            warn!(self.watched.logger, "compaction was not set"; "error" => %error);
         }
         if !space.is_low {
             return;
@@ -228,10 +228,10 @@ impl Work {
             self.watched.handle.flush_soon();
         }
         if let Err(error) = keeper.release_log() {
-            crit!(self.watched.logger, "peer must stop"; "what" => "log release", "reason" => &error.0);
+            crit!(self.watched.logger, "peer must stop"; "what" => "log release", "reason" => %error);
             // The logger is asynchronous; standard error is not. What is on disk
             // is unknown: only a restart can tell.
-            eprintln!("z4: peer must stop: log release: {}", error.0);
+            eprintln!("z4: peer must stop: log release: {error}");
             std::process::abort();
         }
         self.compact(volumes);

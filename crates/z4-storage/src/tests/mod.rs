@@ -17,14 +17,14 @@ use std::path::Path;
 use prometheus::Registry;
 use raft::eraftpb::HardState;
 use slog::{o, Discard, Logger};
-use z4_consensus::log::{LogStore, LogWrite, Position};
+use z4_consensus::log::{LogError, LogStore, LogWrite, Position};
 use z4_consensus::log_contract::entry;
 use z4_consensus::machine::{Committed, StateMachine};
 use z4_core::command::{CreateTasks, LeaseTasks, NewTask, Taker};
 use z4_core::{Command, Namespace};
 use z4_proto::command::encode_command;
 
-use crate::db;
+use crate::limits;
 use crate::{Metrics, RocksState, StorageError, Store, StoreOptions, TaskMachine};
 
 pub(crate) const CLUSTER: [u8; 16] = [7; 16];
@@ -38,7 +38,7 @@ pub(crate) fn options(root: &Path, peer_id: &str) -> StoreOptions {
         db_dir: root.join("db"),
         peer_dir: root.join("peer"),
         peer_id: peer_id.to_owned(),
-        open_files_max: db::OPEN_FILES_MAX,
+        open_files_max: limits::OPEN_FILES_MAX,
         logger: Logger::root(Discard, o!()),
         metrics: metrics(),
     }

@@ -42,6 +42,18 @@ fn a_log_that_is_cut_gives_its_space_back() {
     assert_eq!(log.entries(4_001, 6_001, u64::MAX).unwrap().len(), 2_000);
 }
 
+#[test]
+fn a_read_of_the_log_that_the_system_refuses_is_no_damage() {
+    let failed = |e| StorageError::log("log", e);
+    let refused = failed(LogError::Failed("EIO".into()));
+    assert!(
+        matches!(refused, StorageError::Database { .. }),
+        "{refused}"
+    );
+    let damaged = failed(LogError::Damaged("a checksum".into()));
+    assert!(matches!(damaged, StorageError::Damaged { .. }), "{damaged}");
+}
+
 /// A quarantine is for damaged data: it costs the peer all it has.
 #[test]
 fn a_file_that_the_system_does_not_show_is_no_damage() {

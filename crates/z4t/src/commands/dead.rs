@@ -9,12 +9,9 @@ use z4_client::{Client, DeadChange as Changed, DeadFilter, ListQuery, TaskState}
 use super::progress::Progress;
 use super::{connect, list};
 use crate::error::Error;
+use crate::limits::DEAD_CHANGE_MAX;
 use crate::options::{each_key_once, Dead, DeadChange, DeadList, Output};
 use crate::{show, zone};
-
-/// Dead letters of one call: each is answered in good time, however many there
-/// are.
-const STEP: u64 = 10_000;
 
 pub(super) fn run(command: &Dead, out: &mut impl Write) -> Result<(), Error> {
     match command {
@@ -117,7 +114,7 @@ fn by_filter(
     let mut progress = Progress::new(what, Some(most));
     let mut done = 0;
     while done < most {
-        filter.limit = STEP.min(most - done);
+        filter.limit = DEAD_CHANGE_MAX.min(most - done);
         let changed = step(client, &filter).map_err(|error| part(done, what, error))?;
         done = changed.count.saturating_add(done);
         progress.at(done);

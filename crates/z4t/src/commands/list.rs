@@ -8,16 +8,10 @@ use z4_client::{Client, ListQuery, Task};
 
 use super::connect;
 use crate::error::Error;
-use crate::limits::{SORT_BYTES_MAX, SORT_COUNT_MAX};
+use crate::limits::{PAGE_GROWTH, PAGE_LEN_MAX, SORT_BYTES_MAX, SORT_COUNT_MAX};
 use crate::options::{each_key_once, List, Output, Pick, Sort};
 use crate::show::{self, Body};
 use crate::zone;
-
-/// Most tasks of a page.
-const PAGE_LEN: u32 = 1_000;
-/// How much longer a page is than one before it that held fewer tasks than are
-/// wanted, for not all of them are picked.
-const PAGE_GROWTH: u32 = 8;
 
 pub(super) fn list(list: &List, out: &mut impl Write) -> Result<(), Error> {
     let pick = &list.pick;
@@ -94,7 +88,7 @@ pub(super) fn pages(
     let mut is_first = true;
     let (mut looked_at, mut found) = (0, 0);
     let is_picked = |task: &Task| is_wanted(task) && pick.takes(task);
-    let wanted = |left: u64| u32::try_from(left).unwrap_or(u32::MAX).min(PAGE_LEN);
+    let wanted = |left: u64| u32::try_from(left).unwrap_or(u32::MAX).min(PAGE_LEN_MAX);
     query.page_size = wanted(left);
     loop {
         let mut page = block_on(client.list(&query))?;
@@ -114,7 +108,10 @@ pub(super) fn pages(
             true => wanted(left),
             // A page as long as what is left would be a call for each few tasks
             // that are not picked.
-            false => query.page_size.saturating_mul(PAGE_GROWTH).min(PAGE_LEN),
+            false => query
+                .page_size
+                .saturating_mul(PAGE_GROWTH)
+                .min(PAGE_LEN_MAX),
         };
         let is_last = page.next.is_none() || left == 0;
         if !page.items.is_empty() || (is_first && is_last) {

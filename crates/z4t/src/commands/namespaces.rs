@@ -1,7 +1,6 @@
 //! Namespaces: list, get, set, pause, resume, delete, stats.
 
 use std::io::Write;
-use std::time::Duration;
 
 use futures::executor::block_on;
 use serde_json::json;
@@ -10,11 +9,9 @@ use z4_client::{Client, ErrorKind, Namespace, SettingsPatch};
 use super::connect;
 use super::progress::Progress;
 use crate::error::Error;
+use crate::limits::DELETION_LOOK_INTERVAL;
 use crate::options::{NamespaceCommand, NamespaceDelete, NamespaceList, NamespaceName, Output};
 use crate::show;
-
-/// How often a deletion is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(super) fn run(command: &NamespaceCommand, out: &mut impl Write) -> Result<(), Error> {
     match command {
@@ -129,7 +126,7 @@ fn wait_until_gone(client: &Client, name: &str, total: u64) -> Result<(), Error>
         let left = [counts.pending, counts.leased, counts.dead];
         let left = left.into_iter().fold(0, u64::saturating_add);
         progress.at(total.saturating_sub(left));
-        std::thread::sleep(LOOK_INTERVAL);
+        std::thread::sleep(DELETION_LOOK_INTERVAL);
     }
     progress.end();
     Ok(())

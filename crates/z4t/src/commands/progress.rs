@@ -1,10 +1,9 @@
 //! How far long work is, on standard error, when somebody looks on.
 
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Written at most this often.
-const INTERVAL: Duration = Duration::from_millis(200);
+use crate::limits::PROGRESS_INTERVAL;
 
 pub(super) struct Progress {
     what: &'static str,
@@ -26,7 +25,9 @@ impl Progress {
 
     pub(super) fn at(&mut self, count: u64) {
         let now = Instant::now();
-        let is_recent = self.written_at.is_some_and(|at| now - at < INTERVAL);
+        let is_recent = self
+            .written_at
+            .is_some_and(|at| now - at < PROGRESS_INTERVAL);
         if !self.is_shown || is_recent {
             return;
         }

@@ -21,7 +21,15 @@ pub(crate) fn namespace_json(namespace: &Namespace) -> Value {
 }
 
 fn settings_json(settings: &Settings) -> Value {
-    // Whole patterns, here and below: a setting that is added cannot be forgotten.
+    let rows = setting_rows(settings).into_iter();
+    rows.map(|(key, value, _, _)| (key.to_owned(), value))
+        .collect()
+}
+
+/// For each setting its key and value for programs, and its name and text for people;
+/// the name is empty where people are told the same by another one.
+fn setting_rows(settings: &Settings) -> [(&'static str, Value, &'static str, String); 13] {
+    // A whole pattern: a setting that is added cannot be forgotten.
     let Settings {
         lease,
         dedupe_window,
@@ -37,36 +45,48 @@ fn settings_json(settings: &Settings) -> Value {
         dead_keep,
         dead_keep_count,
     } = settings;
-    json!({
-        "lease": moment::show_span(*lease),
-        "dedupe_window": moment::show_span(*dedupe_window),
-        "max_attempts": max_attempts,
-        "backoff_min": moment::show_span(*backoff_min),
-        "backoff_max": moment::show_span(*backoff_max),
-        "pending_max": pending_max,
-        "bytes_max": bytes_max,
-        "leased_max": leased_max,
-        "rate": rate.as_ref().map(rate::show),
-        "rate_per_s": rate_per_s,
-        "rate_burst": rate_burst,
-        "dead_keep": dead_keep.map(moment::show_span),
-        "dead_keep_count": dead_keep_count,
-    })
+    let span = |key, span: Option<Duration>, name| {
+        let text = span.map(moment::show_span);
+        let value = json!(text);
+        (key, value, name, text.unwrap_or_else(|| "forever".into()))
+    };
+    let limit = |key, count: u64, name| {
+        let text = match count {
+            0 => "no limit".to_owned(),
+            count => count.to_string(),
+        };
+        (key, json!(count), name, text)
+    };
+    let burst = match (rate, rate_burst) {
+        (None, _) => String::new(),
+        // What a second lets through, and one at least.
+        (Some(_), 0) => rate_per_s.to_string(),
+        (Some(_), burst) => burst.to_string(),
+    };
+    let rate = rate.as_ref().map(rate::show);
+    let rate_value = json!(rate);
+    let rate_text = rate.unwrap_or_else(|| "no limit".into());
+    [
+        span("lease", Some(*lease), "lease"),
+        span("dedupe_window", Some(*dedupe_window), "dedupe window"),
+        limit("max_attempts", (*max_attempts).into(), "max attempts"),
+        span("backoff_min", Some(*backoff_min), "backoff min"),
+        span("backoff_max", Some(*backoff_max), "backoff max"),
+        limit("pending_max", *pending_max, "pending max"),
+        limit("bytes_max", *bytes_max, "bytes max"),
+        limit("leased_max", *leased_max, "leased max"),
+        ("rate", rate_value, "rate", rate_text),
+        ("rate_per_s", json!(rate_per_s), "", String::new()),
+        ("rate_burst", json!(rate_burst), "rate burst", burst),
+        span("dead_keep", *dead_keep, "dead kept"),
+        limit("dead_keep_count", *dead_keep_count, "dead kept, count"),
+    ]
 }
 
 fn counts_json(counts: &Counts) -> Value {
-    json!({
-        "created": counts.created,
-        "pending": counts.pending,
-        "leased": counts.leased,
-        "done": counts.done,
-        "dead": counts.dead,
-        "cancelled": counts.cancelled,
-        "purged": counts.purged,
-        "deliveries": counts.deliveries,
-        "failures": counts.failures,
-        "bytes": counts.bytes,
-    })
+    let rows = count_rows(counts).into_iter();
+    rows.map(|(key, count)| (key.to_owned(), json!(count)))
+        .collect()
 }
 
 /// A namespace on several lines.
@@ -77,56 +97,17 @@ pub(crate) fn namespace_text(namespace: &Namespace) -> String {
         ("paused since", given(namespace.paused_at)),
         ("deleting", deleting.into()),
     ];
-    lines.extend(setting_lines(&namespace.settings));
+    let settings = setting_rows(&namespace.settings).into_iter();
+    lines.extend(
+        settings
+            .map(|(_, _, name, text)| (name, text))
+            .filter(|line| !line.0.is_empty()),
+    );
     lines.extend(count_lines(&namespace.counts));
     pairs(lines)
 }
 
-fn setting_lines(settings: &Settings) -> [(&'static str, String); 12] {
-    let Settings {
-        lease,
-        dedupe_window,
-        max_attempts,
-        backoff_min,
-        backoff_max,
-        pending_max,
-        bytes_max,
-        leased_max,
-        rate,
-        rate_per_s,
-        rate_burst,
-        dead_keep,
-        dead_keep_count,
-    } = settings;
-    let limit = |count: u64| match count {
-        0 => "no limit".to_owned(),
-        count => count.to_string(),
-    };
-    let burst = match (rate, rate_burst) {
-        (None, _) => String::new(),
-        // What a second lets through, and one at least.
-        (Some(_), 0) => rate_per_s.to_string(),
-        (Some(_), burst) => burst.to_string(),
-    };
-    let rate = rate.as_ref().map_or("no limit".into(), rate::show);
-    let keep = dead_keep.map_or("forever".into(), moment::show_span);
-    [
-        ("lease", moment::show_span(*lease)),
-        ("dedupe window", moment::show_span(*dedupe_window)),
-        ("max attempts", limit((*max_attempts).into())),
-        ("backoff min", moment::show_span(*backoff_min)),
-        ("backoff max", moment::show_span(*backoff_max)),
-        ("pending max", limit(*pending_max)),
-        ("bytes max", limit(*bytes_max)),
-        ("leased max", limit(*leased_max)),
-        ("rate", rate),
-        ("rate burst", burst),
-        ("dead kept", keep),
-        ("dead kept, count", limit(*dead_keep_count)),
-    ]
-}
-
-fn count_lines(counts: &Counts) -> [(&'static str, String); 10] {
+fn count_rows(counts: &Counts) -> [(&'static str, u64); 10] {
     [
         ("created", counts.created),
         ("pending", counts.pending),
@@ -139,7 +120,11 @@ fn count_lines(counts: &Counts) -> [(&'static str, String); 10] {
         ("failures", counts.failures),
         ("bytes", counts.bytes),
     ]
-    .map(|(name, count)| (name, count.to_string()))
+}
+
+fn count_lines(counts: &Counts) -> impl Iterator<Item = (&'static str, String)> {
+    let rows = count_rows(counts).into_iter();
+    rows.map(|(name, count)| (name, count.to_string()))
 }
 
 /// Namespaces, a line each.

@@ -1,6 +1,7 @@
 //! Credit is kept to and never lost, whoever leads.
 
 use super::*;
+use crate::limits::DISPATCH_RETRY_NS;
 
 #[test]
 fn credit_is_never_exceeded_and_comes_back() {
@@ -27,7 +28,7 @@ fn a_failed_proposal_gives_its_room_back() {
         let (name, takers) = (lease.namespace, lease.takers);
         leader.dispatcher.on_lease_failed(&name, &takers);
         assert_eq!(leader.poll(), vec![], "it rests a while");
-        leader.now_ns += RETRY_NS;
+        leader.now_ns += DISPATCH_RETRY_NS;
     }
     assert_eq!(leader.run_for(100 * MS)["c"], 1);
 }

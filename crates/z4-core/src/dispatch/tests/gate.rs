@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::command::{Grant, LeaseRefs, NamespacePatch, SetNamespace};
+use crate::limits::DISPATCH_COALESCE_NS;
 use crate::state::RateLimit;
 
 impl Leader {
@@ -53,7 +54,7 @@ impl Leader {
                 assert!(!grants.is_empty(), "a proposal while the gate was shut");
                 all.extend(grants);
             }
-            self.now_ns += COALESCE_NS;
+            self.now_ns += DISPATCH_COALESCE_NS;
         }
         all
     }
@@ -109,7 +110,7 @@ fn a_pause_comes_between_a_proposal_and_its_apply() {
     let lease = leader.poll().remove(0);
     leader.pause(true);
     assert_eq!(leader.grant(lease), BTreeMap::new());
-    leader.now_ns += COALESCE_NS;
+    leader.now_ns += DISPATCH_COALESCE_NS;
     leader.assert_shut();
     leader.pause(false);
     assert_eq!(leader.drain().len(), 6, "the room came back");
@@ -202,7 +203,7 @@ fn the_dispatcher_sleeps_until_the_next_token() {
     let lease = leader.poll().remove(0);
     assert_eq!(leader.grant(lease)["c"], 2);
     let token_ns = leader.machine.stamp_ns() + 100 * MS;
-    leader.now_ns += COALESCE_NS;
+    leader.now_ns += DISPATCH_COALESCE_NS;
     assert_eq!(leader.poll(), vec![]);
     assert_eq!(leader.lease_wake(), Some(token_ns));
     // Neither tasks nor consumers bring it forward.

@@ -1,6 +1,7 @@
 //! When the dispatcher acts: wakes, flights, and the pulse.
 
 use super::*;
+use crate::limits::{DISPATCH_COALESCE_NS, DISPATCH_IN_FLIGHT_MAX};
 
 #[test]
 fn a_namespace_without_consumers_or_tasks_costs_nothing() {
@@ -50,23 +51,26 @@ fn a_task_due_during_a_flight_does_not_wait_for_it() {
     leader.report("c", "a", 0, 100);
     let start_ns = leader.now_ns;
     for n in 0..6 {
-        let at = WallTime::from_ns(start_ns + n * COALESCE_NS);
+        let at = WallTime::from_ns(start_ns + n * DISPATCH_COALESCE_NS);
         leader.create("a", 1, Due::At(at));
     }
     let mut flying = Vec::new();
     for n in 0..6 {
-        leader.now_ns = start_ns + n * COALESCE_NS;
+        leader.now_ns = start_ns + n * DISPATCH_COALESCE_NS;
         flying.extend(leader.poll());
     }
     assert_eq!(
         flying.len(),
-        IN_FLIGHT_MAX,
+        DISPATCH_IN_FLIGHT_MAX,
         "one in each span, to the limit"
     );
     assert!(flying.iter().map(room).sum::<u32>() <= 100, "within credit");
     let granted = |lease| leader.grant(lease).into_values().sum::<u64>();
     let got: u64 = flying.into_iter().map(granted).sum();
-    let rest: u64 = leader.run_for(10 * COALESCE_NS).into_values().sum();
+    let rest: u64 = leader
+        .run_for(10 * DISPATCH_COALESCE_NS)
+        .into_values()
+        .sum();
     assert_eq!(got + rest, 6);
 }
 
@@ -78,8 +82,11 @@ fn tasks_that_are_due_together_travel_together() {
     assert_eq!(leader.poll().len(), 1);
     leader.create("a", 1, Due::Now);
     assert_eq!(leader.poll(), vec![], "within the span");
-    assert_eq!(leader.wake_at_ns, Some(leader.now_ns + COALESCE_NS));
-    leader.now_ns += COALESCE_NS;
+    assert_eq!(
+        leader.wake_at_ns,
+        Some(leader.now_ns + DISPATCH_COALESCE_NS)
+    );
+    leader.now_ns += DISPATCH_COALESCE_NS;
     assert_eq!(leader.poll().len(), 1);
 }
 

@@ -185,7 +185,7 @@ fn send(kind: MessageType, term: u64, change: fn(&mut Message)) -> Result<(), St
             hard_state,
             sync,
         })
-        .map_err(|e| e.0)?;
+        .map_err(|e| e.to_string())?;
     }
     let mut message = Message {
         from: 1,
