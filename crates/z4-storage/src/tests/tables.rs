@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::*;
-use crate::db::{Kind, Shared};
+use crate::db::{self, Kind, Shared};
 use crate::machine::TaskStore as _;
 
 const DAMAGED: &str = "Z4_TEST_DAMAGED_TABLE";
@@ -43,7 +43,7 @@ fn compacted(root: &Path) -> Table {
     machine.flusher()().unwrap();
     drop((machine, store));
     let state = root.join("db/state-0-0-0");
-    let shared = Shared::new(db::OPEN_FILES_MAX).unwrap();
+    let shared = Shared::new(crate::limits::OPEN_FILES_MAX).unwrap();
     let database = db::open(&state, Kind::State, &shared).unwrap();
     database.compact_range::<&[u8], &[u8]>(None, None);
     let live = database.live_files().unwrap();
