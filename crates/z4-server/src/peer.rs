@@ -19,7 +19,7 @@ use z4_rpc::accept::{ConnectionLimits, ConnectionMetrics, PortWatch};
 use z4_rpc::limits as rpc;
 use z4_rpc::server::{self, Port, PortParts};
 use z4_rpc::{AppliedEvents, GrpcTransport, Network, NetworkParts, Node, PeerHooks, Timer};
-use z4_storage::{EventSink, RocksView, Store, TaskMachine};
+use z4_storage::{EventSink, RocksView, StorageError, Store, TaskMachine};
 
 use crate::disk::{Guard, Watched};
 use crate::limits;
@@ -81,7 +81,7 @@ impl Peer {
         });
         let guard = watch_disk(options, store, &node, registry, logger)?;
         if let Some(identity) = store.identity() {
-            starter.run(identity.clone())?;
+            starter.run(&mut starter.phase(), identity.clone())?;
         }
         let parts = |port: u16, limits: ConnectionLimits| PortParts {
             address: SocketAddr::new(options.bind_addr, port),
@@ -195,9 +195,8 @@ impl Starter {
     }
 
     /// Starts consensus under an identity that is stored.
-    fn run(&self, identity: Identity) -> Result<(), String> {
-        let mut phase = self.phase();
-        let Phase::Waiting(pending) = std::mem::replace(&mut *phase, Phase::Stopped) else {
+    fn run(&self, phase: &mut Phase, identity: Identity) -> Result<(), String> {
+        let Phase::Waiting(pending) = std::mem::replace(phase, Phase::Stopped) else {
             return Err("this peer is stopping or runs already".to_owned());
         };
         let raft_id = identity.raft_id;
@@ -243,11 +242,11 @@ impl Starter {
             logger: self.logger.new(o!("part" => "consensus")),
             on_removed: Box::new(move || {
                 if let Err(error) = registrar.mark_removed() {
-                    crit!(logger, "cannot note the removal of this peer"; "error" => %error);
-                    // The logger is asynchronous; standard error is not. What is
-                    // on disk is unknown: only a restart can tell.
-                    eprintln!("z4: cannot note the removal of this peer: {error}");
-                    std::process::abort();
+                    end_process(
+                        &logger,
+                        "cannot note the removal of this peer",
+                        &error.to_string(),
+                    );
                 }
             }),
         };
@@ -258,7 +257,9 @@ impl Starter {
         Ok(())
     }
 
-    /// Takes the identity that a leader gives this peer, durably, and starts.
+    /// Takes the identity that a leader gives this peer, durably, and starts. A peer
+    /// that cannot store it, or cannot start with it, ends: what is on its disks is
+    /// known to its next start alone.
     fn join(&self, identity: Identity) -> Result<(), String> {
         match self.identity.get() {
             Some(known) if *known == identity => return Ok(()),
@@ -270,11 +271,24 @@ impl Starter {
             }
             None => {}
         }
-        self.store
-            .registrar()
-            .join(&identity)
-            .map_err(|e| e.to_string())?;
-        self.run(identity)
+        let mut phase = self.phase();
+        if !matches!(*phase, Phase::Waiting(_)) {
+            return Err("this peer is stopping or runs already".to_owned());
+        }
+        match self.store.registrar().join(&identity) {
+            Ok(()) => {}
+            Err(refused @ (StorageError::OtherPeer { .. } | StorageError::NotEmpty { .. })) => {
+                return Err(refused.to_string());
+            }
+            Err(error) => {
+                let what = "cannot store the identity of this peer";
+                end_process(&self.logger, what, &error.to_string());
+            }
+        }
+        if let Err(error) = self.run(&mut phase, identity) {
+            end_process(&self.logger, "cannot start as a new member", &error);
+        }
+        Ok(())
     }
 
     fn hooks(self: &Arc<Self>) -> PeerHooks {
@@ -293,6 +307,14 @@ impl Starter {
             }),
         }
     }
+}
+
+/// Says why, and ends the process.
+fn end_process(logger: &Logger, what: &str, error: &str) -> ! {
+    crit!(logger, "{}", what; "error" => error);
+    // The logger is asynchronous; standard error is not.
+    eprintln!("z4: {what}: {error}");
+    std::process::abort();
 }
 
 fn of_storage(verdict: z4_storage::Verdict) -> z4_rpc::Verdict {

@@ -79,6 +79,8 @@ pub const FOUNDING: &[(&str, End)] = &[
 
 /// Points of a newcomer on its way in.
 pub const JOINING: &[(&str, End)] = &[
+    ("identity.write", End::Said),
+    ("log.reset", End::Said),
     ("join.identified", End::Killed),
     ("join.bounded", End::Killed),
     ("install", End::Said),
