@@ -175,6 +175,7 @@ impl Runtime {
             notices,
             log: outbox::Outbox::new(log_tx),
             apply: outbox::Outbox::new(apply_tx),
+            callers: Vec::new(),
             handle: handle.clone(),
             clock,
             on_removed: Some(parts.on_removed),

@@ -47,6 +47,9 @@ pub(super) struct RaftThread<L: LogStore, R, T> {
     pub(super) notices: Receiver<Notice>,
     pub(super) log: Outbox<LogJob>,
     pub(super) apply: Outbox<ApplyJob<R>>,
+    /// Callers of entries that are not committed yet, as far as the apply thread does
+    /// not know them.
+    pub(super) callers: Vec<Callers<R>>,
     pub(super) handle: Handle<R>,
     pub(super) clock: fn() -> u64,
     pub(super) on_removed: Option<Box<dyn FnOnce() + Send>>,
@@ -289,9 +292,10 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
                     sinks: sinks.collect(),
                 }
             });
-            self.send_to_apply(ApplyJob::Callers(callers.collect()));
+            self.callers.extend(callers);
         }
         if !work.apply.is_empty() {
+            self.send_callers();
             self.send_to_apply(ApplyJob::Apply(work.apply));
         }
         if work.checkpoint {
@@ -307,6 +311,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
     fn install(&mut self, position: Position, hard_state: raft::eraftpb::HardState) -> Applied {
         info!(self.logger, "installing snapshot"; "index" => position.index);
         let (applied_tx, applied) = crossbeam_channel::bounded(1);
+        self.send_callers();
         self.send_to_apply(ApplyJob::Install(position, applied_tx));
         let pushed = self.apply.push_all();
         self.must(pushed);
@@ -347,6 +352,15 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
     fn send_to_apply(&mut self, job: ApplyJob<R>) {
         let sent = self.apply.send(job);
         self.must(sent);
+    }
+
+    /// Callers go to the apply thread with the entries that are applied next: it is not
+    /// woken for them alone.
+    fn send_callers(&mut self) {
+        if !self.callers.is_empty() {
+            let callers = std::mem::take(&mut self.callers);
+            self.send_to_apply(ApplyJob::Callers(callers));
+        }
     }
 
     fn must(&self, sent: Result<(), HungUp>) {
