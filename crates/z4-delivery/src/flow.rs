@@ -165,10 +165,11 @@ impl Flow {
             surplus.push((key, deadline_ns));
         }
         while self.is_draining || self.is_over_count() || self.is_over_bytes() {
-            self.is_blocked |= self.is_over_bytes();
+            let is_over_bytes = self.is_over_bytes();
             let last = self.ledger.last_waiting().filter(|last| !last.is_resumed);
             let Some(last) = last else { break };
             let (key_until, heard_before) = (last.key_until(), last.heard_before);
+            self.is_blocked |= is_over_bytes;
             if !self.is_draining && self.may_be_elsewhere(heard_before) {
                 break;
             }

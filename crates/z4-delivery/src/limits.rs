@@ -54,5 +54,5 @@ pub const LAST_WORD_NS: u64 = 10_000 * MS_NS;
 /// A Consume session whose client sends no more is taken for closed, and not for
 /// broken, after this.
 pub const HALF_CLOSE_GRACE_NS: u64 = 50 * MS_NS;
-/// LeaseTasks that waited takes what else comes within this time.
+/// LeaseTasks that stood in line takes what else comes within this time.
 pub const LEASE_GATHER_NS: u64 = 10 * MS_NS;

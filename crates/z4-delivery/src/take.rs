@@ -1,6 +1,6 @@
-//! LeaseTasks: a session that takes tasks once, for one answer. A call that does not
-//! wait proposes a lease of its own for what is due; one that waits stands in line, as
-//! a consumer that takes once.
+//! LeaseTasks: a session that takes tasks once, for one answer. It proposes a lease of
+//! its own when something is due, and when its caller does not wait. Otherwise it stands
+//! in line, as a consumer that takes once.
 //!
 //! What it is leased comes as an event of the log, as with any session; the answer
 //! to its proposal only says how much to wait for. What comes when it has been
@@ -21,6 +21,9 @@ use crate::session::Session;
 pub(crate) enum Take {
     /// It looks for what its consumer holds.
     Resuming,
+    /// It is to be looked whether anything is due, as this peer has applied it: that
+    /// saves an entry of the log, and who waits is told of what this peer did not see.
+    Looking,
     /// It proposed a lease: so many were granted, once that is known.
     Asked { granted: Option<u64> },
     /// It is not known what became of its proposal: it looks for what that leased.
@@ -34,7 +37,7 @@ pub(crate) enum Take {
 impl Take {
     /// It waits for no task.
     pub(crate) fn ends_soon(self) -> bool {
-        !matches!(self, Self::InLine { .. } | Self::Resuming)
+        !matches!(self, Self::InLine { .. } | Self::Looking | Self::Resuming)
     }
 }
 
@@ -55,13 +58,29 @@ impl Session {
     }
 
     fn take_new<E>(&mut self, out: &mut Outbox<E>) {
-        let taking = self.taking();
-        if taking.wait_ns > 0 {
-            let span_ns = taking.wait_ns.min(taking.patience_ns);
-            let until_ns = self.opened.monotonic_ns.saturating_add(span_ns);
-            self.take = Some(Take::InLine { until_ns });
-            return;
+        match self.taking().wait_ns {
+            0 => self.ask_lease(out),
+            _ => self.take = Some(Take::Looking),
         }
+    }
+
+    /// Whether anything is due is known.
+    pub(crate) fn looked<E>(&mut self, is_due: bool, out: &mut Outbox<E>) {
+        match is_due {
+            true => self.ask_lease(out),
+            false => self.stand_in_line(),
+        }
+    }
+
+    fn stand_in_line(&mut self) {
+        let taking = self.taking();
+        let span_ns = taking.wait_ns.min(taking.patience_ns);
+        let until_ns = self.opened.monotonic_ns.saturating_add(span_ns);
+        self.take = Some(Take::InLine { until_ns });
+    }
+
+    fn ask_lease<E>(&mut self, out: &mut Outbox<E>) {
+        let taking = self.taking();
         self.take = Some(Take::Asked { granted: None });
         let taker = Taker {
             consumer: self.name.clone(),
@@ -102,18 +121,25 @@ impl Session {
             return;
         }
         match result {
-            Ok(settled) => {
-                let granted = Some(match settled.outcome {
-                    Outcome::Leased { grants, .. } => grants.len() as u64,
-                    // Not of a lease: nothing was granted.
-                    _ => 0,
-                });
-                self.take = Some(Take::Asked { granted });
-            }
+            Ok(settled) => self.took(match settled.outcome {
+                Outcome::Leased { grants, .. } => grants.len() as u64,
+                // Not of a lease: nothing was granted.
+                _ => 0,
+            }),
             Err(Failure::NotDone(error)) => self.close(End::Failed(error), out),
             Err(Failure::Unknown(_)) => {
                 self.take = Some(Take::Doubting);
                 self.find(Whose::Session(self.name.clone()), out);
+            }
+        }
+    }
+
+    fn took(&mut self, count: u64) {
+        match count == 0 && self.taking().wait_ns > 0 {
+            true => self.stand_in_line(),
+            false => {
+                let granted = Some(count);
+                self.take = Some(Take::Asked { granted });
             }
         }
     }
@@ -131,7 +157,10 @@ impl Session {
         let received = self.flow.ledger.received();
         let Some(take) = self.take else { return };
         match take {
-            Take::Doubting if self.finding.is_none() => self.answer_take(out),
+            Take::Doubting if self.finding.is_none() => {
+                self.took(received);
+                self.look_take(now, has_leader, out);
+            }
             Take::Asked {
                 granted: Some(granted),
             } if received >= granted => self.answer_take(out),
@@ -161,7 +190,7 @@ impl Session {
                     self.wake(until_ns);
                 }
             }
-            Take::Resuming | Take::Answering => {}
+            Take::Resuming | Take::Looking | Take::Answering => {}
         }
     }
 

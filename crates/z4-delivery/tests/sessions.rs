@@ -398,6 +398,19 @@ fn a_call_that_waits_is_answered_by_what_falls_due_or_with_nothing() {
 }
 
 #[test]
+fn a_call_has_what_is_due_however_short_it_waits_and_however_long_a_commit_takes() {
+    let mut bench = Bench::new(1);
+    bench.create(2);
+    bench.open(1, "c", take(MS_NS));
+    let wanted = bench.turn();
+    assert!(matches!(commands(&wanted)[..], [Command::LeaseTasks(_)]));
+    bench.pass(5 * MS_NS);
+    assert!(bench.turn().is_empty(), "its answer is on its way");
+    bench.apply_all(wanted);
+    assert_eq!(delivered(&bench.turn()).len(), 2);
+}
+
+#[test]
 fn a_session_that_missed_events_looks_for_its_leases() {
     let mut bench = Bench::new(1);
     let session = bench.named(1);

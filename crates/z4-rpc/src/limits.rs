@@ -48,9 +48,11 @@ pub const LISTEN_AGAIN_MAX: Duration = Duration::from_secs(10);
 pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(600);
 /// Concurrent calls of one connection.
 pub const CALLS_PER_CONNECTION_MAX: i32 = 4_096;
-/// Completion queue threads of both ports and of the connections to peers. A second one
-/// makes no commit faster on two cores, and costs wake-ups.
+/// Completion queue threads of an environment of gRPC. A second one makes no commit
+/// faster, and costs wake-ups.
 pub const GRPC_THREADS: usize = 1;
+/// Up to so many cores, clients and peers share one environment.
+pub const SHARED_ENVIRONMENT_CORES_MAX: usize = 2;
 /// Threads that read the task state for GetTask and for deliveries.
 pub const READER_THREADS: usize = 2;
 /// Reads that wait for a reader thread; above it: RESOURCE_EXHAUSTED.

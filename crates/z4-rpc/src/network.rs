@@ -23,7 +23,7 @@ pub struct Network {
 
 /// What a network is made of.
 pub struct NetworkParts {
-    /// Runs the connections and the peer port.
+    /// Runs the connections to peers and the peer port, and other ports too.
     pub env: Arc<Environment>,
     /// Wakes what waits.
     pub timer: Timer,
@@ -103,7 +103,8 @@ impl Network {
         &self.inner.disk_admission
     }
 
-    /// Runs a task on a peer thread. It must not block.
+    /// Runs a task on a thread of gRPC, and a part of it on this thread at once. It must
+    /// not block.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.inner.tasks.spawn(task);
     }

@@ -25,13 +25,40 @@ use crate::peer::{PeerHooks, PeerService};
 use crate::reflection::ReflectionService;
 use crate::timer::Timer;
 
-/// The threads of both ports and of the connections to peers. They are shared: a commit
-/// goes from a client to the peers and back without waking another thread of gRPC.
-/// Nothing that runs on them may block.
-#[must_use]
-pub fn env() -> Arc<Environment> {
+/// The threads of gRPC. Nothing that runs on them may block.
+pub struct Environments {
+    /// Of the service port.
+    pub clients: Arc<Environment>,
+    /// Of the peer port and of the connections to peers.
+    pub peers: Arc<Environment>,
+}
+
+impl Environments {
+    /// The threads for this machine. On one or two cores there is one thread for all: a
+    /// commit goes from a client to the peers and back without waking a second one. On
+    /// more cores peers have a thread of their own, so that no crowd of clients delays a
+    /// heartbeat.
+    #[must_use]
+    pub fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let clients = env("z4-grpc");
+        let peers = match cores > limits::SHARED_ENVIRONMENT_CORES_MAX {
+            true => env("z4-peer"),
+            false => Arc::clone(&clients),
+        };
+        Self { clients, peers }
+    }
+}
+
+impl Default for Environments {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn env(name: &str) -> Arc<Environment> {
     let builder = EnvBuilder::new().cq_count(limits::GRPC_THREADS);
-    Arc::new(builder.name_prefix("z4-grpc").build())
+    Arc::new(builder.name_prefix(name).build())
 }
 
 /// Where a port is opened, and for how many.

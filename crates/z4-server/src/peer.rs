@@ -56,10 +56,10 @@ impl Peer {
         logger: &Logger,
     ) -> Result<Self, String> {
         let (handle, pending) = prepare();
-        let env = server::env();
+        let envs = server::Environments::new();
         let identity = Arc::new(OnceLock::new());
         let network = Network::new(NetworkParts {
-            env: Arc::clone(&env),
+            env: Arc::clone(&envs.peers),
             timer: Timer::start().map_err(|e| e.to_string())?,
             identity: Arc::clone(&identity),
             peer_id: options.peer_id.clone(),
@@ -94,10 +94,10 @@ impl Peer {
             per_address_max: rpc::PEER_CONNECTIONS_PER_ADDRESS_MAX,
         };
         let parts_of_peers = parts(options.peer_port, of_peers);
-        let peer_port = server::serve_peers(Arc::clone(&env), parts_of_peers, &node, hooks)
+        let peer_port = server::serve_peers(envs.peers, parts_of_peers, &node, hooks)
             .map_err(|e| format!("{e} set Z4_PEER_PORT"))?;
         let parts_of_clients = parts(options.service_port, ports.clients);
-        let service_port = server::serve_clients(env, parts_of_clients, &node)
+        let service_port = server::serve_clients(envs.clients, parts_of_clients, &node)
             .map_err(|e| format!("{e} set Z4_SERVICE_PORT"))?;
         info!(logger, "serving"; "service_port" => service_port.number(),
             "peer_port" => peer_port.number());

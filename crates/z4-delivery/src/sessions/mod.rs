@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use z4_core::command::Command;
 use z4_core::dispatch::ConsumersView;
 use z4_core::planted;
-use z4_core::state::StateError;
+use z4_core::state::{due_next_after, StateError};
 use z4_core::{Namespace, View};
 
 use crate::broken::Broken;
@@ -138,6 +138,7 @@ impl<E> Sessions<E> {
             self.wakes.remove(&due);
             self.dirty.insert(due.1);
         }
+        self.look_for_due(now, view)?;
         for id in std::mem::take(&mut self.dirty) {
             self.look(id, now);
         }
@@ -170,6 +171,20 @@ impl<E> Sessions<E> {
             outputs: std::mem::take(&mut self.out.outputs),
             wake_after_ns,
         })
+    }
+
+    /// Looks whether calls that wait can have something at once.
+    fn look_for_due(&mut self, now: Now, view: &impl View) -> Result<(), StateError> {
+        let machine_ns = self.machine_ns(now);
+        for id in &self.dirty {
+            let session = self.sessions.get_mut(id);
+            if let Some(session) = session.filter(|s| s.take == Some(Take::Looking)) {
+                let due = due_next_after(view, &session.namespace, None)?;
+                let is_due = due.is_some_and(|at_ns| at_ns <= machine_ns);
+                session.looked(is_due, &mut self.out);
+            }
+        }
+        Ok(())
     }
 
     /// The consumers of a namespace in the whole cluster; `None` when this peer does

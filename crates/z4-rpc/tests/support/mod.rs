@@ -19,7 +19,7 @@ use z4_consensus::runtime::{prepare, Parts, Pending, Runtime};
 use z4_consensus::{Handle, Identity, Membership};
 use z4_core::{Machine, Outcome};
 use z4_rpc::accept::{ConnectionLimits, ConnectionMetrics};
-use z4_rpc::server::{env, serve_clients, serve_peers, Port, PortParts};
+use z4_rpc::server::{serve_clients, serve_peers, Environments, Port, PortParts};
 use z4_rpc::{GrpcTransport, Metrics, Network, NetworkParts, Node, PeerHooks, Timer};
 
 use self::machine::{MemMachine, SharedState, Snapshots};
@@ -104,9 +104,9 @@ impl Peer {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let peer_address = free.local_addr().unwrap().to_string();
         drop(free);
-        let env = env();
+        let envs = Environments::new();
         let network = Network::new(NetworkParts {
-            env: Arc::clone(&env),
+            env: Arc::clone(&envs.peers),
             timer: Timer::start().unwrap(),
             identity: Arc::clone(&identity),
             peer_id: peer_id.into(),
@@ -144,8 +144,8 @@ impl Peer {
             limits,
             metrics: metrics.clone(),
         };
-        let peers = serve_peers(Arc::clone(&env), parts(&peer_address), &node, hooks).unwrap();
-        let clients = serve_clients(env, parts("127.0.0.1:0"), &node).unwrap();
+        let peers = serve_peers(envs.peers, parts(&peer_address), &node, hooks).unwrap();
+        let clients = serve_clients(envs.clients, parts("127.0.0.1:0"), &node).unwrap();
         let address = format!("127.0.0.1:{}", clients.number());
         Self {
             node,

@@ -100,7 +100,7 @@ impl World {
             },
             By::Stream => Method::Stream,
             By::Calls => {
-                let wait_ms = [0, 0, 300, 2_000][self.rng.gen_range(0..4)];
+                let wait_ms = [0, 0, 5, 300, 2_000][self.rng.gen_range(0..5)];
                 let patience_ms = [400, 1_000, 3_000][self.rng.gen_range(0..3)];
                 Method::Take(Taking {
                     tasks: self.rng.gen_range(1..6),
