@@ -230,10 +230,8 @@ impl Flow {
 
     /// When to look at what waits, in nanoseconds of the wall clock.
     pub(crate) fn look_at_ns(&mut self) -> Option<u64> {
-        let front = self
-            .ledger
-            .first_waiting()
-            .filter(|front| !front.is_resumed)?;
+        let front = self.ledger.first_waiting();
+        let front = front.filter(|front| !front.is_resumed)?;
         // A late one goes when its consumer says something, or is over.
         Some(match front.heard_when_late {
             Some(_) => front.grant.deadline_ns,

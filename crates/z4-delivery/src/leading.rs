@@ -48,25 +48,29 @@ impl Leading {
     /// Of a consumer of another peer.
     pub(crate) fn remote(&mut self, link: u64, report: Report) {
         let consumer = report.consumer();
-        let known = self.link_of.get(consumer).copied();
-        match &report {
+        let is_taken = match &report {
+            Report::There(_) => self.link(link, consumer),
             // Only what came from another peer may be taken away by one.
-            Report::Left(consumer) if !self.unlink(consumer) => return,
-            Report::Left(_) => {}
-            Report::There(_) if known == Some(link) => {}
-            Report::There(_)
-                if known.is_none() && self.link_of.len() >= limits::REMOTE_CONSUMER_COUNT_MAX =>
-            {
-                return;
-            }
-            Report::There(_) => {
-                let consumer = consumer.to_owned();
-                self.unlink(&consumer);
-                self.link_of.insert(consumer.clone(), link);
-                self.links.entry(link).or_default().insert(consumer);
-            }
+            Report::Left(_) => self.unlink(consumer),
+        };
+        if is_taken {
+            self.report(report);
         }
-        self.report(report);
+    }
+
+    /// A consumer is reported on a connection. `false`: there are too many.
+    fn link(&mut self, link: u64, consumer: &str) -> bool {
+        let known = self.link_of.get(consumer).copied();
+        if known == Some(link) {
+            return true;
+        }
+        if known.is_none() && self.link_of.len() >= limits::REMOTE_CONSUMER_COUNT_MAX {
+            return false;
+        }
+        self.unlink(consumer);
+        self.link_of.insert(consumer.to_owned(), link);
+        let names = self.links.entry(link).or_default();
+        names.insert(consumer.to_owned())
     }
 
     /// A connection ended: its consumers report anew, or are gone.

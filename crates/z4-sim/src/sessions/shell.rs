@@ -290,6 +290,9 @@ impl World {
 
     /// A consumer comes to a peer.
     pub(crate) fn open_session(&mut self, life: Life, wire: u64, open: z4_delivery::Open) {
+        if self.wires.get(&wire).is_none_or(|wire| wire.is_known_gone) {
+            return;
+        }
         let Some(shell) = self.shell(life.0) else {
             return;
         };

@@ -44,6 +44,9 @@ pub(crate) struct Wire {
     pub(crate) session: Option<SessionId>,
     /// The consumer has not given it up.
     pub(crate) is_up: bool,
+    /// The peer knows that it is gone. A peer that stood still may hear that before it
+    /// hears that the consumer came.
+    pub(crate) is_known_gone: bool,
     /// Its session is open, as far as the consumer knows.
     pub(crate) is_open: bool,
     /// The consumer has said that it is done.
@@ -69,6 +72,7 @@ impl World {
             peer: life,
             session: None,
             is_up: true,
+            is_known_gone: false,
             is_open: false,
             is_closing: false,
             is_drained: false,
@@ -115,9 +119,10 @@ impl World {
 
     /// What a consumer said arrives, unless its connection was cut before.
     pub(crate) fn up_event(&mut self, life: Life, number: u64, up: Up) {
-        let Some(wire) = self.wires.get(&number) else {
+        let Some(wire) = self.wires.get_mut(&number) else {
             return;
         };
+        wire.is_known_gone |= matches!(up, Up::Broke);
         if wire.is_up || matches!(up, Up::Broke) {
             self.up_arrived(life, number, up);
         }
