@@ -8,6 +8,7 @@ mod fake;
 mod faults;
 mod figures;
 mod first_create;
+mod floor;
 mod lateness;
 mod life;
 mod place;
@@ -170,6 +171,15 @@ enum Command {
         #[structopt(long, use_delimiter = true)]
         target: Vec<String>,
     },
+    /// What this machine can do at best: a synced write, a round trip over loopback, a
+    /// commit of three bare peers; and one create of z4 beside them.
+    Floor {
+        /// How long each is measured, three times.
+        #[structopt(long, default_value = "3")]
+        seconds: f64,
+        #[structopt(long, default_value = "256")]
+        payload_bytes: usize,
+    },
     /// Rates of 1 caller, many callers and a stream, their ratios, and
     /// lateness, on three peers of its own.
     Figures {
@@ -307,6 +317,15 @@ fn run(command: Command, report: &mut Report) -> Result<(), String> {
                 payload_bytes,
             };
             *report = cycle::run(&Place::open(&target), &plan)?;
+        }
+        Command::Floor {
+            seconds,
+            payload_bytes,
+        } => {
+            *report = floor::run(&floor::Plan {
+                length: length(seconds)?,
+                payload_bytes,
+            })?;
         }
         Command::Figures {
             seconds,
