@@ -164,8 +164,13 @@ impl<E> Sessions<E> {
 
     /// Tells the leader again of those that have left.
     pub(crate) fn tell_untold(&mut self, now: Now) {
-        let is_due = |_: &String, at_ns: &mut u64| *at_ns <= now.monotonic_ns;
-        for (consumer, _) in self.untold.extract_if(.., is_due).collect::<Vec<_>>() {
+        let due = self
+            .untold
+            .iter()
+            .filter(|(_, at_ns)| **at_ns <= now.monotonic_ns);
+        let due: Vec<String> = due.map(|(consumer, _)| consumer.clone()).collect();
+        for consumer in due {
+            self.untold.remove(&consumer);
             self.tell_gone(consumer, now);
         }
     }
