@@ -26,7 +26,7 @@ const ENTRY_BYTES: usize = 64;
 /// Rounds, so that a machine that is disturbed for a while does not decide.
 const ROUNDS: usize = 3;
 
-/// What to measure.
+/// The plan of a measurement.
 pub struct Plan {
     /// How long each of the four is measured in each round.
     pub length: Duration,
@@ -164,7 +164,7 @@ fn bare_commits(entry: &[u8], length: Duration) -> io::Result<Times> {
             stream.write_all(&[1])
         }));
         let answered = answered.clone();
-        // Of each follower: so many entries are synced there.
+        // The number of entries that are synced at this follower.
         let mut count = 0_u64;
         threads.push(serve(near.try_clone()?, 1, move |_, _| {
             count += 1;

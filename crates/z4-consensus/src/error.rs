@@ -1,5 +1,5 @@
-//! What goes wrong with proposals and reads, with a start, and what ends a peer. They
-//! are kept apart because callers act differently on each.
+//! The errors of proposals, of reads and of a start, and the reasons that end a peer.
+//! They are kept apart because callers act differently on each.
 
 use crate::gate::Refused;
 use crate::log::LogError;

@@ -40,11 +40,11 @@ pub struct Item {
     pub task_id: String,
     /// Its deadline, in machine nanoseconds, if this peer knows it.
     pub deadline_ns: Option<u64>,
-    /// What is asked, and of which lease.
+    /// The request, with the lease that it is for.
     pub ask: Ask,
 }
 
-/// What is asked, with the lease that it is asked for.
+/// A request, with the lease that it is for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ask {
     /// See [`Kind::Ack`].
@@ -68,7 +68,7 @@ impl Item {
         }
     }
 
-    /// What is asked for it.
+    /// The kind of the request.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match &self.ask {

@@ -529,7 +529,7 @@ impl<L: LogStore, P> Replica<L, P> {
     }
 }
 
-/// Whether nothing but new tasks is proposed. Nobody waits for them at another member:
+/// Says whether nothing but new tasks is proposed. Nobody waits for them at another member:
 /// whoever asks there catches up with the leader first. So the news that they are
 /// committed rides on the next entry, or on the next heartbeat, and costs no message of
 /// its own. Leases and their ends are waited for by sessions at other members.

@@ -225,7 +225,7 @@ fn a_late_notice_of_applied_entries_does_not_overtake_a_snapshot() {
 }
 
 /// Does all work. Peer 2 votes, acknowledges and answers heartbeats; peer 3 is silent.
-/// What peer 2 was sent.
+/// The result is what peer 2 was sent.
 fn peer_2_answers(log: &MemLog, replica: &mut Replica<MemLog, u32>, at: Now) -> Vec<Message> {
     let mut all = Vec::new();
     while let Some(work) = replica.work() {

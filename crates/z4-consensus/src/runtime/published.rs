@@ -1,5 +1,5 @@
-//! What a peer says of itself: the newest status, and who is told when it changes, so
-//! that nobody has to poll.
+//! The newest status of a peer, and those who are told when it changes, so that nobody
+//! has to poll.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
