@@ -72,12 +72,13 @@ pub const POINTS: &[(&str, &str)] = &[
     ("state.created", "it was made, CURRENT does not name it"),
     ("state.read", "a row is read"),
     (
-        "state.commit",
-        "a run of entries is written, without a sync",
+        "state.committed",
+        "a run of entries is in memory, and nobody was answered",
     ),
-    ("state.committed", "it is, and nobody was answered"),
     ("flush.begun", "the state is about to be flushed"),
-    ("flush", "the state is flushed"),
+    ("state.write", "a cut of it is written, without a sync"),
+    ("state.written", "it is, and not synced"),
+    ("flush", "what was written is synced"),
     ("flush.done", "it is, the log not cut"),
     // Snapshots, z4-storage/src/snapshot.rs.
     ("checkpoint", "a snapshot is made"),

@@ -77,6 +77,11 @@ pub trait StateMachine: Send + 'static {
     /// applies.
     fn flusher(&self) -> Flusher;
 
+    /// Whether so much is in memory that a flush should not wait for its turn.
+    fn wants_flush(&self) -> bool {
+        false
+    }
+
     /// Makes a snapshot of what is applied now, durable on its own, under the
     /// name of its position, and keeps it until [`drop_snapshot`](Self::drop_snapshot).
     ///

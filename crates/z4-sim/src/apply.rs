@@ -238,11 +238,23 @@ impl World {
         if self.is_full(id, Full::State) {
             return self.state_write_failed(id);
         }
+        // A flush takes its time: entries are applied between its cut and its write.
+        let is_cut_only = self.one_in(3);
         let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {
             return;
         };
+        if is_cut_only {
+            run.machine.machine().state().begin_flush();
+            return self.within(1, 400, Event::Flush(life));
+        }
+        let applied = run.machine.applied().position;
         match run.machine.flusher()() {
-            Ok(position) => self.input(id, Input::Flushed(position)),
+            Ok(position) => {
+                if position < applied {
+                    self.saw("entries were applied between the cut of a flush and its write");
+                }
+                self.input(id, Input::Flushed(position));
+            }
             Err(error) => self.fail(format!("peer {id}: {}", error.0)),
         }
         self.within(200, 3_000, Event::Flush(life));

@@ -161,9 +161,19 @@ pub const MUTANTS: &[Mutant] = &[
     )
     .asserting(&["is out of range"]),
     Mutant::new(
+        "cut-unread",
+        "reads do not see what is being flushed",
+        &["promise", "a due queue holds"],
+    ),
+    Mutant::new(
         "dead-letters-kept-too-few",
         "of the dead letters that a namespace keeps two thirds are forgotten",
         &["dead letters that are kept at most"],
+    ),
+    Mutant::new(
+        "deletion-lost",
+        "a row that was deleted before a flush is still in the database after it",
+        &["promise"],
     ),
     Mutant::new(
         "deliver-early",
@@ -216,6 +226,11 @@ pub const MUTANTS: &[Mutant] = &[
         &["have said that they are there"],
     ),
     Mutant::new(
+        "flush-is-no-cut",
+        "a flush says that it holds what was applied while it was written",
+        &["promise"],
+    ),
+    Mutant::new(
         "flush-not-durable",
         "a flush says it is done and is not",
         &[],
@@ -240,6 +255,11 @@ pub const MUTANTS: &[Mutant] = &[
         "jump-not-rebuilt",
         "the sessions of a peer do not look for what they missed when a snapshot jumps over it",
         &["count", "liveness: task"],
+    ),
+    Mutant::new(
+        "known-after-flush",
+        "what a scan found in the database is still believed after a flush",
+        &["promise", "a due queue holds"],
     ),
     Mutant::new(
         "late-ack-told-done",

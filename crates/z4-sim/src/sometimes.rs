@@ -66,6 +66,7 @@ pub const SOMETIMES: &[&str] = &[
     "all peers were restarted in turn",
     "an address changed while members were changing",
     "entries that were not committed were replaced",
+    "entries were applied between the cut of a flush and its write",
     "leadership was transferred",
     "leases were taken by a call",
     "machine time stood while a leader's clock was behind",

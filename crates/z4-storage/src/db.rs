@@ -157,6 +157,12 @@ pub(crate) fn open(path: &Path, kind: Kind, shared: &Shared) -> Result<DB, Stora
     DB::open(&options, path).map_err(|e| open_error(path, e))
 }
 
+/// What may wait in memory before it is written to a database in this directory, in
+/// bytes: as much as one of its write buffers.
+pub(crate) fn write_buffer_bytes(path: &Path) -> usize {
+    Volume::of(path).write_buffer_bytes()
+}
+
 /// What is free on the volume of a directory, in bytes; the most there can be
 /// when the system does not tell.
 pub(crate) fn free_bytes(path: &Path) -> u64 {

@@ -13,6 +13,7 @@
 //! | [`keys`] | row keys as bytes, in the order of keys |
 //! | [`raft_log`] | the raft log; its lower bound stands beside it in a file |
 //! | [`task_state`] | rows and position in one batch, without a WAL |
+//! | `write_back` | changed rows in memory, until a flush writes them as one cut |
 //! | [`machine`] | the task machine behind consensus |
 //! | [`snapshot`] | checkpoints, installation, the live directory |
 //! | [`store`] | start, founding, joining |
@@ -50,6 +51,7 @@ mod sentinel;
 mod step;
 #[cfg(test)]
 mod tests;
+mod write_back;
 
 pub use error::StorageError;
 pub use machine::{AppliedEvents, EventSink, TaskMachine, TaskStore};

@@ -50,3 +50,14 @@ pub const RELEASE_PART: u64 = 4;
 /// The size of an entry in bytes before one was written, to guess how much is left
 /// of a log that was just opened.
 pub const ENTRY_BYTES_GUESS: u64 = 16 << 10;
+/// What a changed row takes in memory beside its contents, in bytes: its key, its
+/// share of the nodes of the map, and what the allocator adds.
+pub const LAYER_CHANGE_BYTES: usize = 128;
+/// Changed rows in memory at which whoever commits waits until they are written: so
+/// many times the write buffer of the database, at which they ask for a flush. More
+/// than that would let more tasks end before they reach the disk, and a start would
+/// have more of the log to apply. As much again may be on its way to the database.
+pub const LAYER_BUFFERS_MAX: usize = 2;
+/// Stretches of the database without rows that are remembered until it is written:
+/// those of the due queues, leases and timers that are looked into of late.
+pub const KNOWN_STRETCHES_MAX: usize = 4_096;

@@ -3,19 +3,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rocksdb::DB;
-use z4_consensus::fault::point;
 use z4_consensus::log::Position;
 use z4_consensus::machine::MachineError;
 use z4_core::state::StateError;
 
-use crate::db::Shared;
+use crate::db::{self, Shared};
 use crate::metrics::Metrics;
 use crate::sentinel::Sentinel;
 use crate::step::step;
+use crate::write_back::WriteBack;
 
 /// One database and its directory.
 #[derive(Debug)]
@@ -76,25 +76,22 @@ impl Drop for Dir {
     }
 }
 
-/// The database in use, and up to where it was applied.
+/// The database in use, under the changes that are not written to it yet.
 pub(crate) struct Live {
     root: PathBuf,
     shared: Shared,
     metrics: Metrics,
-    current: RwLock<(Arc<LiveDb>, Position)>,
+    rows: Arc<WriteBack<LiveDb>>,
 }
 
 impl std::fmt::Debug for Live {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Live")
             .field("root", &self.root)
-            .field("current", &self.current)
+            .field("rows", &self.rows)
             .finish_non_exhaustive()
     }
 }
-
-// The lock below is held for a few loads and stores only; a panic between them
-// ends the process.
 
 impl Live {
     pub fn new(
@@ -104,11 +101,12 @@ impl Live {
         db: LiveDb,
         position: Position,
     ) -> Arc<Self> {
+        let buffer_bytes = db::write_buffer_bytes(root);
         Arc::new(Self {
             root: root.to_owned(),
             shared,
             metrics,
-            current: RwLock::new((Arc::new(db), position)),
+            rows: Arc::new(WriteBack::new(db, position, buffer_bytes)),
         })
     }
 
@@ -121,45 +119,24 @@ impl Live {
         &self.shared
     }
 
-    fn current(&self) -> (Arc<LiveDb>, Position) {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        (Arc::clone(&current.0), current.1)
+    /// What machine, readers and flusher share.
+    pub fn rows(&self) -> &Arc<WriteBack<LiveDb>> {
+        &self.rows
     }
 
     pub fn db(&self) -> Arc<LiveDb> {
-        self.current().0
+        self.rows.base()
     }
 
     pub fn position(&self) -> Position {
-        self.current().1
-    }
-
-    /// A batch up to this position was written.
-    pub fn committed(&self, position: Position) {
-        self.current
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .1 = position;
-    }
-
-    /// Goes over to another database; gives back the one before.
-    pub fn switch(&self, db: LiveDb, position: Position) -> Arc<LiveDb> {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *current, (Arc::new(db), position));
-        before.0
+        self.rows.position()
     }
 
     /// Makes what is applied durable; tells up to where it certainly is.
     pub fn flush(&self) -> Result<Position, MachineError> {
-        // Noted before the flush: what is applied meanwhile may not be in it.
-        let (db, position) = self.current();
         let started = Instant::now();
         step("flush.begun");
-        point("flush")?;
-        db.db().flush().map_err(|e| {
-            db.sentinel.check(&e);
-            MachineError(format!("the task state was not flushed: {e}"))
-        })?;
+        let position = self.rows.flush()?;
         self.metrics.flushed(started.elapsed());
         step("flush.done");
         Ok(position)
@@ -168,5 +145,6 @@ impl Live {
     pub fn sample(&self) {
         let db = self.db();
         self.metrics.sample("state", db.path(), db.db());
+        self.metrics.layers(self.rows.unwritten_bytes());
     }
 }

@@ -32,6 +32,9 @@ pub trait TaskStore: State + Sized + Send + 'static {
     /// See [`StateMachine::flusher`].
     fn flusher(&self) -> Flusher;
 
+    /// See [`StateMachine::wants_flush`].
+    fn wants_flush(&self) -> bool;
+
     /// Checks what is committed now, all of it and nothing later, while the
     /// work goes on; the verdict goes to `sink`, from any thread.
     fn verify(&mut self, position: Position, mark_id: u64, sink: VerdictSink);
@@ -209,6 +212,10 @@ impl<S: TaskStore> StateMachine for TaskMachine<S> {
 
     fn flusher(&self) -> Flusher {
         self.machine.state().flusher()
+    }
+
+    fn wants_flush(&self) -> bool {
+        self.machine.state().wants_flush()
     }
 
     fn checkpoint(&mut self) -> Result<Applied, MachineError> {

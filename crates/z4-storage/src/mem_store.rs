@@ -1,31 +1,33 @@
 //! The task state in memory, with a disk that survives a crash: for simulation.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use z4_consensus::log::Position;
 use z4_consensus::machine::{Applied, Flusher, MachineError};
 use z4_consensus::Membership;
+use z4_core::planted;
 use z4_core::state::{Row, RowKey, StateError};
 use z4_core::{MemState, State, View};
 
+use crate::limits::WRITE_BUFFER_BYTES;
 use crate::machine::TaskStore;
 use crate::verify::{verdict, VerdictSink};
-use z4_core::planted;
+use crate::write_back::{Base, Cut, LayeredState, WriteBack};
 
 /// Snapshots by position. Clones are the same map.
 #[derive(Clone, Debug, Default)]
-pub struct MemSnapshots(Arc<Mutex<BTreeMap<Position, Cut>>>);
+pub struct MemSnapshots(Arc<Mutex<BTreeMap<Position, Stored>>>);
 
 /// Rows with where they stand.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Cut {
+struct Stored {
     rows: MemState,
     applied: Applied,
 }
 
 impl MemSnapshots {
-    fn map(&self) -> MutexGuard<'_, BTreeMap<Position, Cut>> {
+    fn map(&self) -> MutexGuard<'_, BTreeMap<Position, Stored>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -58,45 +60,26 @@ impl MemSnapshots {
     }
 }
 
-/// Changes of rows, oldest first; `None` deletes.
-type Changes = Vec<(RowKey, Option<Row>)>;
-
-/// What was committed and not flushed, which a flush makes durable: changes,
-/// for a copy of all rows with each commit would cost more than all else.
-#[derive(Clone, Debug, Default)]
-struct Unflushed {
-    changes: Changes,
-    applied: Applied,
-}
-
 /// What outlives a crash of a simulated peer. Clones are the same disk.
 #[derive(Clone, Debug, Default)]
 pub struct MemDisk {
-    durable: Arc<Mutex<Cut>>,
-    unflushed: Arc<Mutex<Unflushed>>,
+    durable: Arc<Mutex<Stored>>,
     /// Made here, for others.
     pub snapshots: MemSnapshots,
     /// Received, not yet installed.
     pub incoming: MemSnapshots,
 }
 
-fn lock<T>(cut: &Mutex<T>) -> MutexGuard<'_, T> {
-    cut.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl MemDisk {
     /// Founds a cluster: the state stands at `applied`, durably.
     pub fn bootstrap(&self, applied: Applied) {
-        *lock(&self.durable) = Cut {
+        *lock(&self.durable) = Stored {
             rows: MemState::new(),
             applied,
-        };
-    }
-
-    fn nothing_unflushed(&self, cut: &Cut) {
-        *lock(&self.unflushed) = Unflushed {
-            changes: Changes::new(),
-            applied: cut.applied.clone(),
         };
     }
 
@@ -104,32 +87,59 @@ impl MemDisk {
     /// not flushed are gone, and so is what was received and not installed.
     #[must_use]
     pub fn open(&self) -> (MemStore, Applied) {
-        let cut = lock(&self.durable).clone();
-        self.nothing_unflushed(&cut);
         self.snapshots.map().clear();
         self.incoming.map().clear();
-        let applied = cut.applied.clone();
-        let store = MemStore {
-            disk: self.clone(),
-            cut,
-            changes: Changes::new(),
-        };
-        (store, applied)
+        let stored = lock(&self.durable).clone();
+        let applied = stored.applied.clone();
+        let base = MemBase::new(self.clone(), stored);
+        let shared = WriteBack::new(base, applied.position, WRITE_BUFFER_BYTES);
+        (MemStore::new(Arc::new(shared), self.clone()), applied)
     }
 }
 
-/// The task state in memory.
+/// What was written of the state, and what of that is not durable yet.
 #[derive(Debug)]
-pub struct MemStore {
+struct MemBase {
     disk: MemDisk,
-    cut: Cut,
-    /// Since the last commit.
-    changes: Changes,
+    written: RwLock<Stored>,
+    /// Cuts: a copy of all rows with each of them would cost more than all else.
+    unsynced: Mutex<Vec<Cut>>,
 }
 
-impl View for MemStore {
+impl MemBase {
+    fn new(disk: MemDisk, stored: Stored) -> Self {
+        Self {
+            disk,
+            written: RwLock::new(stored),
+            unsynced: Mutex::default(),
+        }
+    }
+}
+
+impl Stored {
+    fn take_in(&mut self, cut: &Cut) {
+        for (key, change) in cut.rows.iter() {
+            match change.row.as_deref() {
+                Some(row) => self.rows.put(key.clone(), row.clone()),
+                None => self.rows.delete(key),
+            }
+        }
+        if !planted!("position-not-with-rows") || cut.position.index.is_multiple_of(4) {
+            self.applied.position = cut.position;
+            if let Some(membership) = &cut.membership {
+                self.applied.membership = membership.clone();
+            }
+        }
+    }
+}
+
+impl View for MemBase {
     fn get(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
-        self.cut.rows.get(key)
+        let written = self.written.read();
+        written
+            .unwrap_or_else(PoisonError::into_inner)
+            .rows
+            .get(key)
     }
 
     fn scan(
@@ -138,19 +148,87 @@ impl View for MemStore {
         to: &RowKey,
         visit: &mut dyn FnMut(RowKey, Row) -> bool,
     ) -> Result<(), StateError> {
-        self.cut.rows.scan(from, to, visit)
+        let written = self.written.read();
+        let written = written.unwrap_or_else(PoisonError::into_inner);
+        written.rows.scan(from, to, visit)
+    }
+}
+
+impl Base for MemBase {
+    type Snapshot<'a> = MemState;
+
+    fn snapshot(&self, _is_cached: bool) -> MemState {
+        let written = self.written.read();
+        written.unwrap_or_else(PoisonError::into_inner).rows.clone()
+    }
+
+    fn write(&self, cut: &Cut) -> Result<(), MachineError> {
+        let written = self.written.write();
+        written.unwrap_or_else(PoisonError::into_inner).take_in(cut);
+        lock(&self.unsynced).push(cut.clone());
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), MachineError> {
+        if planted!("flush-not-durable") {
+            return Ok(());
+        }
+        let mut durable = lock(&self.disk.durable);
+        for cut in lock(&self.unsynced).drain(..) {
+            durable.take_in(&cut);
+        }
+        Ok(())
+    }
+}
+
+/// The task state in memory.
+#[derive(Debug)]
+pub struct MemStore {
+    rows: LayeredState<MemBase>,
+    disk: MemDisk,
+}
+
+impl MemStore {
+    fn new(shared: Arc<WriteBack<MemBase>>, disk: MemDisk) -> Self {
+        Self {
+            rows: LayeredState::new(shared),
+            disk,
+        }
+    }
+
+    /// Begins a flush: what is committed now is what the next call of the flusher
+    /// makes durable, whatever is committed in between.
+    pub fn begin_flush(&self) {
+        self.rows.shared().cut();
+    }
+}
+
+impl View for MemStore {
+    fn get(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
+        self.rows.get(key)
+    }
+
+    fn scan(
+        &self,
+        from: &RowKey,
+        to: &RowKey,
+        visit: &mut dyn FnMut(RowKey, Row) -> bool,
+    ) -> Result<(), StateError> {
+        self.rows.scan(from, to, visit)
     }
 }
 
 impl State for MemStore {
     fn put(&mut self, key: RowKey, row: Row) {
-        self.changes.push((key.clone(), Some(row.clone())));
-        self.cut.rows.put(key, row);
+        self.rows.put(key, row);
+    }
+
+    fn put_new(&mut self, key: RowKey, row: Row) {
+        self.rows.put_new(key, row);
     }
 
     fn delete(&mut self, key: &RowKey) {
-        self.changes.push((key.clone(), None));
-        self.cut.rows.delete(key);
+        self.rows.delete(key);
     }
 }
 
@@ -160,44 +238,33 @@ impl TaskStore for MemStore {
         position: Position,
         membership: Option<&Membership>,
     ) -> Result<(), MachineError> {
-        self.cut.applied.position = position;
-        if let Some(membership) = membership {
-            self.cut.applied.membership = membership.clone();
-        }
-        let mut unflushed = lock(&self.disk.unflushed);
-        unflushed.changes.append(&mut self.changes);
-        if !planted!("position-not-with-rows") || position.index.is_multiple_of(4) {
-            unflushed.applied = self.cut.applied.clone();
-        }
-        Ok(())
+        self.rows.commit(position, membership)
     }
 
     fn flusher(&self) -> Flusher {
-        let disk = self.disk.clone();
-        Box::new(move || {
-            let mut unflushed = lock(&disk.unflushed);
-            let position = unflushed.applied.position;
-            if planted!("flush-not-durable") {
-                return Ok(position);
-            }
-            let mut durable = lock(&disk.durable);
-            for (key, row) in unflushed.changes.drain(..) {
-                match row {
-                    Some(row) => durable.rows.put(key, row),
-                    None => durable.rows.delete(&key),
-                }
-            }
-            durable.applied = unflushed.applied.clone();
-            Ok(position)
-        })
+        let shared = Arc::clone(self.rows.shared());
+        Box::new(move || shared.flush())
+    }
+
+    fn wants_flush(&self) -> bool {
+        self.rows.shared().wants_flush()
     }
 
     fn verify(&mut self, position: Position, mark_id: u64, sink: VerdictSink) {
-        sink(mark_id, verdict(&self.cut.rows, position));
+        let shared = self.rows.shared();
+        sink(
+            mark_id,
+            shared.at_once(false, |frame| verdict(frame, position)),
+        );
     }
 
     fn checkpoint(&mut self, position: Position) -> Result<(), MachineError> {
-        self.disk.snapshots.map().insert(position, self.cut.clone());
+        let shared = self.rows.shared();
+        shared.write()?;
+        let base = shared.base();
+        let written = base.written.read();
+        let stored = written.unwrap_or_else(PoisonError::into_inner).clone();
+        self.disk.snapshots.map().insert(position, stored);
         Ok(())
     }
 
@@ -207,23 +274,19 @@ impl TaskStore for MemStore {
 
     fn install(&mut self, position: Position) -> Result<(Self, Applied), MachineError> {
         let received = self.disk.incoming.map().remove(&position);
-        let cut = received.ok_or_else(|| {
+        let stored = received.ok_or_else(|| {
             MachineError(format!("no snapshot at {} was received", position.index))
         })?;
-        if cut.applied.position != position {
+        if stored.applied.position != position {
             return Err(MachineError(format!(
                 "the snapshot at {} is one at {}",
-                position.index, cut.applied.position.index
+                position.index, stored.applied.position.index
             )));
         }
-        *lock(&self.disk.durable) = cut.clone();
-        self.disk.nothing_unflushed(&cut);
-        let applied = cut.applied.clone();
-        let store = Self {
-            disk: self.disk.clone(),
-            cut,
-            changes: Changes::new(),
-        };
-        Ok((store, applied))
+        *lock(&self.disk.durable) = stored.clone();
+        let applied = stored.applied.clone();
+        let shared = Arc::clone(self.rows.shared());
+        shared.switch(MemBase::new(self.disk.clone(), stored), position);
+        Ok((Self::new(shared, self.disk.clone()), applied))
     }
 }

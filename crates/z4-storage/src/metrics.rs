@@ -95,10 +95,7 @@ impl Metrics {
         let gauge = |what: &str, property: &str| {
             // A property that RocksDB does not tell now keeps its last value.
             if let Some(value) = Self::property(db, property) {
-                let value = i64::try_from(value).unwrap_or(i64::MAX);
-                self.memory_bytes
-                    .with_label_values(&[database, what])
-                    .set(value);
+                self.memory(database, what, value);
             }
         };
         gauge("write_buffers", "rocksdb.cur-size-all-mem-tables");
@@ -106,5 +103,15 @@ impl Metrics {
         gauge("readers", "rocksdb.estimate-table-readers-mem");
         let bytes = i64::try_from(size_of_files(path)).unwrap_or(i64::MAX);
         self.file_bytes.with_label_values(&[database]).set(bytes);
+    }
+    /// Notes what the task state holds in memory above its database.
+    pub(crate) fn layers(&self, bytes: usize) {
+        self.memory("state", "layers", bytes as u64);
+    }
+
+    fn memory(&self, database: &str, what: &str, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let gauge = self.memory_bytes.with_label_values(&[database, what]);
+        gauge.set(bytes);
     }
 }

@@ -205,7 +205,8 @@ pub(crate) fn install(live: &Live, position: Position) -> Result<Applied, Storag
     set_current(root, dir)?;
     step("install.switched");
     let sentinel = live.db().sentinel().clone();
-    live.switch(LiveDb::new(database, path, sentinel), position)
+    live.rows()
+        .switch(LiveDb::new(database, path, sentinel), position)
         .retire();
     Ok(applied)
 }

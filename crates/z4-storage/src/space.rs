@@ -83,7 +83,9 @@ impl SpaceKeeper {
     /// How it is with the task state.
     #[must_use]
     pub fn state(&self) -> DbSpace {
-        DbSpace::of(self.live.db().db())
+        let mut space = DbSpace::of(self.live.db().db());
+        space.unwritten_bytes += self.live.rows().unwritten_bytes() as u64;
+        space
     }
 
     /// Whether RocksDB may compact the raft log and the task state when it

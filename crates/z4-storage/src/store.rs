@@ -176,6 +176,11 @@ impl Store {
         self.state().view()
     }
 
+    #[cfg(test)]
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
     /// Reads the sizes of both databases into their gauges.
     pub fn sample(&self) {
         self.log.sample();

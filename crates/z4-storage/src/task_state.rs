@@ -2,15 +2,13 @@
 //!
 //! One column family, no WAL of its own: the raft log is the WAL. Each batch
 //! carries position and members with the rows, so what is on disk after a crash
-//! is always a true prefix of the log.
+//! is always a true prefix of the log. Above it lies the [write-back
+//! layer](crate::write_back).
 
-use std::collections::btree_map::Entry as Slot;
-use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Included};
 use std::path::Path;
 use std::sync::Arc;
 
-use rocksdb::{DBRawIterator, ReadOptions, WriteBatch, WriteOptions, DB};
+use rocksdb::{DBRawIterator, ReadOptions, Snapshot, WriteBatch, WriteOptions, DB};
 use z4_consensus::fault::point;
 use z4_consensus::log::Position;
 use z4_consensus::machine::{Applied, Flusher, MachineError};
@@ -27,6 +25,7 @@ use crate::raft_log::{decode_position, position_bytes};
 use crate::snapshot;
 use crate::step::step;
 use crate::verify::{self, Busy, VerdictSink};
+use crate::write_back::{Base, Cut, LayeredState};
 
 /// Key of the position of the last applied entry.
 const APPLIED: [u8; 2] = [keys::OWN, 1];
@@ -38,20 +37,15 @@ const MEMBERSHIP: [u8; 2] = [keys::OWN, 2];
 #[derive(Debug)]
 pub struct RocksState {
     live: Arc<Live>,
-    /// The database in use; changes with the installation of a snapshot.
-    db: Arc<LiveDb>,
-    /// The batch in the making: `None` deletes.
-    pending: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    rows: LayeredState<LiveDb>,
     verifying: Busy,
 }
 
 impl RocksState {
     pub(crate) fn new(live: Arc<Live>) -> Self {
-        let db = live.db();
         Self {
+            rows: LayeredState::new(Arc::clone(live.rows())),
             live,
-            db,
-            pending: BTreeMap::new(),
             verifying: Busy::default(),
         }
     }
@@ -94,12 +88,7 @@ pub(crate) fn read_applied(db: &DB, path: &Path) -> Result<Applied, StorageError
 
 impl View for RocksState {
     fn get(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
-        let bytes = keys::encode(key);
-        match self.pending.get(&bytes) {
-            Some(Some(value)) => row(key, value).map(Some),
-            Some(None) => Ok(None),
-            None => get(&self.db, key, &bytes),
-        }
+        self.rows.get(key)
     }
 
     fn scan(
@@ -108,59 +97,21 @@ impl View for RocksState {
         to: &RowKey,
         visit: &mut dyn FnMut(RowKey, Row) -> bool,
     ) -> Result<(), StateError> {
-        let (from, to) = (keys::encode(from), keys::encode(to));
-        if from >= to {
-            return Ok(());
-        }
-        let mut stored = range(self.db.db(), &from, &to);
-        let mut pending = self
-            .pending
-            .range((Included(from), Excluded(to)))
-            .peekable();
-        loop {
-            stored.status().map_err(|e| self.db.failed(e))?;
-            let stored_key = stored.key();
-            let newer = match (pending.peek(), stored_key) {
-                (Some((key, _)), Some(stored_key)) => key.as_slice() <= stored_key,
-                (Some(_), None) => true,
-                (None, Some(_)) => false,
-                (None, None) => return Ok(()),
-            };
-            if newer {
-                let Some((key, value)) = pending.next() else {
-                    return Ok(());
-                };
-                if stored_key == Some(key.as_slice()) {
-                    stored.next();
-                }
-                if let Some(value) = value {
-                    if !visit_row(key, value, visit)? {
-                        return Ok(());
-                    }
-                }
-            } else {
-                if !visit_stored(&stored, visit)? {
-                    return Ok(());
-                }
-                stored.next();
-            }
-        }
+        self.rows.scan(from, to, visit)
     }
 }
 
 impl State for RocksState {
     fn put(&mut self, key: RowKey, row: Row) {
-        self.pending
-            .insert(keys::encode(&key), Some(encode_row(&row)));
+        self.rows.put(key, row);
+    }
+
+    fn put_new(&mut self, key: RowKey, row: Row) {
+        self.rows.put_new(key, row);
     }
 
     fn delete(&mut self, key: &RowKey) {
-        match self.pending.entry(keys::encode(key)) {
-            Slot::Occupied(mut slot) => *slot.get_mut() = None,
-            Slot::Vacant(slot) => {
-                slot.insert(None);
-            }
-        }
+        self.rows.delete(key);
     }
 }
 
@@ -170,26 +121,8 @@ impl TaskStore for RocksState {
         position: Position,
         membership: Option<&Membership>,
     ) -> Result<(), MachineError> {
-        let mut batch = WriteBatch::default();
-        for (key, value) in std::mem::take(&mut self.pending) {
-            match value {
-                Some(value) => batch.put(key, value),
-                None => batch.delete(key),
-            }
-        }
-        batch.put(APPLIED, position_bytes(position));
-        if let Some(membership) = membership {
-            batch.put(MEMBERSHIP, membership.encode());
-        }
-        let mut options = WriteOptions::default();
-        options.disable_wal(true);
-        point("state.commit")?;
-        self.db
-            .db()
-            .write_opt(batch, &options)
-            .map_err(|e| MachineError(self.db.failed(e).0))?;
+        self.rows.commit(position, membership)?;
         step("state.committed");
-        self.live.committed(position);
         Ok(())
     }
 
@@ -198,13 +131,19 @@ impl TaskStore for RocksState {
         Box::new(move || live.flush())
     }
 
+    fn wants_flush(&self) -> bool {
+        self.live.rows().wants_flush()
+    }
+
     fn verify(&mut self, position: Position, mark_id: u64, sink: VerdictSink) {
-        let db = Arc::clone(&self.db);
-        verify::begin(&self.verifying, db, position, mark_id, sink);
+        let rows = Arc::clone(self.live.rows());
+        verify::begin(&self.verifying, rows, position, mark_id, sink);
     }
 
     fn checkpoint(&mut self, position: Position) -> Result<(), MachineError> {
-        snapshot::make(&self.live, &self.db, position).map_err(|e| MachineError(e.to_string()))
+        self.live.rows().write()?;
+        snapshot::make(&self.live, &self.live.db(), position)
+            .map_err(|e| MachineError(e.to_string()))
     }
 
     fn drop_snapshot(&mut self, position: Position) {
@@ -241,7 +180,7 @@ impl RocksView {
 
 impl View for RocksView {
     fn get(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
-        get(&self.live.db(), key, &keys::encode(key))
+        self.live.rows().get(key)
     }
 
     fn scan(
@@ -250,60 +189,135 @@ impl View for RocksView {
         to: &RowKey,
         visit: &mut dyn FnMut(RowKey, Row) -> bool,
     ) -> Result<(), StateError> {
-        let (from, to) = (keys::encode(from), keys::encode(to));
-        if from >= to {
+        let rows = self.live.rows();
+        rows.at_once(true, |frame| frame.scan(from, to, visit))
+    }
+}
+
+/// What was written of the rows.
+impl View for LiveDb {
+    fn get(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
+        point("state.read").map_err(|fault| StateError(fault.0))?;
+        let found = self.db().get_pinned(keys::encode(key));
+        let found = found.map_err(|e| self.failed(e))?;
+        found.map(|value| row(key, &value)).transpose()
+    }
+
+    fn scan(
+        &self,
+        from: &RowKey,
+        to: &RowKey,
+        visit: &mut dyn FnMut(RowKey, Row) -> bool,
+    ) -> Result<(), StateError> {
+        let open = |options| self.db().raw_iterator_opt(options);
+        visit_range(self, open, ReadOptions::default(), from, to, visit)
+    }
+}
+
+impl Base for LiveDb {
+    type Snapshot<'a> = DbSnapshot<'a>;
+
+    fn snapshot(&self, is_cached: bool) -> DbSnapshot<'_> {
+        DbSnapshot {
+            rows: self.db().snapshot(),
+            db: self,
+            is_cached,
+        }
+    }
+
+    fn write(&self, cut: &Cut) -> Result<(), MachineError> {
+        let mut batch = WriteBatch::default();
+        // In the order of keys, which is the order in which RocksDB takes them cheapest.
+        for (key, change) in cut.rows.iter() {
+            let key = keys::encode(key);
+            match &change.row {
+                Some(row) => batch.put(key, encode_row(row)),
+                None => batch.delete(key),
+            }
+        }
+        batch.put(APPLIED, position_bytes(cut.position));
+        if let Some(membership) = &cut.membership {
+            batch.put(MEMBERSHIP, membership.encode());
+        }
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        point("state.write")?;
+        let written = self.db().write_opt(batch, &options);
+        written.map_err(|e| MachineError(self.failed(e).0))?;
+        step("state.written");
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), MachineError> {
+        point("flush")?;
+        self.db().flush().map_err(|e| {
+            self.sentinel().check(&e);
+            MachineError(format!("the task state was not flushed: {e}"))
+        })
+    }
+}
+
+/// What was written of the rows at one moment.
+pub(crate) struct DbSnapshot<'a> {
+    rows: Snapshot<'a>,
+    db: &'a LiveDb,
+    is_cached: bool,
+}
+
+impl DbSnapshot<'_> {
+    fn options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.fill_cache(self.is_cached);
+        options
+    }
+}
+
+impl View for DbSnapshot<'_> {
+    fn get(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
+        let found = self.rows.get_pinned_opt(keys::encode(key), self.options());
+        let found = found.map_err(|e| self.db.failed(e))?;
+        found.map(|value| row(key, &value)).transpose()
+    }
+
+    fn scan(
+        &self,
+        from: &RowKey,
+        to: &RowKey,
+        visit: &mut dyn FnMut(RowKey, Row) -> bool,
+    ) -> Result<(), StateError> {
+        let open = |options| self.rows.raw_iterator_opt(options);
+        visit_range(self.db, open, self.options(), from, to, visit)
+    }
+}
+
+/// Visits the rows with `from <= key < to` of the iterator that `open` opens.
+fn visit_range<'a>(
+    db: &LiveDb,
+    open: impl FnOnce(ReadOptions) -> DBRawIterator<'a>,
+    mut options: ReadOptions,
+    from: &RowKey,
+    to: &RowKey,
+    visit: &mut dyn FnMut(RowKey, Row) -> bool,
+) -> Result<(), StateError> {
+    let (from, to) = (keys::encode(from), keys::encode(to));
+    if from >= to {
+        return Ok(());
+    }
+    options.set_iterate_upper_bound(to);
+    let mut stored = open(options);
+    stored.seek(from);
+    while let (Some(key), Some(value)) = (stored.key(), stored.value()) {
+        let key = keys::decode(key)
+            .ok_or_else(|| StateError(format!("the key {key:?} does not decode")))?;
+        let row = row(&key, value)?;
+        if !visit(key, row) {
             return Ok(());
         }
-        let db = self.live.db();
-        let mut stored = range(db.db(), &from, &to);
-        while stored.valid() {
-            if !visit_stored(&stored, visit)? {
-                return Ok(());
-            }
-            stored.next();
-        }
-        stored.status().map_err(|e| db.failed(e))
+        stored.next();
     }
+    stored.status().map_err(|e| db.failed(e))
 }
 
-fn get(db: &LiveDb, key: &RowKey, bytes: &[u8]) -> Result<Option<Row>, StateError> {
-    point("state.read").map_err(|fault| StateError(fault.0))?;
-    match db.db().get_pinned(bytes).map_err(|e| db.failed(e))? {
-        Some(value) => row(key, &value).map(Some),
-        None => Ok(None),
-    }
-}
-
-/// The rows from `from` to before `to`, at the first of them.
-fn range<'a>(db: &'a DB, from: &[u8], to: &[u8]) -> DBRawIterator<'a> {
-    let mut options = ReadOptions::default();
-    options.set_iterate_upper_bound(to);
-    let mut rows = db.raw_iterator_opt(options);
-    rows.seek(from);
-    rows
-}
-
-pub(crate) fn visit_stored(
-    stored: &DBRawIterator<'_>,
-    visit: &mut dyn FnMut(RowKey, Row) -> bool,
-) -> Result<bool, StateError> {
-    match (stored.key(), stored.value()) {
-        (Some(key), Some(value)) => visit_row(key, value, visit),
-        _ => Ok(false),
-    }
-}
-
-fn visit_row(
-    key: &[u8],
-    value: &[u8],
-    visit: &mut dyn FnMut(RowKey, Row) -> bool,
-) -> Result<bool, StateError> {
-    let key =
-        keys::decode(key).ok_or_else(|| StateError(format!("the key {key:?} does not decode")))?;
-    let row = row(&key, value)?;
-    Ok(visit(key, row))
-}
-
-pub(crate) fn row(key: &RowKey, value: &[u8]) -> Result<Row, StateError> {
+fn row(key: &RowKey, value: &[u8]) -> Result<Row, StateError> {
     decode_row(key, value).map_err(|e| StateError(format!("the row of {key:?}: {e}")))
 }

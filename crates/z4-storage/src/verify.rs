@@ -1,18 +1,15 @@
 //! A check of the whole task state as it stands at one place of the log, beside
-//! the work: on a snapshot of the database, in a thread of its own.
+//! the work: on the rows of that moment, in a thread of its own.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::Arc;
 
-use rocksdb::{ReadOptions, Snapshot};
 use z4_consensus::log::Position;
 use z4_core::invariants;
-use z4_core::state::{Row, RowKey, StateError, View};
+use z4_core::state::View;
 
-use crate::keys;
-use crate::live::LiveDb;
-use crate::task_state::{row, visit_stored};
+use crate::write_back::{Base, WriteBack};
 
 /// What a check found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,9 +45,9 @@ pub(crate) struct Busy(Arc<AtomicBool>);
 
 /// Begins a check of what is committed now, and returns when later commits are
 /// no part of it.
-pub(crate) fn begin(
+pub(crate) fn begin<B: Base>(
     busy: &Busy,
-    db: Arc<LiveDb>,
+    rows: Arc<WriteBack<B>>,
     position: Position,
     mark_id: u64,
     sink: VerdictSink,
@@ -62,12 +59,12 @@ pub(crate) fn begin(
     let (taken, is_taken) = sync_channel::<()>(1);
     let (done, refused) = (busy.clone(), Arc::clone(&sink));
     let check = move || {
-        let verdict = {
-            let view = SnapshotView(db.db().snapshot(), &db);
+        // A pass over everything must not push out of the cache what is in use.
+        let verdict = rows.at_once(false, |frame| {
             // The apply thread waits for nothing else.
             let _ = taken.send(());
-            verdict(&view, position)
-        };
+            verdict(frame, position)
+        });
         done.0.store(false, Ordering::Release);
         sink(mark_id, verdict);
     };
@@ -80,47 +77,4 @@ pub(crate) fn begin(
             refused(mark_id, Err(format!("no thread to verify in: {error}")));
         }
     }
-}
-
-/// The rows of one moment.
-struct SnapshotView<'a>(Snapshot<'a>, &'a LiveDb);
-
-impl View for SnapshotView<'_> {
-    fn get(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
-        let found = self
-            .0
-            .get_pinned_opt(keys::encode(key), uncached())
-            .map_err(|e| self.1.failed(e))?;
-        found.map(|value| row(key, &value)).transpose()
-    }
-
-    fn scan(
-        &self,
-        from: &RowKey,
-        to: &RowKey,
-        visit: &mut dyn FnMut(RowKey, Row) -> bool,
-    ) -> Result<(), StateError> {
-        let (from, to) = (keys::encode(from), keys::encode(to));
-        if from >= to {
-            return Ok(());
-        }
-        let mut options = uncached();
-        options.set_iterate_upper_bound(to);
-        let mut stored = self.0.raw_iterator_opt(options);
-        stored.seek(from);
-        while stored.valid() {
-            if !visit_stored(&stored, visit)? {
-                return Ok(());
-            }
-            stored.next();
-        }
-        stored.status().map_err(|e| self.1.failed(e))
-    }
-}
-
-/// A pass over everything must not push out of the cache what is in use.
-fn uncached() -> ReadOptions {
-    let mut options = ReadOptions::default();
-    options.fill_cache(false);
-    options
 }

@@ -129,7 +129,7 @@ impl<M: StateMachine> ApplyThread<M> {
         for (position, replies) in positions.into_iter().zip(replies) {
             self.answer(position, replies);
         }
-        if self.pace.due() {
+        if self.pace.due() || self.machine.wants_flush() {
             self.flush();
         }
     }

@@ -78,11 +78,12 @@ impl<S: State> Machine<S> {
             max_attempts: body.max_attempts,
             ttl_ms: body.ttl_ms,
         };
-        self.state.put(due, due_row);
+        self.state.put_new(due, due_row);
         if let Some(at_ns) = expires_at_ns(due_at_ns, body.ttl_ms) {
             self.set_timer(at_ns, namespace, id);
         }
-        self.state.put(RowKey::Body(namespace, id), Row::Body(body));
+        self.state
+            .put_new(RowKey::Body(namespace, id), Row::Body(body));
         entry.note_due(namespace, due_at_ns);
         Ok(CreatedTask { id, deliver_at })
     }
@@ -147,7 +148,9 @@ impl<S: State> Machine<S> {
     ) -> Result<(), StateError> {
         // An outdated row may wait to be forgotten; its place in the order of
         // forgetting must not outlive it, or it would take the new row along.
-        if let Some(old) = self.request(namespace, &request_id)? {
+        let old = self.request(namespace, &request_id)?;
+        let is_new = old.is_none();
+        if let Some(old) = old {
             self.state.delete(&RowKey::RequestExpiry {
                 expires_at_ns: old.expires_at_ns,
                 namespace,
@@ -167,12 +170,15 @@ impl<S: State> Machine<S> {
             namespace,
             request_id: request_id.clone(),
         };
-        self.state.put(expiry, Row::RequestExpiry);
+        self.state.put_new(expiry, Row::RequestExpiry);
         let key = RowKey::Request {
             namespace,
             request_id,
         };
-        self.state.put(key, Row::Request(request));
+        match is_new {
+            true => self.state.put_new(key, Row::Request(request)),
+            false => self.state.put(key, Row::Request(request)),
+        }
         Ok(())
     }
 

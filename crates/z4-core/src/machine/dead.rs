@@ -47,7 +47,7 @@ impl<S: State> Machine<S> {
         self.state
             .put(RowKey::Status(namespace, id), Row::Status(status));
         self.state
-            .put(RowKey::dead(namespace, at_ns, id), Row::Dead);
+            .put_new(RowKey::dead(namespace, at_ns, id), Row::Dead);
         self.trim_dead(namespace, surplus)
     }
 

@@ -271,8 +271,12 @@ impl<S: State> Machine<S> {
             token,
             deadline_ns,
         };
+        let key = RowKey::Status(namespace, task.id);
         let row = Row::Status(status.clone());
-        self.state.put(RowKey::Status(namespace, task.id), row);
+        match task.touched {
+            true => self.state.put(key, row),
+            false => self.state.put_new(key, row),
+        }
         self.put_lease(deadline_ns, namespace, task.id, consumer.to_owned(), token);
         status
     }

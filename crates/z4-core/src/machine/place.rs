@@ -56,7 +56,7 @@ impl<S: State> Machine<S> {
             max_attempts: status.max_attempts,
             ttl_ms: status.ttl_ms,
         };
-        self.state.put(key, due);
+        self.state.put_new(key, due);
         status.phase = Phase::Waiting { due_at_ns };
         self.state
             .put(RowKey::Status(namespace, id), Row::Status(status));
@@ -110,7 +110,7 @@ impl<S: State> Machine<S> {
             namespace,
             id,
         };
-        self.state.put(key, Row::Lease { consumer, token });
+        self.state.put_new(key, Row::Lease { consumer, token });
         self.deadlines.insert((deadline_ns, namespace, id));
     }
 
@@ -129,7 +129,7 @@ impl<S: State> Machine<S> {
         self.timer_next_ns = self.timer_next_ns.min(at_ns);
         self.meta.timer_from_ns = self.meta.timer_from_ns.min(at_ns);
         self.state
-            .put(RowKey::timer(at_ns, namespace, id), Row::Timer);
+            .put_new(RowKey::timer(at_ns, namespace, id), Row::Timer);
     }
 
     /// Removes the rows of a task that has no place any more, its timer for age

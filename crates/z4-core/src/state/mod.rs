@@ -61,6 +61,12 @@ pub trait View {
 pub trait State: View {
     /// Sets the row of a key.
     fn put(&mut self, key: RowKey, row: Row);
+    /// Sets the row of a key that has none. A store that keeps changes in memory may
+    /// then forget the row when it is deleted before it was written, without a trace.
+    /// Whoever is wrong about it brings back what the row replaced.
+    fn put_new(&mut self, key: RowKey, row: Row) {
+        self.put(key, row);
+    }
     /// Removes the row of a key; no matter if there is none.
     fn delete(&mut self, key: &RowKey);
 }

@@ -158,7 +158,7 @@ fn the_state_in_memory_keeps_the_contract() {
 }
 
 #[test]
-fn scans_merge_what_is_pending_into_what_is_committed() {
+fn scans_merge_what_is_pending_committed_being_flushed_and_stored() {
     use rand::{rngs::StdRng, Rng, SeedableRng};
     use z4_core::{MemState, NamespaceId, TaskId};
 
@@ -209,6 +209,11 @@ fn scans_merge_what_is_pending_into_what_is_committed() {
         } else {
             real.delete(&key(n));
             model.delete(&key(n));
+        }
+        match rng.gen_range(0..40) {
+            0 => store.live().rows().cut(),
+            1 | 2 => drop(store.live().flush().unwrap()),
+            _ => {}
         }
         if rng.gen_bool(0.1) {
             real.commit(at(round, 1), None).unwrap();

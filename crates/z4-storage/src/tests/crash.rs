@@ -284,7 +284,6 @@ fn flush(root: &Path) {
             log.cut_through(durable).unwrap();
         }
     }
-    // Here, for closing the database would flush it.
     crate::step::step("end");
 }
 
@@ -327,6 +326,8 @@ fn model(store: &Store, index: u64) -> u128 {
 fn what_was_not_flushed_is_replayed_from_the_log() {
     for (mark, durable) in [
         ("second:flush.begun", 100),
+        // RocksDB has it in memory only.
+        ("second:state.written", 100),
         ("second:flush.done", 200),
         ("end", 200),
     ] {

@@ -173,6 +173,7 @@ fn a_log_behind_the_state_is_refused() {
     append(store.log().as_ref(), 2, 9, 1);
     let mut machine = machine(&store);
     apply(&mut machine, 2, 12);
+    machine.flusher()().unwrap();
     drop((machine, store));
     let reason = refused(dir.path());
     assert!(reason.contains("entry 12"), "{reason}");

@@ -4,6 +4,7 @@
 mod contracts;
 mod crash;
 mod damage;
+mod layers;
 mod machine;
 mod space;
 mod start;

@@ -39,6 +39,13 @@ fn both_stores_walk_the_same_way() {
             .apply(vec![entry(index, stamp_ns, &commands)])
             .unwrap();
         walk.learn(&commands, &outcomes[0]);
+        // What was begun is made durable later, with commits in between.
+        match step % 31 {
+            3 => model.machine().state().begin_flush(),
+            17 => drop(model.flusher()().unwrap()),
+            23 => drop(real.flusher()().unwrap()),
+            _ => {}
+        }
         // In runs of different length: a batch holds several entries.
         let compare = step % 100 == 0 || step + 1 == STEPS;
         if compare || step % 7 == 0 || step % 11 == 0 {

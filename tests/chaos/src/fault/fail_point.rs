@@ -38,7 +38,7 @@ const WRITES: &[&str] = &[
     "log.write",
     "log.cut",
     "bound.write",
-    "state.commit",
+    "state.write",
     "flush",
     "log.bound.follow",
 ];
@@ -47,6 +47,7 @@ const BETWEEN: &[&str] = &[
     "log.written",
     "log.cut.written",
     "state.committed",
+    "state.written",
     "flush.begun",
     "flush.done",
     "raft.send",

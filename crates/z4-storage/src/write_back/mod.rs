@@ -1,0 +1,336 @@
+//! The write-back layer: rows that change between two flushes live in memory, above
+//! the database.
+//!
+//! ```text
+//!  batch in the making   the machine's own, until its commit       ┐
+//!  active                committed since the last cut              │ newest first,
+//!  cut                   what is being flushed: it never changes   │ by key order
+//!  base                  RocksDB: as the cut before left it        ┘
+//! ```
+//!
+//! A task that is created and done between two flushes never reaches the disk, and
+//! what happens to it in between costs a map in memory and not a database. A flush
+//! takes all that is active as one cut of the log's order, writes its rows sorted with
+//! the position that they lead to as one batch, and syncs it. So the base is at every
+//! moment the state at one index, which is what a crash leaves; the log has the rest.
+//!
+//! One thread commits. Others read at the same time: each read sees the layers and
+//! the base as of one commit. A reader shares the layers and copies nothing; a commit
+//! that follows copies only what it changes on the way (a persistent ordered map).
+//!
+//! Memory is bounded in bytes. A layer that has grown asks for a flush; one that has
+//! reached its bound is written by the thread that commits, which waits for it.
+
+mod known;
+mod layer;
+mod merge;
+mod state;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use z4_consensus::log::Position;
+use z4_consensus::machine::MachineError;
+use z4_consensus::Membership;
+use z4_core::planted;
+use z4_core::state::{Row, RowKey, StateError, View};
+
+use crate::limits::LAYER_BUFFERS_MAX;
+pub(crate) use layer::Layer;
+pub(crate) use state::LayeredState;
+
+/// What lies below the layers: RocksDB, and memory for the simulator.
+pub(crate) trait Base: View + Send + Sync + 'static {
+    /// The rows of one moment.
+    type Snapshot<'a>: View
+    where
+        Self: 'a;
+
+    /// The rows as they are now. `is_cached`: what is read is likely to be read again
+    /// soon.
+    fn snapshot(&self, is_cached: bool) -> Self::Snapshot<'_>;
+
+    /// Writes a cut in one piece: after a crash all of it is there, or nothing.
+    ///
+    /// # Errors
+    /// [`MachineError`]: end the process.
+    fn write(&self, cut: &Cut) -> Result<(), MachineError>;
+
+    /// Makes durable what was written.
+    ///
+    /// # Errors
+    /// [`MachineError`]: end the process.
+    fn sync(&self) -> Result<(), MachineError>;
+}
+
+/// All that was committed between two flushes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cut {
+    pub rows: Layer,
+    /// Where in the log these rows lead to.
+    pub position: Position,
+    /// The members there, if they changed.
+    pub membership: Option<Membership>,
+}
+
+/// The layers above a base, shared by the machine, its readers and its flusher.
+#[derive(Debug)]
+pub(crate) struct WriteBack<B> {
+    current: Mutex<Current<B>>,
+    /// Held by who writes to the base.
+    writer: Mutex<()>,
+    /// What the active layer takes when it asks for a flush.
+    buffer_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Current<B> {
+    base: Arc<B>,
+    active: Cut,
+    cut: Option<Arc<Cut>>,
+    /// Counts the cuts: nobody has written to the base while it stays.
+    generation: u64,
+}
+
+/// The layers at one moment, without the base.
+struct Layers {
+    active: Layer,
+    cut: Layer,
+    /// Nobody writes to the base until the generation changes.
+    is_quiet: bool,
+    generation: u64,
+}
+
+// The locks are held over changes in memory; a panic between them ends the process.
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<B> Current<B> {
+    fn layers(&self) -> Layers {
+        Layers {
+            active: self.active.rows.clone(),
+            cut: self.cut_rows().cloned().unwrap_or_default(),
+            is_quiet: self.cut.is_none(),
+            generation: self.generation,
+        }
+    }
+
+    fn cut_rows(&self) -> Option<&Layer> {
+        let cut = self.cut.as_ref().filter(|_| !planted!("cut-unread"));
+        cut.map(|cut| &cut.rows)
+    }
+
+    /// What is active becomes the cut to write, unless one is waiting.
+    fn cut(&mut self) -> Arc<Cut> {
+        if let Some(cut) = &mut self.cut {
+            if planted!("flush-is-no-cut") {
+                *cut = Arc::new(Cut {
+                    position: self.active.position,
+                    ..Cut::clone(cut)
+                });
+            }
+            return Arc::clone(cut);
+        }
+        self.generation += 1;
+        let next = Cut {
+            position: self.active.position,
+            ..Cut::default()
+        };
+        let cut = Arc::new(std::mem::replace(&mut self.active, next));
+        self.cut = Some(Arc::clone(&cut));
+        cut
+    }
+}
+
+impl<B: Base> WriteBack<B> {
+    /// Nothing above `base`, which stands at `position`. Rows of `buffer_bytes` in
+    /// memory ask for a flush.
+    pub fn new(base: B, position: Position, buffer_bytes: usize) -> Self {
+        Self {
+            current: Mutex::new(Current::new(base, position)),
+            writer: Mutex::new(()),
+            buffer_bytes,
+        }
+    }
+
+    /// The base in use.
+    pub fn base(&self) -> Arc<B> {
+        Arc::clone(&lock(&self.current).base)
+    }
+
+    /// Up to where rows were committed.
+    pub fn position(&self) -> Position {
+        lock(&self.current).active.position
+    }
+
+    /// About how many bytes of memory become a file yet.
+    pub fn unwritten_bytes(&self) -> usize {
+        let current = lock(&self.current);
+        let cut = current.cut.as_ref().map_or(0, |cut| cut.rows.bytes());
+        current.active.rows.bytes() + cut
+    }
+
+    /// Whether so much has changed that it is time for a flush.
+    pub fn wants_flush(&self) -> bool {
+        lock(&self.current).active.rows.bytes() >= self.buffer_bytes
+    }
+
+    /// Makes a batch visible to all readers, in one piece. Waits for the base when too
+    /// much is in memory.
+    ///
+    /// # Errors
+    /// [`MachineError`]: end the process.
+    pub fn commit(
+        &self,
+        batch: Layer,
+        position: Position,
+        membership: Option<&Membership>,
+    ) -> Result<(), MachineError> {
+        let is_full = {
+            let active = &mut lock(&self.current).active;
+            active.rows.take_in(batch);
+            active.position = position;
+            if let Some(membership) = membership {
+                active.membership = Some(membership.clone());
+            }
+            active.rows.bytes() >= LAYER_BUFFERS_MAX * self.buffer_bytes
+        };
+        if is_full {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// What is active becomes the cut that the next write brings to the base.
+    pub fn cut(&self) {
+        lock(&self.current).cut();
+    }
+
+    /// Brings all that is committed to the base.
+    ///
+    /// # Errors
+    /// [`MachineError`]: end the process.
+    pub fn write(&self) -> Result<(), MachineError> {
+        let _writer = lock(&self.writer);
+        let committed = self.position();
+        // The first may be a cut that was taken before.
+        while self.write_cut()?.1 < committed {}
+        Ok(())
+    }
+
+    /// Brings a cut to the base and makes it durable; tells up to where that leads.
+    ///
+    /// # Errors
+    /// [`MachineError`]: end the process.
+    pub fn flush(&self) -> Result<Position, MachineError> {
+        let _writer = lock(&self.writer);
+        let (base, position) = self.write_cut()?;
+        base.sync()?;
+        Ok(position)
+    }
+
+    fn write_cut(&self) -> Result<(Arc<B>, Position), MachineError> {
+        let (base, cut) = {
+            let mut current = lock(&self.current);
+            (Arc::clone(&current.base), current.cut())
+        };
+        base.write(&cut)?;
+        // A snapshot may have taken the place of both meanwhile.
+        let is_ours = |found: &mut Arc<Cut>| Arc::ptr_eq(found, &cut);
+        lock(&self.current).cut.take_if(is_ours);
+        Ok((base, cut.position))
+    }
+
+    /// Goes over to another base; gives back the one before. What was not written is
+    /// forgotten: it was of the state before.
+    pub fn switch(&self, base: B, position: Position) -> Arc<B> {
+        let mut current = lock(&self.current);
+        let generation = current.generation + 1;
+        let next = Current {
+            generation,
+            ..Current::new(base, position)
+        };
+        std::mem::replace(&mut *current, next).base
+    }
+
+    /// The row of a key as of now.
+    ///
+    /// # Errors
+    /// Those of the base.
+    pub fn get(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
+        let base = {
+            let current = lock(&self.current);
+            match current.changed(key) {
+                Some(row) => return Ok(row),
+                None => Arc::clone(&current.base),
+            }
+        };
+        // What a later cut may bring there meanwhile is a later state of this row.
+        base.get(key)
+    }
+
+    /// Reads at one moment: all that `read` reads belongs to the same commit.
+    pub fn at_once<R>(&self, is_cached: bool, read: impl FnOnce(&Frame<'_, B>) -> R) -> R {
+        loop {
+            let (layers, base) = {
+                let current = lock(&self.current);
+                (current.layers(), Arc::clone(&current.base))
+            };
+            let snapshot = base.snapshot(is_cached);
+            // What was active may have been written between the two.
+            if lock(&self.current).generation == layers.generation {
+                return read(&Frame {
+                    layers,
+                    base: snapshot,
+                });
+            }
+        }
+    }
+}
+
+impl<B> Current<B> {
+    fn new(base: B, position: Position) -> Self {
+        Self {
+            base: Arc::new(base),
+            active: Cut {
+                position,
+                ..Cut::default()
+            },
+            cut: None,
+            generation: 0,
+        }
+    }
+
+    /// The row of a key as a layer has it; `None`: the base says.
+    fn changed(&self, key: &RowKey) -> Option<Option<Row>> {
+        let found = self.active.rows.get(key);
+        let found = found.or_else(|| self.cut_rows()?.get(key));
+        found.map(|change| change.row.as_deref().cloned())
+    }
+}
+
+/// All rows as of one commit.
+pub(crate) struct Frame<'a, B: Base + 'a> {
+    layers: Layers,
+    base: B::Snapshot<'a>,
+}
+
+impl<B: Base> View for Frame<'_, B> {
+    fn get(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
+        let layers = [&self.layers.active, &self.layers.cut];
+        match layers.iter().find_map(|layer| layer.get(key)) {
+            Some(change) => Ok(change.row.as_deref().cloned()),
+            None => self.base.get(key),
+        }
+    }
+
+    fn scan(
+        &self,
+        from: &RowKey,
+        to: &RowKey,
+        visit: &mut dyn FnMut(RowKey, Row) -> bool,
+    ) -> Result<(), StateError> {
+        let layers = [&self.layers.active, &self.layers.cut];
+        merge::scan(&layers, &self.base, from, to, visit)
+    }
+}
