@@ -26,13 +26,17 @@ impl World {
             return;
         };
         let life = peer.life();
-        if let Some(run) = peer.run.as_mut() {
-            if !run.apply_planned && !run.apply_jobs.is_empty() {
-                run.apply_planned = true;
-                let delay_ns = self.rng.gen_range(MS / 20..3 * MS);
-                self.at(delay_ns, Event::Apply(life));
-            }
+        let Some(run) = peer.run.as_mut() else { return };
+        if run.apply_planned || run.apply_jobs.is_empty() {
+            return;
         }
+        if self.rng.gen_range(0..4) == 0 {
+            // The raft thread applies it itself, and takes in nothing meanwhile.
+            return self.apply(id);
+        }
+        run.apply_planned = true;
+        let delay_ns = self.rng.gen_range(MS / 20..3 * MS);
+        self.at(delay_ns, Event::Apply(life));
     }
 
     /// Does all that waits for the apply thread.

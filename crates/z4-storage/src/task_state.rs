@@ -132,16 +132,16 @@ impl TaskStore for RocksState {
     }
 
     fn wants_flush(&self) -> bool {
-        self.live.rows().wants_flush()
+        self.rows.shared().wants_flush()
     }
 
     fn verify(&mut self, position: Position, mark_id: u64, sink: VerdictSink) {
-        let rows = Arc::clone(self.live.rows());
+        let rows = Arc::clone(self.rows.shared());
         verify::begin(&self.verifying, rows, position, mark_id, sink);
     }
 
     fn checkpoint(&mut self, position: Position) -> Result<(), MachineError> {
-        self.live.rows().write()?;
+        self.rows.shared().write()?;
         snapshot::make(&self.live, &self.live.db(), position)
             .map_err(|e| MachineError(e.to_string()))
     }

@@ -1,12 +1,15 @@
 //! The apply thread: applies runs of committed entries in one batch and answers
-//! their callers by (index, term).
+//! their callers by (index, term). What is small, while the thread has nothing to do,
+//! is applied by the raft thread itself.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 use slog::Logger;
 
 use super::flush_thread::Pace;
+use super::outbox::Unfinished;
 use super::raft_thread::Notice;
 use super::sink::{Done, Sink};
 use super::stop::stop_process;
@@ -38,9 +41,19 @@ pub(super) enum ApplyJob<R> {
 }
 
 pub(super) struct ApplyThread<M: StateMachine> {
+    pub(super) applier: SharedApplier<M>,
+    pub(super) jobs: Receiver<ApplyJob<M::Reply>>,
+    pub(super) unfinished: Unfinished,
+    pub(super) notices: Sender<Notice>,
+}
+
+/// The machine and who waits for it, for the two threads that may apply. It is never
+/// waited for: the raft thread takes it only when the apply thread has nothing to do.
+pub(super) type SharedApplier<M> = Arc<Mutex<Applier<M>>>;
+
+/// Applies entries and answers their callers, in whichever thread has it.
+pub(super) struct Applier<M: StateMachine> {
     machine: M,
-    jobs: Receiver<ApplyJob<M::Reply>>,
-    notices: Sender<Notice>,
     flush: Sender<()>,
     pace: Pace,
     callers: callers::Callers<Callers<M::Reply>>,
@@ -49,44 +62,28 @@ pub(super) struct ApplyThread<M: StateMachine> {
 }
 
 impl<M: StateMachine> ApplyThread<M> {
-    pub(super) fn new(
-        machine: M,
-        jobs: Receiver<ApplyJob<M::Reply>>,
-        notices: Sender<Notice>,
-        flush: Sender<()>,
-        pace: Pace,
-        metrics: Metrics,
-        logger: Logger,
-    ) -> Self {
-        Self {
-            machine,
-            jobs,
-            notices,
-            flush,
-            pace,
-            callers: callers::Callers::default(),
-            metrics,
-            logger,
-        }
-    }
-
     /// Runs until the raft thread hangs up.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(self) {
         while let Ok(first) = self.jobs.recv() {
+            let mut applier = lock(&self.applier);
             let mut run = Vec::new();
-            let mut bytes = 0;
+            let (mut bytes, mut count) = (0, 0);
             let mut next = Some(first);
             while let Some(job) = next.take() {
+                count += 1;
                 match job {
-                    ApplyJob::Callers(callers) => self.add_callers(callers),
+                    ApplyJob::Callers(callers) => applier.add_callers(callers),
                     ApplyJob::Apply(entries) => {
-                        bytes += entries.iter().map(size_of).sum::<u64>();
+                        bytes += bytes_of(&entries);
                         run.extend(entries);
                     }
                     other => {
                         // Entries before it first.
-                        self.apply(std::mem::take(&mut run), std::mem::take(&mut bytes));
-                        self.other(other);
+                        self.apply(&mut applier, std::mem::take(&mut run), bytes);
+                        bytes = 0;
+                        if let Some(notice) = applier.other(other) {
+                            let _ = self.notices.send(notice);
+                        }
                     }
                 }
                 if run.len() < limits::APPLY_RUN_ENTRIES_MAX && bytes < limits::APPLY_RUN_BYTES_MAX
@@ -94,11 +91,50 @@ impl<M: StateMachine> ApplyThread<M> {
                     next = self.jobs.try_recv().ok();
                 }
             }
-            self.apply(run, bytes);
+            self.apply(&mut applier, run, bytes);
+            drop(applier);
+            self.unfinished.finished(count);
         }
     }
 
-    fn add_callers(&mut self, callers: Vec<Callers<M::Reply>>) {
+    fn apply(&self, applier: &mut Applier<M>, run: Vec<Committed>, bytes: u64) {
+        // The raft thread first: reads may wait for it. Fails only when the peer is
+        // stopping.
+        applier.apply(run, bytes, |index| {
+            let _ = self.notices.send(Notice::Applied(index));
+        });
+    }
+}
+
+/// Takes the machine; a thread that panicked with it has ended the process.
+pub(super) fn lock<M: StateMachine>(applier: &SharedApplier<M>) -> MutexGuard<'_, Applier<M>> {
+    applier.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<M: StateMachine> Applier<M> {
+    pub(super) fn new(
+        machine: M,
+        flush: Sender<()>,
+        pace: Pace,
+        metrics: Metrics,
+        logger: Logger,
+    ) -> SharedApplier<M> {
+        Arc::new(Mutex::new(Self {
+            machine,
+            flush,
+            pace,
+            callers: callers::Callers::default(),
+            metrics,
+            logger,
+        }))
+    }
+
+    /// Whether the next entries may have to wait for the disk.
+    pub(super) fn is_full(&self) -> bool {
+        self.machine.wants_flush()
+    }
+
+    pub(super) fn add_callers(&mut self, callers: Vec<Callers<M::Reply>>) {
         for new in callers {
             for old in self.callers.add(new.position, new) {
                 refuse(old, &ProposeError::Superseded);
@@ -106,7 +142,9 @@ impl<M: StateMachine> ApplyThread<M> {
         }
     }
 
-    fn apply(&mut self, run: Vec<Committed>, bytes: u64) {
+    /// Applies a run of entries of so many bytes and answers who waits for them. `told`
+    /// is called between the two, with the index of the last.
+    pub(super) fn apply(&mut self, run: Vec<Committed>, bytes: u64, told: impl FnOnce(u64)) {
         let Some(last) = run.last().map(|e| e.position) else {
             return;
         };
@@ -123,9 +161,7 @@ impl<M: StateMachine> ApplyThread<M> {
         self.metrics.applied(started.elapsed(), count);
         mark("raft.applied");
         self.pace.add(count as u64, bytes);
-        // The raft thread first: reads may wait for it. Fails only when the
-        // peer is stopping.
-        let _ = self.notices.send(Notice::Applied(last.index));
+        told(last.index);
         for (position, replies) in positions.into_iter().zip(replies) {
             self.answer(position, replies);
         }
@@ -155,13 +191,12 @@ impl<M: StateMachine> ApplyThread<M> {
         }
     }
 
-    fn other(&mut self, job: ApplyJob<M::Reply>) {
+    /// Does what is no run of entries; gives what the raft thread is to be told.
+    fn other(&mut self, job: ApplyJob<M::Reply>) -> Option<Notice> {
         match job {
             ApplyJob::Flush if self.pace.due_early() => self.flush(),
             ApplyJob::Checkpoint => match self.machine.checkpoint() {
-                Ok(applied) => {
-                    let _ = self.notices.send(Notice::Checkpointed(applied));
-                }
+                Ok(applied) => return Some(Notice::Checkpointed(applied)),
                 Err(error) => stop_process(&self.logger, "checkpoint", &error.0),
             },
             ApplyJob::DropSnapshots(positions) => {
@@ -180,6 +215,7 @@ impl<M: StateMachine> ApplyThread<M> {
             }
             ApplyJob::Callers(_) | ApplyJob::Apply(_) | ApplyJob::Flush => {}
         }
+        None
     }
 }
 
@@ -189,6 +225,9 @@ fn refuse<R>(callers: Callers<R>, error: &ProposeError) {
     }
 }
 
-fn size_of(entry: &Committed) -> u64 {
-    entry.commands.iter().map(|c| c.len() as u64).sum::<u64>() + 64
+/// About how many bytes of log these entries are.
+pub(super) fn bytes_of(entries: &[Committed]) -> u64 {
+    let of_one =
+        |entry: &Committed| entry.commands.iter().map(|c| c.len() as u64).sum::<u64>() + 64;
+    entries.iter().map(of_one).sum()
 }

@@ -6,13 +6,14 @@
 //!                          ▲────notices────┘──▶ flush (state to disk)
 //! ```
 //!
-//! The raft thread owns the [`Replica`] and the transport; it
-//! never waits for a disk except to read old entries for a follower that lags,
-//! and while a snapshot is switched in. The log thread takes all writes that
-//! wait and makes them one, with one sync. The apply thread takes all entries
-//! that wait and applies them in one batch. The flush thread makes applied
-//! state durable, so that the log can be cut. When a write fails, the process
-//! ends: what is on disk is the truth, and only a restart can tell it.
+//! The raft thread owns the [`Replica`] and the transport; it never waits for a
+//! write to a disk except while a snapshot is switched in. The log thread takes all
+//! writes that wait and makes them one, with one sync. The apply thread takes all
+//! entries that wait and applies them in one batch; one small command that comes alone
+//! is applied by the raft thread, because two threads that wake each other for it take
+//! longer. The flush thread makes applied state durable, so that the log can be cut.
+//! When a write fails, the process ends: what is on disk is the truth, and only a
+//! restart can tell it.
 
 mod apply_thread;
 mod flush_thread;
@@ -151,15 +152,20 @@ impl Runtime {
             metrics: parts.metrics.clone(),
             logger: logger.clone(),
         };
-        let apply = apply_thread::ApplyThread::new(
+        let to_apply = outbox::Outbox::new(apply_tx);
+        let applier = apply_thread::Applier::new(
             machine,
-            apply_jobs,
-            notice_tx.clone(),
             flush_tx,
             flush_thread::Pace::new(parts.log_keep_entries),
             parts.metrics.clone(),
             logger.clone(),
         );
+        let apply = apply_thread::ApplyThread {
+            applier: Arc::clone(&applier),
+            jobs: apply_jobs,
+            unfinished: to_apply.unfinished(),
+            notices: notice_tx.clone(),
+        };
         let log_thread = log_thread::LogThread {
             log,
             jobs: log_jobs,
@@ -174,7 +180,8 @@ impl Runtime {
             news: pending.news,
             notices,
             log: outbox::Outbox::new(log_tx),
-            apply: outbox::Outbox::new(apply_tx),
+            apply: to_apply,
+            applier,
             callers: Vec::new(),
             handle: handle.clone(),
             clock,

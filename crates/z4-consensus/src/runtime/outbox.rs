@@ -1,6 +1,8 @@
 //! A way to another thread that never blocks the raft thread.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
 use crate::limits;
 use crossbeam_channel::{Sender, TrySendError};
@@ -11,6 +13,20 @@ use crossbeam_channel::{Sender, TrySendError};
 pub(super) struct Outbox<T> {
     to: Sender<T>,
     waiting: VecDeque<T>,
+    unfinished: Unfinished,
+}
+
+/// How many jobs the other thread was given and has not finished. It counts them down
+/// itself, after it has told what came of them; a thread that does not has an outbox
+/// that is never idle.
+#[derive(Clone, Default)]
+pub(super) struct Unfinished(Arc<AtomicUsize>);
+
+impl Unfinished {
+    /// So many are done.
+    pub(super) fn finished(&self, count: usize) {
+        self.0.fetch_sub(count, Ordering::Release);
+    }
 }
 
 /// The other thread has ended.
@@ -21,11 +37,24 @@ impl<T> Outbox<T> {
         Self {
             to,
             waiting: VecDeque::new(),
+            unfinished: Unfinished::default(),
         }
+    }
+
+    /// What the other thread is to count down.
+    pub(super) fn unfinished(&self) -> Unfinished {
+        self.unfinished.clone()
+    }
+
+    /// Whether the other thread has finished all that it was given. Nobody else gives
+    /// it anything, so that this stays true until the next job is sent.
+    pub(super) fn is_idle(&self) -> bool {
+        self.unfinished.0.load(Ordering::Acquire) == 0
     }
 
     /// Sends in order, now or when there is room.
     pub(super) fn send(&mut self, job: T) -> Result<(), HungUp> {
+        self.unfinished.0.fetch_add(1, Ordering::Relaxed);
         self.waiting.push_back(job);
         self.push()
     }
@@ -78,6 +107,9 @@ mod tests {
             assert!(outbox.push().is_ok());
         }
         assert_eq!(got, (0..limits::OUTBOX_LEN_MAX + 2).collect::<Vec<_>>());
+        assert!(!outbox.is_idle());
+        outbox.unfinished().finished(got.len());
+        assert!(outbox.is_idle());
         drop(rx);
         assert!(outbox.send(0).is_err());
     }

@@ -1,13 +1,14 @@
 //! The raft thread: drains its channels, steps the replica, does its work.
 
 use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, TryRecvError};
 use raft::eraftpb::MessageType;
 use slog::{debug, info, warn, Logger};
 
-use super::apply_thread::{ApplyJob, Callers};
+use super::apply_thread::{self, ApplyJob, Callers, SharedApplier};
 use super::handle::{Handle, News, Proposal, ReadAnswer, Request};
 use super::log_thread::LogJob;
 use super::outbox::{HungUp, Outbox};
@@ -17,7 +18,7 @@ use crate::error::{ProposeError, ReadError};
 use crate::fault::mark;
 use crate::limits;
 use crate::log::{LogStore, Position};
-use crate::machine::Applied;
+use crate::machine::{Applied, Committed, StateMachine};
 use crate::metrics::Metrics;
 use crate::proposals::Asked;
 use crate::replica::{Answer, Input, Now, Replica, Work};
@@ -39,25 +40,27 @@ pub(super) enum Token<R> {
     Read(ReadAnswer),
 }
 
-pub(super) struct RaftThread<L: LogStore, R, T> {
-    pub(super) replica: Replica<L, Token<R>>,
+pub(super) struct RaftThread<L: LogStore, M: StateMachine, T> {
+    pub(super) replica: Replica<L, Token<M::Reply>>,
     pub(super) transport: T,
-    pub(super) requests: Receiver<Request<R>>,
+    pub(super) requests: Receiver<Request<M::Reply>>,
     pub(super) news: Receiver<News>,
     pub(super) notices: Receiver<Notice>,
     pub(super) log: Outbox<LogJob>,
-    pub(super) apply: Outbox<ApplyJob<R>>,
-    /// Callers of entries that are not committed yet, as far as the apply thread does
-    /// not know them.
-    pub(super) callers: Vec<Callers<R>>,
-    pub(super) handle: Handle<R>,
+    pub(super) apply: Outbox<ApplyJob<M::Reply>>,
+    /// Does the work of the apply thread here, while that has none.
+    pub(super) applier: SharedApplier<M>,
+    /// Callers of entries that are not committed yet, as far as the applier does not
+    /// know them.
+    pub(super) callers: Vec<Callers<M::Reply>>,
+    pub(super) handle: Handle<M::Reply>,
     pub(super) clock: fn() -> u64,
     pub(super) on_removed: Option<Box<dyn FnOnce() + Send>>,
     pub(super) metrics: Metrics,
     pub(super) logger: Logger,
 }
 
-impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
+impl<L: LogStore, M: StateMachine, T: Transport> RaftThread<L, M, T> {
     /// Runs until it is asked to stop.
     pub(super) fn run(mut self) {
         let started = Instant::now();
@@ -106,7 +109,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
             let _ = ready.ready_deadline(until);
             return;
         }
-        if !self.requests.is_empty() || !self.news.is_empty() || !self.notices.is_empty() {
+        if !self.is_quiet() {
             return;
         }
         let mut ready = crossbeam_channel::Select::new();
@@ -243,7 +246,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
     }
 
     /// Does the work of a step, in the order of its fields.
-    fn work(&mut self, work: Work<Token<R>>, now: Now) {
+    fn work(&mut self, work: Work<Token<M::Reply>>, now: Now) {
         if let Some(reason) = work.stop {
             stop_process(&self.logger, "replica", &reason.to_string());
         }
@@ -295,8 +298,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
             self.callers.extend(callers);
         }
         if !work.apply.is_empty() {
-            self.send_callers();
-            self.send_to_apply(ApplyJob::Apply(work.apply));
+            self.apply(work.apply, now);
         }
         if work.checkpoint {
             self.send_to_apply(ApplyJob::Checkpoint);
@@ -304,6 +306,31 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
         if !work.drop_snapshots.is_empty() {
             self.send_to_apply(ApplyJob::DropSnapshots(work.drop_snapshots));
         }
+    }
+
+    /// Applies entries: here when they are few and nothing else waits for this thread,
+    /// because to wake another and to be woken by it would take longer. Not when the
+    /// machine may have to wait for its disk.
+    fn apply(&mut self, entries: Vec<Committed>, now: Now) {
+        let bytes = apply_thread::bytes_of(&entries);
+        let is_small = bytes <= limits::INLINE_BYTES_MAX;
+        if is_small && self.apply.is_idle() && self.is_quiet() {
+            let applier = Arc::clone(&self.applier);
+            let mut applier = apply_thread::lock(&applier);
+            if !applier.is_full() {
+                applier.add_callers(std::mem::take(&mut self.callers));
+                return applier.apply(entries, bytes, |index| {
+                    self.replica.step(Input::Applied { index }, now);
+                });
+            }
+        }
+        self.send_callers();
+        self.send_to_apply(ApplyJob::Apply(entries));
+    }
+
+    /// Whether nothing waits to be taken in.
+    fn is_quiet(&self) -> bool {
+        self.requests.is_empty() && self.news.is_empty() && self.notices.is_empty()
     }
 
     /// Switches a snapshot in: the machine first, then the log, so that a crash
@@ -349,7 +376,7 @@ impl<L: LogStore, R: Send + 'static, T: Transport> RaftThread<L, R, T> {
         self.must(sent);
     }
 
-    fn send_to_apply(&mut self, job: ApplyJob<R>) {
+    fn send_to_apply(&mut self, job: ApplyJob<M::Reply>) {
         let sent = self.apply.send(job);
         self.must(sent);
     }

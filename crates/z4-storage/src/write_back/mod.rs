@@ -201,7 +201,9 @@ impl<B: Base> WriteBack<B> {
         Ok(())
     }
 
-    /// What is active becomes the cut that the next write brings to the base.
+    /// What is active becomes the cut that the next write brings to the base: a flush
+    /// takes its time, for tests and the simulator.
+    #[cfg(any(test, feature = "testing"))]
     pub fn cut(&self) {
         lock(&self.current).cut();
     }

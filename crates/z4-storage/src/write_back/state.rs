@@ -30,6 +30,7 @@ impl<B: Base> LayeredState<B> {
         }
     }
 
+    /// What others read and flush.
     pub fn shared(&self) -> &Arc<WriteBack<B>> {
         &self.shared
     }
