@@ -32,6 +32,7 @@ pub struct CounterDisk {
     /// Snapshots that others made.
     pub incoming: Arc<Mutex<Vec<Cut>>>,
     installs: Arc<Mutex<u64>>,
+    appliers: Arc<Mutex<Vec<String>>>,
 }
 
 impl CounterDisk {
@@ -49,6 +50,12 @@ impl CounterDisk {
     #[must_use]
     pub fn commands(&self) -> u64 {
         self.committed.lock().unwrap().1.commands
+    }
+
+    /// The threads in which commands were applied since it was opened, in order.
+    #[must_use]
+    pub fn appliers(&self) -> Vec<String> {
+        self.appliers.lock().unwrap().clone()
     }
 
     /// How often a snapshot of another was installed.
@@ -103,6 +110,8 @@ impl StateMachine for Counter {
                 self.value.commands += 1;
                 let text = String::from_utf8_lossy(&command).into_owned();
                 self.value.text.push(text);
+                let thread = std::thread::current().name().unwrap_or_default().to_owned();
+                self.disk.appliers.lock().unwrap().push(thread);
                 counts.push(self.value.commands);
             }
             replies.push(counts);
@@ -123,6 +132,14 @@ impl StateMachine for Counter {
             *disk.durable.lock().unwrap() = cut;
             Ok(position)
         })
+    }
+
+    /// All commands but those that begin with "heavy".
+    fn is_light(&self, entries: &[Committed]) -> bool {
+        let commands = entries.iter().flat_map(|entry| &entry.commands);
+        !commands
+            .into_iter()
+            .any(|command| command.starts_with(b"heavy"))
     }
 
     fn checkpoint(&mut self) -> Result<Applied, MachineError> {

@@ -54,7 +54,7 @@ pub struct Applied {
 /// own: returns the position that is durable for certain.
 pub type Flusher = Box<dyn FnMut() -> Result<Position, MachineError> + Send>;
 
-/// The replicated state machine. The apply thread owns it.
+/// The replicated state machine. One thread at a time applies to it.
 ///
 /// Its store becomes durable later than the log: after a crash it holds a prefix of
 /// what was applied, and the log replays the rest.
@@ -79,6 +79,13 @@ pub trait StateMachine: Send + 'static {
 
     /// Whether so much is in memory that a flush should not wait for its turn.
     fn wants_flush(&self) -> bool {
+        false
+    }
+
+    /// Whether these entries are little work, whatever they find: no scan, no wait for
+    /// the disk. Such entries may be applied by the thread that drives Raft. The size
+    /// of a command does not say it, because a small one may end a thousand leases.
+    fn is_light(&self, _entries: &[Committed]) -> bool {
         false
     }
 

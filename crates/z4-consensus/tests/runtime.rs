@@ -30,6 +30,22 @@ fn a_single_peer_commits_and_answers() {
 }
 
 #[test]
+fn the_raft_thread_applies_what_is_light_and_small_and_comes_alone() {
+    let cluster = Cluster::bootstrap();
+    let threads = |command: &[u8]| {
+        let before = cluster.appliers(1).len();
+        for _ in 0..50 {
+            cluster.propose(1, command).expect("committed");
+        }
+        cluster.appliers(1).split_off(before)
+    };
+    // Not always: a notice may wait for the raft thread at that moment.
+    assert!(threads(b"light").iter().any(|name| name == "raft"));
+    assert_eq!(threads(b"heavy"), ["apply"; 50]);
+    assert_eq!(threads(&[b'x'; 1_000]), ["apply"; 50]);
+}
+
+#[test]
 fn three_peers_replicate_and_every_one_answers_reads() {
     let cluster = three();
     let mut last = 0;

@@ -175,6 +175,8 @@ pub enum Input<E> {
     Leadership(Leadership),
     /// Entries were applied at this peer, or a snapshot was installed.
     Applied(AppliedEvents),
+    /// Machine time, in nanoseconds, as of runs that nobody had to be told of.
+    MachineTime(u64),
     /// The answer to [`Output::Propose`](crate::Output::Propose). What it follows
     /// from was applied, and told of by [`Applied`](Self::Applied), before, if the
     /// proposal was made at this peer.

@@ -128,6 +128,7 @@
 //! | [`endings`] | acks, nacks, extends and releases |
 //! | `reports` | what the leader is told |
 //! | `leading` | the dispatcher, while this peer leads |
+//! | `quiet` | which news need not wake the delivery thread |
 //! | `directory`, `broken`, [`consumer_id`] | whose grants go where; who may come back |
 //! | [`find()`] | live leases of a consumer, in the applied state |
 //! | [`limits`] | every bound |
@@ -145,6 +146,7 @@ mod ledger;
 pub mod limits;
 mod outbox;
 mod output;
+mod quiet;
 mod reports;
 mod session;
 mod sessions;
@@ -156,4 +158,5 @@ pub use input::{
     SessionInput, Settled, Taking, Ticket,
 };
 pub use output::{Delivery, End, Output, Report, Retry, Told, Whose};
+pub use quiet::Quiet;
 pub use sessions::{Sessions, Turn};

@@ -56,6 +56,15 @@ fn write(kind: Kind) -> Vec<u8> {
     })
 }
 
+/// Whether these bytes of [`encode_command`] are a command that creates tasks, found
+/// from the first of them alone.
+#[must_use]
+pub fn is_create(bytes: &[u8]) -> bool {
+    // The key of field 1 of the command, a message: `create_tasks` of log.proto.
+    const CREATE_TASKS: u8 = (1 << 3) | 2;
+    bytes.first() == Some(&CREATE_TASKS)
+}
+
 /// The command of these bytes. Its form is checked (names, lengths, ranges); the
 /// limits of requests are not: see [`Command::check`].
 ///

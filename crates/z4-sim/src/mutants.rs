@@ -196,6 +196,11 @@ pub const MUTANTS: &[Mutant] = &[
         ],
     ),
     Mutant::new(
+        "due-kept-from-consumers",
+        "the sessions are not told of new tasks although somebody waits for them",
+        &["liveness: task"],
+    ),
+    Mutant::new(
         "due-not-told",
         "the dispatcher does not hear of tasks that fall due",
         &["liveness: task"],

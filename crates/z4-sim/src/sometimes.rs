@@ -70,6 +70,7 @@ pub const SOMETIMES: &[&str] = &[
     "leadership was transferred",
     "leases were taken by a call",
     "machine time stood while a leader's clock was behind",
+    "new tasks woke nobody",
     "the clock of a leader stepped back",
     "the leader was removed",
     "the sender of a snapshot crashed",

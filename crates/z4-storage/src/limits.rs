@@ -53,11 +53,11 @@ pub const ENTRY_BYTES_GUESS: u64 = 16 << 10;
 /// What a changed row takes in memory beside its contents, in bytes: its key, its
 /// share of the nodes of the map, and what the allocator adds.
 pub const LAYER_CHANGE_BYTES: usize = 128;
-/// Changed rows in memory at which whoever commits waits until they are written: so
-/// many times the write buffer of the database, at which they ask for a flush. More
-/// than that would let more tasks end before they reach the disk, and a start would
-/// have more of the log to apply. As much again may be on its way to the database.
+/// Changed rows in memory at which the thread that commits waits until they are written,
+/// in write buffers of the database. A flush is asked for at one write buffer. A larger
+/// bound would let more tasks end before they reach the disk, but a start would have
+/// more of the log to apply. As much again may be on its way to the database.
 pub const LAYER_BUFFERS_MAX: usize = 2;
 /// Stretches of the database without rows that are remembered until it is written:
-/// those of the due queues, leases and timers that are looked into of late.
+/// those of the due queues, timers and request ids that are looked into of late.
 pub const KNOWN_STRETCHES_MAX: usize = 4_096;

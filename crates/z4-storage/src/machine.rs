@@ -7,7 +7,7 @@ use z4_consensus::machine::{Applied, Committed, Flusher, MachineError, StateMach
 use z4_consensus::Membership;
 use z4_core::state::StateError;
 use z4_core::{Command, Event, Machine, Outcome, State};
-use z4_proto::command::decode_command;
+use z4_proto::command::{decode_command, is_create};
 
 use crate::verify::VerdictSink;
 
@@ -18,8 +18,9 @@ use crate::verify::VerdictSink;
 /// The core's `State` is ignorant of positions, members and snapshots on
 /// purpose; these belong to what is replicated around it.
 pub trait TaskStore: State + Sized + Send + 'static {
-    /// Writes all changes since the last commit with the position, and with the
-    /// members when they changed, as one atomic batch.
+    /// Makes all changes since the last commit visible to readers in one piece, with the
+    /// position, and with the members when they changed. A later flush makes them
+    /// durable.
     ///
     /// # Errors
     /// [`MachineError`]: end the process.
@@ -70,7 +71,8 @@ pub struct AppliedEvents {
     pub is_jump: bool,
 }
 
-/// Where events go. Called by the apply thread: must not block.
+/// Where events go. Called by whoever applies, after the commit: should not block, for
+/// that may be the raft thread.
 pub type EventSink = Box<dyn FnMut(AppliedEvents) + Send>;
 
 /// The task machine as consensus drives it.
@@ -216,6 +218,13 @@ impl<S: TaskStore> StateMachine for TaskMachine<S> {
 
     fn wants_flush(&self) -> bool {
         self.machine.state().wants_flush()
+    }
+
+    /// Only new tasks are: they are written to memory, and at most their request id is
+    /// looked up. A pulse or a lease is a few bytes too, and may read a thousand rows.
+    fn is_light(&self, entries: &[Committed]) -> bool {
+        let mut commands = entries.iter().flat_map(|entry| &entry.commands);
+        commands.all(|command| is_create(command))
     }
 
     fn checkpoint(&mut self) -> Result<Applied, MachineError> {

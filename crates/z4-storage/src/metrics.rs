@@ -104,6 +104,7 @@ impl Metrics {
         let bytes = i64::try_from(size_of_files(path)).unwrap_or(i64::MAX);
         self.file_bytes.with_label_values(&[database]).set(bytes);
     }
+
     /// Notes what the task state holds in memory above its database.
     pub(crate) fn layers(&self, bytes: usize) {
         self.memory("state", "layers", bytes as u64);

@@ -227,7 +227,7 @@ impl Base for LiveDb {
 
     fn write(&self, cut: &Cut) -> Result<(), MachineError> {
         let mut batch = WriteBatch::default();
-        // In the order of keys, which is the order in which RocksDB takes them cheapest.
+        // The order of keys is the order in which RocksDB takes rows cheapest.
         for (key, change) in cut.rows.iter() {
             let key = keys::encode(key);
             match &change.row {

@@ -61,7 +61,7 @@ pub(crate) fn begin<B: Base>(
     let check = move || {
         // A pass over everything must not push out of the cache what is in use.
         let verdict = rows.at_once(false, |frame| {
-            // The apply thread waits for nothing else.
+            // Whoever applies waits for nothing else.
             let _ = taken.send(());
             verdict(frame, position)
         });

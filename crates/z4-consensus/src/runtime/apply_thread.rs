@@ -47,8 +47,8 @@ pub(super) struct ApplyThread<M: StateMachine> {
     pub(super) notices: Sender<Notice>,
 }
 
-/// The machine and who waits for it, for the two threads that may apply. It is never
-/// waited for: the raft thread takes it only when the apply thread has nothing to do.
+/// The machine and who waits for it, for the two threads that may apply. Neither waits
+/// for the lock: the raft thread takes it only when the apply thread has nothing to do.
 pub(super) type SharedApplier<M> = Arc<Mutex<Applier<M>>>;
 
 /// Applies entries and answers their callers, in whichever thread has it.
@@ -129,9 +129,9 @@ impl<M: StateMachine> Applier<M> {
         }))
     }
 
-    /// Whether the next entries may have to wait for the disk.
-    pub(super) fn is_full(&self) -> bool {
-        self.machine.wants_flush()
+    /// Whether these entries are little work and need not wait for the disk.
+    pub(super) fn is_light(&self, entries: &[Committed]) -> bool {
+        self.machine.is_light(entries) && !self.machine.wants_flush()
     }
 
     pub(super) fn add_callers(&mut self, callers: Vec<Callers<M::Reply>>) {
@@ -165,7 +165,10 @@ impl<M: StateMachine> Applier<M> {
         for (position, replies) in positions.into_iter().zip(replies) {
             self.answer(position, replies);
         }
-        if self.pace.due() || self.machine.wants_flush() {
+        if self.machine.wants_flush() {
+            self.pace.restart();
+            self.flush();
+        } else if self.pace.due() {
             self.flush();
         }
     }

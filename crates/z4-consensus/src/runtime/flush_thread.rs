@@ -87,7 +87,8 @@ impl Pace {
         due
     }
 
-    fn restart(&mut self) {
+    /// A flush has been asked for.
+    pub(super) fn restart(&mut self) {
         *self = Self {
             entries: 0,
             bytes: 0,

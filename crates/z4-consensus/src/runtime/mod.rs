@@ -9,9 +9,9 @@
 //! The raft thread owns the [`Replica`] and the transport; it never waits for a
 //! write to a disk except while a snapshot is switched in. The log thread takes all
 //! writes that wait and makes them one, with one sync. The apply thread takes all
-//! entries that wait and applies them in one batch; one small command that comes alone
-//! is applied by the raft thread, because two threads that wake each other for it take
-//! longer. The flush thread makes applied state durable, so that the log can be cut.
+//! entries that wait and applies them in one batch; one small command that comes alone,
+//! and that the machine calls light, is applied by the raft thread, because two threads
+//! that wake each other for it take longer. The flush thread makes applied state durable, so that the log can be cut.
 //! When a write fails, the process ends: what is on disk is the truth, and only a
 //! restart can tell it.
 

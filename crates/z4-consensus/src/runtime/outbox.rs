@@ -16,9 +16,9 @@ pub(super) struct Outbox<T> {
     unfinished: Unfinished,
 }
 
-/// How many jobs the other thread was given and has not finished. It counts them down
-/// itself, after it has told what came of them; a thread that does not has an outbox
-/// that is never idle.
+/// How many jobs the other thread was given and has not finished. That thread counts
+/// them down after it has told what came of them. The log thread does not count, so its
+/// outbox is never taken for idle.
 #[derive(Clone, Default)]
 pub(super) struct Unfinished(Arc<AtomicUsize>);
 

@@ -308,16 +308,15 @@ impl<L: LogStore, M: StateMachine, T: Transport> RaftThread<L, M, T> {
         }
     }
 
-    /// Applies entries: here when they are few and nothing else waits for this thread,
-    /// because to wake another and to be woken by it would take longer. Not when the
-    /// machine may have to wait for its disk.
+    /// Applies entries: here when they are few and light and nothing else waits for this
+    /// thread, because to wake another and to be woken by it would take longer.
     fn apply(&mut self, entries: Vec<Committed>, now: Now) {
         let bytes = apply_thread::bytes_of(&entries);
         let is_small = bytes <= limits::INLINE_BYTES_MAX;
         if is_small && self.apply.is_idle() && self.is_quiet() {
             let applier = Arc::clone(&self.applier);
             let mut applier = apply_thread::lock(&applier);
-            if !applier.is_full() {
+            if applier.is_light(&entries) {
                 applier.add_callers(std::mem::take(&mut self.callers));
                 return applier.apply(entries, bytes, |index| {
                     self.replica.step(Input::Applied { index }, now);

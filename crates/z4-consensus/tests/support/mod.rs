@@ -278,6 +278,11 @@ impl Cluster {
         self.peers[&raft_id].disk.commands()
     }
 
+    /// The threads in which commands were applied, in order.
+    pub fn appliers(&self, raft_id: u64) -> Vec<String> {
+        self.peers[&raft_id].disk.appliers()
+    }
+
     pub fn installs(&self, raft_id: u64) -> u64 {
         self.peers[&raft_id].disk.installs()
     }

@@ -132,6 +132,12 @@ impl Dispatcher {
         self.pulse.step_down();
     }
 
+    /// Whether there are consumers, or commands of theirs in flight.
+    #[must_use]
+    pub fn has_consumers(&self) -> bool {
+        !self.queues.is_empty()
+    }
+
     /// A consumer came, or its credit changed. Nothing at a peer that does not
     /// lead.
     pub fn consumer_report(&mut self, report: ConsumerReport) {

@@ -36,6 +36,7 @@ pub fn run<S: State>(mut make: impl FnMut() -> S) {
     scans_stop_when_told(&mut make());
     scans_do_not_see_what_was_deleted(&mut make());
     what_was_deleted_can_come_back(&mut make());
+    what_is_new_hides_no_older_row(&mut make());
     names_that_begin_alike_are_apart(&mut make());
     extreme_numbers_keep_their_order(&mut make());
     many_rows(&mut make());
@@ -147,6 +148,17 @@ fn what_was_deleted_can_come_back(state: &mut impl State) {
     let row = due_row(true);
     assert_eq!(state.get(&key).unwrap(), Some(row.clone()));
     assert_eq!(all(state), vec![(key, row)]);
+}
+
+fn what_is_new_hides_no_older_row(state: &mut impl State) {
+    state.put(RowKey::Meta, meta(1));
+    for number in 2..4 {
+        state.delete(&RowKey::Meta);
+        state.put_new(RowKey::Meta, meta(number));
+        assert_eq!(state.get(&RowKey::Meta).unwrap(), Some(meta(number)));
+    }
+    state.delete(&RowKey::Meta);
+    assert_eq!(all(state), vec![], "an older row came back");
 }
 
 fn names_that_begin_alike_are_apart(state: &mut impl State) {

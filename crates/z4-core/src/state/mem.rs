@@ -64,6 +64,15 @@ impl State for MemState {
         self.rows.insert(key, row);
     }
 
+    fn put_new(&mut self, key: RowKey, row: Row) {
+        let before = self.rows.insert(key, row);
+        // A planted mistake of the machine may leave a row where none may be.
+        debug_assert!(
+            before.is_none() || cfg!(feature = "planted"),
+            "{before:?} was there"
+        );
+    }
+
     fn delete(&mut self, key: &RowKey) {
         self.rows.remove(key);
     }

@@ -63,7 +63,7 @@ pub trait State: View {
     fn put(&mut self, key: RowKey, row: Row);
     /// Sets the row of a key that has none. A store that keeps changes in memory may
     /// then forget the row when it is deleted before it was written, without a trace.
-    /// Whoever is wrong about it brings back what the row replaced.
+    /// If there was a row after all, that later deletion brings the old row back.
     fn put_new(&mut self, key: RowKey, row: Row) {
         self.put(key, row);
     }

@@ -94,6 +94,7 @@ impl<E> Sessions<E> {
             Input::Session(id, input) => self.session_input(id, input, now),
             Input::Leadership(leadership) => self.lead(leadership, now),
             Input::Applied(applied) => self.applied(applied, now),
+            Input::MachineTime(stamp_ns) => self.stamp_ns = self.stamp_ns.max(stamp_ns),
             Input::Proposed(ticket, result) => self.proposed(ticket, result),
             Input::Reported { consumer, is_told } => self.report_ended(consumer, is_told, now),
             Input::ReportsLost(leader) => {
@@ -173,6 +174,25 @@ impl<E> Sessions<E> {
         })
     }
 
+    /// As [`turn`](Self::turn), and says before it whether anybody awaits tasks that fall
+    /// due. `say` is [`Quiet::before_turn`](crate::Quiet::before_turn), under its lock: what
+    /// is applied after it is told, and what was applied before it, the turn finds in
+    /// `view`.
+    ///
+    /// # Errors
+    /// As [`turn`](Self::turn).
+    pub fn turn_in_quiet(
+        &mut self,
+        now: Now,
+        view: &impl View,
+        say: impl FnOnce(bool) -> Option<u64>,
+    ) -> Result<Turn<E>, StateError> {
+        if let Some(stamp_ns) = say(self.awaits_due()) {
+            self.step(Input::MachineTime(stamp_ns), now);
+        }
+        self.turn(now, view)
+    }
+
     /// Looks whether calls that wait can have something at once.
     fn look_for_due(&mut self, now: Now, view: &impl View) -> Result<(), StateError> {
         let machine_ns = self.machine_ns(now);
@@ -210,6 +230,14 @@ impl<E> Sessions<E> {
         let its = self.sessions.values().filter(|s| s.namespace == *namespace);
         its.filter(|s| s.is_listed && s.leader_view.is_known())
             .count()
+    }
+
+    /// Whether anybody has to learn of tasks that fall due: a session here, or a consumer
+    /// of the cluster while this peer leads. A turn adds no
+    /// such session or consumer.
+    #[must_use]
+    pub fn awaits_due(&self) -> bool {
+        !self.sessions.is_empty() || self.leading.dispatcher.has_consumers()
     }
 
     /// How many leases all sessions count.

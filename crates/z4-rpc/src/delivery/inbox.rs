@@ -1,13 +1,13 @@
 //! The way into the delivery thread, from any thread.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use futures::channel::mpsc;
 use z4_core::dispatch::ConsumersView;
 use z4_core::{Namespace, View};
-use z4_delivery::{AppliedEvents, Input, Open, Report, SessionId, Told};
+use z4_delivery::{AppliedEvents, Input, Open, Quiet, Report, SessionId, Told};
 
 use super::line::Line;
 use super::wall_ns;
@@ -60,6 +60,7 @@ pub struct Delivery<V> {
 
 struct Shared {
     boot: String,
+    quiet: Mutex<Quiet>,
     session_last: AtomicU64,
     link_last: AtomicU64,
 }
@@ -85,6 +86,7 @@ impl<V> Delivery<V> {
             control: control_in,
             shared: Arc::new(Shared {
                 boot: boot.clone(),
+                quiet: Mutex::default(),
                 session_last: AtomicU64::new(0),
                 link_last: AtomicU64::new(0),
             }),
@@ -98,10 +100,19 @@ impl<V> Delivery<V> {
     }
 
     /// Tells of a run of applied entries, also of one without events. Called by
-    /// the apply thread, in order; waits when the delivery thread is far behind.
+    /// whoever applies, in order and after its commit; waits when the delivery thread is
+    /// far behind. The thread is not woken for what matters to nobody here.
     pub fn applied(&self, applied: AppliedEvents) {
-        // Fails only when the thread has stopped.
-        let _ = self.applied.send(applied);
+        if self.quiet().must_tell(&applied) {
+            // Fails only when the thread has stopped.
+            let _ = self.applied.send(applied);
+        }
+    }
+
+    /// See [`Quiet`].
+    pub(super) fn quiet(&self) -> MutexGuard<'_, Quiet> {
+        let quiet = self.shared.quiet.lock();
+        quiet.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a session for a task that listens to it.

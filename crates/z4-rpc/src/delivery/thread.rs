@@ -132,7 +132,9 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
     /// Does what the sessions want done. How long to wait for something to happen; `None`:
     /// until it does.
     fn turn(&mut self, now: Now) -> Option<Duration> {
-        let turn = match self.sessions.turn(now, self.node.view()) {
+        let delivery = self.node.delivery();
+        let say = |awaits_due| delivery.quiet().before_turn(awaits_due);
+        let turn = match self.sessions.turn_in_quiet(now, self.node.view(), say) {
             Ok(turn) => turn,
             Err(error) => {
                 // What is on disk can no longer be trusted to be read.

@@ -9,7 +9,7 @@ use z4_core::machine::Event as Happened;
 use z4_core::state::find_status;
 use z4_core::task::Phase;
 use z4_delivery::{
-    AppliedEvents, Delivered, Delivery, End, Input, Leadership, Now, Output, SessionId,
+    AppliedEvents, Delivered, Delivery, End, Input, Leadership, Now, Output, Quiet, SessionId,
     SessionInput, Sessions, Ticket, Told, Whose,
 };
 
@@ -36,6 +36,7 @@ pub(crate) struct Shell {
     wake_ns: Option<u64>,
     /// Something happened since the last turn.
     has_news: bool,
+    quiet: Quiet,
     idle_turns: u32,
 }
 
@@ -64,6 +65,7 @@ impl Shell {
             is_turn_planned: false,
             wake_ns: None,
             has_news: false,
+            quiet: Quiet::default(),
             idle_turns: 0,
         }
     }
@@ -157,7 +159,12 @@ impl World {
                 pulse_next_ns: told.pulse_next_ns,
                 is_jump: told.is_jump,
             };
-            self.session_input(id, Input::Applied(applied));
+            let must_tell = |shell: &mut Shell| shell.quiet.must_tell(&applied);
+            match self.shell(id).is_none_or(must_tell) {
+                true => self.session_input(id, Input::Applied(applied)),
+                false if applied.events.is_empty() => {}
+                false => self.saw("new tasks woke nobody"),
+            }
         }
     }
 
@@ -179,7 +186,15 @@ impl World {
             Some(_) => run.shell.wake_ns = None,
             None => run.shell.is_turn_planned = false,
         }
-        let turned = run.shell.sessions.turn(now, run.machine.machine().state());
+        let awaits_due = run.shell.sessions.awaits_due();
+        let (shell, state) = (&mut run.shell, run.machine.machine().state());
+        let say = |awaits_due| shell.quiet.before_turn(awaits_due);
+        let turned = shell.sessions.turn_in_quiet(now, state, say);
+        if !awaits_due && run.shell.sessions.awaits_due() {
+            return self.fail(format!(
+                "a turn of peer {id} made somebody who awaits tasks"
+            ));
+        }
         let turn = match turned {
             Ok(turn) => turn,
             Err(error) => return self.fail(error.0),

@@ -136,6 +136,10 @@ impl State for Housed {
         self.state.put(key, row);
         self.commit();
     }
+    fn put_new(&mut self, key: RowKey, row: Row) {
+        self.state.put_new(key, row);
+        self.commit();
+    }
     fn delete(&mut self, key: &RowKey) {
         self.state.delete(key);
         self.commit();
@@ -188,15 +192,16 @@ fn scans_merge_what_is_pending_committed_being_flushed_and_stored() {
         let n = rng.gen_range(0..40);
         if rng.gen_bool(0.6) {
             let touched = rng.gen();
-            real.put(
-                key(n),
-                Row::Due {
-                    touched,
-                    bytes: u64::from(n),
-                    max_attempts: n,
-                    ttl_ms: u64::from(n),
-                },
-            );
+            let row = Row::Due {
+                touched,
+                bytes: u64::from(n),
+                max_attempts: n,
+                ttl_ms: u64::from(n),
+            };
+            match model.get(&key(n)).unwrap() {
+                Some(_) => real.put(key(n), row),
+                None => real.put_new(key(n), row),
+            }
             model.put(
                 key(n),
                 Row::Due {

@@ -146,7 +146,7 @@ fn what_is_in_memory_is_bounded() {
     let bound_bytes = LAYER_BUFFERS_MAX * asks_bytes;
     let (mut most, mut place) = (0, 0);
     while place < 3 * (bound_bytes as u64 / 128) {
-        for _ in 0..10_000 {
+        for _ in 0..asks_bytes / 1_024 {
             place += 1;
             state.put_new(key(1, place), numbered(place));
         }

@@ -2,7 +2,7 @@
 //!
 //! Between two flushes the base does not change. So what a scan found there first is
 //! true of every later scan that begins between the same two places: the next look
-//! for due tasks, for expired leases or for timers costs no iterator of the base.
+//! for due tasks, for timers or for outdated request ids costs no iterator of the base.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -39,7 +39,8 @@ impl Known {
     }
 
     fn learn(&self, start: &RowKey, end: &RowKey, row: Option<&Row>) {
-        // A body may be large, and nobody looks for the first of them twice.
+        // Bodies are not remembered: they may be large, and no scan for the first body is
+        // made again and again.
         if matches!(row, Some(Row::Body(_))) {
             return;
         }

@@ -16,8 +16,8 @@ use crate::limits::LAYER_CHANGE_BYTES;
 pub(crate) struct Change {
     /// The row as it is now; `None`: it was deleted.
     pub row: Option<Arc<Row>>,
-    /// Nothing below this layer has a row of this key, so a deletion leaves nothing
-    /// behind that the layers below would have to be told.
+    /// Nothing below this layer has a row of this key. So a deletion can remove the change
+    /// itself: there is no row below to hide.
     is_new: bool,
 }
 

@@ -15,11 +15,15 @@
 //! moment the state at one index, which is what a crash leaves; the log has the rest.
 //!
 //! One thread commits. Others read at the same time: each read sees the layers and
-//! the base as of one commit. A reader shares the layers and copies nothing; a commit
-//! that follows copies only what it changes on the way (a persistent ordered map).
+//! the base as of one commit. A reader shares the layers and copies nothing. The map has
+//! versions that share what did not change between them, so a commit while somebody
+//! reads copies only the nodes on its way.
 //!
-//! Memory is bounded in bytes. A layer that has grown asks for a flush; one that has
-//! reached its bound is written by the thread that commits, which waits for it.
+//! Memory is bounded in bytes. An active layer of one write buffer asks for a flush; one
+//! of two is written by the thread that commits, which waits for it. Beside it there may
+//! be a cut of the same size, its rows as the one batch of a write, and those in the
+//! memory of RocksDB until they are synced. A verification keeps the layers of its
+//! moment until it ends.
 
 mod known;
 mod layer;
@@ -87,7 +91,7 @@ struct Current<B> {
     base: Arc<B>,
     active: Cut,
     cut: Option<Arc<Cut>>,
-    /// Counts the cuts: nobody has written to the base while it stays.
+    /// Counts the cuts. While it stays and no cut waits, the base is as it was.
     generation: u64,
 }
 
@@ -163,7 +167,7 @@ impl<B: Base> WriteBack<B> {
         lock(&self.current).active.position
     }
 
-    /// About how many bytes of memory become a file yet.
+    /// Bytes in memory that are not written to the base, about.
     pub fn unwritten_bytes(&self) -> usize {
         let current = lock(&self.current);
         let cut = current.cut.as_ref().map_or(0, |cut| cut.rows.bytes());
@@ -260,15 +264,16 @@ impl<B: Base> WriteBack<B> {
     /// # Errors
     /// Those of the base.
     pub fn get(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
-        let base = {
+        let (changed, base) = {
             let current = lock(&self.current);
-            match current.changed(key) {
-                Some(row) => return Ok(row),
-                None => Arc::clone(&current.base),
-            }
+            (current.changed(key), Arc::clone(&current.base))
         };
-        // What a later cut may bring there meanwhile is a later state of this row.
-        base.get(key)
+        match changed {
+            // A row may be large: it is copied when nobody waits for the lock.
+            Some(row) => Ok(row.as_deref().cloned()),
+            // What a later cut may bring there meanwhile is a later state of this row.
+            None => base.get(key),
+        }
     }
 
     /// Reads at one moment: all that `read` reads belongs to the same commit.
@@ -304,10 +309,10 @@ impl<B> Current<B> {
     }
 
     /// The row of a key as a layer has it; `None`: the base says.
-    fn changed(&self, key: &RowKey) -> Option<Option<Row>> {
+    fn changed(&self, key: &RowKey) -> Option<Option<Arc<Row>>> {
         let found = self.active.rows.get(key);
         let found = found.or_else(|| self.cut_rows()?.get(key));
-        found.map(|change| change.row.as_deref().cloned())
+        found.map(|change| change.row.clone())
     }
 }
 
