@@ -1,13 +1,17 @@
 //! The two streams of z4: creates, and a consumer's conversation.
+//!
+//! Both run on gRPC's own thread, as those of `z4-client` do: on another one, each
+//! message would wake that thread twice.
 
-use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::{SinkExt, StreamExt};
+use futures::future::{abortable, AbortHandle};
+use futures::{Future, SinkExt, StreamExt};
 use grpcio::{ClientDuplexReceiver, ClientDuplexSender, WriteFlags};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{spawn_local, JoinHandle};
+use tokio::task::spawn_local;
 use z4_proto::collection::{
     ConsumeCredit, ConsumeOpen, ConsumeRequest, ConsumeRequest_oneof_message as Say,
     ConsumeResponse, ConsumeResponse_oneof_message as Heard, CreateTaskRequest, LeaseOutcome,
@@ -21,17 +25,34 @@ use crate::system::{text, Answer, Taker};
 type Reply = oneshot::Sender<Result<(), String>>;
 
 /// Who waits for an answer, oldest in front: answers come in the order of requests.
-type Waiting = Rc<RefCell<VecDeque<Reply>>>;
+type Waiting = Arc<Mutex<VecDeque<Reply>>>;
+
+fn lock(waiting: &Waiting) -> std::sync::MutexGuard<'_, VecDeque<Reply>> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs on gRPC's thread until it ends or is aborted.
+fn spawn(
+    client: &CollectionClient,
+    what: impl Future<Output = ()> + Send + 'static,
+) -> AbortHandle {
+    let (what, handle) = abortable(what);
+    client.spawn(async move {
+        // Aborted or not: there is nothing to learn from it.
+        let _ = what.await;
+    });
+    handle
+}
 
 /// One CreateTaskStream.
 pub struct Stream {
     requests: mpsc::UnboundedSender<(CreateTaskRequest, Reply)>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [AbortHandle; 2],
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -41,10 +62,10 @@ impl Stream {
         let (sender, receiver) = client.create_task_stream().map_err(text)?;
         let (requests, to_send) = mpsc::unbounded_channel();
         let waiting = Waiting::default();
-        let send = send_creates(sender, to_send, Rc::clone(&waiting));
+        let send = send_creates(sender, to_send, Arc::clone(&waiting));
         let tasks = [
-            spawn_local(send),
-            spawn_local(hear_creates(receiver, waiting)),
+            spawn(client, send),
+            spawn(client, hear_creates(receiver, waiting)),
         ];
         Ok(Self { requests, tasks })
     }
@@ -76,7 +97,7 @@ async fn send_creates(
             return;
         };
         next = requests.try_recv().ok();
-        waiting.borrow_mut().push_back(reply);
+        lock(&waiting).push_back(reply);
         // gRPC may hold back what is marked so until something unmarked follows.
         let flags = WriteFlags::default().buffer_hint(next.is_some());
         if sender.send((request, flags)).await.is_err() {
@@ -91,7 +112,8 @@ async fn hear_creates(mut receiver: ClientDuplexReceiver<TaskStreamResponse>, wa
             0 => Ok(()),
             status => Err(format!("status {status}: {}", answer.get_message())),
         };
-        match waiting.borrow_mut().pop_front() {
+        let reply = lock(&waiting).pop_front();
+        match reply {
             // Nobody waits any more after the end of the run.
             Some(reply) => drop(reply.send(result)),
             None => return,
@@ -115,18 +137,33 @@ pub fn consume(
     let (acks, to_send) = mpsc::unbounded_channel();
     // The other half is there until both are aborted.
     let _ = acks.send(say(Say::open(open)));
-    let tasks = vec![
-        spawn_local(send_acks(speak, to_send)),
-        spawn_local(async move {
-            // With its last client the connection would end, and the stream with it.
-            let _client = client;
-            hear(listen, acks, inside).await;
-        }),
+    let (events, mut told) = mpsc::unbounded_channel();
+    let streams = [
+        spawn(&client, send_acks(speak, to_send)),
+        spawn(&client, hear(listen, acks, events)),
     ];
+    let tell = spawn_local(async move {
+        while let Some(event) = told.recv().await {
+            match event {
+                Event::Taken(body) => inside.taken(&body),
+                Event::Failed(error) => inside.failed(error),
+            }
+        }
+    });
     Ok(Taker {
-        tasks,
-        closing: None,
+        tasks: vec![tell],
+        closing: Some(Box::pin(async move {
+            streams.iter().for_each(AbortHandle::abort);
+            // With its last client the connection would have ended, and the streams.
+            drop(client);
+        })),
     })
+}
+
+/// What a consumer's stream brought.
+enum Event {
+    Taken(Vec<u8>),
+    Failed(String),
 }
 
 fn say(what: Say) -> ConsumeRequest {
@@ -155,37 +192,60 @@ async fn send_acks(
     }
 }
 
+/// Until the stream ends, or nobody listens any more.
 async fn hear(
     mut listen: ClientDuplexReceiver<ConsumeResponse>,
     acks: mpsc::UnboundedSender<ConsumeRequest>,
-    inside: Rc<Inside>,
+    events: mpsc::UnboundedSender<Event>,
 ) {
     // What was delivered and whose ack is not answered, by its id.
     let mut held: HashMap<String, Vec<u8>> = HashMap::new();
     loop {
-        let message = match listen.next().await {
-            Some(Ok(message)) => message,
-            Some(Err(error)) => return inside.failed(text(error)),
-            None => return inside.failed("the consumer's stream has ended".to_owned()),
+        let event = match listen.next().await {
+            Some(Ok(message)) => match answer(message, &mut held, &acks) {
+                Some(event) => event,
+                None => continue,
+            },
+            Some(Err(error)) => {
+                // The receiver may have gone at the same time.
+                let _ = events.send(Event::Failed(text(error)));
+                return;
+            }
+            None => {
+                let _ = events.send(Event::Failed("the stream has ended".to_owned()));
+                return;
+            }
         };
-        match message.message {
-            Some(Heard::delivery(mut delivery)) => {
-                let mut task = delivery.take_task();
-                let mut lease = LeaseRef::new();
-                lease.set_task_id(task.get_id().to_owned());
-                lease.set_lease_token(delivery.get_lease_token());
-                held.insert(task.take_id(), task.take_payload());
-                // Fails when the other half has ended, which the stream then tells.
-                let _ = acks.send(say(Say::ack(lease)));
-            }
-            Some(Heard::result(result)) => {
-                let body = held.remove(result.get_task_id());
-                match (result.get_outcome(), body) {
-                    (LeaseOutcome::LEASE_OUTCOME_DONE, Some(body)) => inside.taken(&body),
-                    (outcome, _) => inside.failed(format!("an ack was answered {outcome:?}")),
-                }
-            }
-            _ => {}
+        if events.send(event).is_err() {
+            return;
         }
+    }
+}
+
+/// Acknowledges a delivery; gives what became of an earlier one.
+fn answer(
+    message: ConsumeResponse,
+    held: &mut HashMap<String, Vec<u8>>,
+    acks: &mpsc::UnboundedSender<ConsumeRequest>,
+) -> Option<Event> {
+    match message.message? {
+        Heard::delivery(mut delivery) => {
+            let mut task = delivery.take_task();
+            let mut lease = LeaseRef::new();
+            lease.set_task_id(task.get_id().to_owned());
+            lease.set_lease_token(delivery.get_lease_token());
+            held.insert(task.take_id(), task.take_payload());
+            // Fails when the other half has ended, which the stream then tells.
+            let _ = acks.send(say(Say::ack(lease)));
+            None
+        }
+        Heard::result(result) => {
+            let body = held.remove(result.get_task_id());
+            Some(match (result.get_outcome(), body) {
+                (LeaseOutcome::LEASE_OUTCOME_DONE, Some(body)) => Event::Taken(body),
+                (outcome, _) => Event::Failed(format!("an ack was answered {outcome:?}")),
+            })
+        }
+        Heard::consuming(_) => None,
     }
 }
