@@ -67,6 +67,34 @@ impl Servers {
         Ok(())
     }
 
+    /// Runs a process to its end; it is killed if this is dropped before.
+    ///
+    /// # Errors
+    /// What it wrote last, when it did not end well.
+    pub async fn run(&mut self, name: &str, command: Command) -> Result<(), String> {
+        self.start(name, command)?;
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let Some(mut server) = self.servers.pop() else {
+                return Err(format!("{name} is not there"));
+            };
+            match server.child.try_wait().map_err(text)? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(self.last_words(name, &status.to_string())),
+                None => self.servers.push(server),
+            }
+        }
+    }
+
+    /// What a process wrote last, with how it ended.
+    fn last_words(&self, name: &str, status: &str) -> String {
+        let path = self.folder.join(format!("{name}.log"));
+        let log = fs::read_to_string(path).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let lines = lines[lines.len().saturating_sub(5)..].join(" / ");
+        format!("{name} ended with {status}: {lines}")
+    }
+
     /// What all processes have used so far, their children included.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -81,20 +109,16 @@ impl Servers {
 
     /// An error that names the processes that have ended, with the end of their logs.
     pub fn check(&mut self) -> Result<(), String> {
+        let mut ended = None;
         for server in &mut self.servers {
             if let Some(status) = server.child.try_wait().map_err(text)? {
-                let path = self.folder.join(format!("{}.log", server.name));
-                let log = fs::read_to_string(path).unwrap_or_default();
-                let lines: Vec<_> = log.lines().rev().take(5).collect();
-                let lines: Vec<_> = lines.into_iter().rev().collect();
-                return Err(format!(
-                    "{} ended with {status}: {}",
-                    server.name,
-                    lines.join(" / ")
-                ));
+                ended = Some((server.name.clone(), status.to_string()));
             }
         }
-        Ok(())
+        match ended {
+            Some((name, status)) => Err(self.last_words(&name, &status)),
+            None => Ok(()),
+        }
     }
 
     fn tree(&self) -> Vec<Process> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use lapin::options::{
@@ -15,6 +15,7 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
 use crate::inside::Inside;
@@ -74,6 +75,7 @@ fn environment(command: &mut Command, folder: &Path, epmd: u16) {
         .env("HOME", folder)
         .env("ERL_EPMD_PORT", epmd.to_string())
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+        .env("RABBITMQ_CTL_ERL_ARGS", "-start_epmd false")
         .env("RABBITMQ_CONF_ENV_FILE", "/dev/null");
 }
 
@@ -111,11 +113,19 @@ fn start_node(servers: &mut Servers, folder: &Path, epmd: u16, name: &str) -> Re
         // Schedulers that spin when idle would take the two cores from the others.
         .env(
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-            "+sbwt none +sbwtdcpu none +sbwtdio none \
+            "+sbwt none +sbwtdcpu none +sbwtdio none -start_epmd false \
              -kernel inet_dist_use_interface {127,0,0,1}",
         );
     servers.start(name, command)?;
     Ok(port)
+}
+
+/// Waits until all nodes are in one cluster.
+fn all_there(folder: &Path, epmd: u16) -> Command {
+    let mut command = Command::new(format!("{PROGRAMS}/rabbitmqctl"));
+    environment(&mut command, folder, epmd);
+    command.args(["-n", NODES[0], "await_online_nodes", "3", "--timeout", "60"]);
+    command
 }
 
 impl RabbitMq {
@@ -150,22 +160,20 @@ impl System for RabbitMq {
         let mut command = Command::new("epmd");
         command.args(["-address", "127.0.0.1", "-port", &epmd.to_string()]);
         servers.start("epmd", command)?;
+        let reach = async || TcpStream::connect(("127.0.0.1", epmd)).await.map(drop);
+        until(servers, START_LIMIT, async || reach().await.map_err(text)).await?;
         let mut ports = Vec::new();
         for name in NODES {
             ports.push(start_node(servers, folder, epmd, name)?);
         }
-        let all_there = async || {
-            let mut command = Command::new(format!("{PROGRAMS}/rabbitmqctl"));
-            environment(&mut command, folder, epmd);
-            command.args(["-n", NODES[0], "await_online_nodes", "3", "--timeout", "60"]);
-            let output = tokio::process::Command::from(command).output().await;
-            let output = output.map_err(text)?;
-            match output.status.success() {
-                true => Ok(()),
-                false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        let end = Instant::now() + START_LIMIT;
+        // The first tries come before the node that is asked.
+        while let Err(why) = servers.run("rabbitmqctl", all_there(folder, epmd)).await {
+            servers.check()?;
+            if Instant::now() > end {
+                return Err(why);
             }
-        };
-        until(servers, START_LIMIT, all_there).await?;
+        }
         for port in &ports {
             let uri = format!("amqp://guest:guest@127.0.0.1:{port}/%2f");
             until(servers, START_LIMIT, async || connect(&uri).await).await?;

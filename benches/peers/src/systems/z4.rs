@@ -122,6 +122,7 @@ fn start_peers(servers: &mut Servers, folder: &Path) -> Result<Vec<(u16, u16)>, 
 async fn z4t(arguments: &[&str]) -> Result<(), String> {
     let output = tokio::process::Command::new(binary("z4t")?)
         .args(arguments)
+        .kill_on_drop(true)
         .output()
         .await
         .map_err(text)?;
