@@ -55,8 +55,9 @@ pub async fn measure<S: System>(
     system.make_queue(&queue).await?;
     let inside = Rc::new(Inside::new(run));
     let is_whole = work.life == Life::Whole;
-    let lanes = match (is_whole, work.lanes) {
-        (true, Lanes::One) => S::CYCLE_LANES,
+    // What is not about one connection uses as many as suit the system.
+    let lanes = match (is_whole || work.is_open(), work.lanes) {
+        (true, Lanes::One) => S::LANES,
         (_, lanes) => lanes,
     };
     let creators = system.creators(&queue, lanes).await?;
@@ -106,7 +107,7 @@ pub async fn measure<S: System>(
     if inside.twice() > 0 {
         faults.push(format!("{} tasks were delivered twice", inside.twice()));
     }
-    faults.extend(audit(found, expected, outcome.doubtful));
+    faults.extend(audit(found, expected, outcome.doubtful, is_whole));
     if outcome.done == 0 {
         return Err(format!("nothing was done: {}", faults.join("; ")));
     }
@@ -147,16 +148,26 @@ async fn settled_count<S: System>(system: &S, queue: &str, expected: u64) -> Res
     }
 }
 
-/// What the number of tasks that are there says against the system.
-fn audit(found: Result<u64, String>, expected: u64, doubtful: u64) -> Option<String> {
-    match found {
-        Err(error) => Some(format!("its tasks could not be counted: {error}")),
-        Ok(found) if found < expected => Some(format!("{} tasks are LOST", expected - found)),
-        Ok(found) if found > expected + doubtful => Some(format!(
-            "{} tasks too many are there",
-            found - expected - doubtful
+/// What the number of tasks that are there says against the system. After whole lives
+/// none should be.
+fn audit(
+    found: Result<u64, String>,
+    expected: u64,
+    doubtful: u64,
+    is_whole: bool,
+) -> Option<String> {
+    let found = match found {
+        Err(error) => return Some(format!("its tasks could not be counted: {error}")),
+        Ok(found) => found,
+    };
+    let too_many = found.saturating_sub(expected + doubtful);
+    match (too_many, is_whole) {
+        (0, _) if found < expected => Some(format!("{} tasks are LOST", expected - found)),
+        (0, _) => None,
+        (_, true) => Some(format!(
+            "{too_many} tasks are there AGAIN that were acknowledged"
         )),
-        Ok(_) => None,
+        (_, false) => Some(format!("{too_many} tasks too many are there")),
     }
 }
 
@@ -179,10 +190,13 @@ mod tests {
 
     #[test]
     fn an_audit_tells_lost_ones_and_those_that_are_too_many() {
-        assert_eq!(audit(Ok(5), 5, 0), None);
-        assert_eq!(audit(Ok(6), 5, 1), None);
-        assert!(audit(Ok(4), 5, 9).is_some_and(|f| f.contains("1 tasks are LOST")));
-        assert!(audit(Ok(8), 5, 1).is_some_and(|f| f.starts_with("2 tasks too many")));
-        assert!(audit(Err("why".to_owned()), 5, 0).is_some());
+        let audit = |found, doubtful, is_whole| audit(found, 5, doubtful, is_whole);
+        let says = |fault: Option<String>, what: &str| fault.is_some_and(|f| f.contains(what));
+        assert_eq!(audit(Ok(5), 0, false), None);
+        assert_eq!(audit(Ok(6), 1, false), None);
+        assert!(says(audit(Ok(4), 9, false), "1 tasks are LOST"));
+        assert!(says(audit(Ok(8), 1, false), "2 tasks too many"));
+        assert!(says(audit(Ok(8), 1, true), "2 tasks are there AGAIN"));
+        assert!(audit(Err("why".to_owned()), 0, false).is_some());
     }
 }

@@ -61,8 +61,9 @@ pub trait System: Sized {
     const HAS_CONSUMERS: bool = true;
     /// Whether its protocol creates many tasks by one request.
     const HAS_BATCHES: bool = true;
-    /// The lanes of creates while consumers work.
-    const CYCLE_LANES: Lanes = Lanes::One;
+    /// The lanes of creates in works that are not about one connection: whole lives and
+    /// open loops.
+    const LANES: Lanes = Lanes::One;
 
     /// Its version, asked from its program.
     fn version() -> Result<String, String>;

@@ -130,7 +130,7 @@ impl System for Postgres {
     const SETUP: &'static str =
         "1 server, nothing replicated; every commit synced; SKIP LOCKED on a table";
     // The inserts of one connection are committed one after the other.
-    const CYCLE_LANES: Lanes = Lanes::Callers(32);
+    const LANES: Lanes = Lanes::Callers(32);
 
     fn version() -> Result<String, String> {
         let program = programs()?.join("postgres");

@@ -107,17 +107,23 @@ async fn send_creates(
 }
 
 async fn hear_creates(mut receiver: ClientDuplexReceiver<TaskStreamResponse>, waiting: Waiting) {
-    while let Some(Ok(answer)) = receiver.next().await {
+    let why = loop {
+        let answer = match receiver.next().await {
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) => break text(error),
+            None => break "the stream has ended".to_owned(),
+        };
         let result = match answer.get_status() {
             0 => Ok(()),
             status => Err(format!("status {status}: {}", answer.get_message())),
         };
-        let reply = lock(&waiting).pop_front();
-        match reply {
-            // Nobody waits any more after the end of the run.
-            Some(reply) => drop(reply.send(result)),
-            None => return,
+        // Nobody waits any more after the end of the run.
+        if let Some(reply) = lock(&waiting).pop_front() {
+            let _ = reply.send(result);
         }
+    };
+    for reply in lock(&waiting).drain(..) {
+        let _ = reply.send(Err(why.clone()));
     }
 }
 
