@@ -10,7 +10,7 @@ DEBUG := $(CARGO_TARGET_DIR)/debug
 # The Compose tool is a plugin of the engine or a program of its own.
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/docker-compose.yaml
 
-.PHONY: help setup run test verify fix e2e failpoints bench bench_floor fuzz sim mutants chaos chaos_lies nightly demo compose_up compose_down compose_test docker_base clean_db
+.PHONY: help setup run test verify fix e2e failpoints bench bench_floor bench_peers fuzz sim mutants chaos chaos_lies nightly demo compose_up compose_down compose_test docker_base clean_db
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +96,10 @@ bench: setup ## run the benchmarks
 bench_floor: setup ## what this machine can do at best, and how far z4 is from it
 	@cargo build --locked --release -p z4-server -p z4t -p z4-bench --bins
 	@"$(RELEASE)/z4-load" floor
+
+# ARGS: scripts/bench_peers --help.
+bench_peers: setup ## z4 beside RabbitMQ, NATS, etcd, Redis, PostgreSQL, beanstalkd: ARGS="--only z4,nats"
+	@scripts/bench_peers $(ARGS)
 
 fuzz: SECONDS = 30
 fuzz: setup ## run the fuzz targets: SECONDS=30 for each
