@@ -503,6 +503,8 @@ fn hex(bytes: &[u8]) -> String {
 fn what_is_written_reads_back() {
     for command in commands() {
         let bytes = encode_command(&command);
+        let is_create = matches!(command, Command::CreateTasks(_));
+        assert_eq!(crate::command::is_create(&bytes), is_create, "{command:?}");
         assert_eq!(decode_command(&bytes).unwrap(), command);
     }
     for outcome in outcomes() {
