@@ -104,7 +104,7 @@ struct Layers {
     generation: u64,
 }
 
-// The locks are held over changes in memory; a panic between them ends the process.
+// A panic while one of the locks is held ends the process.
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
