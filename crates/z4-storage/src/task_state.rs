@@ -2,8 +2,8 @@
 //!
 //! One column family, no WAL of its own: the raft log is the WAL. Each batch
 //! carries position and members with the rows, so what is on disk after a crash
-//! is always a true prefix of the log. Above it lies the [write-back
-//! layer](crate::write_back).
+//! is always a true prefix of the log. Above it lies the write-back layer
+//! (`write_back`).
 
 use std::path::Path;
 use std::sync::Arc;
