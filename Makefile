@@ -34,11 +34,12 @@ test: setup ## run every test, those on real binaries included
 	cargo test --locked --workspace -- --skip disk_full
 	cargo test --locked --workspace --test suite -- disk_full --test-threads 1
 
-verify: setup ## check format, lints, layers and docs; changes nothing
+verify: setup ## check format, lints, layers, fuzz targets and docs; changes nothing
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	scripts/layers
 	scripts/released
+	scripts/fuzz build
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 fix: setup ## format, and mend what clippy can mend by itself
