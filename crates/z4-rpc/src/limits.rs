@@ -226,6 +226,10 @@ pub const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
 /// A member checks its whole state within this time: about 100,000 tasks a
 /// second.
 pub const VERIFY_TIMEOUT: Duration = Duration::from_secs(600);
+/// A member that was not reached is asked again for so long when the state is verified:
+/// one that has just started is connected to again after
+/// [`RECONNECT_MAX`] at the latest.
+pub const VERIFY_REACH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Verdicts on its own state that a peer keeps until they are asked for; older ones
 /// are forgotten, for nobody waits for them any more.
 pub const VERDICTS_MAX: usize = 16;

@@ -1,6 +1,8 @@
 //! VerifyCluster: every member checks its state as of one entry of the log, and the
 //! findings are compared.
 
+use std::time::Instant;
+
 use futures::future::join_all;
 use z4_consensus::Status;
 use z4_core::{Command, Outcome, View};
@@ -86,15 +88,23 @@ async fn found_by<V: View + Clone + Send + Sync + 'static>(
     let Some(address) = node.network().address(&status.membership, raft_id) else {
         return (name, Err("its address is not known".into()));
     };
-    let mut ask = VerifyState::default();
-    ask.set_mark_id(mark_id);
-    let asked = Box::pin(
-        node.forwarder()
-            .ask(raft_id, &address, Ask::verify_state(ask)),
-    );
     // The member itself gives up before.
     let patience = limits::VERIFY_TIMEOUT + limits::UNARY_TIMEOUT;
-    let verdict = match node.timer().within(patience, asked).await {
+    let reached_by = Instant::now() + limits::VERIFY_REACH_TIMEOUT;
+    let answered = loop {
+        let mut ask = VerifyState::default();
+        ask.set_mark_id(mark_id);
+        let ask = Ask::verify_state(ask);
+        let asked = Box::pin(node.forwarder().ask(raft_id, &address, ask));
+        let answered = node.timer().within(patience, asked).await;
+        // A member that has just started is not connected to at once.
+        let is_reached = !matches!(answered, Some(Err(AskError::NotSent(_))));
+        if is_reached || Instant::now() >= reached_by {
+            break answered;
+        }
+        node.timer().sleep(limits::RECONNECT_MIN).await;
+    };
+    let verdict = match answered {
         Some(Ok(Answer::verdict(verdict))) => read(&verdict),
         Some(Ok(_)) => Err("it answered something else".into()),
         Some(Err(AskError::Refused(error))) => Err(error.get_message().to_owned()),
