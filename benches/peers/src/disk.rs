@@ -1,5 +1,5 @@
-//! What a synced write costs where the systems keep their data: without it, rates say
-//! little.
+//! The cost of a synced write where the systems keep their data. Rates say little
+//! without it.
 
 use std::fs::File;
 use std::io::Write;

@@ -34,7 +34,7 @@ pub fn read_body(body: &[u8]) -> Option<(u64, u64)> {
     (body.len() == BODY).then(|| (u64::from_be_bytes(*run), u64::from_be_bytes(*id)))
 }
 
-/// Who waits for the end of which task.
+/// The callers that wait for the end of their tasks.
 pub struct Inside {
     run: u64,
     waiting: RefCell<HashMap<u64, oneshot::Sender<()>>>,
@@ -86,7 +86,7 @@ impl Inside {
         self.twice.get()
     }
 
-    /// What consumers met; empties the list.
+    /// The errors that consumers met since the last call.
     #[must_use]
     pub fn take_errors(&self) -> Vec<String> {
         std::mem::take(&mut *self.errors.borrow_mut())

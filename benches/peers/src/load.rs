@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The longest latency that is told from longer ones.
 const LATENCY_NS_MAX: u64 = 120_000_000_000;
 
-/// What came of a load.
+/// The result of a load.
 pub struct Outcome {
     /// Operations that were done within the measured time.
     pub done: u64,
@@ -58,7 +58,7 @@ type Ended = (usize, Instant, Result<(), String>);
 
 /// A load on a queue.
 pub struct Load {
-    /// What to do.
+    /// The operations to do.
     pub work: Work,
     /// The lanes, used in turn.
     pub creators: Vec<Rc<dyn Creator>>,

@@ -16,18 +16,18 @@ const COUNT_LIMIT: Duration = Duration::from_secs(5);
 /// How long a system may go on working after a work before the next one begins.
 const REST_LIMIT: Duration = Duration::from_secs(5);
 
-/// What one measurement found.
+/// The figures of one measurement.
 #[derive(Clone, Debug)]
 pub struct Figures {
     /// Tasks a second.
     pub rate: f64,
     /// Latency of an operation that half of all stay below, in milliseconds.
     pub p50_ms: f64,
-    /// That 99 of 100 stay below.
+    /// The latency that 99 of 100 tasks stay below, in milliseconds.
     pub p99_ms: f64,
     /// Processor time of this program for a task, in microseconds.
     pub client_cpu_us: f64,
-    /// That of all processes of the system.
+    /// Processor time of all processes of the system for a task, in microseconds.
     pub server_cpu_us: f64,
     /// Bytes that all processes of the system wrote to disk for a task.
     pub written: f64,
@@ -36,7 +36,7 @@ pub struct Figures {
     /// The share of the processors that was spent by anything else: other programs of
     /// this machine, the kernel's own threads, other machines on its host.
     pub others_percent: f64,
-    /// What went wrong, in words; empty: nothing.
+    /// Sentences that say what went wrong; none when all went well.
     pub faults: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ pub async fn measure<S: System>(
     system.make_queue(&queue).await?;
     let inside = Rc::new(Inside::new(run));
     let is_whole = work.life == Life::Whole;
-    // What is not about one connection uses as many as suit the system.
+    // A work that does not ask for one connection gets as many as suit the system.
     let lanes = match (is_whole || work.is_open(), work.lanes) {
         (true, Lanes::One) => S::LANES,
         (_, lanes) => lanes,

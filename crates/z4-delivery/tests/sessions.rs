@@ -2,8 +2,11 @@
 //! under faults is the simulator's to show.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::cell::Cell;
+
 use z4_core::command::{CreateTasks, Grant, NewTask};
-use z4_core::{Command, Machine, MemState, Namespace, Outcome};
+use z4_core::state::{Row, RowKey, StateError};
+use z4_core::{Command, Machine, MemState, Namespace, Outcome, View};
 use z4_delivery::endings::{Ask, Ending, Item};
 use z4_delivery::*;
 
@@ -408,6 +411,63 @@ fn a_call_has_what_is_due_however_short_it_waits_and_however_long_a_commit_takes
     assert!(bench.turn().is_empty(), "its answer is on its way");
     bench.apply_all(wanted);
     assert_eq!(delivered(&bench.turn()).len(), 2);
+}
+
+/// A state that may be read only after it was said whether anybody awaits tasks.
+struct Watched<'a> {
+    state: &'a MemState,
+    was_said: &'a Cell<bool>,
+    reads: &'a Cell<u32>,
+}
+
+impl Watched<'_> {
+    fn read(&self) {
+        assert!(
+            self.was_said.get(),
+            "a task that comes now would wake nobody"
+        );
+        self.reads.set(self.reads.get() + 1);
+    }
+}
+
+impl View for Watched<'_> {
+    fn get(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
+        self.read();
+        self.state.get(key)
+    }
+
+    fn scan(
+        &self,
+        from: &RowKey,
+        to: &RowKey,
+        visit: &mut dyn FnMut(RowKey, Row) -> bool,
+    ) -> Result<(), StateError> {
+        self.read();
+        self.state.scan(from, to, visit)
+    }
+}
+
+#[test]
+fn a_turn_says_who_awaits_tasks_before_it_looks_into_the_state() {
+    let mut bench = Bench::new(1);
+    let (was_said, reads) = (Cell::new(false), Cell::new(0));
+    bench.named(1);
+    for _ in 0..5 {
+        was_said.set(false);
+        let view = Watched {
+            state: bench.machine.state(),
+            was_said: &was_said,
+            reads: &reads,
+        };
+        let say = |awaits_due: bool| {
+            assert!(awaits_due, "a session is there");
+            was_said.set(true);
+            None
+        };
+        let turn = bench.sessions.turn_in_quiet(bench.now, &view, say).unwrap();
+        bench.apply_all(turn.outputs);
+    }
+    assert!(reads.get() > 0, "no turn looked into the state");
 }
 
 #[test]
