@@ -46,7 +46,7 @@ fn numbers(view: &impl View) -> Vec<u64> {
 
 #[test]
 fn a_reader_sees_whole_batches_while_they_are_written_and_flushed() {
-    const BATCHES: u64 = 20_000;
+    const BATCHES: u64 = 100_000;
     let dir = TempDir::new().unwrap();
     let store = open(dir.path()).unwrap();
     let mut state = store.state();
