@@ -4,11 +4,12 @@
 
 mod support;
 
-use std::sync::mpsc;
+use std::sync::{mpsc, Mutex};
 use std::time::{Duration, Instant};
 
 use support::Cluster;
-use z4_consensus::{Change, Role};
+use z4_consensus::runtime::{Proposal, Sink};
+use z4_consensus::{Change, ProposeError, Role};
 
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -43,6 +44,48 @@ fn the_raft_thread_applies_what_is_light_and_small_and_comes_alone() {
     assert!(threads(b"light").iter().any(|name| name == "raft"));
     assert_eq!(threads(b"heavy"), ["apply"; 50]);
     assert_eq!(threads(&[b'x'; 1_000]), ["apply"; 50]);
+}
+
+#[test]
+fn a_rider_goes_into_the_entry_of_its_topic_and_of_its_term() {
+    let cluster = Cluster::bootstrap();
+    let handle = cluster.handle(1);
+    let term = handle.status().term;
+    let (tx, done) = mpsc::channel();
+    let proposal = |command: &[u8]| {
+        let tx = tx.clone();
+        let sink = Sink::new(move |result| drop(tx.send(result)));
+        Proposal::new(command.to_vec(), 0, sink)
+    };
+    let rider = Mutex::new(Some(proposal(b"rider")));
+    handle.set_riders(move |topic, in_term| {
+        let is_its = topic == "mail" && in_term == term;
+        rider.lock().unwrap().take_if(|_| is_its)
+    });
+    let send = |topic: &str| {
+        let topic = Some(topic.to_owned());
+        handle.propose(Proposal {
+            topic,
+            ..proposal(b"task")
+        });
+    };
+    let mut positions = Vec::new();
+    send("other");
+    positions.push(done.recv_timeout(WAIT).unwrap().unwrap().position);
+    send("mail");
+    for _ in 0..2 {
+        positions.push(done.recv_timeout(WAIT).unwrap().unwrap().position);
+    }
+    assert_ne!(positions[0], positions[1]);
+    assert_eq!(positions[1], positions[2], "one entry has both");
+
+    handle.propose(Proposal {
+        term: Some(term + 1),
+        ..proposal(b"of another term")
+    });
+    let refused = done.recv_timeout(WAIT).unwrap();
+    assert_eq!(refused, Err(ProposeError::NotLeader));
+    assert_eq!(cluster.count(1), 3);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What happens to the sessions of a peer.
 
-use z4_core::command::{Grant, Outcome};
+use z4_core::command::{Grant, LeaseTasks, Outcome};
 use z4_core::task::LeaseToken;
 use z4_core::{Event, Namespace, TaskId};
 
@@ -181,6 +181,10 @@ pub enum Input<E> {
     /// from was applied, and told of by [`Applied`](Self::Applied), before, if the
     /// proposal was made at this peer.
     Proposed(Ticket, Result<Settled, Failure<E>>),
+    /// A lease that was taken from those that
+    /// [`Output::Offer`](crate::Output::Offer) gave did not come into the log, or nobody
+    /// knows.
+    RiderFailed(LeaseTasks),
     /// The answer to [`Output::Report`](crate::Output::Report).
     Reported {
         /// The name of the consumer of whom the leader was told.

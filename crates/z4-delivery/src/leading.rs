@@ -3,14 +3,17 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use z4_core::command::Command;
+use z4_core::command::{Command, LeaseTasks};
 use z4_core::dispatch::Dispatcher;
 use z4_core::state::StateError;
-use z4_core::View;
+use z4_core::{Namespace, View};
 
 use crate::limits;
 use crate::outbox::{Asked, Outbox};
-use crate::output::{Report, Retry};
+use crate::output::{Output, Report, Retry};
+
+/// [`Riders::recall`](z4_core::dispatch::Riders::recall), wherever the riders are.
+pub(crate) type Recall<'a> = &'a mut dyn FnMut(&Namespace) -> Vec<LeaseTasks>;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -94,14 +97,22 @@ impl Leading {
         true
     }
 
-    /// Proposes what is due; gives the machine time of the next look, in nanoseconds.
+    /// Proposes what is due, in this term, and offers leases to ride with new tasks if
+    /// they can be recalled. Gives the machine time of the next look, in nanoseconds.
     pub(crate) fn dispatch<E>(
         &mut self,
-        machine_ns: u64,
+        (machine_ns, term): (u64, u64),
         view: &impl View,
+        recall: Option<Recall<'_>>,
         out: &mut Outbox<E>,
     ) -> Result<Option<u64>, StateError> {
-        let polled = self.dispatcher.poll(machine_ns, view)?;
+        let polled = match recall {
+            Some(recall) => self.dispatcher.poll_offering(machine_ns, view, recall)?,
+            None => self.dispatcher.poll(machine_ns, view)?,
+        };
+        for lease in polled.riders {
+            out.push(Output::Offer { term, lease });
+        }
         for command in polled.commands {
             let asked = match &command {
                 Command::LeaseTasks(lease) => Asked::Lease {
@@ -110,7 +121,7 @@ impl Leading {
                 },
                 _ => Asked::Pulse,
             };
-            out.propose(asked, command, Retry::Here);
+            out.propose(asked, command, Retry::Here { term });
         }
         Ok(polled.wake_at_ns)
     }

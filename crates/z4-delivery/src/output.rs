@@ -1,6 +1,6 @@
 //! What the sessions of a peer want done.
 
-use z4_core::command::{Command, Grant};
+use z4_core::command::{Command, Grant, LeaseTasks};
 use z4_core::dispatch::ConsumerReport;
 use z4_core::Namespace;
 
@@ -11,8 +11,12 @@ use crate::input::{Key, SessionId, Ticket};
 /// nanoseconds, from now on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Retry {
-    /// Once, in this peer's own log: somebody else does it elsewhere.
-    Here,
+    /// Once, in this peer's own log, and only in this term: the leader of another term
+    /// decides by itself.
+    Here {
+        /// The term in which this peer leads.
+        term: u64,
+    },
     /// At the leader, wherever it is. While nothing was done it is tried again;
     /// once it may have been done it is not.
     Once {
@@ -153,6 +157,19 @@ pub enum Output<E> {
         /// How.
         retry: Retry,
     },
+    /// Give a lease to [`Riders::offer`](z4_core::dispatch::Riders::offer). Whoever takes
+    /// it there proposes it, and answers with
+    /// [`Input::RiderFailed`](crate::Input::RiderFailed) when it does not come into the
+    /// log.
+    Offer {
+        /// The term in which this peer leads.
+        term: u64,
+        /// The lease.
+        lease: LeaseTasks,
+    },
+    /// This peer leads no more:
+    /// [`Riders::clear`](z4_core::dispatch::Riders::clear).
+    ForgetRiders,
     /// Catch up with the leader and look for live leases; answer with
     /// [`SessionInput::Found`](crate::SessionInput::Found).
     Find {

@@ -54,7 +54,7 @@ impl Quiet {
     }
 
     /// To be called before each turn, with whether anybody awaits tasks that fall due
-    /// ([`Sessions::turn_in_quiet`](crate::Sessions::turn_in_quiet) does). Gives the machine
+    /// ([`Sessions::turn_shared`](crate::Sessions::turn_shared) does). Gives the machine
     /// time that was kept back, in nanoseconds.
     pub fn before_turn(&mut self, awaits_due: bool) -> Option<u64> {
         self.is_nobody_there = !awaits_due;

@@ -464,7 +464,10 @@ fn a_turn_says_who_awaits_tasks_before_it_looks_into_the_state() {
             was_said.set(true);
             None
         };
-        let turn = bench.sessions.turn_in_quiet(bench.now, &view, say).unwrap();
+        let turn = bench
+            .sessions
+            .turn_shared(bench.now, &view, say, |_| Vec::new())
+            .unwrap();
         bench.apply_all(turn.outputs);
     }
     assert!(reads.get() > 0, "no turn looked into the state");

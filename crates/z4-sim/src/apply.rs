@@ -161,7 +161,7 @@ impl World {
     fn has_answer(&mut self, id: u64, token: &Token) {
         let taken = matches!(
             token,
-            Token::Client { .. } | Token::End { .. } | Token::Session { is_here: false, .. }
+            Token::Client { .. } | Token::End { .. } | Token::Session { only_in: None, .. }
         );
         if let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) {
             run.in_flight = run.in_flight.saturating_sub(usize::from(taken));
@@ -188,6 +188,7 @@ impl World {
                 self.reply_ended(EndReply::Applied { acks, results });
             }
             Token::Session { .. } => self.session_answered(id, token, Ok(outcome)),
+            Token::Rider { life, lease } => self.rider_answered(life, lease, Some(&outcome)),
             Token::Find { .. } | Token::Admin | Token::Transfer => {}
         }
     }
@@ -218,6 +219,7 @@ impl World {
                 self.reply_ended(EndReply::Failed { acks, certain });
             }
             Token::Session { .. } => self.session_answered(id, token, Err(error.clone())),
+            Token::Rider { life, lease } => self.rider_answered(life, lease, None),
             Token::Find { .. } | Token::Admin | Token::Transfer => {}
         }
     }

@@ -196,6 +196,21 @@ pub const MUTANTS: &[Mutant] = &[
         ],
     ),
     Mutant::new(
+        "later-due-forgotten",
+        "a lease in the entry of new tasks hides those that are due later",
+        &["liveness: task"],
+    ),
+    Mutant::new(
+        "rider-of-another-term",
+        "a lease that an earlier leader offered goes into the log",
+        &["credit"],
+    ),
+    Mutant::new(
+        "taken-rider-counted-as-back",
+        "room that a lease on its way has reserved is given again",
+        &["credit"],
+    ),
+    Mutant::new(
         "due-kept-from-consumers",
         "the sessions are not told of new tasks although somebody waits for them",
         &["liveness: task"],

@@ -10,6 +10,7 @@ use z4_consensus::log::{LogStore, LogWrite, Position};
 use z4_consensus::machine::{Applied, Committed, StateMachine as _};
 use z4_consensus::replica::{Config, Input, Persist, Waiting};
 use z4_consensus::{AddressBook, Replica};
+use z4_core::command::LeaseTasks;
 use z4_core::Namespace;
 use z4_delivery::{SessionId, Ticket, Whose};
 use z4_storage::{AppliedEvents, MemDisk, MemStore, TaskMachine};
@@ -28,13 +29,16 @@ pub(crate) type Life = (u64, u64);
 pub(crate) enum Token {
     /// A command or a read of a client.
     Client { client: usize, attempt: u64 },
-    /// A proposal of the sessions of a peer; `is_here`: in its own log.
+    /// A proposal of the sessions of a peer.
     Session {
         life: Life,
         ticket: Ticket,
         attempt: u64,
-        is_here: bool,
+        /// In its own log, and only in this term.
+        only_in: Option<u64>,
     },
+    /// A lease that rides with a new task.
+    Rider { life: Life, lease: LeaseTasks },
     /// A session looks for leases, once this read is confirmed.
     Find {
         life: Life,

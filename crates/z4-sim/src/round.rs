@@ -20,8 +20,19 @@ impl World {
             return;
         };
         run.round_planned = false;
+        let mut asked = Vec::new();
         for input in std::mem::take(&mut run.inbox) {
-            run.replica.step(input, now);
+            match input {
+                // As the raft thread does, all together and last.
+                Input::Propose(one) => asked.extend(one),
+                input => run.replica.step(input, now),
+            }
+        }
+        if !asked.is_empty() {
+            let asked = self.prepare(id, asked);
+            if let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) {
+                run.replica.step(Input::Propose(asked), now);
+            }
         }
         self.works(id);
         self.note_role(id);

@@ -1,7 +1,7 @@
 //! The way in: what services ask of a peer, from any thread, without blocking.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, TrySendError};
@@ -20,15 +20,39 @@ pub struct Proposal<R> {
     pub command: Vec<u8>,
     /// How many task ids it uses up of its entry.
     pub units: u32,
+    /// What it is about, if another command may ride with it: see
+    /// [`Handle::set_riders`].
+    pub topic: Option<String>,
+    /// Only in this term: in any other it is answered [`ProposeError::NotLeader`].
+    pub term: Option<u64>,
     /// Called when the leader has appended it; not called when it does not.
     pub accepted: Option<Box<dyn FnOnce(Accepted) + Send>>,
     /// Answered when it is committed and applied, or why not.
     pub sink: Sink<Done<R>>,
 }
 
+impl<R> Proposal<R> {
+    /// A command that uses up so many task ids, for whichever term this peer leads in.
+    /// `sink` is answered when it is committed and applied, or why not.
+    #[must_use]
+    pub fn new(command: Vec<u8>, units: u32, sink: Sink<Done<R>>) -> Self {
+        Self {
+            command,
+            units,
+            topic: None,
+            term: None,
+            accepted: None,
+            sink,
+        }
+    }
+}
+
 /// Answer to a linearizable read: the index that is applied here and covers all
 /// that was acknowledged before the read was asked.
 pub(crate) type ReadAnswer = Box<dyn FnOnce(Result<u64, ReadError>) + Send>;
+
+/// Gives the command that is to ride with those of a topic, if there is one, in this term.
+pub(crate) type Riders<R> = Box<dyn Fn(&str, u64) -> Option<Proposal<R>> + Send + Sync>;
 
 /// What clients ask of the raft thread.
 pub(crate) enum Request<R> {
@@ -80,6 +104,7 @@ pub struct Handle<R> {
     pub(crate) published: Arc<Published>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) space: Arc<Space>,
+    pub(crate) riders: Arc<OnceLock<Riders<R>>>,
 }
 
 /// What was said of disk space.
@@ -97,6 +122,7 @@ impl<R> Clone for Handle<R> {
             published: Arc::clone(&self.published),
             budget: Arc::clone(&self.budget),
             space: Arc::clone(&self.space),
+            riders: Arc::clone(&self.riders),
         }
     }
 }
@@ -152,6 +178,19 @@ impl<R: Send + 'static> Handle<R> {
         };
         proposal.sink = proposal.sink.holding(held);
         self.request(Request::Propose(proposal));
+    }
+
+    /// Says which command rides with others. While this peer leads, the raft thread calls
+    /// `take` with the topic of each proposal that has one, once for all that it puts into
+    /// the log together, and with its term; what it gets goes into the log behind them,
+    /// and so into the same entry if there is room. `take` must not block. To be called
+    /// once, before anything is proposed; later calls do nothing.
+    pub fn set_riders(
+        &self,
+        take: impl Fn(&str, u64) -> Option<Proposal<R>> + Send + Sync + 'static,
+    ) {
+        // Fails only when they are set.
+        let _ = self.riders.set(Box::new(take));
     }
 
     /// Proposes a change of members. One at a time: while one is under way,

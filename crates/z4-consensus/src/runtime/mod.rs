@@ -97,6 +97,7 @@ pub fn prepare<R: Send + 'static>() -> (Handle<R>, Pending<R>) {
         published: Arc::default(),
         budget: Arc::new(Budget::default()),
         space: Arc::default(),
+        riders: Arc::default(),
     };
     (handle, Pending { requests, news })
 }

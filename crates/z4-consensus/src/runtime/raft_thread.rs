@@ -1,5 +1,6 @@
 //! The raft thread: drains its channels, steps the replica, does its work.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
@@ -170,7 +171,8 @@ impl<L: LogStore, M: StateMachine, T: Transport> RaftThread<L, M, T> {
     }
 
     fn take_requests(&mut self, now: Now) -> bool {
-        let mut asked = Vec::new();
+        let (mut asked, mut topics) = (Vec::new(), BTreeSet::new());
+        let term = self.replica.glance().term;
         let mut stop = false;
         for _ in 0..limits::ROUND_INPUT_COUNT_MAX {
             let request = match self.requests.try_recv() {
@@ -181,9 +183,16 @@ impl<L: LogStore, M: StateMachine, T: Transport> RaftThread<L, M, T> {
                 Request::Propose(Proposal {
                     command,
                     units,
+                    topic,
+                    term: only_in,
                     accepted,
                     sink,
                 }) => {
+                    if only_in.is_some_and(|only_in| only_in != term) {
+                        sink.answer(Err(ProposeError::NotLeader));
+                        continue;
+                    }
+                    topics.extend(topic);
                     asked.push(Asked {
                         command,
                         units,
@@ -208,11 +217,29 @@ impl<L: LogStore, M: StateMachine, T: Transport> RaftThread<L, M, T> {
             };
             self.replica.step(input, now);
         }
+        for rider in self.riders(topics) {
+            asked.push(Asked {
+                command: rider.command,
+                units: rider.units,
+                token: Token::Propose(rider.accepted, rider.sink),
+            });
+        }
         if !asked.is_empty() {
             self.metrics.proposed(asked.len());
             self.replica.step(Input::Propose(asked), now);
         }
         stop
+    }
+
+    /// The commands that ride with those of these topics.
+    fn riders(&self, topics: BTreeSet<String>) -> Vec<Proposal<M::Reply>> {
+        let glance = self.replica.glance();
+        let take = self.handle.riders.get();
+        let Some(take) = take.filter(|_| glance.role == Role::Leader) else {
+            return Vec::new();
+        };
+        let of_topic = |topic: String| take(&topic, glance.term);
+        topics.into_iter().filter_map(of_topic).collect()
     }
 
     /// Ticks as time has passed; a peer that slept makes up for little of it,

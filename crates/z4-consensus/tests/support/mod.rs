@@ -203,12 +203,9 @@ impl Cluster {
         command: &[u8],
         tx: mpsc::Sender<Result<Done<u64>, ProposeError>>,
     ) {
-        self.handle(raft_id).propose(Proposal {
-            command: command.to_vec(),
-            units: 0,
-            accepted: None,
-            sink: Sink::new(move |result| drop(tx.send(result))),
-        });
+        let sink = Sink::new(move |result| drop(tx.send(result)));
+        let proposal = Proposal::new(command.to_vec(), 0, sink);
+        self.handle(raft_id).propose(proposal);
     }
 
     pub fn propose(&self, raft_id: u64, command: &[u8]) -> Result<Done<u64>, ProposeError> {

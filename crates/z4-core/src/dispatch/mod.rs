@@ -17,12 +17,20 @@
 //! not wait for its commit. Each command takes half of the room, so that the next one
 //! finds some; the last one takes the rest.
 //!
+//! # Riders
+//! [`Dispatcher::poll_offering`] also offers leases that go into the log behind a new
+//! task, in one entry ([`Riders`]). What is offered counts as in flight from then on,
+//! because it may be taken at any moment. When a task is due that brought no rider, or
+//! when a consumer that a rider names has left or takes less, the riders of the namespace
+//! are recalled first; those that do not come back are on their way.
+//!
 //! # What idle costs
 //! An idle namespace costs nothing. It is looked at when a task is due, when a consumer
 //! gets room, or when a command comes back; a namespace without consumers is not held.
 
 mod pulse;
 mod queue;
+mod riders;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +38,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::pulse::Pulse;
 use self::queue::{InFlight, NextDue, Queue, Shut};
-use crate::command::{Command, Taker};
+pub use self::riders::{is_due_at_once, rides_with, Riders};
+use crate::command::{Command, LeaseTasks, Taker};
 use crate::limits;
 use crate::machine::{gate, Event, Gate};
 use crate::planted::planted;
@@ -67,6 +76,9 @@ pub struct Poll {
     /// To be proposed. Each lease command comes back as [`Event::Leased`] or
     /// through [`Dispatcher::on_lease_failed`].
     pub commands: Vec<Command>,
+    /// To be given to [`Riders::offer`]. Each comes back as commands do. None from
+    /// [`Dispatcher::poll`].
+    pub riders: Vec<LeaseTasks>,
     /// Machine time at which to poll again, in nanoseconds, unless something
     /// happens before. `None`: only when something happens.
     pub wake_at_ns: Option<u64>,
@@ -105,6 +117,8 @@ pub struct Dispatcher {
     /// When to look at which.
     wakes: BTreeSet<(u64, Namespace)>,
     pulse: Pulse,
+    /// Most leases of a namespace that are offered to ride at a time.
+    riders_max: usize,
 }
 
 impl Dispatcher {
@@ -166,6 +180,9 @@ impl Dispatcher {
                     .or_insert(fresh)
             }
         };
+        let takes_less =
+            report.lease_ms != consumer.lease_ms || report.allowed_total < consumer.allowed;
+        queue.must_recall |= takes_less && queue.has_rider_for(&report.consumer);
         consumer.lease_ms = report.lease_ms;
         consumer.allowed = report.allowed_total;
         // A peer may apply ahead of this one, but never more than is in flight.
@@ -185,6 +202,7 @@ impl Dispatcher {
         if let Some(queue) = self.queues.get_mut(&gone.namespace) {
             queue.members -= 1;
             queue.ready.retain(|name| name != consumer);
+            queue.must_recall |= queue.has_rider_for(consumer);
         }
         self.rearm(&gone.namespace);
     }
@@ -215,15 +233,18 @@ impl Dispatcher {
                         consumer.given += 1;
                     }
                 }
-                let at_ns = self.take_back(namespace, takers);
+                let back = self.take_back(namespace, takers);
                 if let Some(queue) = self.queues.get_mut(namespace) {
-                    if *more {
-                        queue.next_due.lower(*stamp_ns);
+                    match more {
+                        true => queue.next_due.lower(*stamp_ns),
+                        false => queue.next_due.leased_through(*stamp_ns),
                     }
-                    // The clock was set back between the decision and the stamp:
-                    // what fell due between the two was not looked at.
-                    if let Some(at_ns) = at_ns.filter(|at_ns| at_ns > stamp_ns) {
-                        queue.next_due.lower(at_ns);
+                    // A rider was taken before it was counted as proposed, or the clock
+                    // was set back between the decision and the stamp: what fell due
+                    // between the two was not looked at.
+                    let at_ns = back.and_then(|flying| flying.at_ns);
+                    if at_ns.is_some_and(|at_ns| at_ns > *stamp_ns) {
+                        queue.next_due = NextDue::Unknown;
                     }
                 }
                 self.rearm(namespace);
@@ -234,14 +255,16 @@ impl Dispatcher {
         }
     }
 
-    /// A lease command that [`poll`](Self::poll) gave was refused or lost.
+    /// A lease command that [`poll`](Self::poll) gave, or a rider, was refused or lost.
     pub fn on_lease_failed(&mut self, namespace: &Namespace, takers: &[Taker]) {
-        let Some(at_ns) = self.take_back(namespace, takers) else {
+        let Some(failed) = self.take_back(namespace, takers) else {
             return;
         };
         if let Some(queue) = self.queues.get_mut(namespace) {
-            if !planted!("failed-lease-forgotten") {
-                queue.next_due.lower(at_ns);
+            match failed.at_ns {
+                _ if planted!("failed-lease-forgotten") => {}
+                Some(at_ns) => queue.next_due.lower(at_ns),
+                None => queue.next_due = NextDue::Unknown,
             }
             queue.rest_until(self.now_ns.saturating_add(limits::DISPATCH_RETRY_NS));
         }
@@ -284,9 +307,35 @@ impl Dispatcher {
     /// # Errors
     /// [`StateError`] when the store fails: the process must end.
     pub fn poll(&mut self, now_ns: u64, view: &impl View) -> Result<Poll, StateError> {
+        self.poll_with(now_ns, view, 0, |_| Vec::new())
+    }
+
+    /// As [`poll`](Self::poll), and offers leases to ride with new tasks. `recall` is
+    /// [`Riders::recall`] on the table to which [`Poll::riders`] go. Whoever uses this
+    /// once uses it always.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn poll_offering(
+        &mut self,
+        now_ns: u64,
+        view: &impl View,
+        recall: impl FnMut(&Namespace) -> Vec<LeaseTasks>,
+    ) -> Result<Poll, StateError> {
+        self.poll_with(now_ns, view, limits::DISPATCH_RIDERS_MAX, recall)
+    }
+
+    fn poll_with(
+        &mut self,
+        now_ns: u64,
+        view: &impl View,
+        riders_max: usize,
+        mut recall: impl FnMut(&Namespace) -> Vec<LeaseTasks>,
+    ) -> Result<Poll, StateError> {
         self.now_ns = self.now_ns.max(now_ns);
+        self.riders_max = riders_max;
         let now_ns = self.now_ns;
-        let mut commands = Vec::new();
+        let (mut commands, mut riders) = (Vec::new(), Vec::new());
         if !self.leading {
             return Ok(Poll::default());
         }
@@ -302,15 +351,17 @@ impl Dispatcher {
                 queue.armed = None;
             }
             self.drop_lost(&namespace);
-            if let Some(command) = self.propose(&namespace, view)? {
-                commands.push(command);
+            if let Some(lease) = self.propose(&namespace, view, &mut recall)? {
+                commands.push(Command::LeaseTasks(lease));
             }
+            self.offer(&namespace, &mut recall, &mut riders);
             self.rearm(&namespace);
         }
         let wake = self.wakes.first().map(|(at, _)| *at);
         let wake_at_ns = wake.into_iter().chain(self.pulse.wake_at_ns()).min();
         Ok(Poll {
             commands,
+            riders,
             wake_at_ns,
         })
     }
@@ -329,7 +380,8 @@ impl Dispatcher {
         &mut self,
         namespace: &Namespace,
         view: &impl View,
-    ) -> Result<Option<Command>, StateError> {
+        recall: &mut impl FnMut(&Namespace) -> Vec<LeaseTasks>,
+    ) -> Result<Option<LeaseTasks>, StateError> {
         let now_ns = self.now_ns;
         let Some(queue) = self.queues.get_mut(namespace) else {
             return Ok(None);
@@ -359,22 +411,80 @@ impl Dispatcher {
                 return Ok(None);
             }
         }
+        self.recall(namespace, recall);
+        let Some(queue) = self.queues.get_mut(namespace) else {
+            return Ok(None);
+        };
+        if queue.in_flight.len() >= limits::DISPATCH_IN_FLIGHT_MAX {
+            return Ok(None);
+        }
         let Some(lease) = queue.deal(namespace, &mut self.consumers) else {
             return Ok(None);
         };
         queue.in_flight.push_back(InFlight {
-            at_ns: now_ns,
+            at_ns: Some(now_ns),
             takers: lease.takers.clone(),
         });
         queue.rest_until(now_ns.saturating_add(limits::DISPATCH_COALESCE_NS));
         // The command takes what is due by now.
         queue.next_due = NextDue::of(due_next_of(view, &row, Some(now_ns))?);
-        Ok(Some(Command::LeaseTasks(lease)))
+        Ok(Some(lease))
     }
 
-    /// Takes a command out of flight and gives its reservations back. Returns
-    /// when it was proposed; `None` when it is not one of this leader's.
-    fn take_back(&mut self, namespace: &Namespace, takers: &[Taker]) -> Option<u64> {
+    /// Offers as many leases to ride as the namespace may have.
+    fn offer(
+        &mut self,
+        namespace: &Namespace,
+        recall: &mut impl FnMut(&Namespace) -> Vec<LeaseTasks>,
+        riders: &mut Vec<LeaseTasks>,
+    ) {
+        if self.queues.get(namespace).is_some_and(|q| q.must_recall) {
+            self.recall(namespace, recall);
+        }
+        let Some(queue) = self.queues.get_mut(namespace) else {
+            return;
+        };
+        while queue.may_offer(self.riders_max) {
+            let Some(lease) = queue.deal(namespace, &mut self.consumers) else {
+                return;
+            };
+            queue.in_flight.push_back(InFlight {
+                at_ns: None,
+                takers: lease.takers.clone(),
+            });
+            riders.push(lease);
+        }
+    }
+
+    /// Takes back the riders of a namespace that nobody has taken. The others count as
+    /// proposed now.
+    fn recall(
+        &mut self,
+        namespace: &Namespace,
+        recall: &mut impl FnMut(&Namespace) -> Vec<LeaseTasks>,
+    ) {
+        let Some(queue) = self.queues.get_mut(namespace) else {
+            return;
+        };
+        queue.must_recall = false;
+        if !queue.has_riders() {
+            return;
+        }
+        let mut back: Vec<_> = recall(namespace).into_iter().map(|l| l.takers).collect();
+        for rider in queue.in_flight.iter_mut().filter(|f| f.at_ns.is_none()) {
+            rider.at_ns = Some(self.now_ns);
+            if planted!("taken-rider-counted-as-back") && !back.contains(&rider.takers) {
+                back.push(rider.takers.clone());
+            }
+        }
+        for takers in back {
+            self.take_back(namespace, &takers);
+        }
+    }
+
+    /// Takes a command out of flight and gives its reservations back. `None` when it is
+    /// not one of this leader's.
+    fn take_back(&mut self, namespace: &Namespace, takers: &[Taker]) -> Option<InFlight> {
         let queue = self.queues.get_mut(namespace)?;
         let is_it = |flying: &InFlight| flying.takers == takers;
         let place = queue.in_flight.iter().position(is_it)?;
@@ -390,20 +500,18 @@ impl Dispatcher {
                 queue.line_up(&taker.consumer, consumer);
             }
         }
-        Some(flying.at_ns)
+        Some(flying)
     }
 
     /// Gives up on commands that nobody answered for.
     fn drop_lost(&mut self, namespace: &Namespace) {
         let now_ns = self.now_ns;
-        while let Some(flying) = self.queues.get(namespace).and_then(|q| {
-            let oldest = q.in_flight.front()?;
-            (oldest.lost_at_ns() <= now_ns).then(|| oldest.takers.clone())
-        }) {
-            if let Some(at_ns) = self.take_back(namespace, &flying) {
-                if let Some(queue) = self.queues.get_mut(namespace) {
-                    queue.next_due.lower(at_ns);
-                }
+        let lost = |queue: &Queue| queue.lost(now_ns).map(<[Taker]>::to_vec);
+        while let Some(takers) = self.queues.get(namespace).and_then(lost) {
+            let back = self.take_back(namespace, &takers);
+            let at_ns = back.and_then(|flying| flying.at_ns);
+            if let Some((at_ns, queue)) = at_ns.zip(self.queues.get_mut(namespace)) {
+                queue.next_due.lower(at_ns);
             }
         }
     }
@@ -414,7 +522,7 @@ impl Dispatcher {
         let Some(queue) = self.queues.get_mut(namespace) else {
             return;
         };
-        let wake = queue.wake_at_ns();
+        let wake = queue.wake_at_ns(self.riders_max);
         if queue.armed != wake {
             if let Some(old) = queue.armed {
                 self.wakes.remove(&(old, namespace.clone()));

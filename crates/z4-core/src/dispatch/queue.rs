@@ -26,6 +26,13 @@ impl NextDue {
         due_at_ns.map_or(Self::Never, Self::At)
     }
 
+    /// What is due through this machine time was leased.
+    pub(super) fn leased_through(&mut self, at_ns: u64) {
+        if matches!(*self, Self::At(known) if known <= at_ns) {
+            *self = Self::Unknown;
+        }
+    }
+
     pub(super) fn lower(&mut self, due_at_ns: u64) {
         *self = match *self {
             Self::Unknown => Self::Unknown,
@@ -46,18 +53,21 @@ pub(super) enum Shut {
     UntilEvent,
 }
 
-/// A lease command between proposal and apply.
+/// A lease command between proposal and apply, or one that was offered to ride.
 #[derive(Debug)]
 pub(super) struct InFlight {
-    /// Machine time at which it was decided, in nanoseconds.
-    pub(super) at_ns: u64,
+    /// Machine time at which it was proposed, in nanoseconds. `None`: it was offered to
+    /// ride, and whether it was taken is not known.
+    pub(super) at_ns: Option<u64>,
     /// Whom it names; their room is reserved.
     pub(super) takers: Vec<Taker>,
 }
 
 impl InFlight {
-    pub(super) fn lost_at_ns(&self) -> u64 {
-        self.at_ns.saturating_add(DISPATCH_LOST_NS)
+    /// When it counts as lost; a rider may wait for as long as it likes.
+    fn lost_at_ns(&self) -> Option<u64> {
+        let at_ns = self.at_ns?;
+        Some(at_ns.saturating_add(DISPATCH_LOST_NS))
     }
 }
 
@@ -73,6 +83,8 @@ pub(super) struct Queue {
     /// The time under which it stands among the dispatcher's wakes.
     pub(super) armed: Option<u64>,
     pub(super) shut: Shut,
+    /// Riders name somebody who takes less than they would give: they are to be recalled.
+    pub(super) must_recall: bool,
     /// No proposal before this machine time, in nanoseconds.
     not_before_ns: u64,
 }
@@ -99,7 +111,7 @@ impl Queue {
 
     pub(super) fn may_propose(&self, now_ns: u64) -> bool {
         let due = matches!(self.next_due, NextDue::At(at_ns) if at_ns <= now_ns);
-        due && self.in_flight.len() < DISPATCH_IN_FLIGHT_MAX
+        due && self.proposed() < DISPATCH_IN_FLIGHT_MAX
             && self.open_at_ns().is_some_and(|at_ns| at_ns <= now_ns)
     }
 
@@ -112,10 +124,49 @@ impl Queue {
         }
     }
 
-    /// When to look at this namespace, in machine nanoseconds.
-    pub(super) fn wake_at_ns(&self) -> Option<u64> {
-        let lost = self.in_flight.front().map(InFlight::lost_at_ns);
-        let proposal = if self.ready.is_empty() || self.in_flight.len() >= DISPATCH_IN_FLIGHT_MAX {
+    /// Commands that were proposed and have not come back.
+    fn proposed(&self) -> usize {
+        self.in_flight.iter().filter(|f| f.at_ns.is_some()).count()
+    }
+
+    /// Leases that were offered to ride, and may have been taken.
+    fn riders(&self) -> usize {
+        self.in_flight.len() - self.proposed()
+    }
+
+    pub(super) fn has_riders(&self) -> bool {
+        self.riders() > 0
+    }
+
+    /// Whether one more lease may be offered to ride, of so many.
+    pub(super) fn may_offer(&self, riders_max: usize) -> bool {
+        self.shut == Shut::No
+            && !self.ready.is_empty()
+            && self.riders() < riders_max
+            && self.in_flight.len() < DISPATCH_IN_FLIGHT_MAX
+    }
+
+    /// Whether a lease that was offered to ride names this consumer.
+    pub(super) fn has_rider_for(&self, consumer: &str) -> bool {
+        let mut offered = self.in_flight.iter().filter(|f| f.at_ns.is_none());
+        offered.any(|f| f.takers.iter().any(|taker| taker.consumer == consumer))
+    }
+
+    /// Whom a command names that counts as lost by now.
+    pub(super) fn lost(&self, now_ns: u64) -> Option<&[Taker]> {
+        let is_lost = |f: &&InFlight| f.lost_at_ns().is_some_and(|at_ns| at_ns <= now_ns);
+        let lost = self.in_flight.iter().find(is_lost)?;
+        Some(&lost.takers)
+    }
+
+    /// When to look at this namespace, in machine nanoseconds. It may have so many riders.
+    pub(super) fn wake_at_ns(&self, riders_max: usize) -> Option<u64> {
+        if self.must_recall || self.may_offer(riders_max) {
+            return Some(0);
+        }
+        let lost = self.in_flight.iter().filter_map(InFlight::lost_at_ns).min();
+        let has_takers = !self.ready.is_empty() || self.has_riders();
+        let proposal = if !has_takers || self.proposed() >= DISPATCH_IN_FLIGHT_MAX {
             None
         } else {
             self.open_at_ns().and_then(|open_ns| match self.next_due {

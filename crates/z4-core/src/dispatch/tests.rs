@@ -8,6 +8,7 @@ use crate::{invariants, Machine, MemState};
 
 mod credit;
 mod gate;
+mod riders;
 mod timing;
 mod turns;
 
@@ -56,12 +57,17 @@ impl Leader {
     }
 
     fn apply(&mut self, command: Command) -> Outcome {
+        self.apply_entry(vec![command]).remove(0)
+    }
+
+    /// Applies the commands of one entry.
+    fn apply_entry(&mut self, commands: Vec<Command>) -> Vec<Outcome> {
         self.index += 1;
         let mut events = Vec::new();
         let stamp_ns = self.now_ns.max(self.machine.stamp_ns() + 1);
         let outcomes = self
             .machine
-            .apply_entry(self.index, stamp_ns, vec![command], &mut events);
+            .apply_entry(self.index, stamp_ns, commands, &mut events);
         let report = invariants::check(self.machine.state()).unwrap();
         report.verdict().unwrap();
         for event in &events {
@@ -69,20 +75,11 @@ impl Leader {
         }
         let deadline_ns = self.machine.pulse_next_ns();
         self.dispatcher.set_pulse(deadline_ns);
-        outcomes.unwrap().remove(0)
+        outcomes.unwrap()
     }
 
     fn create(&mut self, name: &str, count: usize, due: Due) {
-        let task = NewTask {
-            due,
-            ..NewTask::default()
-        };
-        let create = CreateTasks {
-            namespace: space(name),
-            request_id: String::new(),
-            tasks: vec![task; count],
-        };
-        let outcome = self.apply(Command::CreateTasks(create));
+        let outcome = self.apply(creation(name, count, due));
         assert!(matches!(outcome, Outcome::Created(_)), "{outcome:?}");
     }
 
@@ -134,6 +131,18 @@ impl Leader {
         let poll = self.dispatcher.wakes.first().map(|(at, _)| *at);
         poll.is_none_or(|at| at > self.now_ns + 10 * MS)
     }
+}
+
+fn creation(name: &str, count: usize, due: Due) -> Command {
+    let task = NewTask {
+        due,
+        ..NewTask::default()
+    };
+    Command::CreateTasks(CreateTasks {
+        namespace: space(name),
+        request_id: String::new(),
+        tasks: vec![task; count],
+    })
 }
 
 fn space(name: &str) -> Namespace {

@@ -43,7 +43,7 @@ impl<S: State> Machine<S> {
 
     fn grant(
         &mut self,
-        entry: &Entry<'_>,
+        entry: &mut Entry<'_>,
         lease: &LeaseTasks,
     ) -> Result<(Vec<Grant>, bool), StateError> {
         let Some(row) = self.namespaces.get(&lease.namespace) else {
@@ -70,6 +70,9 @@ impl<S: State> Machine<S> {
             entry.now_ns
         };
         let (popped, more) = self.pop_due(&lease.namespace, due_by_ns, room)?;
+        if !more {
+            entry.note_leased(namespace);
+        }
         let mut deal = Deal::new(&lease.takers);
         let mut grants = Vec::with_capacity(popped.len());
         let mut lateness = Vec::new();

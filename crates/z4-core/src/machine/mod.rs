@@ -52,7 +52,7 @@ use crate::task::{LeaseToken, Namespace, NamespaceId, TaskId};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// A task was put into the due index of this namespace; this is the
-    /// earliest due time of those that the entry put there.
+    /// earliest due time of those that the entry put there and did not lease.
     Due {
         /// Which namespace.
         namespace: Namespace,
@@ -113,15 +113,38 @@ struct Entry<'a> {
     now_ns: u64,
     /// The place that the next task takes.
     ordinal: u32,
-    /// The earliest due time that was put into each namespace's index.
-    due: BTreeMap<NamespaceId, u64>,
+    /// What was put into each namespace's index and may still be there.
+    due: BTreeMap<NamespaceId, NewDue>,
     events: &'a mut Vec<Event>,
+}
+
+/// The earliest due times of what an entry put into an index.
+#[derive(Clone, Copy, Debug, Default)]
+struct NewDue {
+    /// Of those that are due by the time of the entry, in machine nanoseconds.
+    now_ns: Option<u64>,
+    /// Of those that are due later, in machine nanoseconds.
+    later_ns: Option<u64>,
 }
 
 impl Entry<'_> {
     fn note_due(&mut self, namespace: NamespaceId, due_at_ns: u64) {
-        let earliest = self.due.entry(namespace).or_insert(due_at_ns);
-        *earliest = due_at_ns.min(*earliest);
+        let new = self.due.entry(namespace).or_default();
+        let earliest = match due_at_ns <= self.now_ns {
+            true => &mut new.now_ns,
+            false => &mut new.later_ns,
+        };
+        *earliest = Some(earliest.map_or(due_at_ns, |known| known.min(due_at_ns)));
+    }
+
+    /// All that is due in this namespace was leased.
+    fn note_leased(&mut self, namespace: NamespaceId) {
+        if planted!("later-due-forgotten") {
+            self.due.remove(&namespace);
+        }
+        if let Some(new) = self.due.get_mut(&namespace) {
+            new.now_ns = None;
+        }
     }
 }
 
@@ -207,8 +230,9 @@ impl<S: State> Machine<S> {
         self.forget_requests(entry.now_ns)?;
         self.namespaces.flush(&mut self.state, entry.now_ns);
         self.state.put(RowKey::Meta, Row::Meta(self.meta.clone()));
-        for (id, due_at_ns) in entry.due {
-            if let Some(name) = self.namespaces.name(id) {
+        for (id, new) in entry.due {
+            let earliest = new.now_ns.or(new.later_ns);
+            if let Some((name, due_at_ns)) = self.namespaces.name(id).zip(earliest) {
                 entry.events.push(Event::Due {
                     namespace: name.clone(),
                     due_at_ns,

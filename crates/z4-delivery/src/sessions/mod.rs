@@ -7,7 +7,7 @@ mod searches;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use z4_core::command::Command;
+use z4_core::command::{Command, LeaseTasks};
 use z4_core::dispatch::ConsumersView;
 use z4_core::planted;
 use z4_core::state::{due_next_after, StateError};
@@ -16,7 +16,7 @@ use z4_core::{Namespace, View};
 use crate::broken::Broken;
 use crate::directory::Directory;
 use crate::input::{Input, Key, Leadership, Method, Now, Open, SessionId, SessionInput};
-use crate::leading::Leading;
+use crate::leading::{Leading, Recall};
 use crate::limits;
 use crate::outbox::Outbox;
 use crate::output::{End, Output, Told};
@@ -96,6 +96,10 @@ impl<E> Sessions<E> {
             Input::Applied(applied) => self.applied(applied, now),
             Input::MachineTime(stamp_ns) => self.stamp_ns = self.stamp_ns.max(stamp_ns),
             Input::Proposed(ticket, result) => self.proposed(ticket, result),
+            Input::RiderFailed(lease) => {
+                let dispatcher = &mut self.leading.dispatcher;
+                dispatcher.on_lease_failed(&lease.namespace, &lease.takers);
+            }
             Input::Reported { consumer, is_told } => self.report_ended(consumer, is_told, now),
             Input::ReportsLost(leader) => {
                 if leader == self.leadership.leader && !planted!("lost-reports-kept") {
@@ -132,6 +136,15 @@ impl<E> Sessions<E> {
     /// # Errors
     /// [`StateError`] when the store fails: the process must end.
     pub fn turn(&mut self, now: Now, view: &impl View) -> Result<Turn<E>, StateError> {
+        self.turn_with(now, view, None)
+    }
+
+    fn turn_with(
+        &mut self,
+        now: Now,
+        view: &impl View,
+        recall: Option<Recall<'_>>,
+    ) -> Result<Turn<E>, StateError> {
         while let Some(due) = self.wakes.first().copied() {
             if due.0 > now.monotonic_ns {
                 break;
@@ -158,8 +171,8 @@ impl<E> Sessions<E> {
         wake_after_ns = first.into_iter().chain(wake_after_ns).min();
         wake_after_ns = wake_after_ns.map(|at_ns| at_ns.saturating_sub(now.monotonic_ns));
         if self.leadership.is_ready_here {
-            let out = &mut self.out;
-            let wake_ns = self.leading.dispatch(machine_ns, view, out)?;
+            let (at, out) = ((machine_ns, self.leadership.term), &mut self.out);
+            let wake_ns = self.leading.dispatch(at, view, recall, out)?;
             // Machine time stands while the clock is behind it, and nobody tells when
             // the clock is set: a long wait is cut into pieces.
             let after_ns = wake_ns.map(|at_ns| {
@@ -174,23 +187,29 @@ impl<E> Sessions<E> {
         })
     }
 
-    /// As [`turn`](Self::turn), and says before it whether anybody awaits tasks that fall
-    /// due. `say` is [`Quiet::before_turn`](crate::Quiet::before_turn), under its lock: what
-    /// is applied after it is told, and what was applied before it, the turn finds in
-    /// `view`.
+    /// As [`turn`](Self::turn), for a shell that wakes this peer and proposes for it with as
+    /// little work as there can be.
+    ///
+    /// Before the turn it says whether anybody awaits tasks that fall due. `say` is
+    /// [`Quiet::before_turn`](crate::Quiet::before_turn), under its lock: what is applied
+    /// after it is told, and what was applied before it, the turn finds in `view`.
+    ///
+    /// The turn also offers leases that ride with new tasks ([`Output::Offer`]). `recall`
+    /// is [`Riders::recall`](z4_core::dispatch::Riders::recall), under its lock.
     ///
     /// # Errors
     /// As [`turn`](Self::turn).
-    pub fn turn_in_quiet(
+    pub fn turn_shared(
         &mut self,
         now: Now,
         view: &impl View,
         say: impl FnOnce(bool) -> Option<u64>,
+        mut recall: impl FnMut(&Namespace) -> Vec<LeaseTasks>,
     ) -> Result<Turn<E>, StateError> {
         if let Some(stamp_ns) = say(self.awaits_due()) {
             self.step(Input::MachineTime(stamp_ns), now);
         }
-        self.turn(now, view)
+        self.turn_with(now, view, Some(&mut recall))
     }
 
     /// Looks whether calls that wait can have something at once.
@@ -276,6 +295,7 @@ impl<E> Sessions<E> {
         }
         if self.leadership.is_ready_here {
             self.leading.step_down();
+            self.out.push(Output::ForgetRiders);
         }
         if leadership.is_ready_here {
             let machine_ns = self.machine_ns(now);

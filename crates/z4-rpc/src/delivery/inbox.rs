@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use futures::channel::mpsc;
-use z4_core::dispatch::ConsumersView;
+use z4_core::dispatch::{ConsumersView, Riders};
 use z4_core::{Namespace, View};
 use z4_delivery::{AppliedEvents, Input, Open, Quiet, Report, SessionId, Told};
 
@@ -61,6 +61,7 @@ pub struct Delivery<V> {
 struct Shared {
     boot: String,
     quiet: Mutex<Quiet>,
+    riders: Mutex<Riders>,
     session_last: AtomicU64,
     link_last: AtomicU64,
 }
@@ -87,6 +88,7 @@ impl<V> Delivery<V> {
             shared: Arc::new(Shared {
                 boot: boot.clone(),
                 quiet: Mutex::default(),
+                riders: Mutex::default(),
                 session_last: AtomicU64::new(0),
                 link_last: AtomicU64::new(0),
             }),
@@ -107,6 +109,12 @@ impl<V> Delivery<V> {
             // Fails only when the thread has stopped.
             let _ = self.applied.send(applied);
         }
+    }
+
+    /// Leases that this peer, which leads, has offered to ride with new tasks.
+    pub(super) fn riders(&self) -> MutexGuard<'_, Riders> {
+        let riders = self.shared.riders.lock();
+        riders.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// See [`Quiet`].

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `inbox`, `thread` | the way into the delivery thread, and the thread |
 //! | `line` | the way from the thread to a task, and the end of a session |
-//! | `proposals` | what the sessions propose |
+//! | `proposals`, `rider` | what the sessions propose, and what goes with a new task |
 //! | `consume` | Consume |
 //! | `stream` | GetTaskStream |
 //! | `lease`, `caller`, `call_deadline` | LeaseTasks; whether its caller still waits, and how long |
@@ -28,6 +28,7 @@ pub(crate) mod lease;
 pub(crate) mod lease_asks;
 mod line;
 mod proposals;
+mod rider;
 mod stream;
 mod thread;
 mod view;

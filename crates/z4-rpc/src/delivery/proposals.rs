@@ -12,7 +12,7 @@ use super::wall_ns;
 use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;
-use crate::propose::{self, Proposed, RetryPolicy, Until};
+use crate::propose::{self, Local, Proposed, RetryPolicy, Until};
 
 /// Proposes a command; the delivery thread has the answer.
 pub(super) fn propose<V: View + Clone + Send + Sync + 'static>(
@@ -33,7 +33,7 @@ pub(super) fn propose<V: View + Clone + Send + Sync + 'static>(
         delivery.input(Input::Proposed(ticket, result));
     };
     let (timeout, may_repeat) = match retry {
-        Retry::Here => return propose_here(node, command, answer),
+        Retry::Here { term } => return propose_here(node, command, term, answer),
         Retry::Once { patience_ns } => (Duration::from_nanos(patience_ns), false),
         Retry::Repeat { patience_ns } => (Duration::from_nanos(patience_ns), true),
         Retry::RepeatUntil { wall_ns: until_ns } => {
@@ -65,10 +65,17 @@ pub(super) fn of(settled: Result<propose::Settled, Error>) -> Result<Settled, Fa
 fn propose_here<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     command: &Command,
+    term: u64,
     answer: impl FnOnce(Result<Settled, Failure<Error>>) + Send + 'static,
 ) {
-    let encoded = encode_command(command);
-    node.propose_here(encoded, 0, Until::Applied, move |proposed| {
+    let local = Local {
+        command: encode_command(command),
+        units: 0,
+        topic: None,
+        term: Some(term),
+        until: Until::Applied,
+    };
+    node.propose_here(local, move |proposed| {
         answer(match proposed {
             Ok(Proposed::Applied(outcome)) => Ok(Settled {
                 outcome,

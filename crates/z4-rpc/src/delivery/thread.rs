@@ -16,7 +16,7 @@ use z4_delivery::{
 use z4_proto::generated::peer::{self, ForwardRequest_oneof_ask as Ask};
 
 use super::inbox::{Control, Inbox};
-use super::{proposals, wall_ns};
+use super::{proposals, rider, wall_ns};
 use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;
@@ -30,6 +30,9 @@ pub(crate) fn start<V: View + Clone + Send + Sync + 'static>(
     let delivery = node.delivery().clone();
     node.handle()
         .on_status(move |_| delivery.send(Control::Status));
+    let delivery = node.delivery().clone();
+    node.handle()
+        .set_riders(move |topic, term| rider::take(&delivery, topic, term));
     let mut thread = Thread {
         node,
         sessions: Sessions::new(&inbox.boot),
@@ -134,7 +137,9 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
     fn turn(&mut self, now: Now) -> Option<Duration> {
         let delivery = self.node.delivery();
         let say = |awaits_due| delivery.quiet().before_turn(awaits_due);
-        let turn = match self.sessions.turn_in_quiet(now, self.node.view(), say) {
+        let recall = |namespace: &Namespace| delivery.riders().recall(namespace);
+        let view = self.node.view();
+        let turn = match self.sessions.turn_shared(now, view, say, recall) {
             Ok(turn) => turn,
             Err(error) => {
                 // What is on disk can no longer be trusted to be read.
@@ -162,6 +167,8 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
                 command,
                 retry,
             } => proposals::propose(&self.node, ticket, &command, retry),
+            Output::Offer { term, lease } => self.node.delivery().riders().offer(term, lease),
+            Output::ForgetRiders => self.node.delivery().riders().clear(),
             Output::Find {
                 session,
                 namespace,

@@ -12,7 +12,7 @@ use grpcio::{DuplexSink, RequestStream, WriteFlags};
 use protobuf::Message;
 use z4_consensus::fault::mark;
 use z4_consensus::ProposeError;
-use z4_core::dispatch::ConsumerReport;
+use z4_core::dispatch::{rides_with, ConsumerReport};
 use z4_core::{Namespace, View};
 use z4_delivery::{Input, Report};
 use z4_proto::generated::peer::{
@@ -21,12 +21,13 @@ use z4_proto::generated::peer::{
 };
 use z4_proto::{decode_command, encode_outcome};
 
+use crate::delivery::wall_ns;
 use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::peer::opening;
-use crate::propose::{Appended, Proposed, Until};
+use crate::propose::{Appended, Local, Proposed, Until};
 use crate::verdicts::Verdict;
 
 type AdminWork = Pin<Box<dyn std::future::Future<Output = ForwardReply> + Send>>;
@@ -152,8 +153,11 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
 
     fn propose(&self, id: u64, proposal: ForwardProposal) {
         // The log must hold only what every replica can decode.
-        let units = match decode_command(proposal.get_command()) {
-            Ok(command) => command.units(),
+        let (units, topic) = match decode_command(proposal.get_command()) {
+            Ok(command) => {
+                let topic = rides_with(&command, wall_ns()).map(ToString::to_string);
+                (command.units(), topic)
+            }
             Err(error) => {
                 let error = Error::invalid("command", format!("must decode: {error}"));
                 return self.reply(failed(id, &error, false));
@@ -171,18 +175,23 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
             false => Until::Applied,
         };
         let (replies, in_work) = (Arc::clone(&self.replies), Arc::clone(&self.in_work));
-        let command = proposal.command;
-        self.node
-            .propose_here(command, units, until, move |result| {
-                let reply = match result {
-                    Ok(Proposed::Applied(outcome)) => {
-                        answer(id, Reply::outcome(encode_outcome(&outcome)))
-                    }
-                    Ok(Proposed::Accepted(accepted)) => of_accepted(id, accepted),
-                    Err(error) => proposal_failed(id, error),
-                };
-                reply_with(&replies, &in_work, reply);
-            });
+        let local = Local {
+            command: proposal.command,
+            units,
+            topic,
+            term: None,
+            until,
+        };
+        self.node.propose_here(local, move |result| {
+            let reply = match result {
+                Ok(Proposed::Applied(outcome)) => {
+                    answer(id, Reply::outcome(encode_outcome(&outcome)))
+                }
+                Ok(Proposed::Accepted(accepted)) => of_accepted(id, accepted),
+                Err(error) => proposal_failed(id, error),
+            };
+            reply_with(&replies, &in_work, reply);
+        });
     }
 
     fn report(&self, id: u64, report: peer::ConsumerReport) {

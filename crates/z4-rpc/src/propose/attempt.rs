@@ -27,6 +27,19 @@ pub(crate) enum Until {
     Accepted,
 }
 
+/// A command for this peer's own log.
+#[derive(Debug)]
+pub(crate) struct Local {
+    pub(crate) command: Vec<u8>,
+    /// How many task ids it uses up.
+    pub(crate) units: u32,
+    /// The namespace whose rider goes with it, if it has tasks that are due at once.
+    pub(crate) topic: Option<String>,
+    /// Only in this term, if one is given.
+    pub(crate) term: Option<u64>,
+    pub(crate) until: Until,
+}
+
 /// What came of a proposal.
 #[derive(Debug)]
 pub(crate) enum Proposed {
@@ -78,9 +91,16 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         let then = self.timer().in_time(by, move |tried: Option<_>| {
             then(tried.unwrap_or(Err(Failed::Unknown)));
         });
-        let (bytes, until) = (encoded.bytes.clone(), encoded.until);
+        let (command, until) = (encoded.bytes.clone(), encoded.until);
         let Some(address) = to else {
-            return self.propose_here(bytes, encoded.units, until, move |answer| {
+            let local = Local {
+                command,
+                units: encoded.units,
+                topic: encoded.topic.clone(),
+                term: None,
+                until,
+            };
+            return self.propose_here(local, move |answer| {
                 then(answer.map_err(of_propose).map(|proposed| Tried {
                     proposed,
                     forwarded_to: String::new(),
@@ -88,7 +108,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             });
         };
         let mut proposal = ForwardProposal::default();
-        proposal.set_command(bytes);
+        proposal.set_command(command);
         proposal.set_answer_when_accepted(until == Until::Accepted);
         let (ask, at) = (Ask::proposal(proposal), address.clone());
         let answered = move |answer| {
@@ -132,13 +152,11 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     /// Proposes to this peer's own log. `answered` is called once, from any thread.
     pub(crate) fn propose_here(
         &self,
-        command: Vec<u8>,
-        units: u32,
-        until: Until,
+        local: Local,
         answered: impl FnOnce(Result<Proposed, ProposeError>) + Send + 'static,
     ) {
         let applied = |done: Done<Outcome>| Proposed::Applied(done.reply);
-        let (accepted, sink) = match until {
+        let (accepted, sink) = match local.until {
             Until::Applied => {
                 let sink = Sink::new(move |done: Result<_, _>| answered(done.map(applied)));
                 (None, sink)
@@ -161,10 +179,10 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             }
         };
         self.handle().propose(Proposal {
-            command,
-            units,
+            topic: local.topic,
+            term: local.term,
             accepted,
-            sink,
+            ..Proposal::new(local.command, local.units, sink)
         });
     }
 }

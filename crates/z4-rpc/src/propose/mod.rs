@@ -15,9 +15,11 @@ use std::time::{Duration, Instant};
 use futures::channel::oneshot;
 use z4_consensus::Status;
 use z4_core::command::CreateTasks;
+use z4_core::dispatch::is_due_at_once;
 use z4_core::{Command, Outcome, Refusal, View};
 use z4_proto::{encode_command, encode_create};
 
+use crate::delivery::wall_ns;
 use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;
@@ -25,7 +27,7 @@ use crate::node::Node;
 use self::attempt::Failed;
 use self::course::{Course, Next, Pause};
 
-pub(crate) use self::attempt::{Appended, Proposed, Until};
+pub(crate) use self::attempt::{Appended, Local, Proposed, Until};
 
 /// How often, and for how long, a proposal is tried.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +90,8 @@ impl Settled<Proposed> {
 struct Encoded {
     bytes: Vec<u8>,
     units: u32,
+    /// As of [`Local`].
+    topic: Option<String>,
     until: Until,
 }
 
@@ -97,6 +101,7 @@ impl Encoded {
         Ok(Arc::new(Self {
             bytes: encode_command(command),
             units: command.units(),
+            topic: None,
             until: Until::Applied,
         }))
     }
@@ -166,9 +171,11 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         timeout: Duration,
     ) -> Result<Settled<Proposed>, Error> {
         let may_repeat = !create.request_id.is_empty();
+        let is_due = is_due_at_once(create, wall_ns());
         let encoded = Encoded {
             bytes: encode_create(create),
             units: create.tasks.len() as u32,
+            topic: is_due.then(|| create.namespace.to_string()),
             until: if may_repeat { Until::Applied } else { until },
         };
         let policy = RetryPolicy {

@@ -2,7 +2,8 @@
 
 use std::sync::mpsc::channel;
 
-use z4_consensus::runtime::{Proposal, Sink};
+use z4_consensus::runtime::{Done, Proposal, Sink};
+use z4_consensus::ProposeError;
 use z4_core::command::{LeaseTasks, Nack, NackTasks, Taker};
 use z4_core::task::LeaseToken;
 use z4_core::{Command, Namespace, Outcome, TaskId};
@@ -13,19 +14,11 @@ use super::Peer;
 /// Applies a command at a leader.
 pub fn apply(peer: &Peer, command: Command) -> Outcome {
     let (tx, rx) = channel();
-    peer.node.handle().propose(Proposal {
-        units: command.units(),
-        command: encode_command(&command),
-        accepted: None,
-        sink: Sink::new(
-            move |result: Result<
-                z4_consensus::runtime::Done<Outcome>,
-                z4_consensus::ProposeError,
-            >| {
-                tx.send(result.unwrap().reply).unwrap();
-            },
-        ),
+    let sink = Sink::new(move |result: Result<Done<Outcome>, ProposeError>| {
+        tx.send(result.unwrap().reply).unwrap();
     });
+    let proposal = Proposal::new(encode_command(&command), command.units(), sink);
+    peer.node.handle().propose(proposal);
     rx.recv().unwrap()
 }
 

@@ -16,6 +16,7 @@ mod consumers;
 mod judge;
 mod links;
 mod proposals;
+mod riders;
 mod shell;
 mod wires;
 

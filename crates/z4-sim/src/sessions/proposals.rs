@@ -32,7 +32,7 @@ impl World {
     ) {
         let wall_ns = self.clocks(life.0).wall_ns;
         let patience_ns = match retry {
-            Retry::Here => u64::MAX / 4,
+            Retry::Here { .. } => u64::MAX / 4,
             Retry::Once { patience_ns } | Retry::Repeat { patience_ns } => patience_ns,
             Retry::RepeatUntil { wall_ns: until_ns } => until_ns.saturating_sub(wall_ns),
         };
@@ -61,15 +61,19 @@ impl World {
             return;
         };
         tried.attempt = attempt;
-        let (command, is_here) = (tried.command.clone(), tried.retry == Retry::Here);
+        let command = tried.command.clone();
+        let only_in = match tried.retry {
+            Retry::Here { term } => Some(term),
+            _ => None,
+        };
         let token = Token::Session {
             life,
             ticket,
             attempt,
-            is_here,
+            only_in,
         };
         // The budget of proposals may be used up at any time, without any fault.
-        if is_here && self.one_in(60) {
+        if only_in.is_some() && self.one_in(60) {
             self.saw("a dispatcher's proposal found the queue full");
             let error = ProposeError::Busy {
                 what: "the budget of proposals in flight",
@@ -77,7 +81,7 @@ impl World {
             };
             return self.session_failed(life, ticket, attempt, &error);
         }
-        if is_here {
+        if only_in.is_some() {
             let asked = Asked {
                 command,
                 units: 0,
@@ -175,7 +179,7 @@ impl World {
         let is_unknown = *error == ProposeError::Unknown;
         tried.maybe_before |= is_unknown;
         let may_repeat = match tried.retry {
-            Retry::Here => false,
+            Retry::Here { .. } => false,
             Retry::Once { .. } => !is_unknown,
             Retry::Repeat { .. } | Retry::RepeatUntil { .. } => true,
         };

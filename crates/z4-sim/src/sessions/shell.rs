@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rand::Rng;
 use z4_consensus::replica::Input as ToReplica;
+use z4_core::dispatch::Riders;
 use z4_core::machine::Event as Happened;
 use z4_core::state::find_status;
 use z4_core::task::Phase;
+use z4_core::Namespace;
 use z4_delivery::{
     AppliedEvents, Delivered, Delivery, End, Input, Leadership, Now, Output, Quiet, SessionId,
     SessionInput, Sessions, Ticket, Told, Whose,
@@ -37,6 +39,7 @@ pub(crate) struct Shell {
     /// Something happened since the last turn.
     has_news: bool,
     quiet: Quiet,
+    pub(super) riders: Riders,
     idle_turns: u32,
 }
 
@@ -66,6 +69,7 @@ impl Shell {
             wake_ns: None,
             has_news: false,
             quiet: Quiet::default(),
+            riders: Riders::default(),
             idle_turns: 0,
         }
     }
@@ -189,7 +193,8 @@ impl World {
         let awaits_due = run.shell.sessions.awaits_due();
         let (shell, state) = (&mut run.shell, run.machine.machine().state());
         let say = |awaits_due| shell.quiet.before_turn(awaits_due);
-        let turned = shell.sessions.turn_in_quiet(now, state, say);
+        let recall = |namespace: &Namespace| shell.riders.recall(namespace);
+        let turned = shell.sessions.turn_shared(now, state, say, recall);
         if !awaits_due && run.shell.sessions.awaits_due() {
             return self.fail(format!(
                 "a turn of peer {id} made somebody who awaits tasks"
@@ -236,6 +241,16 @@ impl World {
             } => {
                 self.judge_proposed(life, &command);
                 self.session_propose(life, ticket, &command, retry);
+            }
+            Output::Offer { term, lease } => {
+                if let Some(shell) = self.shell(life.0) {
+                    shell.riders.offer(term, lease);
+                }
+            }
+            Output::ForgetRiders => {
+                if let Some(shell) = self.shell(life.0) {
+                    shell.riders.clear();
+                }
             }
             Output::Find {
                 session,
