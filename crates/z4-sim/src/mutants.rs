@@ -196,21 +196,6 @@ pub const MUTANTS: &[Mutant] = &[
         ],
     ),
     Mutant::new(
-        "later-due-forgotten",
-        "a lease in the entry of new tasks hides those that are due later",
-        &["liveness: task"],
-    ),
-    Mutant::new(
-        "rider-of-another-term",
-        "a lease that an earlier leader offered goes into the log",
-        &["credit"],
-    ),
-    Mutant::new(
-        "taken-rider-counted-as-back",
-        "room that a lease on its way has reserved is given again",
-        &["credit"],
-    ),
-    Mutant::new(
         "due-kept-from-consumers",
         "the sessions are not told of new tasks although somebody waits for them",
         &["liveness: task"],
@@ -290,6 +275,11 @@ pub const MUTANTS: &[Mutant] = &[
         "late-grant-kept",
         "a grant to a session that is gone is not given back",
         &["was left to"],
+    ),
+    Mutant::new(
+        "later-due-forgotten",
+        "a lease in the entry of new tasks hides those that are due later",
+        &["liveness: task"],
     ),
     Mutant::new(
         "lease-row-stays",

@@ -470,15 +470,11 @@ impl Dispatcher {
         if !queue.has_riders() {
             return;
         }
-        let mut back: Vec<_> = recall(namespace).into_iter().map(|l| l.takers).collect();
         for rider in queue.in_flight.iter_mut().filter(|f| f.at_ns.is_none()) {
             rider.at_ns = Some(self.now_ns);
-            if planted!("taken-rider-counted-as-back") && !back.contains(&rider.takers) {
-                back.push(rider.takers.clone());
-            }
         }
-        for takers in back {
-            self.take_back(namespace, &takers);
+        for back in recall(namespace) {
+            self.take_back(namespace, &back.takers);
         }
     }
 

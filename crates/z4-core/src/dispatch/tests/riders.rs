@@ -1,7 +1,7 @@
 //! Leases that ride with new tasks: one entry creates and grants.
 
 use super::*;
-use crate::limits::{DISPATCH_COALESCE_NS, DISPATCH_RIDERS_MAX};
+use crate::limits::{DISPATCH_COALESCE_NS, DISPATCH_IN_FLIGHT_MAX, DISPATCH_RIDERS_MAX};
 
 /// A leader whose dispatcher offers riders, and the table that they wait in.
 struct Riding {
@@ -117,9 +117,13 @@ fn what_is_on_its_way_is_not_given_twice() {
     riding.leader.report("c", "a", 0, 10);
     riding.turn();
     let taken = riding.riders.take(&space("a"), 1).unwrap();
-    // A task without a rider is due meanwhile.
-    riding.leader.create("a", 20, Due::Now);
-    let leases = riding.turn();
+    // Tasks without a rider are due meanwhile.
+    let mut leases = Vec::new();
+    for _ in 0..DISPATCH_IN_FLIGHT_MAX {
+        riding.leader.create("a", 20, Due::Now);
+        leases.extend(riding.turn());
+        riding.leader.now_ns += DISPATCH_COALESCE_NS;
+    }
     let reserved = leases.iter().chain([&taken]).map(room).sum::<u32>();
     assert!(reserved <= 10, "{reserved}");
     let mut on_its_way: Vec<_> = leases.into_iter().chain([taken]).collect();
