@@ -82,9 +82,9 @@ impl Peer {
             logger: logger.clone(),
             phase: Mutex::new(Phase::Waiting(pending)),
         });
-        let guard = watch_disk(options, store, &node, registry, logger)?;
         // Before consensus starts: a link to another peer looks for it when it opens.
         let lane_port = serve_lanes(options, &ports.metrics, &node, logger)?;
+        let guard = watch_disk(options, store, &node, registry, logger)?;
         if let Some(identity) = store.identity() {
             starter.run(&mut starter.phase(), identity.clone())?;
         }
