@@ -440,7 +440,7 @@ mod tests {
             ),
             (&["--peer-port", "6355"], "Z4_PEER_PORT"),
             (&["--peer-lane-port", "6356"], "Z4_PEER_LANE_PORT"),
-            (&["--peer-lane-port", "-1"], "Z4_PEER_LANE_PORT"),
+            (&["--peer-lane-port", "70000"], "Z4_PEER_LANE_PORT"),
             (&["--metrics-port", "0"], "Z4_METRICS_PORT"),
             (&["--connections-max", "0"], "Z4_CONNECTIONS_MAX"),
             (&["--metrics-port", ""], "Z4_METRICS_PORT"),
