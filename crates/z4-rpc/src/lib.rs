@@ -13,7 +13,7 @@
 //! | [`lane`] | raft messages beside gRPC |
 //! | [`health`], [`reflection`] | the standard services |
 //! | [`accept`] | connections accepted, counted and bounded |
-//! | [`server`] | the two ports, and their end |
+//! | [`server`] | the two ports of gRPC, and their end |
 //! | [`errors`] | the one table to gRPC status |
 //! | [`validate`] | from request to command |
 //! | [`limits`] | every bound of streams, queues and waits |

@@ -174,8 +174,9 @@ pub const LANE_BUFFER_KEPT_MAX: usize = 1 << 20;
 /// The sender asks for a sign of life this often.
 pub const LANE_PING_INTERVAL: Duration = Duration::from_millis(200);
 /// A lane that gave no sign of life for so long is doubted, and messages go over gRPC
-/// until it gives one: shorter than an election takes to begin.
-pub const LANE_DOUBT: Duration = Duration::from_millis(500);
+/// until it gives one: with a heartbeat behind it, this is not longer than the shortest
+/// election time-out.
+pub const LANE_DOUBT: Duration = Duration::from_millis(400);
 /// A lane that gave none for so long is closed, and opened anew.
 pub const LANE_SILENCE_MAX: Duration = Duration::from_secs(2);
 /// A receiver closes a lane on which nothing comes for so long, pings included.
