@@ -30,7 +30,7 @@ pub(super) struct Link {
     to: u64,
     address: String,
     waiting: Outbox<Message>,
-    /// None where this peer has no port of lanes, or has as many lanes as it may.
+    /// None where this peer has no port of lanes.
     lane: Option<Lane>,
     pub(super) network: Network,
     handle: Handle<Outcome>,
