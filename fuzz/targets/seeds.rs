@@ -213,12 +213,12 @@ fn frames(root: &Path) {
         let mut batch = peer::RaftBatch::default();
         batch.set_opening(opening.clone());
         batch.mut_messages().push(message.write_to_bytes().unwrap());
-        put(
-            root,
-            "peer_frame",
-            &format!("{kind:?}"),
-            &batch.write_to_bytes().unwrap(),
-        );
+        let bytes = batch.write_to_bytes().unwrap();
+        put(root, "peer_frame", &format!("{kind:?}"), &bytes);
+        // As the body of a frame, and as a frame with more behind it.
+        put(root, "lane", &format!("{kind:?}"), &bytes);
+        let frame = z4_rpc::fuzzing::lane_batch(&bytes).unwrap();
+        put(root, "lane", &format!("frame-{kind:?}"), &frame.repeat(2));
     }
     let mut request = peer::ForwardRequest::default();
     request.set_id(1);

@@ -1,6 +1,7 @@
 //! Private decoders of outside bytes, opened for the fuzz targets. Not part of
 //! the API: built with the feature `fuzzing` alone.
 
+use std::io::Read;
 use std::path::PathBuf;
 
 use grpcio::RpcStatus;
@@ -18,6 +19,8 @@ use z4_proto::generated::peer::{Opening, SnapshotChunk, SnapshotHeader};
 
 use crate::delivery::consume::{messages, opening as consuming};
 use crate::delivery::lease as leasing;
+use crate::lane::frame::{self, Kind};
+use crate::lane::frames::Frames;
 use crate::peer::{opening, raft_stream, snapshot_files, snapshot_receiver};
 use crate::validate::{self, Token};
 
@@ -33,6 +36,29 @@ pub fn opening(
 /// A message of a batch.
 pub fn raft_message(bytes: &[u8], from: u64, me: u64) -> Result<Message, RpcStatus> {
     raft_stream::parse(bytes, from, me)
+}
+
+/// The frames that come on a lane whose bodies have at most so many bytes: the number of
+/// the kind and the body of each, until the source ends or something is refused, and
+/// why it ended.
+pub fn lane_frames(source: impl Read, body_len_max: usize) -> (Vec<(u8, Vec<u8>)>, String) {
+    let (mut frames, mut found) = (Frames::new(source), Vec::new());
+    loop {
+        match frames.next(body_len_max) {
+            Ok((kind, body)) => found.push((kind as u8, body.to_owned())),
+            Err(ended) => return (found, ended.to_string()),
+        }
+    }
+}
+
+/// A frame of a lane with a batch in it.
+pub fn lane_batch(body: &[u8]) -> Option<Vec<u8>> {
+    frame::encode(Kind::Batch, body)
+}
+
+/// The sender of a hello.
+pub fn lane_hello(body: &[u8]) -> Option<u64> {
+    crate::lane::read_hello(body).map(|(from, _)| from)
 }
 
 /// Receives a snapshot into `dir`: header, chunks, end.

@@ -10,9 +10,10 @@
 //! | [`transport`] | raft messages and snapshots to other peers |
 //! | [`peer`] | the peer port: what other peers may ask |
 //! | [`network`] | connections to other peers |
+//! | [`lane`] | raft messages beside gRPC |
 //! | [`health`], [`reflection`] | the standard services |
 //! | [`accept`] | connections accepted, counted and bounded |
-//! | [`server`] | the two ports, and their end |
+//! | [`server`] | the two ports of gRPC, and their end |
 //! | [`errors`] | the one table to gRPC status |
 //! | [`validate`] | from request to command |
 //! | [`limits`] | every bound of streams, queues and waits |
@@ -36,6 +37,7 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod health;
+pub mod lane;
 mod leader;
 pub mod limits;
 pub mod metrics;
@@ -56,6 +58,7 @@ pub mod verdicts;
 pub use delivery::{AppliedEvents, Delivery};
 pub use disk_admission::{DiskAdmission, DiskSpace};
 pub use errors::Error;
+pub use lane::LanePort;
 pub use metrics::Metrics;
 pub use network::{Network, NetworkParts};
 pub use node::Node;

@@ -145,6 +145,52 @@ pub const RAFT_BATCH_LEN_MAX: usize = 1_024;
 pub const RAFT_BATCH_BYTES: usize = 2 << 20;
 /// Largest raft message, in bytes: one entry at its limit and room to spare.
 pub const RAFT_MESSAGE_LEN_MAX: usize = PEER_MESSAGE_LEN_MAX - (4 << 20);
+/// Secrets of lanes that were handed out and not used yet: one for each peer that
+/// opens a lane at the moment.
+pub const LANE_SECRETS_MAX: usize = 64;
+/// Length of such a secret, in bytes: nobody guesses it.
+pub const LANE_SECRET_LEN: usize = 32;
+/// A secret opens nothing after this time: far longer than to dial takes.
+pub const LANE_SECRET_LIFE: Duration = Duration::from_secs(10);
+/// A connection at the port of lanes says who it is within this time.
+pub const LANE_HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections there that have not said it yet; more are closed at once. Each of them
+/// holds a thread.
+pub const LANE_HELLOS_MAX: usize = 8;
+/// Connections at the port of lanes: one of each member, one more of a member whose
+/// earlier one is half open, and those that have not said who they are.
+pub const LANE_CONNECTIONS_MAX: usize = 2 * LANE_COUNT_MAX;
+/// Those of one address: that of one machine with several peers.
+pub const LANE_CONNECTIONS_PER_ADDRESS_MAX: usize = LANE_COUNT_MAX;
+/// Lanes to other peers, each with a thread; to more peers messages go over gRPC
+/// alone. Real clusters have a handful.
+pub const LANE_COUNT_MAX: usize = 16;
+/// Longest body of a frame behind the hello, in bytes: the gRPC stream takes as much.
+pub const LANE_BODY_LEN_MAX: usize = PEER_MESSAGE_LEN_MAX;
+/// What a lane reads at once, in bytes, while its frames are small.
+pub const LANE_BUFFER_LEN: usize = 64 << 10;
+/// A buffer that grew beyond this for a large frame is given back, in bytes.
+pub const LANE_BUFFER_KEPT_MAX: usize = 1 << 20;
+/// The sender asks for a sign of life this often.
+pub const LANE_PING_INTERVAL: Duration = Duration::from_millis(200);
+/// A lane that gave no sign of life for so long is doubted, and messages go over gRPC
+/// until it gives one: with a heartbeat behind it, this is not longer than the shortest
+/// election time-out.
+pub const LANE_DOUBT: Duration = Duration::from_millis(400);
+/// A lane that gave none for so long is closed, and opened anew.
+pub const LANE_SILENCE_MAX: Duration = Duration::from_secs(2);
+/// A receiver closes a lane on which nothing comes for so long, pings included.
+pub const LANE_IDLE_MAX: Duration = Duration::from_secs(5);
+/// A peer is dialled at its port of lanes for so long.
+pub const LANE_DIAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// A peer that has no port of lanes is asked again after this time: it may have been
+/// started anew with one.
+pub const LANE_ASK_INTERVAL: Duration = Duration::from_secs(10);
+/// Longest wait before a lane is opened anew that could not be opened, or that broke.
+pub const LANE_RETRY_MAX: Duration = Duration::from_secs(30);
+/// A lane that was up for so long is opened anew at once when it breaks. One that
+/// breaks again and again loses messages each time, and so is tried less and less.
+pub const LANE_PROVEN: Duration = Duration::from_secs(60);
 /// A raft stream with nothing to say says so this often.
 pub const IDLE_BATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// Shortest wait before a peer is connected to again.

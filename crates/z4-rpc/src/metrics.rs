@@ -1,7 +1,8 @@
 //! Counters of services, streams and peer connections.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 
 /// Counters of this crate, in a given registry.
@@ -13,6 +14,12 @@ pub struct Metrics {
     pub latency: HistogramVec,
     /// Raft messages handed to connections, by kind.
     pub sent: IntCounterVec,
+    /// Raft messages handed to connections, by the way they went: `lane` or `grpc`.
+    pub sent_by_way: IntCounterVec,
+    /// 1 while messages to a peer can go over its lane, by raft id.
+    pub lane_up: IntGaugeVec,
+    /// Connections closed at the port of lanes because they broke a rule, by reason.
+    pub lanes_refused: IntCounterVec,
     /// Raft messages dropped, by reason.
     pub dropped: IntCounterVec,
     /// Raft messages let in.
@@ -88,6 +95,30 @@ impl Metrics {
         for reason in DROP_REASONS {
             dropped.with_label_values(&[reason]).inc_by(0);
         }
+        let sent_by_way = counters(
+            "z4_rpc_raft_messages_sent_by_way_total",
+            "Raft messages sent by way: lane or grpc.",
+            &["way"],
+        )?;
+        for way in [WAY_LANE, WAY_GRPC] {
+            sent_by_way.with_label_values(&[way]).inc_by(0);
+        }
+        let lanes_refused = counters(
+            "z4_rpc_lane_connections_refused_total",
+            "Connections closed at the port of lanes because they broke a rule, by reason.",
+            &["reason"],
+        )?;
+        for reason in LANE_REFUSALS {
+            lanes_refused.with_label_values(&[reason]).inc_by(0);
+        }
+        let lane_up = IntGaugeVec::new(
+            Opts::new(
+                "z4_rpc_lane_up",
+                "1 while raft messages to a peer can go over its lane, by raft id.",
+            ),
+            &["peer"],
+        )?;
+        registry.register(Box::new(lane_up.clone()))?;
         Ok(Self {
             requests: counters(
                 "z4_rpc_requests_total",
@@ -100,6 +131,9 @@ impl Metrics {
                 "Raft messages sent by kind.",
                 &["kind"],
             )?,
+            sent_by_way,
+            lane_up,
+            lanes_refused,
             dropped,
             received: counter(
                 "z4_rpc_raft_messages_received_total",
@@ -146,6 +180,13 @@ impl Metrics {
         self.latency.with_label_values(&[method]).observe(seconds);
     }
 }
+
+/// The way of a message that a lane carried.
+pub(crate) const WAY_LANE: &str = "lane";
+/// The way of a message that gRPC carried.
+pub(crate) const WAY_GRPC: &str = "grpc";
+/// Why connections are closed at the port of lanes.
+const LANE_REFUSALS: [&str; 6] = ["frame", "slow", "hello", "kind", "batch", "crowd"];
 
 /// Why raft messages are dropped.
 const DROP_REASONS: [&str; 7] = [

@@ -11,6 +11,7 @@ use z4_consensus::{AddressBook, Identity, Membership};
 use z4_proto::generated::peer::Opening;
 
 use crate::disk_admission::DiskAdmission;
+use crate::lane::Lanes;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::timer::Timer;
@@ -45,6 +46,7 @@ struct Inner {
     tasks: Client,
     addresses: Mutex<Addresses>,
     disk_admission: DiskAdmission,
+    lanes: Lanes,
 }
 
 #[derive(Default)]
@@ -75,6 +77,7 @@ impl Network {
                 tasks,
                 addresses: Mutex::default(),
                 disk_admission: DiskAdmission::default(),
+                lanes: Lanes::default(),
             }),
         }
     }
@@ -101,6 +104,11 @@ impl Network {
     #[must_use]
     pub fn disk_admission(&self) -> &DiskAdmission {
         &self.inner.disk_admission
+    }
+
+    /// The lanes of this peer.
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.inner.lanes
     }
 
     /// Runs a task on a thread of gRPC, and a part of it on this thread at once. It must

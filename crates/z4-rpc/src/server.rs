@@ -1,4 +1,4 @@
-//! The two ports of a peer, and their end within a time.
+//! The two ports of gRPC, and their end within a time.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};

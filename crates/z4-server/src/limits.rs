@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use z4_rpc::limits as rpc;
+
 /// Descriptors that a database needs beyond the tables it keeps open: its
 /// write-ahead files, list of files and information log, its folder, what a flush
 /// and a compaction write, and tables that an iterator holds beyond its bound.
@@ -17,6 +19,10 @@ pub(crate) const STORE_PART: u64 = 16;
 pub(crate) const SNAPSHOT_DESCRIPTORS: u64 = 64;
 /// Connections to other peers, and the sockets that look for their names.
 pub(crate) const DIAL_DESCRIPTORS: u64 = 64;
+/// Lanes: the connections at their port, and two for each lane to another peer, which
+/// are its connection and what wakes its thread.
+pub(crate) const LANE_DESCRIPTORS: u64 =
+    (rpc::LANE_CONNECTIONS_MAX + 2 * rpc::LANE_COUNT_MAX) as u64;
 /// What the process has in any case: standard streams, locks, lower bounds,
 /// listeners, and what its threads wait on. An idle peer has about thirty.
 pub(crate) const BASE_DESCRIPTORS: u64 = 64;

@@ -67,7 +67,7 @@ pub(crate) struct Options {
     )]
     pub peer_data_dir: PathBuf,
 
-    /// Address that the three ports are opened on
+    /// Address that the ports are opened on
     #[structopt(
         long,
         env = "Z4_BIND_ADDR",
@@ -94,6 +94,11 @@ pub(crate) struct Options {
         default_value = "6356"
     )]
     pub peer_port: u16,
+
+    /// Port for raft messages of other peers, beside the one before; 0 is off
+    /// [default: 6357, and off with a warning where that is taken]
+    #[structopt(long, env = "Z4_PEER_LANE_PORT", value_name = "PORT")]
+    pub peer_lane_port: Option<u16>,
 
     /// Port of /metrics, /healthz and /readyz
     #[structopt(
@@ -137,6 +142,11 @@ pub(crate) struct Options {
     )]
     pub debug_logging_enabled: bool,
 }
+
+/// The variable of [`Options::peer_lane_port`].
+pub(crate) const LANE_PORT_NAME: &str = "Z4_PEER_LANE_PORT";
+/// The port of lanes unless another one is asked for.
+pub(crate) const LANE_PORT_DEFAULT: u16 = 6357;
 
 /// What the command line and the environment say.
 pub(crate) enum Told {
@@ -233,10 +243,16 @@ impl Options {
 
     fn check_ports(&self) -> Result<(), String> {
         let ports = [
-            ("Z4_SERVICE_PORT", self.service_port),
-            ("Z4_PEER_PORT", self.peer_port),
-            ("Z4_METRICS_PORT", self.metrics_port),
+            ("Z4_SERVICE_PORT", Some(self.service_port)),
+            ("Z4_PEER_PORT", Some(self.peer_port)),
+            ("Z4_METRICS_PORT", Some(self.metrics_port)),
+            (
+                LANE_PORT_NAME,
+                self.peer_lane_port.filter(|port| *port != 0),
+            ),
         ];
+        let ports = ports.map(|(name, port)| Some((name, port?)));
+        let ports: Vec<(&str, u16)> = ports.into_iter().flatten().collect();
         for (at, (name, port)) in ports.iter().enumerate() {
             if *port == 0 {
                 return Err(format!("{name} is 0: give a port from 1 to 65535"));
@@ -363,6 +379,7 @@ mod tests {
             bind_addr: [0, 0, 0, 0].into(),
             service_port: 6355,
             peer_port: 6356,
+            peer_lane_port: None,
             metrics_port: 2112,
             log_keep_entries: 10_000,
             disk_reserve_bytes: None,
@@ -384,6 +401,7 @@ mod tests {
             "Z4_PEER_DATA_DIR",
             "Z4_SERVICE_PORT",
             "Z4_PEER_PORT",
+            "Z4_PEER_LANE_PORT",
             "Z4_METRICS_PORT",
             "Z4_PEER_ID",
             "Z4_PEER_ADVERTISE_ADDR",
@@ -421,6 +439,8 @@ mod tests {
                 "Z4_PEER_ADVERTISE_ADDR",
             ),
             (&["--peer-port", "6355"], "Z4_PEER_PORT"),
+            (&["--peer-lane-port", "6356"], "Z4_PEER_LANE_PORT"),
+            (&["--peer-lane-port", "70000"], "Z4_PEER_LANE_PORT"),
             (&["--metrics-port", "0"], "Z4_METRICS_PORT"),
             (&["--connections-max", "0"], "Z4_CONNECTIONS_MAX"),
             (&["--metrics-port", ""], "Z4_METRICS_PORT"),

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::SystemTime;
 
 use prometheus::Registry;
-use slog::{crit, info, o, Logger};
+use slog::{crit, info, o, warn, Logger};
 use z4_consensus::log::Position;
 use z4_consensus::runtime::{prepare, Parts, Pending, Runtime};
 use z4_consensus::{Handle, Identity};
@@ -18,12 +18,14 @@ use z4_core::Outcome;
 use z4_rpc::accept::{ConnectionLimits, ConnectionMetrics, PortWatch};
 use z4_rpc::limits as rpc;
 use z4_rpc::server::{self, Port, PortParts};
-use z4_rpc::{AppliedEvents, GrpcTransport, Network, NetworkParts, Node, PeerHooks, Timer};
+use z4_rpc::{
+    AppliedEvents, GrpcTransport, LanePort, Network, NetworkParts, Node, PeerHooks, Timer,
+};
 use z4_storage::{EventSink, RocksView, StorageError, Store, TaskMachine};
 
 use crate::disk::{Guard, Watched};
 use crate::limits;
-use crate::options::Options;
+use crate::options::{Options, LANE_PORT_DEFAULT, LANE_PORT_NAME};
 
 /// A peer that serves its ports.
 pub(crate) struct Peer {
@@ -31,6 +33,7 @@ pub(crate) struct Peer {
     starter: Arc<Starter>,
     service_port: Port,
     peer_port: Port,
+    lane_port: Option<LanePort>,
     guard: Guard,
     logger: Logger,
 }
@@ -79,6 +82,8 @@ impl Peer {
             logger: logger.clone(),
             phase: Mutex::new(Phase::Waiting(pending)),
         });
+        // Before consensus starts: a link to another peer looks for it when it opens.
+        let lane_port = serve_lanes(options, &ports.metrics, &node, logger)?;
         let guard = watch_disk(options, store, &node, registry, logger)?;
         if let Some(identity) = store.identity() {
             starter.run(&mut starter.phase(), identity.clone())?;
@@ -100,12 +105,14 @@ impl Peer {
         let service_port = server::serve_clients(envs.clients, parts_of_clients, &node)
             .map_err(|e| format!("{e} set Z4_SERVICE_PORT"))?;
         info!(logger, "serving"; "service_port" => service_port.number(),
-            "peer_port" => peer_port.number());
+            "peer_port" => peer_port.number(),
+            "lane_port" => lane_port.as_ref().map_or(0, LanePort::number));
         Ok(Self {
             node,
             starter,
             service_port,
             peer_port,
+            lane_port,
             guard,
             logger: logger.clone(),
         })
@@ -139,7 +146,46 @@ impl Peer {
         self.guard.stop();
         info!(self.logger, "consensus stopped, state flushed");
         self.node.stop();
+        if let Some(lane_port) = self.lane_port {
+            lane_port.stop();
+        }
         self.peer_port.shutdown(limits::PEER_GRACE);
+    }
+}
+
+/// Opens the port of lanes, unless it is turned off. The default port may be taken, by
+/// another peer of this machine mostly: then everything goes over the peer port.
+fn serve_lanes(
+    options: &Options,
+    metrics: &ConnectionMetrics,
+    node: &Node<RocksView>,
+    logger: &Logger,
+) -> Result<Option<LanePort>, String> {
+    let port = options.peer_lane_port.unwrap_or(LANE_PORT_DEFAULT);
+    if port == 0 {
+        return Ok(None);
+    }
+    let address = SocketAddr::new(options.bind_addr, port);
+    let parts = PortParts {
+        address,
+        limits: ConnectionLimits {
+            count_max: rpc::LANE_CONNECTIONS_MAX,
+            per_address_max: rpc::LANE_CONNECTIONS_PER_ADDRESS_MAX,
+        },
+        metrics: metrics.clone(),
+    };
+    match LanePort::start(parts, node) {
+        Ok(lane_port) => Ok(Some(lane_port)),
+        Err(error) if options.peer_lane_port.is_none() => {
+            warn!(logger, "no port for raft messages alone, they go over the peer port";
+                "address" => address.to_string(), "error" => error.to_string(),
+                "remedy" => format!("set {LANE_PORT_NAME} to a free port, or to 0 for none"));
+            Ok(None)
+        }
+        Err(error) => Err(format!(
+            "cannot listen at {address}: {error}; is another process on this port? set \
+             {LANE_PORT_NAME} to another port, or to 0 to have raft messages go over the peer port"
+        )),
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! What peer `i` sends to the peer port of `j` is sent by its own namespace to
 //! the proxy of the pair (i, j) in the room, and by that to a port of `j` that
-//! stands for `i`. So every directed pair has a place where bytes can be held
+//! stands for `i`. The same is done for what it sends to the port of lanes of `j`,
+//! with another proxy behind the same valve. So every directed pair has a place where bytes can be held
 //! back or cut (the proxy), and one where packets can be lost (the port).
 
 use std::net::Ipv4Addr;
@@ -14,10 +15,14 @@ use crate::shell;
 pub const SERVICE_PORT: u16 = 6355;
 /// Peer port.
 pub const PEER_PORT: u16 = 6356;
+/// Port of lanes.
+pub const LANE_PORT: u16 = 6357;
 /// Metrics and health.
 pub const METRICS_PORT: u16 = 2112;
-/// At `j`, the port for what `i` sends is this and `i`.
+/// At `j`, the port for what `i` sends to the peer port is this and `i`.
 const FROM_PORT: u16 = 6400;
+/// The same for what it sends to the port of lanes.
+const LANE_FROM_PORT: u16 = 6500;
 /// The address of the room.
 const HUB: &str = "10.77.0.1";
 /// More addresses of the room, for crowds: a peer bounds the connections of one
@@ -88,22 +93,36 @@ impl Net {
         Ok(())
     }
 
+    /// Both ways of a pair, behind one valve.
     fn add_pair(&self, from: usize, to: usize) -> Result<Proxy, String> {
-        let port = from_port(from);
-        let proxy = Proxy::start(HUB, &format!("{}:{port}", host(to)))?;
+        let proxy = self.add_way(from, to, Valve::default(), PEER_PORT, FROM_PORT)?;
+        let valve = proxy.valve().clone();
+        // It works without being held.
+        self.add_way(from, to, valve, LANE_PORT, LANE_FROM_PORT)?;
+        Ok(proxy)
+    }
+
+    fn add_way(
+        &self,
+        from: usize,
+        to: usize,
+        valve: Valve,
+        of_peer: u16,
+        first: u16,
+    ) -> Result<Proxy, String> {
+        let port = port_of(first, from);
+        let proxy = Proxy::start_behind(valve, HUB, &format!("{}:{port}", host(to)))?;
         tables(
             from,
             &format!(
-                "-t nat -A OUTPUT -p tcp -d {} --dport {PEER_PORT} -j DNAT --to-destination {}",
+                "-t nat -A OUTPUT -p tcp -d {} --dport {of_peer} -j DNAT --to-destination {}",
                 host(to),
                 proxy.address()
             ),
         )?;
         tables(
             to,
-            &format!(
-                "-t nat -A PREROUTING -p tcp --dport {port} -j REDIRECT --to-ports {PEER_PORT}"
-            ),
+            &format!("-t nat -A PREROUTING -p tcp --dport {port} -j REDIRECT --to-ports {of_peer}"),
         )?;
         Ok(proxy)
     }
@@ -146,6 +165,14 @@ impl Net {
         self.drop_packets(from, to, "")
     }
 
+    /// Loses all packets of the lane from `from` to `to`, and no others.
+    ///
+    /// # Errors
+    /// What the system refused.
+    pub fn block_lane(&self, from: usize, to: usize) -> Result<(), String> {
+        drop_at(to, port_of(LANE_FROM_PORT, from), "")
+    }
+
     /// Loses this share of the packets from `from` to `to`.
     ///
     /// # Errors
@@ -156,11 +183,9 @@ impl Net {
     }
 
     fn drop_packets(&self, from: usize, to: usize, which: &str) -> Result<(), String> {
-        let port = from_port(from);
-        tables(
-            to,
-            &format!("-t mangle -A PREROUTING -p tcp --dport {port} {which} -j DROP"),
-        )?;
+        for first in [FROM_PORT, LANE_FROM_PORT] {
+            drop_at(to, port_of(first, from), which)?;
+        }
         Ok(())
     }
 
@@ -229,8 +254,14 @@ pub fn metrics_address(n: usize) -> String {
     format!("{}:{METRICS_PORT}", host(n))
 }
 
-fn from_port(from: usize) -> u16 {
-    FROM_PORT + u16::try_from(from).unwrap_or(0)
+/// At its receivers, the port that stands for `from`, of those from `first` on.
+fn port_of(first: u16, from: usize) -> u16 {
+    first + u16::try_from(from).unwrap_or(0)
+}
+
+fn drop_at(to: usize, port: u16, which: &str) -> Result<(), String> {
+    let rule = format!("-t mangle -A PREROUTING -p tcp --dport {port} {which} -j DROP");
+    tables(to, &rule).map(|_| ())
 }
 
 fn tables(n: usize, rule: &str) -> Result<String, String> {

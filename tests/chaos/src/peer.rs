@@ -105,6 +105,7 @@ impl Peer {
             .env("Z4_PEER_DATA_DIR", self.data().join("peer"))
             .env("Z4_SERVICE_PORT", net::SERVICE_PORT.to_string())
             .env("Z4_PEER_PORT", net::PEER_PORT.to_string())
+            .env("Z4_PEER_LANE_PORT", net::LANE_PORT.to_string())
             .env("Z4_METRICS_PORT", net::METRICS_PORT.to_string())
             .env("Z4_PEER_ADVERTISE_ADDR", net::peer_address(self.n))
             .env("Z4_BOOTSTRAP_CLUSTER", bootstrap.to_string())

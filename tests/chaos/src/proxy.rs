@@ -153,9 +153,16 @@ impl Proxy {
     /// # Errors
     /// When there is no such port.
     pub fn start(host: &str, target: &str) -> Result<Self, String> {
+        Self::start_behind(Valve::default(), host, target)
+    }
+
+    /// The same, behind a valve that others may have too.
+    ///
+    /// # Errors
+    /// When there is no such port.
+    pub fn start_behind(valve: Valve, host: &str, target: &str) -> Result<Self, String> {
         let listener = TcpListener::bind((host, 0)).map_err(|e| format!("a proxy: {e}"))?;
         let address = listener.local_addr().map_err(|e| format!("a proxy: {e}"))?;
-        let valve = Valve::default();
         let (theirs, target) = (valve.clone(), target.to_owned());
         thread::spawn(move || {
             for near in listener.incoming().flatten() {

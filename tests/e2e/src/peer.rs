@@ -28,6 +28,8 @@ pub struct PeerSpec {
     pub descriptors: Option<String>,
     /// More variables.
     pub variables: Vec<(String, String)>,
+    /// Variables that it is started without.
+    pub left_out: Vec<String>,
 }
 
 impl PeerSpec {
@@ -55,15 +57,23 @@ impl PeerSpec {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
+
+    /// Without one that peers of tests have else.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.left_out.push(name.to_owned());
+        self
+    }
 }
 
-/// A peer: a place on disk and three ports, and the process there, if it runs.
+/// A peer: a place on disk and its ports, and the process there, if it runs.
 pub struct Peer {
     /// How it is started; change it between two starts.
     pub spec: PeerSpec,
     folder: TempDir,
     service: Port,
     peer: Port,
+    lane: Port,
     metrics: Port,
     child: Option<Child>,
     client: Client,
@@ -80,6 +90,7 @@ impl Peer {
             folder: TempDir::with_prefix("z4-e2e-").expect("a folder for a peer"),
             service,
             peer: Port::claim(),
+            lane: Port::claim(),
             metrics: Port::claim(),
             child: None,
             client,
@@ -163,10 +174,14 @@ impl Peer {
             .env("Z4_PEER_DATA_DIR", self.peer_folder())
             .env("Z4_SERVICE_PORT", self.service.number().to_string())
             .env("Z4_PEER_PORT", self.peer.number().to_string())
+            .env("Z4_PEER_LANE_PORT", self.lane_port())
             .env("Z4_METRICS_PORT", self.metrics.number().to_string())
             .env("Z4_PEER_ADVERTISE_ADDR", self.peer_address())
             .env("Z4_BOOTSTRAP_CLUSTER", self.spec.bootstrap.to_string())
             .envs(self.spec.variables.iter().cloned());
+        for name in &self.spec.left_out {
+            command.env_remove(name);
+        }
         command
     }
 
@@ -315,6 +330,16 @@ impl Peer {
     #[must_use]
     pub fn peer_address(&self) -> String {
         format!("127.0.0.1:{}", self.peer.number())
+    }
+
+    /// `Z4_PEER_LANE_PORT`: a port of its own, or 0 where the environment of this
+    /// process says so, to measure without lanes.
+    #[must_use]
+    pub fn lane_port(&self) -> String {
+        match std::env::var("Z4_PEER_LANE_PORT").as_deref() {
+            Ok("0") => "0".to_owned(),
+            _ => self.lane.number().to_string(),
+        }
     }
 
     /// `host:port` of metrics and health.

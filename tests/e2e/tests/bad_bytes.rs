@@ -34,11 +34,14 @@ fn serves(peer: &mut Peer, after: &str) {
 fn noise_and_other_protocols_on_every_port() {
     let mut cluster = Cluster::single();
     let peer = &mut cluster.peers[0];
-    let addresses = [
+    let mut addresses = vec![
         peer.service_address(),
         peer.peer_address(),
         peer.metrics_address(),
     ];
+    if peer.lane_port() != "0" {
+        addresses.push(format!("127.0.0.1:{}", peer.lane_port()));
+    }
     let inputs = [
         ("nothing", Vec::new()),
         ("zeros", vec![0; 4_096]),

@@ -23,6 +23,7 @@ mod forward;
 mod get;
 mod health;
 mod join_checks;
+mod lanes;
 mod leases;
 mod life;
 mod metrics;

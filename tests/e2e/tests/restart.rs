@@ -80,13 +80,14 @@ fn bootstrap_is_ignored_at_a_restart_and_the_log_says_so() {
 fn a_second_process_on_the_same_directories_is_refused() {
     let mut peer = Peer::started(PeerSpec::bootstrap("peer1"));
     peer.wait_ready();
-    let ports = [Port::claim(), Port::claim(), Port::claim()];
+    let ports = [Port::claim(), Port::claim(), Port::claim(), Port::claim()];
     let number = |n: usize| ports[n].number().to_string();
     let mut second = peer.command();
     second
         .env("Z4_SERVICE_PORT", number(0))
         .env("Z4_PEER_PORT", number(1))
-        .env("Z4_METRICS_PORT", number(2));
+        .env("Z4_METRICS_PORT", number(2))
+        .env("Z4_PEER_LANE_PORT", number(3));
     let done = run(second, LIMIT);
     refused(&done, &[peer.folder_text().as_str()]);
     peer.client()

@@ -96,7 +96,9 @@ impl Creator for One {
 fn start_peers(servers: &mut Servers, folder: &Path) -> Result<Vec<(u16, u16)>, String> {
     let mut peers = Vec::new();
     for n in 1..=3 {
-        let [service, peer, metrics] = free_ports()?;
+        let [service, peer, lane, metrics] = free_ports()?;
+        // 0 in the environment measures without lanes.
+        let lane = std::env::var("Z4_PEER_LANE_PORT").unwrap_or_else(|_| lane.to_string());
         let mut command = Command::new(binary("z4-server")?);
         let data = folder.join(format!("peer{n}"));
         std::fs::create_dir(&data).map_err(text)?;
@@ -109,6 +111,7 @@ fn start_peers(servers: &mut Servers, folder: &Path) -> Result<Vec<(u16, u16)>, 
             .env("Z4_BIND_ADDR", "127.0.0.1")
             .env("Z4_SERVICE_PORT", service.to_string())
             .env("Z4_PEER_PORT", peer.to_string())
+            .env("Z4_PEER_LANE_PORT", lane)
             .env("Z4_METRICS_PORT", metrics.to_string())
             .env("Z4_PEER_ADVERTISE_ADDR", format!("127.0.0.1:{peer}"))
             .env("Z4_DB_DATA_DIR", data.join("data"))

@@ -59,7 +59,9 @@ async fn take_all<V: View + Clone + Send + Sync + 'static>(
     Ok(())
 }
 
-fn take_batch<V: View + Clone + Send + Sync + 'static>(
+/// Takes a batch of the peer `from`, whichever way it came: all that is judged of raft
+/// messages before the gate of consensus is judged here.
+pub(crate) fn take_batch<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     from: u64,
     batch: &RaftBatch,
@@ -123,7 +125,7 @@ pub(crate) fn parse(bytes: &[u8], from: u64, me: u64) -> Result<Message, RpcStat
     Ok(message)
 }
 
-fn invalid(message: String) -> RpcStatus {
+pub(crate) fn invalid(message: String) -> RpcStatus {
     RpcStatus::with_message(RpcStatusCode::INVALID_ARGUMENT, message)
 }
 

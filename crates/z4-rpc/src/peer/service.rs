@@ -12,8 +12,8 @@ use z4_consensus::log::Position;
 use z4_consensus::{Identity, Role};
 use z4_core::View;
 use z4_proto::generated::peer::{
-    ForwardReply, ForwardRequest, JoinReply, JoinRequest, ProbeReply, ProbeRequest, RaftBatch,
-    RaftDone, SnapshotDone, SnapshotPart,
+    ForwardReply, ForwardRequest, JoinReply, JoinRequest, LaneOffer, Opening, ProbeReply,
+    ProbeRequest, RaftBatch, RaftDone, SnapshotDone, SnapshotPart,
 };
 use z4_proto::generated::peer_grpc::Peer;
 
@@ -76,6 +76,25 @@ impl<V: View + Clone + Send + Sync + 'static> PeerService<V> {
             joining: Arc::default(),
             dialling: Arc::default(),
         }
+    }
+}
+
+impl<V: View + Clone + Send + Sync + 'static> PeerService<V> {
+    /// Offers a lane to a peer that may open streams here.
+    fn offer(&self, opening: &Opening) -> Result<LaneOffer, RpcStatus> {
+        let from = opening::check(&self.node, opening)?;
+        let (lanes, mut offer) = (self.node.network().lanes(), LaneOffer::default());
+        let Some(port) = lanes.port() else {
+            return Ok(offer);
+        };
+        let Some(secret) = lanes.hand_out(from) else {
+            let message = "too many peers open lanes just now; messages go over gRPC meanwhile";
+            let code = RpcStatusCode::RESOURCE_EXHAUSTED;
+            return Err(RpcStatus::with_message(code, message.into()));
+        };
+        offer.set_port(port.into());
+        offer.set_secret(secret.to_vec());
+        Ok(offer)
     }
 }
 
@@ -160,6 +179,13 @@ impl<V: View + Clone + Send + Sync + 'static> Peer for PeerService<V> {
             // The asker may have left.
             let _ = sink.success(reply).await;
         });
+    }
+
+    fn open_lane(&mut self, ctx: RpcContext<'_>, opening: Opening, sink: UnarySink<LaneOffer>) {
+        match self.offer(&opening) {
+            Ok(offer) => ctx.spawn(sink.success(offer).map(|_| ())),
+            Err(status) => ctx.spawn(sink.fail(status).map(|_| ())),
+        }
     }
 
     fn join(&mut self, ctx: RpcContext<'_>, request: JoinRequest, sink: UnarySink<JoinReply>) {

@@ -1,4 +1,5 @@
-//! The stream of raft messages to one peer.
+//! Raft messages on their way to one peer: over its lane while that is up, else over
+//! a stream of gRPC, which stays open beside it.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,11 @@ use z4_core::Outcome;
 use z4_proto::generated::peer::RaftBatch;
 use z4_proto::generated::peer_grpc::PeerClient;
 
+use super::lane;
+use crate::lane::frame::{self, Kind};
+use crate::lane::sender::Lane;
 use crate::limits;
+use crate::metrics::{WAY_GRPC, WAY_LANE};
 use crate::network::Network;
 use crate::outbox::Outbox;
 use crate::peer::opening::REMOVED;
@@ -25,7 +30,9 @@ pub(super) struct Link {
     to: u64,
     address: String,
     waiting: Outbox<Message>,
-    network: Network,
+    /// None where this peer has no port of lanes.
+    lane: Option<Lane>,
+    pub(super) network: Network,
     handle: Handle<Outcome>,
     reported: Mutex<Option<Instant>>,
 }
@@ -41,6 +48,7 @@ impl Link {
             to,
             address: address.to_owned(),
             waiting: Outbox::new(limits::PEER_QUEUE_LEN_MAX, limits::PEER_QUEUE_BYTES_MAX),
+            lane: network.lanes().port().and_then(|_| Lane::new().ok()),
             network: network.clone(),
             handle: handle.clone(),
             reported: Mutex::default(),
@@ -48,6 +56,7 @@ impl Link {
         let client = PeerClient::new(network.channel(address));
         let (task, of_task) = (Arc::clone(&link), client.clone());
         client.spawn(async move { task.run(of_task).await });
+        lane::start(&link, client);
         link
     }
 
@@ -55,16 +64,60 @@ impl Link {
         &self.address
     }
 
-    pub(super) fn close(&self) {
-        self.waiting.close();
+    pub(super) fn to(&self) -> u64 {
+        self.to
     }
 
-    pub(super) fn send(&self, message: Message) {
-        let entries = message.get_entries().iter();
-        let bytes: usize = 64 + entries.map(|e| 32 + e.get_data().len()).sum::<usize>();
-        if self.waiting.push(message, bytes).is_err() {
-            self.count_dropped("queue_full", 1);
-            self.report_unreachable();
+    pub(super) fn lane(&self) -> Option<&Lane> {
+        self.lane.as_ref()
+    }
+
+    pub(super) fn close(&self) {
+        self.waiting.close();
+        if let Some(lane) = &self.lane {
+            lane.close();
+        }
+    }
+
+    /// Sends messages, in order unless the way changes. Does not block.
+    pub(super) fn send(&self, mut messages: Vec<Message>) {
+        if let Some(lane) = &self.lane {
+            self.send_by_lane(lane, &mut messages);
+        }
+        for message in messages {
+            let bytes = weight(&message);
+            if self.waiting.push(message, bytes).is_err() {
+                self.count_dropped("queue_full", 1);
+                self.report_unreachable();
+            }
+        }
+    }
+
+    /// Sends what the lane takes, from the first on; the rest is left.
+    fn send_by_lane(&self, lane: &Lane, messages: &mut Vec<Message>) {
+        while !messages.is_empty() && lane.is_open() {
+            let count = batch_len(messages);
+            let mut batch = self.batch(&messages[..count]);
+            if let Some(disk) = self.network.disk_admission().to_tell() {
+                batch.set_disk(disk);
+            }
+            let bytes = batch.write_to_bytes().ok();
+            let frame = bytes.and_then(|bytes| frame::encode(Kind::Batch, &bytes));
+            if !frame.is_some_and(|frame| lane.send(frame)) {
+                return;
+            }
+            self.count_sent(&messages[..count], WAY_LANE);
+            messages.drain(..count);
+        }
+    }
+
+    fn count_sent(&self, messages: &[Message], way: &str) {
+        let metrics = self.network.metrics();
+        let ways = &metrics.sent_by_way;
+        ways.with_label_values(&[way]).inc_by(messages.len() as u64);
+        for message in messages {
+            let kind = kind(message.get_msg_type());
+            metrics.sent.with_label_values(&[kind]).inc();
         }
     }
 
@@ -73,7 +126,7 @@ impl Link {
         dropped.with_label_values(&[reason]).inc_by(count as u64);
     }
 
-    fn report_unreachable(&self) {
+    pub(super) fn report_unreachable(&self) {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         let is_recent = |at: Instant| at.elapsed() < limits::UNREACHABLE_INTERVAL;
         if !reported.is_some_and(is_recent) {
@@ -196,22 +249,24 @@ impl Link {
         if messages.is_empty() {
             return None;
         }
+        self.count_sent(&messages, WAY_GRPC);
+        Some(self.batch(&messages))
+    }
+
+    /// The messages as both ways carry them.
+    fn batch(&self, messages: &[Message]) -> RaftBatch {
         let mut batch = RaftBatch::default();
         for message in messages {
-            let kind = kind(message.get_msg_type());
             match message.write_to_bytes() {
                 // It would end the stream, and Raft would send it again.
                 Ok(bytes) if bytes.len() > limits::RAFT_MESSAGE_LEN_MAX => {
                     self.count_dropped("too_large", 1);
                 }
-                Ok(bytes) => {
-                    batch.mut_messages().push(bytes);
-                    self.network.metrics().sent.with_label_values(&[kind]).inc();
-                }
+                Ok(bytes) => batch.mut_messages().push(bytes),
                 Err(_) => self.count_dropped("unserializable", 1),
             }
         }
-        Some(batch)
+        batch
     }
 
     /// What the other side said at the end.
@@ -232,6 +287,24 @@ impl Link {
         }
         error.to_string()
     }
+}
+
+/// What a message counts for in bounds, in bytes.
+fn weight(message: &Message) -> usize {
+    let entries = message.get_entries().iter();
+    64 + entries.map(|e| 32 + e.get_data().len()).sum::<usize>()
+}
+
+/// How many messages from the first on go together: as many as the stream would take
+/// together, and one at least.
+fn batch_len(messages: &[Message]) -> usize {
+    let mut bytes = 0;
+    let fits = |message: &&Message| {
+        bytes += weight(message);
+        bytes <= limits::RAFT_BATCH_BYTES
+    };
+    let most = messages.iter().take(limits::RAFT_BATCH_LEN_MAX);
+    most.take_while(fits).count().max(1)
 }
 
 fn next_wait(wait: Duration) -> Duration {

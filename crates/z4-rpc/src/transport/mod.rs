@@ -1,6 +1,8 @@
 //! The way to other peers: one stream per direction with batches of messages,
-//! a bounded queue per peer, and snapshots beside it.
+//! a bounded queue per peer, a lane for messages where there is one, and snapshots
+//! beside it.
 
+mod lane;
 mod link;
 mod snapshot_sender;
 
@@ -20,8 +22,8 @@ use crate::network::Network;
 /// Names the directory that holds the files of a snapshot that this peer made.
 pub type SnapshotDir = Arc<dyn Fn(Position) -> PathBuf + Send + Sync>;
 
-/// Sends raft messages over gRPC. Never blocks; drops and counts what does not
-/// fit.
+/// Sends raft messages over lanes and gRPC. Never blocks; drops and counts what
+/// does not fit.
 pub struct GrpcTransport {
     network: Network,
     handle: Handle<Outcome>,
@@ -69,22 +71,26 @@ impl GrpcTransport {
         }
     }
 
-    fn send_one(&mut self, message: Message) {
+    /// Sends messages to one peer, in order.
+    fn send_to(&mut self, to: u64, messages: Vec<Message>) {
+        let Some(peer) = self.peer(to) else {
+            for _ in messages {
+                drop_counted(&self.network, "no_address");
+            }
+            return self.handle.unreachable(to);
+        };
+        peer.link.send(messages);
+    }
+
+    fn send_snapshot(&mut self, message: Message) {
         let to = message.get_to();
-        let is_snapshot = message.get_msg_type() == MessageType::MsgSnapshot;
         let network = self.network.clone();
         let (handle, dir) = (self.handle.clone(), Arc::clone(&self.snapshot_dir));
         let Some(peer) = self.peer(to) else {
             drop_counted(&network, "no_address");
             handle.unreachable(to);
-            if is_snapshot {
-                report_later(handle, to);
-            }
-            return;
+            return report_later(handle, to);
         };
-        if !is_snapshot {
-            return peer.link.send(message);
-        }
         if peer.snapshot.swap(true, Ordering::AcqRel) {
             drop_counted(&network, "snapshot_under_way");
             return report_later(handle, to);
@@ -112,8 +118,21 @@ fn report_later(handle: Handle<Outcome>, to: u64) {
 
 impl Transport for GrpcTransport {
     fn send(&mut self, messages: Vec<Message>) {
+        // What goes to one peer in one round goes together.
+        let mut by_peer: Vec<(u64, Vec<Message>)> = Vec::new();
         for message in messages {
-            self.send_one(message);
+            let to = message.get_to();
+            if message.get_msg_type() == MessageType::MsgSnapshot {
+                self.send_snapshot(message);
+                continue;
+            }
+            match by_peer.iter_mut().find(|(peer, _)| *peer == to) {
+                Some((_, together)) => together.push(message),
+                None => by_peer.push((to, vec![message])),
+            }
+        }
+        for (to, messages) in by_peer {
+            self.send_to(to, messages);
         }
     }
 

@@ -20,7 +20,7 @@ use z4_consensus::{Handle, Identity, Membership};
 use z4_core::{Machine, Outcome};
 use z4_rpc::accept::{ConnectionLimits, ConnectionMetrics};
 use z4_rpc::server::{serve_clients, serve_peers, Environments, Port, PortParts};
-use z4_rpc::{GrpcTransport, Metrics, Network, NetworkParts, Node, PeerHooks, Timer};
+use z4_rpc::{GrpcTransport, LanePort, Metrics, Network, NetworkParts, Node, PeerHooks, Timer};
 
 use self::machine::{MemMachine, SharedState, Snapshots};
 
@@ -34,6 +34,9 @@ pub struct Peer {
     pub peer_address: String,
     pub address: String,
     pub starter: Arc<Starter>,
+    pub metrics: Metrics,
+    /// Its port of lanes, if it has one.
+    pub lane_port: Option<LanePort>,
     ports: Vec<Port>,
     dir: tempfile::TempDir,
 }
@@ -97,6 +100,11 @@ impl Starter {
 impl Peer {
     /// A peer that waits to be added.
     pub fn waiting(peer_id: &str, snapshots: &Snapshots) -> Self {
+        Self::waiting_with(peer_id, snapshots, Some("127.0.0.1:0"))
+    }
+
+    /// The same, with its port of lanes there.
+    pub fn waiting_with(peer_id: &str, snapshots: &Snapshots, lanes: Option<&str>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (handle, pending) = prepare();
         let identity = Arc::new(OnceLock::new());
@@ -105,13 +113,14 @@ impl Peer {
         let peer_address = free.local_addr().unwrap().to_string();
         drop(free);
         let envs = Environments::new();
+        let counters = Metrics::new(&prometheus::Registry::new()).unwrap();
         let network = Network::new(NetworkParts {
             env: Arc::clone(&envs.peers),
             timer: Timer::start().unwrap(),
             identity: Arc::clone(&identity),
             peer_id: peer_id.into(),
             advertise_addr: peer_address.clone(),
-            metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
+            metrics: counters.clone(),
             logger: log_lines::logger(peer_id),
         });
         let state = SharedState::default();
@@ -144,6 +153,7 @@ impl Peer {
             limits,
             metrics: metrics.clone(),
         };
+        let lane_port = lanes.map(|at| LanePort::start(parts(at), &node).unwrap());
         let peers = serve_peers(envs.peers, parts(&peer_address), &node, hooks).unwrap();
         let clients = serve_clients(envs.clients, parts("127.0.0.1:0"), &node).unwrap();
         let address = format!("127.0.0.1:{}", clients.number());
@@ -152,6 +162,8 @@ impl Peer {
             peer_address,
             address,
             starter,
+            metrics: counters,
+            lane_port,
             ports: vec![clients, peers],
             dir,
         }
@@ -159,7 +171,12 @@ impl Peer {
 
     /// The first peer of a cluster, leading.
     pub fn bootstrapped(peer_id: &str, snapshots: &Snapshots) -> Self {
-        let peer = Self::waiting(peer_id, snapshots);
+        Self::bootstrapped_with(peer_id, snapshots, Some("127.0.0.1:0"))
+    }
+
+    /// The same, with its port of lanes there.
+    pub fn bootstrapped_with(peer_id: &str, snapshots: &Snapshots, lanes: Option<&str>) -> Self {
+        let peer = Self::waiting_with(peer_id, snapshots, lanes);
         let identity = Identity {
             cluster_id: CLUSTER,
             raft_id: 1,
@@ -196,6 +213,9 @@ impl Peer {
             runtime.join();
         }
         self.node.stop();
+        if let Some(lane_port) = self.lane_port {
+            lane_port.stop();
+        }
         drop(self.dir);
     }
 }

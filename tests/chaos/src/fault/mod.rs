@@ -12,6 +12,7 @@ pub mod fail_point;
 mod garbage;
 mod idle;
 mod kill;
+mod lane;
 mod loss;
 mod member;
 mod mixed;
@@ -89,6 +90,7 @@ pub const KINDS: &[&[Kind]] = &[
     loss::KINDS,
     delay::KINDS,
     stall::KINDS,
+    lane::KINDS,
     cut::KINDS,
     transfer::KINDS,
     restart::KINDS,

@@ -1,0 +1,128 @@
+#![allow(clippy::unwrap_used)]
+
+use std::net::TcpListener;
+use std::sync::mpsc;
+use std::thread;
+
+use super::*;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A lane that is up, its other end, and why it ended.
+fn up() -> (Arc<Lane>, TcpStream, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let far = listener.accept().unwrap().0;
+    far.set_read_timeout(Some(LIMIT)).unwrap();
+    let lane = Arc::new(Lane::new().unwrap());
+    let (ended, why) = mpsc::channel();
+    let theirs = Arc::clone(&lane);
+    thread::spawn(move || ended.send(theirs.carry(near)).unwrap());
+    wait_for("the lane is up", || lane.is_open());
+    (lane, far, why)
+}
+
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !done() {
+        assert!(Instant::now() < end, "never: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn batch(number: u32, len: usize) -> Vec<u8> {
+    let mut body = number.to_le_bytes().to_vec();
+    body.resize(len, 7);
+    frame::encode(Kind::Batch, &body).unwrap()
+}
+
+/// The numbers of the next batches, in the order in which they came. Each ping is
+/// answered.
+fn received(frames: &mut Frames<&TcpStream>, count: usize) -> Vec<u32> {
+    let mut numbers = Vec::new();
+    while numbers.len() < count {
+        match frames.next(limits::LANE_BODY_LEN_MAX).unwrap() {
+            (Kind::Batch, body) => numbers.push(u32::from_le_bytes(body[..4].try_into().unwrap())),
+            (Kind::Ping, _) => heard(frames.source()),
+            other => panic!("{other:?}"),
+        }
+    }
+    numbers
+}
+
+fn heard(mut far: &TcpStream) {
+    let frame = frame::encode(Kind::Heard, &[]).unwrap();
+    far.write_all(&frame).unwrap();
+}
+
+#[test]
+fn frames_keep_their_order_and_none_is_lost_when_the_socket_takes_no_more() {
+    let (lane, far, why) = up();
+    let mut frames = Frames::new(&far);
+    // Far more than sockets hold, so that most of it waits.
+    let count = 1_000;
+    for number in 0..count {
+        assert!(lane.send(batch(number, 20_000)), "{number}");
+    }
+    assert!(lane.lock().is_behind);
+    assert_eq!(
+        received(&mut frames, count as usize),
+        (0..count).collect::<Vec<_>>()
+    );
+    wait_for("nothing waits any more", || !lane.lock().is_behind);
+    assert!(lane.send(batch(count, 10)));
+    assert_eq!(received(&mut frames, 1), [count]);
+    lane.close();
+    assert_eq!(why.recv_timeout(LIMIT).unwrap(), "the link was closed");
+}
+
+#[test]
+fn a_full_queue_takes_nothing_more_and_sending_never_waits() {
+    let (lane, _far, _why) = up();
+    let started = Instant::now();
+    let large = limits::PEER_QUEUE_BYTES_MAX / 8;
+    let taken = (0..40).filter(|n| lane.send(batch(*n, large))).count();
+    assert!((8..40).contains(&taken), "{taken}");
+    assert!(started.elapsed() < limits::LANE_SILENCE_MAX);
+    lane.close();
+}
+
+#[test]
+fn a_lane_that_gives_no_sign_of_life_is_doubted_and_then_given_up() {
+    let (lane, far, why) = up();
+    // The bytes are taken in, by the system, and nobody says anything.
+    wait_for("it is doubted", || !lane.is_open());
+    assert!(!lane.send(batch(0, 10)));
+    assert!(why.try_recv().is_err(), "it is up still");
+    // It asks in spite of the doubt, and is trusted again when it is answered.
+    heard(&far);
+    wait_for("it is trusted again", || lane.is_open());
+    assert!(lane.send(batch(1, 10)));
+    assert!(why.recv_timeout(LIMIT).unwrap().contains("sign of life"));
+    assert!(!lane.send(batch(2, 10)));
+}
+
+#[test]
+fn the_end_of_the_connection_is_seen_without_a_message() {
+    let (lane, far, why) = up();
+    drop(far);
+    assert!(!why.recv_timeout(LIMIT).unwrap().is_empty());
+    assert!(!lane.is_open() && !lane.is_closed());
+    // What comes back is no sign of life.
+    let (lane, far, why) = up();
+    (&far).write_all(b"HTTP/1.1 400 Bad Request\r\n").unwrap();
+    assert!(!why.recv_timeout(LIMIT).unwrap().is_empty());
+    assert!(!lane.is_open());
+}
+
+#[test]
+fn a_pause_ends_when_the_lane_is_closed() {
+    let lane = Arc::new(Lane::new().unwrap());
+    let theirs = Arc::clone(&lane);
+    let pausing = thread::spawn(move || theirs.pause(LIMIT * 100));
+    thread::sleep(Duration::from_millis(20));
+    assert!(!pausing.is_finished());
+    lane.close();
+    pausing.join().unwrap();
+    lane.pause(LIMIT * 100);
+}
