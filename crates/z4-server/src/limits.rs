@@ -65,6 +65,10 @@ pub(crate) const RESERVE_BYTES_MAX: u64 = 2 << 30;
 /// How often the guard of the disk looks at the volumes. Between two looks the room that was
 /// found is handed out and no more.
 pub(crate) const DISK_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How often it looks while far more is free than needed: nothing fills a volume so fast.
+pub(crate) const DISK_LOOK_CALM_INTERVAL: Duration = Duration::from_secs(1);
+/// What is free beyond what is needed then, in bytes at least, on each volume.
+pub(crate) const DISK_CALM_SPARE_BYTES: u64 = 8 << 30;
 /// How often the guard makes room while space is low.
 pub(crate) const DISK_TIDY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often, at most, the task state is written anew for want of space.

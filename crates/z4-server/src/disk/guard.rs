@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, RecvTimeoutError, Sender};
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
@@ -69,9 +69,10 @@ impl Guard {
         let (stop, stopped) = bounded::<()>(0);
         let run = move || {
             let mut tidied_at = Instant::now();
-            while stopped.recv_timeout(limits::DISK_LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout)
-            {
+            let mut interval = limits::DISK_LOOK_INTERVAL;
+            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 let looked = work.look();
+                interval = look_interval(looked.as_ref().map(|looked| looked.space));
                 if tidied_at.elapsed() >= limits::DISK_TIDY_INTERVAL {
                     tidied_at = Instant::now();
                     work.tidy(looked.as_ref());
@@ -88,6 +89,18 @@ impl Guard {
         drop(self.stop);
         // A thread that panicked has ended the process.
         let _ = self.thread.join();
+    }
+}
+
+/// When to look again. `None`: the system did not tell what is free.
+fn look_interval(space: Option<DiskSpace>) -> Duration {
+    let is_calm = |space: &DiskSpace| {
+        let spare_bytes = space.free_bytes.saturating_sub(space.needed_bytes);
+        !space.is_low && spare_bytes >= limits::DISK_CALM_SPARE_BYTES
+    };
+    match space.as_ref().is_some_and(is_calm) {
+        true => limits::DISK_LOOK_CALM_INTERVAL,
+        false => limits::DISK_LOOK_INTERVAL,
     }
 }
 
@@ -364,5 +377,25 @@ mod tests {
         assert_eq!(volumes(700).bear_compaction(), (true, true), "it is low");
         assert_eq!(volumes(600).bear_compaction(), (true, true));
         assert_eq!(volumes(599).bear_compaction(), (false, false));
+    }
+
+    #[test]
+    fn only_a_volume_with_much_to_spare_is_looked_at_less_often() {
+        let space = |spare_bytes: u64, is_low| {
+            look_interval(Some(DiskSpace {
+                free_bytes: 1_000 + spare_bytes,
+                needed_bytes: 1_000,
+                is_low,
+            }))
+        };
+        let calm = limits::DISK_CALM_SPARE_BYTES;
+        assert_eq!(space(calm, false), limits::DISK_LOOK_CALM_INTERVAL);
+        for often in [
+            space(calm - 1, false),
+            space(calm, true),
+            look_interval(None),
+        ] {
+            assert_eq!(often, limits::DISK_LOOK_INTERVAL);
+        }
     }
 }
