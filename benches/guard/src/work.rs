@@ -194,7 +194,10 @@ fn session(rounds: usize) -> Done {
     }
     match answers == rounds * BATCH && sessions.lease_count() == 0 {
         true => Ok(()),
-        false => Err(format!("{answers} of {} acks were answered", rounds * BATCH)),
+        false => Err(format!(
+            "{answers} of {} acks were answered",
+            rounds * BATCH
+        )),
     }
 }
 

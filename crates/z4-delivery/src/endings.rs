@@ -202,18 +202,18 @@ fn after_repeat(item: &Item, lost: LeaseLost, stamp_ns: u64) -> Ending {
 /// What a session was asked and has not answered: one proposal of each kind at a
 /// time, and all that comes meanwhile goes with the next.
 #[derive(Debug)]
-pub(crate) struct Lanes([Lane; 4]);
+pub(crate) struct Queues([Queue; 4]);
 
 #[derive(Debug)]
-struct Lane {
+struct Queue {
     kind: Kind,
     waiting: VecDeque<Item>,
     under_way: Option<Ticket>,
 }
 
-impl Default for Lanes {
+impl Default for Queues {
     fn default() -> Self {
-        Self(Kind::ALL.map(|kind| Lane {
+        Self(Kind::ALL.map(|kind| Queue {
             kind,
             waiting: VecDeque::new(),
             under_way: None,
@@ -221,21 +221,21 @@ impl Default for Lanes {
     }
 }
 
-impl Lanes {
+impl Queues {
     pub(crate) fn push(&mut self, item: Item) {
         self.0[item.kind() as usize].waiting.push_back(item);
     }
 
     /// Nothing was asked that is not answered.
     pub(crate) fn is_empty(&self) -> bool {
-        let is_empty = |lane: &Lane| lane.waiting.is_empty() && lane.under_way.is_none();
+        let is_empty = |queue: &Queue| queue.waiting.is_empty() && queue.under_way.is_none();
         self.0.iter().all(is_empty)
     }
 
     /// The proposal under way has come back.
     pub(crate) fn came_back(&mut self, ticket: Ticket) {
-        for lane in &mut self.0 {
-            lane.under_way.take_if(|under_way| *under_way == ticket);
+        for queue in &mut self.0 {
+            queue.under_way.take_if(|under_way| *under_way == ticket);
         }
     }
 
@@ -248,16 +248,16 @@ impl Lanes {
         all: bool,
         out: &mut Outbox<E>,
     ) {
-        for lane in &mut self.0 {
-            while !lane.waiting.is_empty() && (all || lane.under_way.is_none()) {
-                let count = lane.waiting.len().min(ACK_COUNT_MAX);
-                let items: Vec<Item> = lane.waiting.drain(..count).collect();
-                let command = command(namespace.clone(), lane.kind, &items);
+        for queue in &mut self.0 {
+            while !queue.waiting.is_empty() && (all || queue.under_way.is_none()) {
+                let count = queue.waiting.len().min(ACK_COUNT_MAX);
+                let items: Vec<Item> = queue.waiting.drain(..count).collect();
+                let command = command(namespace.clone(), queue.kind, &items);
                 let retry = Retry::Repeat {
                     patience_ns: limits::ASK_PATIENCE_NS,
                 };
-                let asked = Asked::Lane { session, items };
-                lane.under_way = Some(out.propose(asked, command, retry));
+                let asked = Asked::Queue { session, items };
+                queue.under_way = Some(out.propose(asked, command, retry));
             }
         }
     }

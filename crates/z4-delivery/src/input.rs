@@ -184,7 +184,12 @@ pub enum Input<E> {
     /// A lease that was taken from those that
     /// [`Output::Offer`](crate::Output::Offer) gave did not come into the log, or nobody
     /// knows.
-    RiderFailed(LeaseTasks),
+    RiderFailed {
+        /// The term in which it was offered.
+        term: u64,
+        /// The lease.
+        lease: LeaseTasks,
+    },
     /// The answer to [`Output::Report`](crate::Output::Report).
     Reported {
         /// The name of the consumer of whom the leader was told.

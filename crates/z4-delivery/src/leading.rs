@@ -116,6 +116,7 @@ impl Leading {
         for command in polled.commands {
             let asked = match &command {
                 Command::LeaseTasks(lease) => Asked::Lease {
+                    term,
                     namespace: lease.namespace.clone(),
                     takers: lease.takers.clone(),
                 },

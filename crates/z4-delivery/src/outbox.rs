@@ -14,7 +14,7 @@ use crate::output::{Output, Retry, Told};
 #[derive(Debug)]
 pub(crate) enum Asked {
     /// A client, for these leases.
-    Lane {
+    Queue {
         session: SessionId,
         items: Vec<Item>,
     },
@@ -24,6 +24,7 @@ pub(crate) enum Asked {
     Fence(SessionId),
     /// The dispatcher: a lease.
     Lease {
+        term: u64,
         namespace: Namespace,
         takers: Vec<Taker>,
     },

@@ -188,7 +188,7 @@ pub const LANE_DIAL_TIMEOUT: Duration = Duration::from_secs(1);
 pub const LANE_ASK_INTERVAL: Duration = Duration::from_secs(10);
 /// Longest wait before a lane is opened anew that could not be opened, or that broke.
 pub const LANE_RETRY_MAX: Duration = Duration::from_secs(30);
-/// A lane that was up for so long is opened anew at once when it breaks. One that
+/// A lane that was up for so long is opened anew soon when it breaks. One that
 /// breaks again and again loses messages each time, and so is tried less and less.
 pub const LANE_PROVEN: Duration = Duration::from_secs(60);
 /// A raft stream with nothing to say says so this often.

@@ -154,6 +154,7 @@ fn listen<V: View + Clone + Send + Sync + 'static>(
     server.start();
     let server = Arc::new(Mutex::new(server));
     let parts = AcceptorParts {
+        is_needed: true,
         port,
         address,
         limits: parts.limits,

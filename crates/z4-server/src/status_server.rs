@@ -48,6 +48,7 @@ pub(crate) fn start(
             .spawn(move || work(&waiting, &sources, &logger))?;
     }
     let parts = AcceptorParts {
+        is_needed: true,
         port: "status",
         address,
         limits: ConnectionLimits {

@@ -188,7 +188,9 @@ impl World {
                 self.reply_ended(EndReply::Applied { acks, results });
             }
             Token::Session { .. } => self.session_answered(id, token, Ok(outcome)),
-            Token::Rider { life, lease } => self.rider_answered(life, lease, Some(&outcome)),
+            Token::Rider { life, term, lease } => {
+                self.rider_answered(life, (term, lease), Some(&outcome))
+            }
             Token::Find { .. } | Token::Admin | Token::Transfer => {}
         }
     }
@@ -219,7 +221,7 @@ impl World {
                 self.reply_ended(EndReply::Failed { acks, certain });
             }
             Token::Session { .. } => self.session_answered(id, token, Err(error.clone())),
-            Token::Rider { life, lease } => self.rider_answered(life, lease, None),
+            Token::Rider { life, term, lease } => self.rider_answered(life, (term, lease), None),
             Token::Find { .. } | Token::Admin | Token::Transfer => {}
         }
     }

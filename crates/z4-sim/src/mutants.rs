@@ -399,6 +399,11 @@ pub const MUTANTS: &[Mutant] = &[
         ],
     ),
     Mutant::new(
+        "report-answered-before-its-turn",
+        "shell: a leader says that it goes by a report while leases that it offered before may still go into the log",
+        &["was given back while consumer"],
+    ),
+    Mutant::new(
         "request-forgotten",
         "a repeated request makes new tasks",
         &["promise 4: request"],

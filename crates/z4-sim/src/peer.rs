@@ -38,7 +38,11 @@ pub(crate) enum Token {
         only_in: Option<u64>,
     },
     /// A lease that rides with a new task.
-    Rider { life: Life, lease: LeaseTasks },
+    Rider {
+        life: Life,
+        term: u64,
+        lease: LeaseTasks,
+    },
     /// A session looks for leases, once this read is confirmed.
     Find {
         life: Life,

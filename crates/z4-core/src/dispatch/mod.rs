@@ -91,6 +91,8 @@ struct Consumer {
     allowed: u64,
     /// Granted by applied commands.
     given: u64,
+    /// Granted, as its peer said last.
+    received: u64,
     /// What commands in flight may still grant.
     reserved: u64,
     /// Whether it stands in its queue's line.
@@ -98,6 +100,14 @@ struct Consumer {
 }
 
 impl Consumer {
+    /// Counts what was granted and not counted here: by an older leader, while its peer
+    /// lagged. Its peer may have applied ahead of this one, but never more than is
+    /// reserved.
+    fn correct(&mut self) {
+        let proven = self.received.saturating_sub(self.reserved);
+        self.given = self.given.max(proven);
+    }
+
     fn room(&self) -> u64 {
         self.allowed
             .saturating_sub(self.given)
@@ -172,6 +182,7 @@ impl Dispatcher {
                     lease_ms: report.lease_ms,
                     allowed: 0,
                     given: report.received_total,
+                    received: 0,
                     reserved: queue.reserved_for(&report.consumer),
                     in_line: false,
                 };
@@ -182,13 +193,13 @@ impl Dispatcher {
         };
         let takes_less =
             report.lease_ms != consumer.lease_ms || report.allowed_total < consumer.allowed;
-        queue.must_recall |= takes_less && queue.has_rider_for(&report.consumer);
+        // While riders hold room, grants of an older leader could not be told from theirs.
+        let is_behind = report.received_total > consumer.given;
+        queue.must_recall |= (takes_less || is_behind) && queue.has_rider_for(&report.consumer);
         consumer.lease_ms = report.lease_ms;
         consumer.allowed = report.allowed_total;
-        // A peer may apply ahead of this one, but never more than is in flight.
-        // What is beyond was granted by an older leader while the peer lagged.
-        let proven = report.received_total.saturating_sub(consumer.reserved);
-        consumer.given = consumer.given.max(proven);
+        consumer.received = consumer.received.max(report.received_total);
+        consumer.correct();
         queue.line_up(&report.consumer, consumer);
         self.rearm(&report.namespace);
     }
@@ -444,7 +455,9 @@ impl Dispatcher {
         let Some(queue) = self.queues.get_mut(namespace) else {
             return;
         };
-        while queue.may_offer(self.riders_max) {
+        let now_ns = self.now_ns;
+        let is_open = |at_ns: u64| at_ns <= now_ns;
+        while queue.offer_at_ns(self.riders_max).is_some_and(is_open) {
             let Some(lease) = queue.deal(namespace, &mut self.consumers) else {
                 return;
             };
@@ -467,9 +480,6 @@ impl Dispatcher {
             return;
         };
         queue.must_recall = false;
-        if !queue.has_riders() {
-            return;
-        }
         for rider in queue.in_flight.iter_mut().filter(|f| f.at_ns.is_none()) {
             rider.at_ns = Some(self.now_ns);
         }
@@ -491,6 +501,7 @@ impl Dispatcher {
             };
             if !planted!("credit-leaks") {
                 consumer.reserved = consumer.reserved.saturating_sub(u64::from(taker.room));
+                consumer.correct();
             }
             if consumer.namespace == *namespace {
                 queue.line_up(&taker.consumer, consumer);

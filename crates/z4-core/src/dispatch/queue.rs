@@ -134,16 +134,17 @@ impl Queue {
         self.in_flight.len() - self.proposed()
     }
 
-    pub(super) fn has_riders(&self) -> bool {
-        self.riders() > 0
-    }
-
-    /// Whether one more lease may be offered to ride, of so many.
-    pub(super) fn may_offer(&self, riders_max: usize) -> bool {
-        self.shut == Shut::No
-            && !self.ready.is_empty()
+    /// When one more lease may be offered to ride, of so many, in machine nanoseconds.
+    pub(super) fn offer_at_ns(&self, riders_max: usize) -> Option<u64> {
+        let has_place = !self.ready.is_empty()
             && self.riders() < riders_max
-            && self.in_flight.len() < DISPATCH_IN_FLIGHT_MAX
+            && self.in_flight.len() < DISPATCH_IN_FLIGHT_MAX;
+        match self.shut {
+            _ if !has_place => None,
+            Shut::No => Some(0),
+            Shut::Until(at_ns) => Some(at_ns),
+            Shut::UntilEvent => None,
+        }
     }
 
     /// Whether a lease that was offered to ride names this consumer.
@@ -161,11 +162,12 @@ impl Queue {
 
     /// When to look at this namespace, in machine nanoseconds. It may have so many riders.
     pub(super) fn wake_at_ns(&self, riders_max: usize) -> Option<u64> {
-        if self.must_recall || self.may_offer(riders_max) {
+        if self.must_recall {
             return Some(0);
         }
+        let offer = self.offer_at_ns(riders_max);
         let lost = self.in_flight.iter().filter_map(InFlight::lost_at_ns).min();
-        let has_takers = !self.ready.is_empty() || self.has_riders();
+        let has_takers = !self.ready.is_empty() || self.riders() > 0;
         let proposal = if !has_takers || self.proposed() >= DISPATCH_IN_FLIGHT_MAX {
             None
         } else {
@@ -175,7 +177,7 @@ impl Queue {
                 NextDue::Never => None,
             })
         };
-        proposal.into_iter().chain(lost).min()
+        proposal.into_iter().chain(lost).chain(offer).min()
     }
 
     /// A command that names those whose turn it is, and reserves their room.

@@ -73,7 +73,7 @@ impl Session {
             true => self.flow.ledger.len() as u64,
             false => self.flow.ledger.open(),
         };
-        if left == 0 && self.lanes.is_empty() && self.is_fenced(out) {
+        if left == 0 && self.queues.is_empty() && self.is_fenced(out) {
             return self.close(End::Done, out);
         }
         if now.monotonic_ns >= until_ns {
@@ -118,7 +118,7 @@ impl Session {
 
     /// The shell let go of it: gives back what nobody can come back for.
     pub(crate) fn gone<E>(&mut self, out: &mut Outbox<E>) {
-        self.lanes.propose(self.id, &self.namespace, true, out);
+        self.queues.propose(self.id, &self.namespace, true, out);
         let ledger = &self.flow.ledger;
         let mut unseen = ledger.all_at(&[Place::Waiting, Place::OnWay]);
         match self.method {

@@ -9,7 +9,7 @@ use z4_core::command::{Command, Grant};
 use z4_core::planted;
 use z4_core::Namespace;
 
-use crate::endings::{Answer, Ending, Kind, Lanes};
+use crate::endings::{Answer, Ending, Kind, Queues};
 use crate::flow::Flow;
 use crate::input::{Delivered, Key, Method, Now, Open, Said, SessionId};
 use crate::ledger::{Lease, Place};
@@ -52,7 +52,7 @@ pub(crate) struct Session {
     pub(crate) method: Method,
     pub(crate) state: State,
     pub(crate) flow: Flow,
-    pub(crate) lanes: Lanes,
+    pub(crate) queues: Queues,
     /// LeaseTasks: what it is doing.
     pub(crate) take: Option<Take>,
     pub(crate) finding: Option<finding::Finding>,
@@ -105,7 +105,7 @@ impl Session {
             method: open.method,
             state: State::Opening,
             flow,
-            lanes: Lanes::default(),
+            queues: Queues::default(),
             take: None,
             opened: now,
             finding: None,
@@ -184,7 +184,7 @@ impl Session {
                     item.deadline_ns = Some(lease.grant.deadline_ns);
                     lease.is_spoken |= item.kind() != Kind::Extend;
                 }
-                return self.lanes.push(item);
+                return self.queues.push(item);
             }
             Said::Drain => {
                 self.flow.drain();
@@ -266,7 +266,7 @@ impl Session {
                 }
                 if now.monotonic_ns < until_ns {
                     self.wake(until_ns);
-                } else if self.lanes.is_empty() {
+                } else if self.queues.is_empty() {
                     self.flush(out);
                 }
             }
@@ -274,7 +274,7 @@ impl Session {
             State::Opening | State::Flushing | State::Ended => {}
         }
         if self.state != State::Ended {
-            self.lanes.propose(self.id, &self.namespace, false, out);
+            self.queues.propose(self.id, &self.namespace, false, out);
         }
     }
 
@@ -301,7 +301,7 @@ impl Session {
             true => self.flow.ledger.at(Place::InHand).count,
             false => self.flow.ledger.open(),
         };
-        if !(self.flow.is_draining() && left == 0 && self.lanes.is_empty()) {
+        if !(self.flow.is_draining() && left == 0 && self.queues.is_empty()) {
             return;
         }
         if self.unspoken.is_empty() || now.monotonic_ns >= self.last_word_ns {

@@ -15,8 +15,8 @@ impl<E> Sessions<E> {
         };
         match asked {
             Asked::Nobody => {}
-            Asked::Lane { session, items } => self.with(session, |session, out| {
-                session.lanes.came_back(ticket);
+            Asked::Queue { session, items } => self.with(session, |session, out| {
+                session.queues.came_back(ticket);
                 let answers = match result {
                     Ok(settled) => endings::read(settled, items),
                     Err(Failure::Unknown(_)) => endings::uncertain(items),
@@ -30,11 +30,15 @@ impl<E> Sessions<E> {
             Asked::Fence(session) => self.with(session, |session, out| {
                 session.fence_applied(result.is_ok(), out);
             }),
-            Asked::Lease { namespace, takers } => {
+            Asked::Lease {
+                term,
+                namespace,
+                takers,
+            } => {
                 // A lease that was granted comes back as an event.
                 if !matches!(result, Ok(settled) if matches!(settled.outcome, Outcome::Leased { .. }))
                 {
-                    self.leading.dispatcher.on_lease_failed(&namespace, &takers);
+                    self.lease_failed(term, &namespace, &takers);
                 }
             }
             Asked::Pulse => {

@@ -7,7 +7,7 @@ mod searches;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use z4_core::command::{Command, LeaseTasks};
+use z4_core::command::{Command, LeaseTasks, Taker};
 use z4_core::dispatch::ConsumersView;
 use z4_core::planted;
 use z4_core::state::{due_next_after, StateError};
@@ -96,9 +96,8 @@ impl<E> Sessions<E> {
             Input::Applied(applied) => self.applied(applied, now),
             Input::MachineTime(stamp_ns) => self.stamp_ns = self.stamp_ns.max(stamp_ns),
             Input::Proposed(ticket, result) => self.proposed(ticket, result),
-            Input::RiderFailed(lease) => {
-                let dispatcher = &mut self.leading.dispatcher;
-                dispatcher.on_lease_failed(&lease.namespace, &lease.takers);
+            Input::RiderFailed { term, lease } => {
+                self.lease_failed(term, &lease.namespace, &lease.takers);
             }
             Input::Reported { consumer, is_told } => self.report_ended(consumer, is_told, now),
             Input::ReportsLost(leader) => {
@@ -114,6 +113,15 @@ impl<E> Sessions<E> {
                     self.with(id, Session::stop);
                 }
             }
+        }
+    }
+
+    /// A lease of the dispatcher did not come into the log. That of an earlier term is
+    /// none of the present dispatcher, which may have an equal one on its way.
+    pub(crate) fn lease_failed(&mut self, term: u64, namespace: &Namespace, takers: &[Taker]) {
+        if term == self.leadership.term {
+            let dispatcher = &mut self.leading.dispatcher;
+            dispatcher.on_lease_failed(namespace, takers);
         }
     }
 

@@ -22,6 +22,9 @@ use crate::limits;
 pub struct AcceptorParts {
     /// The port's name in metrics and log: `service`, `peer`, `status`.
     pub port: &'static str,
+    /// Whether the peer ends when it cannot listen again for a while. Otherwise it goes
+    /// on without this port, and tries again and again.
+    pub is_needed: bool,
     /// Where it listens; port 0 picks a free one.
     pub address: SocketAddr,
     /// How many connections there may be.
@@ -317,8 +320,8 @@ impl<T: FnMut(TcpStream)> Accepting<T> {
         lock(&self.shared).trouble = Some(reason);
     }
 
-    /// Makes the listener anew. A peer that cannot for a while ends: whoever
-    /// supervises it can do more about it.
+    /// Makes the listener anew. A peer that cannot for a while ends, if it needs the port:
+    /// whoever supervises it can do more about it.
     fn listen_anew(&mut self) {
         let since = *self.lost_at.get_or_insert_with(Instant::now);
         // The port is free only when the last holder of the old one lets go.
@@ -338,7 +341,7 @@ impl<T: FnMut(TcpStream)> Accepting<T> {
                 Err(error) => shared.trouble = Some(format!("cannot listen again: {error}")),
             }
         }
-        if since.elapsed() >= limits::LISTEN_AGAIN_MAX {
+        if self.parts.is_needed && since.elapsed() >= limits::LISTEN_AGAIN_MAX {
             let (port, address) = (self.parts.port, self.parts.address);
             crit!(self.parts.logger, "peer must stop"; "what" => "listener", "port" => port);
             // The logger is asynchronous; standard error is not.
@@ -408,6 +411,7 @@ mod tests {
     fn port(count_max: usize, per_address_max: usize) -> (Acceptor, Receiver<TcpStream>) {
         let (given, taken) = unbounded();
         let parts = AcceptorParts {
+            is_needed: true,
             port: "service",
             address: ([127, 0, 0, 1], 0).into(),
             limits: ConnectionLimits {

@@ -182,7 +182,8 @@ impl<V> Delivery<V> {
     }
 
     /// Takes a report of another peer's consumer. `taken` is called once the dispatcher
-    /// goes by it: what it proposes from then on does. `false`: no room, repeat it.
+    /// goes by it: every lease that comes into the log from then on does. `false`: no
+    /// room, repeat it.
     pub(crate) fn remote_report(
         &self,
         link: u64,

@@ -24,7 +24,7 @@ pub(super) fn take<V: Send + Sync + 'static>(
     let sink = Sink::new(move |result: Result<Done<Outcome>, ProposeError>| {
         let is_leased = |done: &Done<Outcome>| matches!(done.reply, Outcome::Leased { .. });
         if !result.as_ref().is_ok_and(is_leased) {
-            delivery.input(Input::RiderFailed(lease));
+            delivery.input(Input::RiderFailed { term, lease });
         }
     });
     Some(Proposal::new(command, 0, sink))

@@ -82,6 +82,7 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
             // answers are collected first and handled last.
             collect(&inbox.control, &mut control);
             collect(&inbox.applied, &mut applied);
+            let mut heard = Vec::new();
             let leadership = leadership(&self.node.handle().status());
             let now = self.now();
             self.sessions.step(Input::Leadership(leadership), now);
@@ -113,7 +114,7 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
                         taken,
                     } => {
                         self.sessions.step(Input::Remote { link, report }, now);
-                        taken();
+                        heard.push(taken);
                     }
                     Control::Consumers { namespace, answer } => {
                         answer(self.sessions.consumers(&namespace));
@@ -122,6 +123,11 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
                 }
             }
             wait = self.turn(now);
+            // Only the turn recalls leases that were offered to ride: what goes into the
+            // log after an answer goes by the report.
+            for taken in heard {
+                taken();
+            }
         }
     }
 

@@ -56,6 +56,8 @@ impl LanePort {
         let connections = Arc::new(Mutex::new(Connections::default()));
         let parts = AcceptorParts {
             port: "lane",
+            // Everything goes over gRPC without it.
+            is_needed: false,
             address: parts.address,
             limits: parts.limits,
             metrics: parts.metrics,

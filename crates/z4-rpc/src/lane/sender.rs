@@ -141,7 +141,10 @@ impl Lane {
         let mut sending = self.lock();
         sending.socket = None;
         sending.is_behind = false;
-        self.waiting.clear();
+        let lost = self.waiting.clear();
+        drop(sending);
+        // Much memory may be given back here, while the raft thread sends.
+        drop(lost);
         why
     }
 

@@ -70,12 +70,22 @@ impl World {
             let report = report.clone();
             self.session_input(to.0, Input::Remote { link, report });
         }
-        match self.call(to.0, from.0) {
-            Some(delay_ns) => self.answer_report(from, &report, leads, delay_ns),
+        // Only a turn recalls leases that were offered to ride with new tasks.
+        let waits = leads && !self.options.planted("report-answered-before-its-turn");
+        match self.shell(to.0).filter(|_| waits) {
+            Some(shell) => shell.heard.push((from, report)),
+            None => self.answer_remote(to.0, from, &report, leads),
+        }
+    }
+
+    /// The answer to a report is on its way to the peer that made it.
+    pub(super) fn answer_remote(&mut self, to: u64, from: Life, report: &Report, is_told: bool) {
+        match self.call(to, from.0) {
+            Some(delay_ns) => self.answer_report(from, report, is_told, delay_ns),
             None => {
-                self.break_link(from, to.0);
+                self.break_link(from, to);
                 let delay_ms = self.rng.gen_range(50..2_000);
-                self.answer_report(from, &report, false, delay_ms * MS);
+                self.answer_report(from, report, false, delay_ms * MS);
             }
         }
     }

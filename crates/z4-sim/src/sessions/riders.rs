@@ -64,21 +64,21 @@ impl World {
         Some(Asked {
             command: encode_command(&Command::LeaseTasks(lease.clone())),
             units: 0,
-            token: Token::Rider { life, lease },
+            token: Token::Rider { life, term, lease },
         })
     }
 
-    /// A rider was applied, or it was not (for certain).
+    /// A rider was applied, or it was not, or nobody knows.
     pub(crate) fn rider_answered(
         &mut self,
         life: Life,
-        lease: LeaseTasks,
+        (term, lease): (u64, LeaseTasks),
         outcome: Option<&Outcome>,
     ) {
         // A lease that was granted comes back as an event.
         if !matches!(outcome, Some(Outcome::Leased { .. })) {
             self.saw("a lease that rode was not applied");
-            self.later(life, Input::RiderFailed(lease));
+            self.later(life, Input::RiderFailed { term, lease });
         }
     }
 }

@@ -11,8 +11,8 @@ use z4_core::state::find_status;
 use z4_core::task::Phase;
 use z4_core::Namespace;
 use z4_delivery::{
-    AppliedEvents, Delivered, Delivery, End, Input, Leadership, Now, Output, Quiet, SessionId,
-    SessionInput, Sessions, Ticket, Told, Whose,
+    AppliedEvents, Delivered, Delivery, End, Input, Leadership, Now, Output, Quiet, Report,
+    SessionId, SessionInput, Sessions, Ticket, Told, Whose,
 };
 
 use super::links::Link;
@@ -40,6 +40,8 @@ pub(crate) struct Shell {
     has_news: bool,
     quiet: Quiet,
     pub(super) riders: Riders,
+    /// Reports of other peers that are to be answered once the turn has gone by them.
+    pub(super) heard: Vec<(Life, Report)>,
     idle_turns: u32,
 }
 
@@ -70,6 +72,7 @@ impl Shell {
             has_news: false,
             quiet: Quiet::default(),
             riders: Riders::default(),
+            heard: Vec::new(),
             idle_turns: 0,
         }
     }
@@ -111,7 +114,13 @@ impl World {
         let life = peer.life();
         if let Some(run) = peer.run.as_mut().filter(|run| !run.shell.is_turn_planned) {
             run.shell.is_turn_planned = true;
-            let delay_ns = self.rng.gen_range(1_000..200_000);
+            // Now and then it gets no processor.
+            let longest_ns = if self.rng.gen_ratio(1, 20) {
+                5 * MS
+            } else {
+                MS / 5
+            };
+            let delay_ns = self.rng.gen_range(1_000..longest_ns);
             self.at(delay_ns, Event::Turn { life, at_ns: None });
         }
     }
@@ -215,6 +224,7 @@ impl World {
         if shell.idle_turns > IDLE_TURNS_MAX {
             return self.fail(format!("the delivery thread of peer {id} never rests"));
         }
+        let heard = std::mem::take(&mut shell.heard);
         if let Some(after_ns) = turn.wake_after_ns {
             // At least a little later: a clock that stands would not move on.
             let at_ns = true_ns + after_ns.max(MS / 10);
@@ -226,6 +236,9 @@ impl World {
         }
         for output in turn.outputs {
             self.session_output(life, output);
+        }
+        for (from, report) in heard {
+            self.answer_remote(life.0, from, &report, true);
         }
     }
 

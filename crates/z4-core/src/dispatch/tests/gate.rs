@@ -33,7 +33,7 @@ impl Leader {
         });
     }
 
-    fn rate(&mut self, per_s: u32, burst: u32) {
+    pub(super) fn rate(&mut self, per_s: u32, burst: u32) {
         self.set(NamespacePatch {
             rate: Some(RateLimit::per_s(per_s)),
             rate_burst: Some(burst),

@@ -181,9 +181,45 @@ fn a_leader_that_steps_down_offers_nothing_more() {
     riding.turn();
     assert_eq!(riding.riders.take(&space("a"), 2), None, "of another term");
     riding.leader.dispatcher.step_down();
+    riding.riders.clear();
     riding.leader.dispatcher.become_leader(1);
-    assert_eq!(riding.turn(), vec![]);
+    riding.turn();
+    assert_eq!(riding.riders.take(&space("a"), 1), None);
     riding.leader.report("c", "a", 0, 10);
     riding.turn();
     assert_eq!(riding.create(1, Due::Now), Some(1));
+}
+
+#[test]
+fn leases_ride_again_once_the_rate_lets_them() {
+    let mut riding = Riding::new();
+    riding.leader.rate(10, 1);
+    riding.leader.report("c", "a", 0, 10);
+    riding.turn();
+    assert_eq!(riding.create(2, Due::Now), Some(1));
+    // The other one waits for the rate, and goes by a command.
+    assert_eq!(riding.turn(), vec![]);
+    riding.leader.now_ns += 101 * MS;
+    let lease = riding.turn().remove(0);
+    assert_eq!(riding.leader.grant(lease)["c"], 1);
+    riding.turn();
+    riding.leader.now_ns += 1_000 * MS;
+    riding.turn();
+    assert_eq!(riding.create(1, Due::Now), Some(1));
+}
+
+#[test]
+fn grants_of_an_older_leader_are_counted_while_riders_wait() {
+    let mut riding = Riding::new();
+    riding.leader.report("c", "a", 0, 8);
+    riding.turn();
+    // Its peer has applied six grants meanwhile that this leader does not know of.
+    riding.leader.report("c", "a", 6, 8);
+    riding.turn();
+    let mut riders = Vec::new();
+    while let Some(rider) = riding.riders.take(&space("a"), 1) {
+        riders.push(rider);
+    }
+    let reserved: u32 = riders.iter().map(room).sum();
+    assert!((1..=2).contains(&reserved), "{reserved}");
 }
