@@ -123,12 +123,12 @@ impl Lane {
     }
 
     /// Carries frames over a connection whose other side has let this one in, until
-    /// it breaks or the lane is closed; says why. What was not sent by then is lost:
-    /// Raft sends anew, and what is old by then is worth less. On a thread that may
-    /// block.
-    pub(crate) fn carry(&self, socket: TcpStream) -> String {
+    /// it breaks or the lane is closed; says why, and how many frames waited then. They
+    /// are lost: Raft sends anew, and what is old by then is worth less. On a thread
+    /// that may block.
+    pub(crate) fn carry(&self, socket: TcpStream) -> (String, usize) {
         if let Err(error) = socket.set_nonblocking(true) {
-            return error.to_string();
+            return (error.to_string(), 0);
         }
         let socket = Arc::new(socket);
         {
@@ -141,8 +141,7 @@ impl Lane {
         let mut sending = self.lock();
         sending.socket = None;
         sending.is_behind = false;
-        self.waiting.clear();
-        why
+        (why, self.waiting.clear().len())
     }
 
     fn drive(&self, socket: &TcpStream) -> String {

@@ -100,8 +100,10 @@ fn carry(link: &Link, lane: &Lane, socket: TcpStream, up: &IntGauge) -> String {
     slog::debug!(link.network.logger(), "the lane is up"; "to" => link.to(),
         "address" => link.address());
     up.inc();
-    let why = lane.carry(socket);
+    let (why, lost) = lane.carry(socket);
     up.dec();
+    // A frame holds one message mostly.
+    link.count_dropped("disconnected", lost);
     if !lane.is_closed() {
         // What was on its way is lost: Raft is told, and sends it again.
         link.report_unreachable();

@@ -121,7 +121,7 @@ impl Link {
         }
     }
 
-    fn count_dropped(&self, reason: &str, count: usize) {
+    pub(super) fn count_dropped(&self, reason: &str, count: usize) {
         let dropped = &self.network.metrics().dropped;
         dropped.with_label_values(&[reason]).inc_by(count as u64);
     }
