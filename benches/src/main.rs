@@ -47,7 +47,8 @@ arg_enum! {
 ///
 /// Without --target, a command starts three peers of its own (z4-server and z4t
 /// must lie beside this program, or in the folder that Z4_BIN_DIR names) and
-/// prints the processor time they spent.
+/// prints the processor time they spent. Z4_PEER_LANE_PORT=0 in the environment
+/// starts them without lanes.
 #[derive(StructOpt)]
 struct Options {
     /// Form of the figures.

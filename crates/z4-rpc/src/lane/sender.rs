@@ -15,6 +15,7 @@ use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
 
 use super::frame::{self, Kind};
 use super::frames::{Ended, Frames};
+use super::Place;
 use crate::limits;
 use crate::outbox::Outbox;
 
@@ -25,6 +26,7 @@ pub(crate) struct Lane {
     waiting: Outbox<Vec<u8>>,
     /// Wakes the thread of the lane.
     wake: OwnedFd,
+    _place: Place,
 }
 
 struct Sending {
@@ -38,12 +40,13 @@ struct Sending {
 }
 
 impl Lane {
-    /// A lane without a connection.
+    /// A lane without a connection, which takes one of the places that there are.
     ///
     /// # Errors
     /// The system has no descriptor left.
-    pub(crate) fn new() -> std::io::Result<Self> {
+    pub(crate) fn new(place: Place) -> std::io::Result<Self> {
         Ok(Self {
+            _place: place,
             sending: Mutex::new(Sending {
                 socket: None,
                 is_behind: false,
@@ -123,12 +126,12 @@ impl Lane {
     }
 
     /// Carries frames over a connection whose other side has let this one in, until
-    /// it breaks or the lane is closed; says why. What was not sent by then is lost:
-    /// Raft sends anew, and what is old by then is worth less. On a thread that may
-    /// block.
-    pub(crate) fn carry(&self, socket: TcpStream) -> String {
+    /// it breaks or the lane is closed; says why, and how many frames waited then. They
+    /// are lost: Raft sends anew, and what is old by then is worth less. On a thread
+    /// that may block.
+    pub(crate) fn carry(&self, socket: TcpStream) -> (String, usize) {
         if let Err(error) = socket.set_nonblocking(true) {
-            return error.to_string();
+            return (error.to_string(), 0);
         }
         let socket = Arc::new(socket);
         {
@@ -142,10 +145,9 @@ impl Lane {
         sending.socket = None;
         sending.is_behind = false;
         let lost = self.waiting.clear();
+        // Much memory may be given back behind this, while the raft thread sends.
         drop(sending);
-        // Much memory may be given back here, while the raft thread sends.
-        drop(lost);
-        why
+        (why, lost.len())
     }
 
     fn drive(&self, socket: &TcpStream) -> String {

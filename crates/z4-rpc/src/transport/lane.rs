@@ -21,6 +21,7 @@ use crate::lane::frames::Frames;
 use crate::lane::sender::Lane;
 use crate::lane::{hello, Secret};
 use crate::limits;
+use crate::network::Network;
 
 /// What the other side answers when it is asked for a lane.
 enum Answer {
@@ -32,17 +33,20 @@ enum Answer {
     Failed(String),
 }
 
+/// A lane for a link, if there may be one more.
+pub(super) fn place(network: &Network) -> Option<Lane> {
+    let lanes = network.lanes();
+    lanes.port()?;
+    Lane::new(lanes.place()?).ok()
+}
+
 /// Keeps a lane open for as long as the link is.
 pub(super) fn start(link: &Arc<Link>, client: PeerClient) {
     if link.lane().is_none() {
         return;
     }
-    let Some(place) = link.network.lanes().place() else {
-        return;
-    };
     let link = Arc::clone(link);
     let thread = Builder::new().name("z4-lane-out".into()).spawn(move || {
-        let _place = place;
         if let Some(lane) = link.lane() {
             run(&link, lane, &client);
         }
@@ -100,8 +104,10 @@ fn carry(link: &Link, lane: &Lane, socket: TcpStream, up: &IntGauge) -> String {
     slog::debug!(link.network.logger(), "the lane is up"; "to" => link.to(),
         "address" => link.address());
     up.inc();
-    let why = lane.carry(socket);
+    let (why, lost) = lane.carry(socket);
     up.dec();
+    // A frame holds one message mostly.
+    link.count_dropped("disconnected", lost);
     if !lane.is_closed() {
         // What was on its way is lost: Raft is told, and sends it again.
         link.report_unreachable();

@@ -30,7 +30,8 @@ pub(super) struct Link {
     to: u64,
     address: String,
     waiting: Outbox<Message>,
-    /// None where this peer has no port of lanes.
+    /// None where this peer has no port of lanes, or has lanes to as many others as may
+    /// be.
     lane: Option<Lane>,
     pub(super) network: Network,
     handle: Handle<Outcome>,
@@ -48,7 +49,7 @@ impl Link {
             to,
             address: address.to_owned(),
             waiting: Outbox::new(limits::PEER_QUEUE_LEN_MAX, limits::PEER_QUEUE_BYTES_MAX),
-            lane: network.lanes().port().and_then(|_| Lane::new().ok()),
+            lane: lane::place(network),
             network: network.clone(),
             handle: handle.clone(),
             reported: Mutex::default(),
@@ -121,7 +122,7 @@ impl Link {
         }
     }
 
-    fn count_dropped(&self, reason: &str, count: usize) {
+    pub(super) fn count_dropped(&self, reason: &str, count: usize) {
         let dropped = &self.network.metrics().dropped;
         dropped.with_label_values(&[reason]).inc_by(count as u64);
     }

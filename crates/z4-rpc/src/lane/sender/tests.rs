@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::*;
+use crate::lane::Lanes;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -14,10 +15,10 @@ fn up() -> (Arc<Lane>, TcpStream, mpsc::Receiver<String>) {
     let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let far = listener.accept().unwrap().0;
     far.set_read_timeout(Some(LIMIT)).unwrap();
-    let lane = Arc::new(Lane::new().unwrap());
+    let lane = Arc::new(Lane::new(Lanes::default().place().unwrap()).unwrap());
     let (ended, why) = mpsc::channel();
     let theirs = Arc::clone(&lane);
-    thread::spawn(move || ended.send(theirs.carry(near)).unwrap());
+    thread::spawn(move || ended.send(theirs.carry(near).0).unwrap());
     wait_for("the lane is up", || lane.is_open());
     (lane, far, why)
 }
@@ -62,6 +63,10 @@ fn frames_keep_their_order_and_none_is_lost_when_the_socket_takes_no_more() {
     // Far more than sockets hold, so that most of it waits.
     let count = 1_000;
     for number in 0..count {
+        // A machine that is slow is no reason to doubt the lane.
+        if number % 64 == 0 {
+            heard(&far);
+        }
         assert!(lane.send(batch(number, 20_000)), "{number}");
     }
     assert!(lane.lock().is_behind);
@@ -78,12 +83,22 @@ fn frames_keep_their_order_and_none_is_lost_when_the_socket_takes_no_more() {
 
 #[test]
 fn a_full_queue_takes_nothing_more_and_sending_never_waits() {
-    let (lane, _far, _why) = up();
+    let (lane, far, _why) = up();
+    let (frame, most) = (batch(0, 4_096), 3 * limits::PEER_QUEUE_LEN_MAX);
     let started = Instant::now();
-    let large = limits::PEER_QUEUE_BYTES_MAX / 8;
-    let taken = (0..40).filter(|n| lane.send(batch(*n, large))).count();
-    assert!((8..40).contains(&taken), "{taken}");
-    assert!(started.elapsed() < limits::LANE_SILENCE_MAX);
+    let taken = (0..most).filter(|n| {
+        // A machine that is slow is no reason to doubt the lane.
+        if n % 256 == 0 {
+            heard(&far);
+        }
+        lane.send(frame.clone())
+    });
+    let taken = taken.count();
+    assert!(
+        (limits::PEER_QUEUE_LEN_MAX..most).contains(&taken),
+        "{taken}"
+    );
+    assert!(started.elapsed() < LIMIT);
     lane.close();
 }
 
@@ -117,7 +132,7 @@ fn the_end_of_the_connection_is_seen_without_a_message() {
 
 #[test]
 fn a_pause_ends_when_the_lane_is_closed() {
-    let lane = Arc::new(Lane::new().unwrap());
+    let lane = Arc::new(Lane::new(Lanes::default().place().unwrap()).unwrap());
     let theirs = Arc::clone(&lane);
     let pausing = thread::spawn(move || theirs.pause(LIMIT * 100));
     thread::sleep(Duration::from_millis(20));
