@@ -38,7 +38,8 @@ impl Kind {
 pub struct Item {
     /// The id of the task, as the client wrote it.
     pub task_id: String,
-    /// Its deadline, in machine nanoseconds, if this peer knows it.
+    /// Its deadline, in machine nanoseconds, if this peer knows it and nothing was asked
+    /// of the lease before that would end it.
     pub deadline_ns: Option<u64>,
     /// The request, with the lease that it is for.
     pub ask: Ask,
@@ -188,8 +189,8 @@ fn answer(item: Item, ending: Ending) -> Answer {
 /// A lease that is not there when the try is repeated: the first try may have
 /// ended it.
 fn after_repeat(item: &Item, lost: LeaseLost, stamp_ns: u64) -> Ending {
-    // Nobody else can have ended a lease that would still be live, and of what
-    // ends one only an ack takes the task away.
+    // Nobody else can have ended a lease that would still be live, if its consumer
+    // said nothing else of it, and of what ends one only an ack takes the task away.
     let was_live = item.deadline_ns.is_some_and(|at_ns| at_ns > stamp_ns);
     let is_gone = lost == LeaseLost::Gone || planted!("repeated-ack-taken-for-done");
     if item.kind() == Kind::Ack && is_gone && (was_live || planted!("repeated-ack-taken-for-done"))

@@ -534,3 +534,46 @@ fn a_peer_that_stops_ends_all_sessions_and_opens_none() {
     bench.open(2, "d", Method::Stream);
     assert_eq!(ends(&bench.turn()), [&End::Stopping, &End::Stopping]);
 }
+
+#[test]
+fn an_ack_in_doubt_of_a_lease_of_before_is_not_taken_for_done() {
+    for is_own in [true, false] {
+        let mut bench = Bench::new(1);
+        let mut session = bench.named(1);
+        bench.create(1);
+        let keys = delivered(&bench.run());
+        bench.sent(session, &keys);
+        if !is_own {
+            // The consumer comes back. What it said before may be on its way: the lease
+            // was given back, and others have done the task.
+            bench.happened(session, SessionInput::Gone);
+            session = bench.open(2, "c", consume(true));
+            bench.turn();
+            let whose = Whose::Consumer("c".into());
+            let leases = find(bench.machine.state(), &space(), &whose).unwrap();
+            bench.found(session, leases);
+            assert_eq!(delivered(&bench.turn()), keys);
+            bench.sent(session, &keys);
+        }
+        bench.ack(session, keys[0]);
+        let wanted = bench.turn();
+        let ticket = wanted.iter().find_map(|output| match output {
+            Output::Propose { ticket, .. } => Some(*ticket),
+            _ => None,
+        });
+        let outcome = Outcome::Ended {
+            stamp_ns: bench.machine.stamp_ns(),
+            results: vec![Err(z4_core::command::LeaseLost::Gone)],
+        };
+        let settled = Settled {
+            outcome,
+            maybe_before: true,
+        };
+        bench.step(Input::Proposed(ticket.unwrap(), Ok(settled)));
+        let wanted = bench.turn();
+        let answers: Vec<_> = wanted.iter().filter_map(ending).collect();
+        let done = Ending::Over(z4_core::command::Ended::Done);
+        let expected = if is_own { done } else { Ending::Uncertain };
+        assert_eq!(answers, [&expected]);
+    }
+}

@@ -401,7 +401,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant::new(
         "report-answered-before-its-turn",
         "shell: a leader says that it goes by a report while leases that it offered before may still go into the log",
-        &["was given back while consumer"],
+        &["goes by the report of"],
     ),
     Mutant::new(
         "request-forgotten",

@@ -67,6 +67,11 @@ impl Riders {
         self.offered.remove(namespace).unwrap_or_default().into()
     }
 
+    /// Those that nobody has taken, in no order that matters.
+    pub fn iter(&self) -> impl Iterator<Item = &LeaseTasks> {
+        self.offered.values().flatten()
+    }
+
     /// Forgets all: their dispatcher leads no more.
     pub fn clear(&mut self) {
         self.offered.clear();

@@ -181,7 +181,10 @@ impl Session {
                 let key = item.key();
                 self.unspoken.remove(&key);
                 if let Some(lease) = self.flow.ledger.get_mut(&key) {
-                    item.deadline_ns = Some(lease.grant.deadline_ns);
+                    // Of a lease of before, an earlier session may have asked something
+                    // that is still on its way.
+                    let is_known = lease.is_own && !lease.is_spoken;
+                    item.deadline_ns = is_known.then_some(lease.grant.deadline_ns);
                     lease.is_spoken |= item.kind() != Kind::Extend;
                 }
                 return self.queues.push(item);

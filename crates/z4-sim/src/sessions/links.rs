@@ -80,6 +80,9 @@ impl World {
 
     /// The answer to a report is on its way to the peer that made it.
     pub(super) fn answer_remote(&mut self, to: u64, from: Life, report: &Report, is_told: bool) {
+        if is_told {
+            self.judge_heard(to, report);
+        }
         match self.call(to, from.0) {
             Some(delay_ns) => self.answer_report(from, report, is_told, delay_ns),
             None => {
@@ -87,6 +90,26 @@ impl World {
                 let delay_ms = self.rng.gen_range(50..2_000);
                 self.answer_report(from, report, false, delay_ms * MS);
             }
+        }
+    }
+
+    /// A leader that says that it goes by a report offers no more than the consumer takes.
+    fn judge_heard(&mut self, leader: u64, report: &Report) {
+        let consumer = report.consumer();
+        let takes = match report {
+            Report::There(said) => said.allowed_total.saturating_sub(said.received_total),
+            Report::Left(_) => 0,
+        };
+        let Some(shell) = self.shell(leader) else {
+            return;
+        };
+        let takers = shell.riders.iter().flat_map(|lease| &lease.takers);
+        let its = takers.filter(|taker| taker.consumer == consumer);
+        let offered: u64 = its.map(|taker| u64::from(taker.room)).sum();
+        if offered > takes {
+            self.fail(format!(
+                "leader {leader} goes by the report of {consumer}, which takes {takes}, and offers it {offered}"
+            ));
         }
     }
 

@@ -115,11 +115,8 @@ impl World {
         if let Some(run) = peer.run.as_mut().filter(|run| !run.shell.is_turn_planned) {
             run.shell.is_turn_planned = true;
             // Now and then it gets no processor.
-            let longest_ns = if self.rng.gen_ratio(1, 20) {
-                5 * MS
-            } else {
-                MS / 5
-            };
+            let is_late = self.rng.gen_ratio(1, 20);
+            let longest_ns = if is_late { 30 * MS } else { MS / 5 };
             let delay_ns = self.rng.gen_range(1_000..longest_ns);
             self.at(delay_ns, Event::Turn { life, at_ns: None });
         }
