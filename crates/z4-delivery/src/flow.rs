@@ -77,6 +77,11 @@ impl Flow {
         self.is_draining = true;
     }
 
+    /// Whether its consumer may come back under its name.
+    pub(crate) fn is_named(&self) -> bool {
+        self.is_named
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.is_draining
     }
@@ -170,7 +175,8 @@ impl Flow {
             let Some(last) = last else { break };
             let (key_until, heard_before) = (last.key_until(), last.heard_before);
             self.is_blocked |= is_over_bytes;
-            if !self.is_draining && self.may_be_elsewhere(heard_before) {
+            // One that drains may leave with its last answer, and come back elsewhere.
+            if self.may_be_elsewhere(heard_before) {
                 break;
             }
             self.ledger.move_to(&key_until.0, Place::Returning);
@@ -214,7 +220,7 @@ impl Flow {
             let (key, deadline_ns) = lease.key_until();
             let fits = bytes.saturating_add(lease.grant.bytes) <= self.bytes_max
                 && (count < self.in_flight_max || planted!("resumed-beyond-credit"));
-            let goes = lease.is_resumed || fits || count == 0;
+            let goes = lease.is_resumed || !self.is_draining && (fits || count == 0);
             if deadline_ns <= wall_ns {
                 // Others have it by now.
                 self.ledger.move_to(&key, Place::Over);

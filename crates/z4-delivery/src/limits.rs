@@ -52,7 +52,7 @@ pub const CLOSE_PATIENCE_NS: u64 = 3_000 * MS_NS;
 /// waits so long for that word. GetTaskStream and LeaseTasks have no words.
 pub const LAST_WORD_NS: u64 = 10_000 * MS_NS;
 /// A Consume session whose client sends no more is taken for closed, and not for
-/// broken, after this.
+/// broken, after this. One that has drained is taken to stay for its end.
 pub const HALF_CLOSE_GRACE_NS: u64 = 50 * MS_NS;
 /// LeaseTasks that stood in line takes what else comes within this time.
 pub const LEASE_GATHER_NS: u64 = 10 * MS_NS;

@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 
-use z4_core::command::{CreateTasks, Grant, NewTask};
+use z4_core::command::{CreateTasks, Grant, LeaseTasks, NewTask, Taker};
 use z4_core::state::{Row, RowKey, StateError};
 use z4_core::{Command, Machine, MemState, Namespace, Outcome, View};
 use z4_delivery::endings::{Ask, Ending, Item};
@@ -575,5 +575,53 @@ fn an_ack_in_doubt_of_a_lease_of_before_is_not_taken_for_done() {
         let done = Ending::Over(z4_core::command::Ended::Done);
         let expected = if is_own { done } else { Ending::Uncertain };
         assert_eq!(answers, [&expected]);
+    }
+}
+
+#[test]
+fn what_is_granted_late_to_a_client_that_drained_stays_with_it_if_it_leaves() {
+    for leaves in [true, false] {
+        let mut bench = Bench::new(1);
+        let session = bench.named(1);
+        bench.create(1);
+        let wanted = bench.run();
+        let keys = delivered(&wanted);
+        let whose = Whose::Consumer("c".into());
+        let lease = find(bench.machine.state(), &space(), &whose)
+            .unwrap()
+            .remove(0);
+        bench.sent(session, &keys);
+        bench.happened(session, SessionInput::Said(Said::Drain));
+        bench.ack(session, keys[0]);
+        // The lease was on its way before the leader heard of the drain.
+        bench.create(1);
+        bench.apply(Command::LeaseTasks(LeaseTasks {
+            namespace: space(),
+            takers: vec![Taker {
+                consumer: lease.consumer,
+                room: 1,
+            }],
+            lease_ms: 0,
+        }));
+        let mut released = 0;
+        for round in 0..40 {
+            if leaves && round == 3 {
+                bench.happened(session, SessionInput::Gone);
+            }
+            let wanted = bench.turn();
+            let is_release = |c: &&Command| {
+                matches!(c, Command::ReleaseTasks(refs)
+                if refs.leases[0] != Key::default())
+            };
+            released += commands(&wanted).into_iter().filter(is_release).count();
+            assert!(released == 0 || round > 10, "in round {round}");
+            for output in bench.apply_all(wanted) {
+                if matches!(output, Output::Session(_, Told::Flush)) {
+                    bench.happened(session, SessionInput::Flushed);
+                }
+            }
+            bench.pass(4 * MS_NS);
+        }
+        assert_eq!(released, usize::from(!leaves));
     }
 }

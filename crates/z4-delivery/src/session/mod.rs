@@ -73,6 +73,8 @@ pub(crate) struct Session {
     unspoken: HashSet<Key>,
     /// A session that is drained waits so long for that.
     last_word_ns: u64,
+    /// Until when a client that has drained, and has its last answer, may still leave.
+    stays_ns: Option<u64>,
     /// GetTaskStream: when what is written is acknowledged.
     ack_at_ns: Option<u64>,
     /// GetTaskStream: written, and not acknowledged yet.
@@ -116,6 +118,7 @@ impl Session {
             is_listed: true,
             unspoken: HashSet::new(),
             last_word_ns: 0,
+            stays_ns: None,
             ack_at_ns: None,
             written: Vec::new(),
             is_closed: false,
@@ -304,8 +307,19 @@ impl Session {
             true => self.flow.ledger.at(Place::InHand).count,
             false => self.flow.ledger.open(),
         };
-        if !(self.flow.is_draining() && left == 0 && self.queues.is_empty()) {
+        // What was granted after the last word of a client that drains goes to others only
+        // when the client has not left with its last answer: it may come back elsewhere.
+        let late = match self.flow.is_draining() {
+            true => self.flow.ledger.at(Place::Waiting).count,
+            false => 0,
+        };
+        if !(self.flow.is_draining() && left == late && self.queues.is_empty()) {
             return;
+        }
+        let stays_ns = now.monotonic_ns + limits::HALF_CLOSE_GRACE_NS;
+        let stays_ns = *self.stays_ns.get_or_insert(stays_ns);
+        if self.flow.is_named() && now.monotonic_ns < stays_ns {
+            return self.wake(stays_ns);
         }
         if self.unspoken.is_empty() || now.monotonic_ns >= self.last_word_ns {
             self.flush(out);
