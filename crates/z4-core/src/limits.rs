@@ -42,9 +42,9 @@ pub const DELETE_BYTES_MAX: u64 = 16 << 20;
 /// Most lease commands of one namespace in flight: a task that falls due right after
 /// a command was proposed need not wait until that one is committed.
 pub const DISPATCH_IN_FLIGHT_MAX: usize = 4;
-/// Most leases of one namespace that are offered to ride with new tasks at a time: while
-/// one is on its way, the next entry finds another.
-pub const DISPATCH_RIDERS_MAX: usize = 2;
+/// Most leases of one namespace that are offered to ride with new tasks at a time. A second
+/// one would name the same consumers again, before others have had their turn.
+pub const DISPATCH_RIDERS_MAX: usize = 1;
 /// Least time between two lease commands of one namespace, in nanoseconds: tasks
 /// that fall due together travel together.
 pub const DISPATCH_COALESCE_NS: u64 = 3_000_000;

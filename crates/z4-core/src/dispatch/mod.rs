@@ -177,6 +177,8 @@ impl Dispatcher {
             Some(known) => known,
             None => {
                 queue.members += 1;
+                // It is to have its turn too.
+                queue.must_recall = true;
                 let fresh = Consumer {
                     namespace: report.namespace.clone(),
                     lease_ms: report.lease_ms,
