@@ -20,7 +20,7 @@ pub struct Proposal<R> {
     pub command: Vec<u8>,
     /// How many task ids it uses up of its entry.
     pub units: u32,
-    /// What it is about, if another command may ride with it: see
+    /// The topic of the command, if another one may ride with it: see
     /// [`Handle::set_riders`].
     pub topic: Option<String>,
     /// Only in this term: in any other it is answered [`ProposeError::NotLeader`].

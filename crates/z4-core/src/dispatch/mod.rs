@@ -177,7 +177,7 @@ impl Dispatcher {
             Some(known) => known,
             None => {
                 queue.members += 1;
-                // It is to have its turn too.
+                // The newcomer is to have its turn too.
                 queue.must_recall = true;
                 let fresh = Consumer {
                     namespace: report.namespace.clone(),
