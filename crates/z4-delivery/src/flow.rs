@@ -77,7 +77,7 @@ impl Flow {
         self.is_draining = true;
     }
 
-    /// Whether its consumer may come back under its name.
+    /// Tells whether the consumer may come back under its name.
     pub(crate) fn is_named(&self) -> bool {
         self.is_named
     }

@@ -26,7 +26,7 @@ impl NextDue {
         due_at_ns.map_or(Self::Never, Self::At)
     }
 
-    /// What is due through this machine time was leased.
+    /// Notes that all tasks that are due through this machine time were leased.
     pub(super) fn leased_through(&mut self, at_ns: u64) {
         if matches!(*self, Self::At(known) if known <= at_ns) {
             *self = Self::Unknown;
@@ -147,7 +147,7 @@ impl Queue {
         }
     }
 
-    /// Whether a lease that was offered to ride names this consumer.
+    /// Tells whether a lease that was offered to ride names this consumer.
     pub(super) fn has_rider_for(&self, consumer: &str) -> bool {
         let mut offered = self.in_flight.iter().filter(|f| f.at_ns.is_none());
         offered.any(|f| f.takers.iter().any(|taker| taker.consumer == consumer))

@@ -67,7 +67,7 @@ impl Riders {
         self.offered.remove(namespace).unwrap_or_default().into()
     }
 
-    /// Those that nobody has taken, in no order that matters.
+    /// The leases that nobody has taken, in no order that matters.
     pub fn iter(&self) -> impl Iterator<Item = &LeaseTasks> {
         self.offered.values().flatten()
     }
@@ -90,7 +90,7 @@ pub fn rides_with(command: &Command, wall_ns: u64) -> Option<&Namespace> {
     }
 }
 
-/// Whether one of these tasks is due at once by a clock, in nanoseconds since the Unix
+/// Tells whether one of these tasks is due at once by a clock, in nanoseconds since the Unix
 /// epoch. It is a hint: apply decides by the stamp.
 #[must_use]
 pub fn is_due_at_once(create: &CreateTasks, wall_ns: u64) -> bool {

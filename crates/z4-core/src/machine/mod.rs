@@ -113,7 +113,7 @@ struct Entry<'a> {
     now_ns: u64,
     /// The place that the next task takes.
     ordinal: u32,
-    /// What was put into each namespace's index and may still be there.
+    /// The due times that the entry put into each namespace's index, and may still be there.
     due: BTreeMap<NamespaceId, NewDue>,
     events: &'a mut Vec<Event>,
 }
@@ -121,9 +121,9 @@ struct Entry<'a> {
 /// The earliest due times of what an entry put into an index.
 #[derive(Clone, Copy, Debug, Default)]
 struct NewDue {
-    /// Of those that are due by the time of the entry, in machine nanoseconds.
+    /// The earliest of those that are due by the time of the entry, in machine nanoseconds.
     now_ns: Option<u64>,
-    /// Of those that are due later, in machine nanoseconds.
+    /// The earliest of those that are due later, in machine nanoseconds.
     later_ns: Option<u64>,
 }
 

@@ -184,8 +184,8 @@ impl Session {
                 let key = item.key();
                 self.unspoken.remove(&key);
                 if let Some(lease) = self.flow.ledger.get_mut(&key) {
-                    // Of a lease of before, an earlier session may have asked something
-                    // that is still on its way.
+                    // An earlier session may have asked something of a lease of before,
+                    // and that may still be on its way.
                     let is_known = lease.is_own && !lease.is_spoken;
                     item.deadline_ns = is_known.then_some(lease.grant.deadline_ns);
                     lease.is_spoken |= item.kind() != Kind::Extend;
@@ -307,8 +307,8 @@ impl Session {
             true => self.flow.ledger.at(Place::InHand).count,
             false => self.flow.ledger.open(),
         };
-        // What was granted after the last word of a client that drains goes to others only
-        // when the client has not left with its last answer: it may come back elsewhere.
+        // A client that drains may leave with its last answer and come back elsewhere. So a
+        // lease that was granted after its last word goes to others only when it has stayed.
         let late = match self.flow.is_draining() {
             true => self.flow.ledger.at(Place::Waiting).count,
             false => 0,
