@@ -88,8 +88,10 @@ impl DiskAdmission {
     }
 
     /// Somebody has looked at this peer's disk. Of the others only voters count:
-    /// whoever has no vote does not keep the cluster from taking tasks.
-    pub fn looked(&self, own: DiskSpace, is_voter: impl Fn(u64) -> bool) {
+    /// whoever has no vote does not keep the cluster from taking tasks. The space of
+    /// whom creates wait for first: what may come in until the next look has to fit
+    /// there, so that look must not be late.
+    pub fn looked(&self, own: DiskSpace, is_voter: impl Fn(u64) -> bool) -> DiskSpace {
         let mut shared = self.lock();
         shared.own = own;
         shared.others.retain(|_, heard| heard.is_fresh());
@@ -99,6 +101,7 @@ impl DiskAdmission {
         let known = others.filter(|(_, space)| space.needed_bytes > 0);
         let all = known.chain([(None, own)]);
         let tightest = all.min_by_key(|(_, space)| space.spare_bytes());
+        let (raft_id, space) = tightest.unwrap_or((None, own));
         // What was let in of late may not be on the disk yet, or not have been
         // when another peer looked at its own.
         let taken = shared.budget.map_or(0, |budget| budget.taken_bytes);
@@ -107,18 +110,17 @@ impl DiskAdmission {
             shared.recent.pop_front();
         }
         let on_its_way: u64 = shared.recent.iter().sum();
-        shared.budget = tightest
-            .filter(|_| own.needed_bytes > 0)
-            .map(|(raft_id, space)| Budget {
-                raft_id,
-                space,
-                spare_bytes: space.spare_bytes().saturating_sub(on_its_way),
-                taken_bytes: 0,
-                idle_bytes: match on_its_way {
-                    0 => space.spare_bytes() + space.needed_bytes / 2,
-                    _ => 0,
-                },
-            });
+        shared.budget = (own.needed_bytes > 0).then(|| Budget {
+            raft_id,
+            space,
+            spare_bytes: space.spare_bytes().saturating_sub(on_its_way),
+            taken_bytes: 0,
+            idle_bytes: match on_its_way {
+                0 => space.spare_bytes() + space.needed_bytes / 2,
+                _ => 0,
+            },
+        });
+        space
     }
 
     /// Whether this peer can take a snapshot of so many bytes. It may use half of
@@ -316,7 +318,8 @@ mod tests {
         admission.looked(space(100, false), all);
         // The other has 6 MiB to spare, and each byte counts more than once.
         admission.heard(2, &told(space(16, false)));
-        admission.looked(space(100, false), all);
+        let tightest = admission.looked(space(100, false), all);
+        assert_eq!(tightest, space(16, false));
         let admit = || admission.admit(&status(1), "peer1", 1 << 20);
         assert!(admit().is_ok());
         let said = admit().map_err(|error| error.to_string());

@@ -72,7 +72,7 @@ impl Guard {
             let mut interval = limits::DISK_LOOK_INTERVAL;
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 let looked = work.look();
-                interval = look_interval(looked.as_ref().map(|looked| looked.space));
+                interval = look_interval(looked.as_ref().map(|looked| looked.tightest));
                 if tidied_at.elapsed() >= limits::DISK_TIDY_INTERVAL {
                     tidied_at = Instant::now();
                     work.tidy(looked.as_ref());
@@ -92,7 +92,9 @@ impl Guard {
     }
 }
 
-/// When to look again. `None`: the system did not tell what is free.
+/// When to look again, by the space that creates wait for first: a leader that looks
+/// rarely lets in by an old number what a follower has no room for, or keeps out what it
+/// has room for. `None`: the system did not tell what is free.
 fn look_interval(space: Option<DiskSpace>) -> Duration {
     let is_calm = |space: &DiskSpace| {
         let spare_bytes = space.free_bytes.saturating_sub(space.needed_bytes);
@@ -107,6 +109,8 @@ fn look_interval(space: Option<DiskSpace>) -> Duration {
 /// What was seen.
 struct Looked {
     space: DiskSpace,
+    /// The least to spare that is known of any voter.
+    tightest: DiskSpace,
     volumes: Volumes,
 }
 
@@ -173,12 +177,16 @@ impl Work {
         let status = self.watched.handle.status();
         let members = &status.membership.members;
         let is_voter = |raft_id| members.get(&raft_id).is_some_and(|m| m.voter);
-        self.watched.admission.looked(space, is_voter);
+        let tightest = self.watched.admission.looked(space, is_voter);
         self.gauges.set(&volumes, space);
         if space.is_low != self.was_low {
             self.changed(space);
         }
-        Some(Looked { space, volumes })
+        Some(Looked {
+            space,
+            tightest,
+            volumes,
+        })
     }
 
     fn volumes(&self) -> io::Result<Volumes> {
@@ -225,7 +233,7 @@ impl Work {
 
     /// Gives back what can be, and keeps RocksDB from what cannot end well.
     fn tidy(&mut self, looked: Option<&Looked>) {
-        let Some(Looked { space, volumes }) = looked else {
+        let Some(Looked { space, volumes, .. }) = looked else {
             return;
         };
         let (of_state, of_log) = volumes.bear_compaction();
