@@ -134,6 +134,7 @@ fn lease(room: u32) -> Command {
             room,
         }],
         lease_ms: 3_600_000,
+        ahead_ms: 0,
     })
 }
 

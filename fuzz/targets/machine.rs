@@ -137,6 +137,7 @@ impl Author<'_> {
                     namespace,
                     takers,
                     lease_ms,
+                    ahead_ms: 0,
                 })
             }
             7 | 8 => {

@@ -43,6 +43,7 @@ impl Tasks {
                 room: BATCH as u32,
             }],
             lease_ms: 0,
+            ahead_ms: 0,
         }
     }
 

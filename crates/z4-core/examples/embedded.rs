@@ -70,6 +70,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 room: 10,
             }],
             lease_ms: 0,
+            ahead_ms: 0,
         }))?;
         let Outcome::Leased { grants, .. } = leased else {
             return Err("a lease command leases".into());

@@ -114,6 +114,7 @@ impl LeaseTasks {
     pub fn check(&self) -> Result<(), Refusal> {
         counted("takers", self.takers.len(), limits::LEASE_TAKERS_MAX)?;
         lease_ms(self.lease_ms)?;
+        within("ahead_ms", self.ahead_ms, 0, limits::LEASE_AHEAD_MS_MAX)?;
         for taker in &self.takers {
             if taker.consumer.is_empty() {
                 return Err(Refusal::invalid("consumer", "must not be empty"));

@@ -117,15 +117,24 @@ pub enum Due {
 /// Pops due tasks of a namespace in (priority, due time, id) order and deals
 /// them round the takers, one each in turn, until nothing is due, the takers
 /// are full, or [`LEASE_COUNT_MAX`](crate::limits::LEASE_COUNT_MAX) is reached.
+///
+/// A command may also lease ahead: tasks that will be due soon. They get at most half of
+/// the room that is left, so that what falls due meanwhile finds some. Whoever holds such
+/// a lease delivers it at the due time ([`Grant::due_at_ns`]), from which it lasts. A task
+/// that was leased or moved before, and one of a namespace with a rate limit, waits for its
+/// due time as without it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LeaseTasks {
     /// Whose tasks.
     pub namespace: Namespace,
     /// Who takes, and how many at most; the first is dealt to first.
     pub takers: Vec<Taker>,
-    /// How long the leases last from the entry's stamp, in milliseconds; 0
-    /// means the namespace's setting.
+    /// How long the leases last from the entry's stamp, or from the due time if that is
+    /// later, in milliseconds; 0 means the namespace's setting.
     pub lease_ms: u64,
+    /// How long after the entry's stamp a task may be due, in milliseconds, at most
+    /// [`LEASE_AHEAD_MS_MAX`](crate::limits::LEASE_AHEAD_MS_MAX); 0: it is due now.
+    pub ahead_ms: u64,
 }
 
 /// A consumer with room.
@@ -313,7 +322,8 @@ pub struct Grant {
     pub deadline_ns: u64,
     /// Machine time at which the task was first due, in nanoseconds: the same
     /// for every delivery of it, so lateness counts from what was asked, leases
-    /// that came to nothing included.
+    /// that came to nothing included. It lies ahead when the task was leased ahead, and
+    /// the task must not be delivered before it.
     pub due_at_ns: u64,
     /// Which try this is, from 1: one more than the task's failures.
     pub attempt: u32,

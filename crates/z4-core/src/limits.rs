@@ -48,6 +48,15 @@ pub const DISPATCH_RIDERS_MAX: usize = 1;
 /// Least time between two lease commands of one namespace, in nanoseconds: tasks
 /// that fall due together travel together.
 pub const DISPATCH_COALESCE_NS: u64 = 3_000_000;
+/// How far ahead a lease command may take tasks, in milliseconds.
+pub const LEASE_AHEAD_MS_MAX: u64 = 1_000;
+/// How far ahead the dispatcher leases, in milliseconds. Such a lease takes a task out of
+/// the reach of cancels and reschedules, and holds room of its consumer, so it is not long.
+pub const DISPATCH_AHEAD_MS: u64 = 16;
+/// How long before a due time the dispatcher proposes its lease, in nanoseconds: a commit
+/// takes less. What is left of [`DISPATCH_AHEAD_MS`] is for tasks that fall due soon after,
+/// which travel together.
+pub const DISPATCH_AHEAD_START_NS: u64 = 6_000_000;
 /// How long a namespace rests after a proposal failed, in nanoseconds: a queue that
 /// was full is not full for long.
 pub const DISPATCH_RETRY_NS: u64 = 10_000_000;

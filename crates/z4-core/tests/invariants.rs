@@ -44,6 +44,7 @@ fn store() -> MemState {
             namespace: namespace.clone(),
             takers: vec![taker],
             lease_ms,
+            ahead_ms: 0,
         })
     };
     let keep = Command::SetNamespace(SetNamespace {

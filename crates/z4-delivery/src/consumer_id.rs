@@ -21,6 +21,12 @@ pub(crate) fn session(name: &str) -> &str {
         .map_or("", |at| name.get(at..).unwrap_or(""))
 }
 
+/// The peer of the session in the name of a consumer.
+pub(crate) fn raft_id(name: &str) -> Option<u64> {
+    let (id, _) = session(name).strip_prefix(MARK)?.split_once('.')?;
+    id.parse().ok()
+}
+
 /// Checks what a client calls itself.
 ///
 /// # Errors
@@ -44,12 +50,13 @@ mod tests {
 
     #[test]
     fn names_come_apart_again() {
-        for (name, id, mark) in [
-            ("a@b~1.x.2", "a@b", "~1.x.2"),
-            ("~1.x.2", "", "~1.x.2"),
-            ("a", "a", ""),
+        for (name, id, mark, peer) in [
+            ("a@b~1.x.2", "a@b", "~1.x.2", Some(1)),
+            ("~17.x.2", "", "~17.x.2", Some(17)),
+            ("a~x.2", "a", "~x.2", None),
+            ("a", "a", "", None),
         ] {
-            assert_eq!((of(name), session(name)), (id, mark));
+            assert_eq!((of(name), session(name), raft_id(name)), (id, mark, peer));
         }
     }
 

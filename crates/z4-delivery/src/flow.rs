@@ -110,17 +110,18 @@ impl Flow {
 
     /// Leases that the consumer has or is to have.
     fn with_consumer(&self) -> u64 {
-        let places = [Place::Waiting, Place::OnWay, Place::InHand];
+        let places = [Place::Held, Place::Waiting, Place::OnWay, Place::InHand];
         places.map(|place| self.ledger.at(place).count).iter().sum()
     }
 
-    /// The log granted a lease. `false`: it is known already.
+    /// The log granted a lease. It is held while it is not due by a machine time, in
+    /// nanoseconds. `false`: it is known already.
     pub(crate) fn granted(
         &mut self,
         grant: Grant,
         is_own: bool,
         is_resumed: bool,
-        wall_ns: u64,
+        (wall_ns, due_by_ns): (u64, u64),
     ) -> bool {
         if is_own {
             self.mean_bytes = match self.mean_bytes {
@@ -130,13 +131,16 @@ impl Flow {
         }
         self.ledger.insert(Lease {
             release_at_ns: wall_ns + grant.deadline_ns.saturating_sub(wall_ns) / 2,
+            place: match grant.due_at_ns > due_by_ns {
+                true => Place::Held,
+                false => Place::Waiting,
+            },
             grant,
             is_own,
             is_resumed,
             is_spoken: false,
             heard_before: self.heard,
             heard_when_late: None,
-            place: Place::Waiting,
         })
     }
 
@@ -196,11 +200,9 @@ impl Flow {
     }
 
     fn is_over_bytes(&self) -> bool {
-        let places = [Place::Waiting, Place::OnWay, Place::InHand];
-        let [waiting, on_way, in_hand] = places.map(|place| self.ledger.at(place));
-        let bytes = waiting.bytes + on_way.bytes + in_hand.bytes;
-        let others = in_hand.count > 0 || on_way.count > 0 || waiting.count > 1;
-        others && bytes > self.bytes_max.saturating_mul(2)
+        let places = [Place::Held, Place::Waiting, Place::OnWay, Place::InHand];
+        let bytes: u64 = places.map(|place| self.ledger.at(place).bytes).iter().sum();
+        self.with_consumer() > 1 && bytes > self.bytes_max.saturating_mul(2)
     }
 
     /// What may go to the consumer next; it counts as on its way from now on.

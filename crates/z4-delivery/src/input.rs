@@ -4,6 +4,7 @@ use z4_core::command::{Grant, LeaseTasks, Outcome};
 use z4_core::task::LeaseToken;
 use z4_core::{Event, Namespace, TaskId};
 
+use crate::clock::ClockReading;
 use crate::endings::Item;
 use crate::output::Report;
 
@@ -177,6 +178,8 @@ pub enum Input<E> {
     Applied(AppliedEvents),
     /// Machine time, in nanoseconds, as of runs that nobody had to be told of.
     MachineTime(u64),
+    /// What the clock of a leader showed a while ago.
+    LeaderClock(ClockReading),
     /// The answer to [`Output::Propose`](crate::Output::Propose). What it follows
     /// from was applied, and told of by [`Applied`](Self::Applied), before, if the
     /// proposal was made at this peer.

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use z4_core::command::{Command, LeaseTasks};
+use z4_core::command::{Command, Grant, LeaseTasks};
 use z4_core::dispatch::Dispatcher;
 use z4_core::state::StateError;
 use z4_core::{Namespace, View};
 
+use crate::consumer_id;
 use crate::limits;
 use crate::outbox::{Asked, Outbox};
 use crate::output::{Output, Report, Retry};
@@ -22,6 +23,9 @@ pub(crate) struct Leading {
     /// Consumers of other peers, by the connection that reported them last.
     links: HashMap<u64, BTreeSet<String>>,
     link_of: HashMap<String, u64>,
+    /// When tasks are due that other peers hold, in machine nanoseconds, and which peers:
+    /// they are told of the clock then.
+    held: BTreeSet<(u64, u64)>,
 }
 
 impl Leading {
@@ -35,7 +39,39 @@ impl Leading {
         self.dispatcher.step_down();
     }
 
+    /// Leases were granted to consumers of other peers.
+    pub(crate) fn held_elsewhere(&mut self, grants: &[Grant], due_by_ns: u64) {
+        for grant in grants.iter().filter(|g| g.due_at_ns > due_by_ns) {
+            if let Some(raft_id) = consumer_id::raft_id(&grant.consumer) {
+                self.held.insert((grant.due_at_ns, raft_id));
+            }
+        }
+    }
+
+    /// Says what the clock shows to those who hold tasks that are due by it. Gives the
+    /// machine time of the next, in nanoseconds.
+    pub(crate) fn tell_clock<E>(
+        &mut self,
+        (wall_ns, term): (u64, u64),
+        out: &mut Outbox<E>,
+    ) -> Option<u64> {
+        let mut peers = BTreeSet::new();
+        while let Some((at_ns, raft_id)) = self.held.first().copied() {
+            if at_ns > wall_ns {
+                break;
+            }
+            self.held.pop_first();
+            peers.insert(raft_id);
+        }
+        for to in peers {
+            let at_ns = wall_ns;
+            out.push(Output::TellClock { to, term, at_ns });
+        }
+        self.held.first().map(|(at_ns, _)| *at_ns)
+    }
+
     fn forget_remote(&mut self) {
+        self.held.clear();
         self.links.clear();
         self.link_of.clear();
     }

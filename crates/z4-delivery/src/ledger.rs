@@ -4,7 +4,7 @@
 //! log says that it ended, and by nothing else: an answer to an ack, a task that was
 //! written, a lease that was given back only move it from one place to another.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use z4_core::command::Grant;
 
@@ -14,6 +14,8 @@ use crate::output::Delivery;
 /// Where a lease of a session is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Place {
+    /// It was granted ahead, and waits for its due time.
+    Held,
     /// It waits for room at the consumer.
     Waiting,
     /// It was handed to the shell, which has not said what became of it.
@@ -67,7 +69,9 @@ pub(crate) struct Ledger {
     leases: BTreeMap<Key, Lease>,
     /// Those that wait, in their order; some may wait no longer.
     waiting: VecDeque<Key>,
-    sums: [Sum; 5],
+    /// Those that are held, by their due times, in machine nanoseconds.
+    held: BTreeSet<(u64, Key)>,
+    sums: [Sum; 6],
     /// Granted to this session since it opened.
     received: u64,
     /// Those of them that have not ended.
@@ -75,7 +79,7 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// A lease comes, and waits. `false`: it is known already.
+    /// A lease comes, and waits or is held. `false`: it is known already.
     pub(crate) fn insert(&mut self, lease: Lease) -> bool {
         let key = lease.grant.key();
         if self.leases.contains_key(&key) {
@@ -84,7 +88,9 @@ impl Ledger {
         self.received += u64::from(lease.is_own);
         self.own += u64::from(lease.is_own);
         self.add(&lease);
-        self.waiting.push_back(key);
+        if lease.place == Place::Waiting {
+            self.waiting.push_back(key);
+        }
         self.leases.insert(key, lease);
         true
     }
@@ -104,6 +110,20 @@ impl Ledger {
         lease.place = place;
         self.add(&lease);
         Some(self.leases.entry(*key).or_insert(lease))
+    }
+
+    /// What is due by this machine time, in nanoseconds, is held no longer.
+    pub(crate) fn ripen(&mut self, due_by_ns: u64) {
+        while let Some((_, key)) = self.held.first().filter(|(at_ns, _)| *at_ns <= due_by_ns) {
+            let key = *key;
+            self.move_to(&key, Place::Waiting);
+            self.waiting.push_back(key);
+        }
+    }
+
+    /// When the first of those that are held is due, in machine nanoseconds.
+    pub(crate) fn held_until_ns(&self) -> Option<u64> {
+        self.held.first().map(|(at_ns, _)| *at_ns)
     }
 
     /// Several leases are somewhere else.
@@ -150,8 +170,11 @@ impl Ledger {
         None
     }
 
-    /// The last lease that waits.
+    /// The last lease that waits, those that are held included.
     pub(crate) fn last_waiting(&mut self) -> Option<&mut Lease> {
+        if let Some((_, key)) = self.held.last() {
+            return self.leases.get_mut(key);
+        }
         while let Some(key) = self.waiting.back().copied() {
             if self.waits(&key) {
                 return self.leases.get_mut(&key);
@@ -210,11 +233,18 @@ impl Ledger {
         let sum = &mut self.sums[lease.place as usize];
         sum.count += 1;
         sum.bytes += lease.grant.bytes;
+        if lease.place == Place::Held {
+            self.held.insert((lease.grant.due_at_ns, lease.grant.key()));
+        }
     }
 
     fn subtract(&mut self, lease: &Lease) {
         let sum = &mut self.sums[lease.place as usize];
         sum.count -= 1;
         sum.bytes -= lease.grant.bytes;
+        if lease.place == Place::Held {
+            self.held
+                .remove(&(lease.grant.due_at_ns, lease.grant.key()));
+        }
     }
 }

@@ -27,6 +27,10 @@
 //! ([`z4_core::dispatch`]) grants no more. A peer that a snapshot made jump over events
 //! looks for the leases of its sessions and goes on from there.
 //!
+//! # Leased ahead
+//! The dispatcher leases a little before tasks are due. A session holds such a lease until
+//! the task is due by the clock of the leader ([`LeaderClock`]).
+//!
 //! # Who may come back
 //! A consumer that chose its id may come back for its leases, here or at another peer,
 //! long before this peer notices that its connection broke. So nothing is released in
@@ -128,6 +132,7 @@
 //! | [`endings`] | acks, nacks, extends and releases |
 //! | `reports` | what the leader is told |
 //! | `leading` | the dispatcher, while this peer leads |
+//! | `clock` | the leader's clock, as others hear of it |
 //! | `quiet` | which news need not wake the delivery thread |
 //! | `directory`, `broken`, [`consumer_id`] | whose grants go where; who may come back |
 //! | [`find()`] | live leases of a consumer, in the applied state |
@@ -135,6 +140,7 @@
 #![forbid(unsafe_code)]
 
 mod broken;
+mod clock;
 pub mod consumer_id;
 mod directory;
 pub mod endings;
@@ -152,6 +158,7 @@ mod session;
 mod sessions;
 mod take;
 
+pub use clock::{ClockReading, LeaderClock};
 pub use find::find;
 pub use input::{
     AppliedEvents, Delivered, Failure, Input, Key, Leadership, Method, Now, Open, Said, SessionId,

@@ -170,6 +170,17 @@ pub enum Output<E> {
     /// This peer leads no more:
     /// [`Riders::clear`](z4_core::dispatch::Riders::clear).
     ForgetRiders,
+    /// Tell another peer, by
+    /// [`Input::LeaderClock`](crate::Input::LeaderClock), what the clock of this one shows:
+    /// a task is due there. It may be lost, for all that a leader sends tells its clock.
+    TellClock {
+        /// The peer.
+        to: u64,
+        /// The term in which this peer leads.
+        term: u64,
+        /// Nanoseconds since the Unix epoch.
+        at_ns: u64,
+    },
     /// Catch up with the leader and look for live leases; answer with
     /// [`SessionInput::Found`](crate::SessionInput::Found).
     Find {

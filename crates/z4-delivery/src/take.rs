@@ -90,6 +90,7 @@ impl Session {
             namespace: self.namespace.clone(),
             takers: vec![taker],
             lease_ms: self.lease_ms,
+            ahead_ms: 0,
         };
         let retry = Retry::Once {
             patience_ns: taking.patience_ns,
@@ -206,7 +207,7 @@ impl Session {
 
     /// The answer went out with some of them; the others go back.
     pub(crate) fn take_delivered<E>(&mut self, now: Now, out: &mut Outbox<E>) {
-        let mut left = self.flow.ledger.all_at(&[Place::Waiting]);
+        let mut left = self.flow.ledger.all_at(&[Place::Held, Place::Waiting]);
         let patience_ns = self.taking().patience_ns;
         let is_late = now.wall_ns > self.opened.wall_ns.saturating_add(patience_ns);
         if planted!("caller-by-the-wall-clock") && is_late {

@@ -181,6 +181,7 @@ fn to_lease(lease: &LeaseTasks) -> log::LeaseTasks {
         namespace: lease.namespace.as_str().to_owned(),
         takers: lease.takers.iter().map(taker).collect(),
         lease_ms: lease.lease_ms,
+        ahead_ms: lease.ahead_ms,
         ..Default::default()
     }
 }
@@ -199,6 +200,7 @@ fn lease_tasks(lease: log::LeaseTasks) -> Result<LeaseTasks, DecodeError> {
         namespace: parts::namespace(&lease.namespace)?,
         takers: takers?,
         lease_ms: lease.lease_ms,
+        ahead_ms: lease.ahead_ms,
     })
 }
 

@@ -72,6 +72,7 @@ fn commands() -> Vec<Command> {
                 room: 300,
             }],
             lease_ms: 1_000,
+            ahead_ms: 16,
         }),
         Command::AckTasks(refs.clone()),
         Command::ReleaseTasks(refs.clone()),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::CString;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use futures::Future;
@@ -15,6 +15,7 @@ use crate::lane::Lanes;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::timer::Timer;
+use crate::transport::Link;
 
 /// What connections to other peers share. Cheap to clone.
 #[derive(Clone)]
@@ -47,6 +48,8 @@ struct Inner {
     addresses: Mutex<Addresses>,
     disk_admission: DiskAdmission,
     lanes: Lanes,
+    /// The ways to other peers, as the transport has them.
+    links: Mutex<HashMap<u64, Weak<Link>>>,
 }
 
 #[derive(Default)]
@@ -78,6 +81,7 @@ impl Network {
                 addresses: Mutex::default(),
                 disk_admission: DiskAdmission::default(),
                 lanes: Lanes::default(),
+                links: Mutex::default(),
             }),
         }
     }
@@ -109,6 +113,28 @@ impl Network {
     /// The lanes of this peer.
     pub(crate) fn lanes(&self) -> &Lanes {
         &self.inner.lanes
+    }
+
+    /// There is another way to a peer.
+    pub(crate) fn link_opened(&self, to: u64, link: &Arc<Link>) {
+        let mut links = self.links();
+        links.retain(|_, link| link.strong_count() > 0);
+        links.insert(to, Arc::downgrade(link));
+    }
+
+    /// Tells a peer what the clock of this one shows, if there is a way to it and this one
+    /// leads. Does not block.
+    pub(crate) fn tell_clock(&self, to: u64) {
+        let link = self.links().get(&to).and_then(Weak::upgrade);
+        if let Some(link) = link {
+            link.tell_clock();
+        }
+    }
+
+    fn links(&self) -> MutexGuard<'_, HashMap<u64, Weak<Link>>> {
+        // A map of pointers, which a panic leaves whole.
+        let links = self.inner.links.lock();
+        links.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a task on a thread of gRPC, and a part of it on this thread at once. It must

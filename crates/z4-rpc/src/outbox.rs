@@ -100,6 +100,11 @@ impl<T> Outbox<T> {
         self.reader.register(waker);
     }
 
+    /// Wakes the reader for something else than an item.
+    pub(crate) fn wake(&self) {
+        self.reader.wake();
+    }
+
     /// Lets nothing more in and wakes the reader.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);

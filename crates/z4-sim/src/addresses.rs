@@ -335,12 +335,30 @@ impl World {
                 .filter(|other| lost && *other != id && running.contains(other))
                 .filter_map(|other| Some((*other, self.peers.get(other)?.address)))
                 .collect();
+            // All that it knows may be gone, while it is a member still.
+            let is_forlorn = lost && hints.is_empty();
             for (other, address) in hints {
                 self.found(*id, other, address);
                 self.saw("addresses were set by hand");
             }
+            let at = self.peers.get(id).map(|peer| peer.address);
+            if let Some(address) = at.filter(|_| is_forlorn) {
+                self.set_address_of(*id, address, &running);
+            }
         }
         self.set_addresses_of_learners();
+    }
+
+    /// The administrator says at those of these peers that have it as a member where another
+    /// one is.
+    fn set_address_of(&mut self, id: u64, address: u64, at: &[u64]) {
+        for other in at.iter().filter(|other| **other != id) {
+            let members = self.members_at(*other);
+            if members.is_some_and(|members| members.members.contains_key(&id)) {
+                self.found(*other, id, address);
+                self.saw("addresses were set by hand");
+            }
+        }
     }
 
     /// The administrator says where newcomers are that moved before they knew any

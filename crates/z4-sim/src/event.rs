@@ -5,7 +5,7 @@ use z4_consensus::proposals::Asked;
 use z4_consensus::replica::Input;
 use z4_consensus::ProposeError;
 use z4_core::Outcome;
-use z4_delivery::{SessionId, Ticket};
+use z4_delivery::{ClockReading, SessionId, Ticket};
 
 use crate::clients::Reply;
 use crate::peer::{Life, Peer, Token};
@@ -86,6 +86,12 @@ pub(crate) enum Event {
         to: u64,
         dialled: u64,
         message: Message,
+        clock: Option<ClockReading>,
+    },
+    /// A leader said what its clock showed.
+    ToldClock {
+        to: u64,
+        reading: ClockReading,
     },
     Snapshot {
         from: Life,
@@ -174,6 +180,7 @@ impl Event {
             Self::Deliver { .. } | Self::Snapshot { .. } | Self::SnapshotSent { .. } => None,
             Self::Opened { .. } | Self::LookAt { .. } | Self::Propose { .. } => None,
             Self::Told { .. } | Self::ToldRemoved(_) | Self::Down { .. } => None,
+            Self::ToldClock { .. } => None,
             // What clients, consumers, faults and the administrator do.
             Self::Consumer(_) | Self::Client(_) | Self::Timeout { .. } => None,
             Self::Reply { .. } | Self::Ended(_) | Self::Admin | Self::Core => None,
@@ -232,7 +239,9 @@ impl World {
                 to,
                 dialled,
                 message,
-            } => self.deliver(from, to, dialled, message),
+                clock,
+            } => self.deliver(from, (to, dialled), message, clock),
+            Event::ToldClock { to, reading } => self.hear_clock(to, reading),
             Event::Snapshot {
                 from,
                 to,

@@ -257,6 +257,11 @@ pub const MUTANTS: &[Mutant] = &[
         &["never rests"],
     ),
     Mutant::new(
+        "held-lease-delivered",
+        "a task that was leased ahead goes to its consumer at once",
+        &["before it was due by the clock of any leader"],
+    ),
+    Mutant::new(
         "jump-not-rebuilt",
         "the sessions of a peer do not look for what they missed when a snapshot jumps over it",
         &["count", "liveness: task"],
@@ -285,6 +290,11 @@ pub const MUTANTS: &[Mutant] = &[
         "lease-row-stays",
         "the row of an ended lease stays",
         &["has a lease but is not leased", "promise 6"],
+    ),
+    Mutant::new(
+        "lease-lasts-from-the-grant",
+        "the time of a lease that was granted ahead runs before the task is due",
+        &["does not last"],
     ),
     Mutant::new(
         "leases-forgotten-at-start",
@@ -340,6 +350,11 @@ pub const MUTANTS: &[Mutant] = &[
         ],
     ),
     Mutant::new(
+        "own-clock-for-the-leaders",
+        "a peer that follows delivers held tasks by its own clock",
+        &["before it was due by the clock of any leader"],
+    ),
+    Mutant::new(
         "promise-before-sync",
         "votes and acknowledgements leave before the write they rest on is done",
         &["leaves before", "is acknowledged before it is synced"],
@@ -378,6 +393,11 @@ pub const MUTANTS: &[Mutant] = &[
         "release-as-permanent-nack",
         "a lease that is given back makes its task a dead letter",
         &["died without a cause"],
+    ),
+    Mutant::new(
+        "released-before-its-time",
+        "a task that was leased ahead and given back is due at once",
+        &["before it was first due"],
     ),
     Mutant::new(
         "removed-goes-on",

@@ -6,6 +6,7 @@ use rand::Rng;
 use z4_consensus::log::{LogStore as _, Position};
 use z4_consensus::replica::{Answer, Input, Persist, Work};
 use z4_consensus::status::Role;
+use z4_delivery::ClockReading;
 
 use crate::check::promises;
 use crate::clients::Reply;
@@ -244,6 +245,7 @@ impl World {
             }
             return;
         };
+        let clock = self.read_clock(id);
         let [first, second] = self.net.fate(&mut self.rng, id, to);
         if let Some(delay_ns) = second {
             let message = message.clone();
@@ -252,6 +254,7 @@ impl World {
                 to,
                 dialled,
                 message,
+                clock,
             };
             self.at(delay_ns, event);
         }
@@ -261,12 +264,20 @@ impl World {
                 to,
                 dialled,
                 message,
+                clock,
             };
             self.at(delay_ns, event);
         }
     }
 
-    pub(crate) fn deliver(&mut self, from: u64, to: u64, dialled: u64, message: Message) {
+    /// A message arrives, and with it what the clock of a leader showed.
+    pub(crate) fn deliver(
+        &mut self,
+        from: u64,
+        (to, dialled): (u64, u64),
+        message: Message,
+        clock: Option<ClockReading>,
+    ) {
         self.trace.note(
             self.now_ns,
             format_args!(
@@ -300,6 +311,9 @@ impl World {
         }
         self.heard_from(from, to, dialled);
         self.input(to, Input::Message { from, message });
+        if let Some(reading) = clock {
+            self.hear_clock(to, reading);
+        }
     }
 
     pub(crate) fn deliver_snapshot(

@@ -17,6 +17,11 @@
 //! not wait for its commit. Each command takes half of the room, so that the next one
 //! finds some; the last one takes the rest.
 //!
+//! # Ahead
+//! A lease is proposed a little before its tasks are due, so that it is committed by then,
+//! and takes along what is due soon after ([`LeaseTasks::ahead_ms`]). Where there is a rate
+//! limit, or no room to spare, it is proposed at the due time.
+//!
 //! # Riders
 //! [`Dispatcher::poll_offering`] also offers leases that go into the log behind a new
 //! task, in one entry ([`Riders`]). What is offered counts as in flight from then on,
@@ -37,7 +42,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::pulse::Pulse;
-use self::queue::{InFlight, NextDue, Queue, Shut};
+use self::queue::{InFlight, NextDue, Queue, Reach, Shut};
 pub use self::riders::{is_due_at_once, rides_with, Riders};
 use crate::command::{Command, LeaseTasks, Taker};
 use crate::limits;
@@ -45,6 +50,7 @@ use crate::machine::{gate, Event, Gate};
 use crate::planted::planted;
 use crate::state::{due_next_of, find_namespace, StateError, View};
 use crate::task::Namespace;
+use crate::time::MS_NS;
 
 /// What a consumer says of itself. Replaces what it said before.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -127,8 +133,7 @@ pub struct Dispatcher {
     /// When to look at which.
     wakes: BTreeSet<(u64, Namespace)>,
     pulse: Pulse,
-    /// Most leases of a namespace that are offered to ride at a time.
-    riders_max: usize,
+    reach: Reach,
 }
 
 impl Dispatcher {
@@ -246,7 +251,7 @@ impl Dispatcher {
                         consumer.given += 1;
                     }
                 }
-                let back = self.take_back(namespace, takers);
+                let back = self.take_back(namespace, takers, false);
                 if let Some(queue) = self.queues.get_mut(namespace) {
                     match more {
                         true => queue.next_due.lower(*stamp_ns),
@@ -254,9 +259,10 @@ impl Dispatcher {
                     }
                     // A rider was taken before it was counted as proposed, or the clock
                     // was set back between the decision and the stamp: what fell due
-                    // between the two was not looked at.
-                    let at_ns = back.and_then(|flying| flying.at_ns);
-                    if at_ns.is_some_and(|at_ns| at_ns > *stamp_ns) {
+                    // between the two was not looked at. How much of what lies ahead was
+                    // taken is not known either.
+                    let is_behind = |f: &InFlight| f.at_ns.is_some_and(|at_ns| at_ns > *stamp_ns);
+                    if back.is_some_and(|flying| flying.is_ahead || is_behind(&flying)) {
                         queue.next_due = NextDue::Unknown;
                     }
                 }
@@ -270,14 +276,12 @@ impl Dispatcher {
 
     /// A lease command that [`poll`](Self::poll) gave, or a rider, was refused or lost.
     pub fn on_lease_failed(&mut self, namespace: &Namespace, takers: &[Taker]) {
-        let Some(failed) = self.take_back(namespace, takers) else {
+        let Some(failed) = self.take_back(namespace, takers, false) else {
             return;
         };
         if let Some(queue) = self.queues.get_mut(namespace) {
-            match failed.at_ns {
-                _ if planted!("failed-lease-forgotten") => {}
-                Some(at_ns) => queue.next_due.lower(at_ns),
-                None => queue.next_due = NextDue::Unknown,
+            if !planted!("failed-lease-forgotten") {
+                queue.not_leased(&failed);
             }
             queue.rest_until(self.now_ns.saturating_add(limits::DISPATCH_RETRY_NS));
         }
@@ -320,12 +324,13 @@ impl Dispatcher {
     /// # Errors
     /// [`StateError`] when the store fails: the process must end.
     pub fn poll(&mut self, now_ns: u64, view: &impl View) -> Result<Poll, StateError> {
-        self.poll_with(now_ns, view, 0, |_| Vec::new())
+        self.poll_with(now_ns, view, Reach::default(), |_| Vec::new())
     }
 
-    /// As [`poll`](Self::poll), and offers leases to ride with new tasks. `recall` is
-    /// [`Riders::recall`] on the table to which [`Poll::riders`] go. Whoever uses this
-    /// once uses it always.
+    /// As [`poll`](Self::poll), for who can do more. It leases ahead: who delivers tasks
+    /// waits for their due times ([`Grant::due_at_ns`](crate::command::Grant::due_at_ns)).
+    /// It offers leases to ride with new tasks: `recall` is [`Riders::recall`] on the table
+    /// to which [`Poll::riders`] go. Whoever uses this once uses it always.
     ///
     /// # Errors
     /// As [`poll`](Self::poll).
@@ -335,18 +340,22 @@ impl Dispatcher {
         view: &impl View,
         recall: impl FnMut(&Namespace) -> Vec<LeaseTasks>,
     ) -> Result<Poll, StateError> {
-        self.poll_with(now_ns, view, limits::DISPATCH_RIDERS_MAX, recall)
+        let reach = Reach {
+            riders_max: limits::DISPATCH_RIDERS_MAX,
+            ahead_ms: limits::DISPATCH_AHEAD_MS,
+        };
+        self.poll_with(now_ns, view, reach, recall)
     }
 
     fn poll_with(
         &mut self,
         now_ns: u64,
         view: &impl View,
-        riders_max: usize,
+        reach: Reach,
         mut recall: impl FnMut(&Namespace) -> Vec<LeaseTasks>,
     ) -> Result<Poll, StateError> {
         self.now_ns = self.now_ns.max(now_ns);
-        self.riders_max = riders_max;
+        self.reach = reach;
         let now_ns = self.now_ns;
         let (mut commands, mut riders) = (Vec::new(), Vec::new());
         if !self.leading {
@@ -399,7 +408,7 @@ impl Dispatcher {
         let Some(queue) = self.queues.get_mut(namespace) else {
             return Ok(None);
         };
-        if queue.next_due != NextDue::Unknown && !queue.may_propose(now_ns) {
+        if queue.next_due != NextDue::Unknown && !queue.may_propose(now_ns, self.reach) {
             return Ok(None);
         }
         let Some(row) = find_namespace(view, namespace)? else {
@@ -409,7 +418,7 @@ impl Dispatcher {
         };
         if queue.next_due == NextDue::Unknown {
             queue.next_due = NextDue::of(due_next_of(view, &row, None)?);
-            if !queue.may_propose(now_ns) {
+            if !queue.may_propose(now_ns, self.reach) {
                 return Ok(None);
             }
         }
@@ -424,23 +433,51 @@ impl Dispatcher {
                 return Ok(None);
             }
         }
-        self.recall(namespace, recall);
+        let early_for_ns = match queue.next_due {
+            NextDue::At(at_ns) if at_ns > now_ns => Some(at_ns),
+            NextDue::At(_) | NextDue::Unknown | NextDue::Never => None,
+        };
+        if early_for_ns.is_none() {
+            self.recall(namespace, recall);
+        }
         let Some(queue) = self.queues.get_mut(namespace) else {
             return Ok(None);
         };
-        if queue.in_flight.len() >= limits::DISPATCH_IN_FLIGHT_MAX {
-            return Ok(None);
-        }
-        let Some(lease) = queue.deal(namespace, &mut self.consumers) else {
+        let ahead_ms = match row.config.rate.count == 0 && queue.ahead_from_ns <= now_ns {
+            true => self.reach.ahead_ms,
+            false => 0,
+        };
+        let room_min = match early_for_ns {
+            // Only half of the room is for what is not due yet.
+            Some(_) if ahead_ms > 0 => 2,
+            Some(_) => u64::MAX,
+            None => 1,
+        };
+        let has_place = queue.in_flight.len() < limits::DISPATCH_IN_FLIGHT_MAX;
+        let lease = match has_place {
+            true => queue.deal(namespace, &mut self.consumers, room_min),
+            false => None,
+        };
+        let Some(mut lease) = lease else {
+            if let Some(due_at_ns) = early_for_ns {
+                queue.ahead_from_ns = due_at_ns;
+            }
             return Ok(None);
         };
+        lease.ahead_ms = ahead_ms;
+        let through_ns = now_ns.saturating_add(ahead_ms * MS_NS);
+        if ahead_ms > 0 {
+            let start_ns = limits::DISPATCH_AHEAD_START_NS;
+            queue.ahead_from_ns = through_ns.saturating_sub(start_ns);
+        }
         queue.in_flight.push_back(InFlight {
             at_ns: Some(now_ns),
             takers: lease.takers.clone(),
+            is_ahead: ahead_ms > 0,
         });
         queue.rest_until(now_ns.saturating_add(limits::DISPATCH_COALESCE_NS));
-        // The command takes what is due by now.
-        queue.next_due = NextDue::of(due_next_of(view, &row, Some(now_ns))?);
+        // The command takes what is due by then.
+        queue.next_due = NextDue::of(due_next_of(view, &row, Some(through_ns))?);
         Ok(Some(lease))
     }
 
@@ -459,13 +496,14 @@ impl Dispatcher {
         };
         let now_ns = self.now_ns;
         let is_open = |at_ns: u64| at_ns <= now_ns;
-        while queue.offer_at_ns(self.riders_max).is_some_and(is_open) {
-            let Some(lease) = queue.deal(namespace, &mut self.consumers) else {
+        while queue.offer_at_ns(self.reach).is_some_and(is_open) {
+            let Some(lease) = queue.deal(namespace, &mut self.consumers, 1) else {
                 return;
             };
             queue.in_flight.push_back(InFlight {
                 at_ns: None,
                 takers: lease.takers.clone(),
+                is_ahead: false,
             });
             riders.push(lease);
         }
@@ -482,20 +520,30 @@ impl Dispatcher {
             return;
         };
         queue.must_recall = false;
-        for rider in queue.in_flight.iter_mut().filter(|f| f.at_ns.is_none()) {
-            rider.at_ns = Some(self.now_ns);
-        }
         for back in recall(namespace) {
-            self.take_back(namespace, &back.takers);
+            self.take_back(namespace, &back.takers, true);
+        }
+        if let Some(queue) = self.queues.get_mut(namespace) {
+            for rider in queue.in_flight.iter_mut().filter(|f| f.at_ns.is_none()) {
+                rider.at_ns = Some(self.now_ns);
+            }
         }
     }
 
     /// Takes a command out of flight and gives its reservations back. `None` when it is
-    /// not one of this leader's.
-    fn take_back(&mut self, namespace: &Namespace, takers: &[Taker]) -> Option<InFlight> {
+    /// not one of this leader's. Two in flight may name the same takers: a rider is taken
+    /// for the one that was recalled, and for one that came back only when there is no
+    /// other. Else it would be offered and nobody would know of it.
+    fn take_back(
+        &mut self,
+        namespace: &Namespace,
+        takers: &[Taker],
+        is_recalled: bool,
+    ) -> Option<InFlight> {
         let queue = self.queues.get_mut(namespace)?;
-        let is_it = |flying: &InFlight| flying.takers == takers;
-        let place = queue.in_flight.iter().position(is_it)?;
+        let its = queue.in_flight.iter().enumerate();
+        let its = its.filter(|(_, flying)| flying.takers == takers);
+        let (place, _) = its.min_by_key(|(_, f)| f.at_ns.is_none() != is_recalled)?;
         let flying = queue.in_flight.remove(place)?;
         for taker in &flying.takers {
             let Some(consumer) = self.consumers.get_mut(&taker.consumer) else {
@@ -517,10 +565,9 @@ impl Dispatcher {
         let now_ns = self.now_ns;
         let lost = |queue: &Queue| queue.lost(now_ns).map(<[Taker]>::to_vec);
         while let Some(takers) = self.queues.get(namespace).and_then(lost) {
-            let back = self.take_back(namespace, &takers);
-            let at_ns = back.and_then(|flying| flying.at_ns);
-            if let Some((at_ns, queue)) = at_ns.zip(self.queues.get_mut(namespace)) {
-                queue.next_due.lower(at_ns);
+            let lost = self.take_back(namespace, &takers, false);
+            if let Some((lost, queue)) = lost.zip(self.queues.get_mut(namespace)) {
+                queue.not_leased(&lost);
             }
         }
     }
@@ -531,7 +578,7 @@ impl Dispatcher {
         let Some(queue) = self.queues.get_mut(namespace) else {
             return;
         };
-        let wake = queue.wake_at_ns(self.riders_max);
+        let wake = queue.wake_at_ns(self.reach);
         if queue.armed != wake {
             if let Some(old) = queue.armed {
                 self.wakes.remove(&(old, namespace.clone()));

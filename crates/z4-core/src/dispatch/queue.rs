@@ -53,6 +53,15 @@ pub(super) enum Shut {
     UntilEvent,
 }
 
+/// What whoever holds the dispatcher can do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Reach {
+    /// Most leases of a namespace that are offered to ride at a time.
+    pub(super) riders_max: usize,
+    /// How far ahead a command leases, in milliseconds.
+    pub(super) ahead_ms: u64,
+}
+
 /// A lease command between proposal and apply, or one that was offered to ride.
 #[derive(Debug)]
 pub(super) struct InFlight {
@@ -61,6 +70,8 @@ pub(super) struct InFlight {
     pub(super) at_ns: Option<u64>,
     /// Whom it names; their room is reserved.
     pub(super) takers: Vec<Taker>,
+    /// It leases ahead.
+    pub(super) is_ahead: bool,
 }
 
 impl InFlight {
@@ -87,6 +98,9 @@ pub(super) struct Queue {
     pub(super) must_recall: bool,
     /// No proposal before this machine time, in nanoseconds.
     not_before_ns: u64,
+    /// No lease ahead before this machine time, in nanoseconds: what the last one left, it
+    /// left for want of room, or because it must wait for its time.
+    pub(super) ahead_from_ns: u64,
 }
 
 impl Queue {
@@ -109,10 +123,28 @@ impl Queue {
         its.map(|taker| u64::from(taker.room)).sum()
     }
 
-    pub(super) fn may_propose(&self, now_ns: u64) -> bool {
-        let due = matches!(self.next_due, NextDue::At(at_ns) if at_ns <= now_ns);
+    pub(super) fn may_propose(&self, now_ns: u64, reach: Reach) -> bool {
+        let is_due = |at_ns| self.lease_at_ns(at_ns, reach) <= now_ns;
+        let due = matches!(self.next_due, NextDue::At(at_ns) if is_due(at_ns));
         due && self.proposed() < DISPATCH_IN_FLIGHT_MAX
             && self.open_at_ns().is_some_and(|at_ns| at_ns <= now_ns)
+    }
+
+    /// When to lease what is due at this machine time, in nanoseconds.
+    fn lease_at_ns(&self, due_at_ns: u64, reach: Reach) -> u64 {
+        if reach.ahead_ms == 0 {
+            return due_at_ns;
+        }
+        let ahead_ns = due_at_ns.saturating_sub(limits::DISPATCH_AHEAD_START_NS);
+        ahead_ns.max(self.ahead_from_ns).min(due_at_ns)
+    }
+
+    /// A command did not come into the log.
+    pub(super) fn not_leased(&mut self, failed: &InFlight) {
+        match failed.at_ns {
+            Some(at_ns) if !failed.is_ahead => self.next_due.lower(at_ns),
+            _ => self.next_due = NextDue::Unknown,
+        }
     }
 
     /// From when on a proposal may be made; `None`: not before an event.
@@ -134,10 +166,10 @@ impl Queue {
         self.in_flight.len() - self.proposed()
     }
 
-    /// When one more lease may be offered to ride, of so many, in machine nanoseconds.
-    pub(super) fn offer_at_ns(&self, riders_max: usize) -> Option<u64> {
+    /// When one more lease may be offered to ride, in machine nanoseconds.
+    pub(super) fn offer_at_ns(&self, reach: Reach) -> Option<u64> {
         let has_place = !self.ready.is_empty()
-            && self.riders() < riders_max
+            && self.riders() < reach.riders_max
             && self.in_flight.len() < DISPATCH_IN_FLIGHT_MAX;
         match self.shut {
             _ if !has_place => None,
@@ -160,12 +192,12 @@ impl Queue {
         Some(&lost.takers)
     }
 
-    /// When to look at this namespace, in machine nanoseconds. It may have so many riders.
-    pub(super) fn wake_at_ns(&self, riders_max: usize) -> Option<u64> {
+    /// When to look at this namespace, in machine nanoseconds.
+    pub(super) fn wake_at_ns(&self, reach: Reach) -> Option<u64> {
         if self.must_recall {
             return Some(0);
         }
-        let offer = self.offer_at_ns(riders_max);
+        let offer = self.offer_at_ns(reach);
         let lost = self.in_flight.iter().filter_map(InFlight::lost_at_ns).min();
         let has_takers = !self.ready.is_empty() || self.riders() > 0;
         let proposal = if !has_takers || self.proposed() >= DISPATCH_IN_FLIGHT_MAX {
@@ -173,7 +205,7 @@ impl Queue {
         } else {
             self.open_at_ns().and_then(|open_ns| match self.next_due {
                 NextDue::Unknown => Some(open_ns),
-                NextDue::At(at_ns) => Some(at_ns.max(open_ns)),
+                NextDue::At(at_ns) => Some(self.lease_at_ns(at_ns, reach).max(open_ns)),
                 NextDue::Never => None,
             })
         };
@@ -181,17 +213,21 @@ impl Queue {
     }
 
     /// A command that names those whose turn it is, and reserves their room.
-    /// `None` when nobody has any.
+    /// `None` when they have less than this.
     pub(super) fn deal(
         &mut self,
         namespace: &Namespace,
         consumers: &mut BTreeMap<String, Consumer>,
+        room_min: u64,
     ) -> Option<LeaseTasks> {
         let mut shares = self.shares(consumers);
         let (_, lease_ms, _) = *shares.first()?;
         // One command has one length of leases. Consumers with another length have
         // their turn when more is due than these take.
         shares.retain(|(_, ms, _)| *ms == lease_ms);
+        if shares.iter().map(|(_, _, share)| share).sum::<u64>() < room_min {
+            return None;
+        }
         let mut left = limits::LEASE_COUNT_MAX as u64;
         let mut takers = Vec::with_capacity(shares.len());
         let count = shares.len();
@@ -214,6 +250,7 @@ impl Queue {
             namespace: namespace.clone(),
             takers,
             lease_ms,
+            ahead_ms: 0,
         })
     }
 

@@ -23,7 +23,7 @@ use crate::task::Namespace;
 ///
 /// let mail = Namespace::new("mail").unwrap();
 /// let takers = vec![Taker { consumer: "c".into(), room: 5 }];
-/// let lease = LeaseTasks { namespace: mail.clone(), takers, lease_ms: 0 };
+/// let lease = LeaseTasks { namespace: mail.clone(), takers, lease_ms: 0, ahead_ms: 0 };
 /// let mut riders = Riders::default();
 /// riders.offer(7, lease.clone());
 /// assert_eq!(riders.take(&mail, 8), None, "it was offered by the leader of another term");

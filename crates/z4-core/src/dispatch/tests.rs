@@ -6,6 +6,7 @@ use crate::command::{CreateTasks, Due, LeaseTasks, NewTask, Outcome};
 use crate::task::WallTime;
 use crate::{invariants, Machine, MemState};
 
+mod ahead;
 mod credit;
 mod gate;
 mod riders;

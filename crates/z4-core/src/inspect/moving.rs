@@ -75,6 +75,7 @@ fn two_states() -> (MemState, MemState, Vec<TaskId>) {
                 room,
             }],
             lease_ms: 0,
+            ahead_ms: 0,
         })
     };
     let Outcome::Leased { grants, .. } = apply(&mut machine, 2, lease(8)) else {

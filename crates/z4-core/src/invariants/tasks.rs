@@ -2,9 +2,11 @@
 
 use super::tally::Tallies;
 use super::{scan, Report};
+use crate::limits;
 use crate::machine::untouched;
 use crate::state::{rank, MetaRow, Row, RowKey, StateError, View};
 use crate::task::{NamespaceId, Phase, TaskBody, TaskId, TaskStatus};
+use crate::time::MS_NS;
 
 /// Visits every body and looks up the rows that it should have.
 pub(super) fn visit(
@@ -89,8 +91,11 @@ impl<V: View + ?Sized> Task<'_, V> {
         }
         let in_order = match status.phase {
             Phase::Waiting { due_at_ns } => due_at_ns >= status.first_due_at_ns,
-            Phase::Leased { .. } => {
-                status.deliveries > 0 && status.first_due_at_ns <= meta.stamp_ns
+            Phase::Leased { deadline_ns, .. } => {
+                let ahead_ns = limits::LEASE_AHEAD_MS_MAX * MS_NS;
+                status.deliveries > 0
+                    && status.first_due_at_ns <= meta.stamp_ns.saturating_add(ahead_ns)
+                    && status.first_due_at_ns < deadline_ns
             }
             Phase::Dead { at_ns, .. } => at_ns <= meta.stamp_ns,
         };

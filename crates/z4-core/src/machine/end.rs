@@ -185,8 +185,8 @@ impl<S: State> Machine<S> {
 
     /// Puts a task that was leased back into the due index, without a failure:
     /// at the head of its queue, but above what was consumed there (see
-    /// [`QueueHead::consumed_ns`]). That is no earlier than it was first due, for
-    /// it was consumed itself, and not in the future.
+    /// [`QueueHead::consumed_ns`]). That is not in the future. A task that was leased ahead
+    /// waits for its due time again.
     ///
     /// [`QueueHead::consumed_ns`]: crate::state::QueueHead::consumed_ns
     fn give_back(
@@ -201,7 +201,11 @@ impl<S: State> Machine<S> {
             return Ok(Ended::Dead(DeathReason::Ttl));
         }
         let row = self.namespaces.edit(namespace)?;
-        let due_at_ns = row.queues[usize::from(rank(status.priority))].consumed_ns;
+        let consumed_ns = row.queues[usize::from(rank(status.priority))].consumed_ns;
+        let due_at_ns = match planted!("released-before-its-time") {
+            true => consumed_ns,
+            false => consumed_ns.max(status.first_due_at_ns),
+        };
         self.wait(entry, namespace, id, status, due_at_ns)?;
         Ok(Ended::Waiting { due_at_ns })
     }
@@ -235,7 +239,8 @@ impl<S: State> Machine<S> {
         status: TaskStatus,
         delay_ms: u64,
     ) -> Result<Ended, StateError> {
-        let due_at_ns = entry.now_ns.saturating_add(delay_ms.saturating_mul(MS_NS));
+        let from_ns = entry.now_ns.max(status.first_due_at_ns);
+        let due_at_ns = from_ns.saturating_add(delay_ms.saturating_mul(MS_NS));
         self.wait(entry, namespace, id, status, due_at_ns)?;
         Ok(Ended::Waiting { due_at_ns })
     }

@@ -40,7 +40,9 @@ impl<S: State> Machine<S> {
             0 => default_ms,
             asked => asked,
         };
-        let deadline_ns = entry.now_ns.saturating_add(lease_ms.saturating_mul(MS_NS));
+        // A lease that was granted ahead of the due time lasts from there.
+        let from_ns = entry.now_ns.max(held.status.first_due_at_ns);
+        let deadline_ns = from_ns.saturating_add(lease_ms.saturating_mul(MS_NS));
         self.unlease(held.deadline_ns, namespace, id);
         let (consumer, token) = (held.consumer, extend.token);
         self.put_lease(deadline_ns, namespace, id, consumer.clone(), token);

@@ -1,5 +1,5 @@
 //! LeaseTasks: due tasks go to consumers, in (priority, due time, id) order,
-//! dealt one each in turn.
+//! dealt one each in turn. Tasks that will be due soon may follow, behind all that is due.
 
 use super::gate::{gate, Gate, Rate};
 use super::place::is_too_old;
@@ -12,6 +12,18 @@ use crate::task::{
     DeathReason, LeaseToken, Namespace, NamespaceId, Phase, Priority, TaskId, TaskStatus,
 };
 use crate::time::MS_NS;
+
+/// Which rows of the due index are taken.
+#[derive(Clone, Copy)]
+struct Window {
+    /// Machine time, in nanoseconds.
+    now_ns: u64,
+    /// The last due time that is taken, in machine nanoseconds. Beyond machine time, the
+    /// row of a task that was leased or moved before stays, and those behind it in its
+    /// queue: such a task may be due later than it was first due, and the lease does not
+    /// say so.
+    due_by_ns: u64,
+}
 
 /// A row taken out of the due index.
 struct Popped {
@@ -63,15 +75,27 @@ impl<S: State> Machine<S> {
             0 => row.config.lease_ms,
             asked => asked,
         };
-        let deadline_ns = entry.now_ns.saturating_add(lease_ms.saturating_mul(MS_NS));
         let due_by_ns = if planted!("deliver-early") {
-            entry.now_ns.saturating_add(1_000 * MS_NS)
+            entry.now_ns.saturating_add(1_100 * MS_NS)
         } else {
             entry.now_ns
         };
-        let (popped, more) = self.pop_due(&lease.namespace, due_by_ns, room)?;
+        let now = Window {
+            now_ns: entry.now_ns,
+            due_by_ns,
+        };
+        let (mut popped, more) = self.pop_due(&lease.namespace, now, room)?;
         if !more {
             entry.note_leased(namespace);
+        }
+        // A rate counts from the lease, so what it allows must be delivered at once.
+        if !more && lease.ahead_ms > 0 && rate.is_none() {
+            let ahead = Window {
+                due_by_ns: due_by_ns.saturating_add(lease.ahead_ms.saturating_mul(MS_NS)),
+                ..now
+            };
+            let room = (room - popped.len()) / 2;
+            popped.extend(self.pop_due(&lease.namespace, ahead, room)?.0);
         }
         let mut deal = Deal::new(&lease.takers);
         let mut grants = Vec::with_capacity(popped.len());
@@ -89,6 +113,11 @@ impl<S: State> Machine<S> {
                 ));
             };
             let token = LeaseToken(entry.index);
+            let from_ns = match planted!("lease-lasts-from-the-grant") {
+                true => entry.now_ns,
+                false => entry.now_ns.max(task.due_at_ns),
+            };
+            let deadline_ns = from_ns.saturating_add(lease_ms.saturating_mul(MS_NS));
             let status = self.mark_leased(namespace, &task, status, consumer, token, deadline_ns);
             if status.deliveries == 1 {
                 lateness.push(entry.now_ns.saturating_sub(status.first_due_at_ns));
@@ -125,15 +154,15 @@ impl<S: State> Machine<S> {
         Ok((grants, more))
     }
 
-    /// Takes up to `room` due rows out of the index. Also says whether a due
-    /// row was left.
+    /// Takes up to `room` rows out of the index that are due in a window. Also says whether
+    /// one was left for want of room.
     fn pop_due(
         &mut self,
         name: &Namespace,
-        now_ns: u64,
+        window: Window,
         room: usize,
     ) -> Result<(Vec<Popped>, bool), StateError> {
-        let mut popped = Vec::new();
+        let (mut popped, due_by_ns) = (Vec::new(), window.due_by_ns);
         let Some(row) = self.namespaces.get(name) else {
             return Ok((popped, false));
         };
@@ -144,7 +173,7 @@ impl<S: State> Machine<S> {
                 break;
             };
             let head = &row.queues[usize::from(rank)];
-            if head.count == 0 || head.cursor.0 > now_ns {
+            if head.count == 0 || head.cursor.0 > due_by_ns {
                 continue;
             }
             let first = popped.len();
@@ -161,10 +190,6 @@ impl<S: State> Machine<S> {
                 let RowKey::Due { due_at_ns, id, .. } = key else {
                     return true;
                 };
-                if due_at_ns > now_ns || popped.len() == room {
-                    left = Some((due_at_ns, id));
-                    return false;
-                }
                 let Row::Due {
                     touched,
                     bytes,
@@ -174,6 +199,11 @@ impl<S: State> Machine<S> {
                 else {
                     return true;
                 };
+                let is_kept = touched && due_at_ns > window.now_ns;
+                if due_at_ns > due_by_ns || popped.len() == room || is_kept {
+                    left = Some((due_at_ns, id));
+                    return false;
+                }
                 popped.push(Popped {
                     due_at_ns,
                     id,
@@ -185,8 +215,8 @@ impl<S: State> Machine<S> {
                 });
                 true
             })?;
-            self.take_out(namespace, rank, &popped[first..], left)?;
-            if left.is_some_and(|(due_at_ns, _)| due_at_ns <= now_ns) {
+            self.take_out(namespace, rank, &popped[first..], left, window.now_ns)?;
+            if popped.len() == room && left.is_some_and(|(due_at_ns, _)| due_at_ns <= due_by_ns) {
                 return Ok((popped, true));
             }
         }
@@ -194,13 +224,15 @@ impl<S: State> Machine<S> {
     }
 
     /// Deletes popped rows of one queue, notes how far it is consumed, and moves
-    /// its cursor up to the first row that stays.
+    /// its cursor up to the first row that stays. No row comes in below machine time, so
+    /// the queue is consumed up to there when rows beyond it were popped.
     fn take_out(
         &mut self,
         namespace: NamespaceId,
         rank: u8,
         popped: &[Popped],
         left: Option<(u64, TaskId)>,
+        now_ns: u64,
     ) -> Result<(), StateError> {
         for task in popped {
             if planted!("due-row-stays") && task.touched {
@@ -219,7 +251,7 @@ impl<S: State> Machine<S> {
             .checked_sub(popped.len() as u64)
             .ok_or_else(|| StateError("a due queue holds more rows than it counts".into()))?;
         if let Some(last) = popped.last() {
-            head.consumed_ns = last.due_at_ns;
+            head.consumed_ns = last.due_at_ns.min(now_ns);
         }
         if let Some(place) = left {
             head.cursor = place;

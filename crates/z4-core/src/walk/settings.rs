@@ -64,6 +64,7 @@ impl Walk {
                     namespace,
                     takers: vec![taker; 2],
                     lease_ms: 10,
+                    ahead_ms: 0,
                 };
                 let lease = Command::LeaseTasks(lease);
                 self.dice

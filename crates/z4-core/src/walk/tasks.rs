@@ -69,6 +69,7 @@ impl Walk {
             namespace: self.space(),
             takers,
             lease_ms: self.dice.one_of(&[0, 10, 500, 500, 3_000]),
+            ahead_ms: self.dice.one_of(&[0, 0, 16, 1_000]),
         })
     }
 
@@ -106,6 +107,7 @@ impl Walk {
                 namespace,
                 takers,
                 lease_ms: 3_000,
+                ahead_ms: 0,
             }));
         }
         Some(Command::ReturnTasks(LeaseRefs { namespace, leases }))

@@ -115,6 +115,7 @@ fn lease(name: &str, takers: &[(&str, u32)]) -> Command {
         namespace: space(name),
         takers: takers.iter().map(taker).collect(),
         lease_ms: 0,
+        ahead_ms: 0,
     })
 }
 

@@ -235,6 +235,7 @@ fn no_body_is_read_after_the_create() {
                 room: 1,
             }],
             lease_ms,
+            ahead_ms: 0,
         };
         let Outcome::Leased { grants, .. } = apply(Command::LeaseTasks(ask)) else {
             panic!("refused");

@@ -42,7 +42,7 @@ fn deliver(flow: &mut Flow, wall_ns: u64) -> usize {
 fn flow(in_flight_max: u64, bytes_max: u64, count: u32, bytes: u64) -> (Flow, usize, usize) {
     let mut flow = Flow::new(in_flight_max, bytes_max, false);
     for n in 0..count {
-        assert!(flow.granted(grant(n, bytes), true, false, 0));
+        assert!(flow.granted(grant(n, bytes), true, false, (0, u64::MAX)));
     }
     let given_back = flow.surplus(0).len();
     let delivered = deliver(&mut flow, 0);
@@ -80,7 +80,7 @@ fn one_task_above_the_bytes_goes_alone() {
     for n in 0..3 {
         flow.ended(&key(n));
     }
-    assert!(flow.granted(grant(7, 100), true, false, 0));
+    assert!(flow.granted(grant(7, 100), true, false, (0, u64::MAX)));
     assert!(flow.surplus(0).is_empty());
     assert_eq!(deliver(&mut flow, 0), 1);
 }
@@ -99,7 +99,7 @@ fn less_credit_gives_back_what_waits_and_takes_no_more() {
 #[test]
 fn no_more_go_out_than_the_consumer_takes_however_many_were_granted() {
     let mut flow = Flow::new(2, 1_000, true);
-    (0..5).for_each(|n| assert!(flow.granted(grant(n, 1), true, false, 0)));
+    (0..5).for_each(|n| assert!(flow.granted(grant(n, 1), true, false, (0, u64::MAX))));
     assert!(
         flow.surplus(0).is_empty(),
         "it is silent: it may be at another peer"
@@ -111,9 +111,9 @@ fn no_more_go_out_than_the_consumer_takes_however_many_were_granted() {
 fn leases_of_before_take_room_and_come_whatever_the_credit() {
     let mut flow = Flow::new(3, 10, true);
     for n in 0..5 {
-        assert!(flow.granted(grant(n, 100), false, true, 0));
+        assert!(flow.granted(grant(n, 100), false, true, (0, u64::MAX)));
         assert!(
-            !flow.granted(grant(n, 100), false, true, 0),
+            !flow.granted(grant(n, 100), false, true, (0, u64::MAX)),
             "found and told of"
         );
     }
@@ -138,9 +138,9 @@ fn what_waited_for_half_of_its_lease_is_given_back() {
 #[test]
 fn what_was_not_written_waits_again_before_all_others() {
     let mut flow = Flow::new(9, 1_000, false);
-    (0..3).for_each(|n| assert!(flow.granted(grant(n, 1), true, false, 0)));
+    (0..3).for_each(|n| assert!(flow.granted(grant(n, 1), true, false, (0, u64::MAX))));
     assert_eq!(flow.next(0).len(), 3);
-    assert!(flow.granted(grant(3, 1), true, false, 0));
+    assert!(flow.granted(grant(3, 1), true, false, (0, u64::MAX)));
     flow.ended(&key(1));
     flow.ledger.put_back(&[key(0), key(1), key(2)]);
     let order: Vec<_> = flow.next(0).iter().map(|d| d.grant.id).collect();
@@ -150,7 +150,7 @@ fn what_was_not_written_waits_again_before_all_others() {
 #[test]
 fn a_consumer_with_a_name_that_is_silent_gives_nothing_back() {
     let mut flow = Flow::new(100, 100, true);
-    (0..4).for_each(|n| assert!(flow.granted(grant(n, 100), true, false, 0)));
+    (0..4).for_each(|n| assert!(flow.granted(grant(n, 100), true, false, (0, u64::MAX))));
     assert!(flow.surplus(0).is_empty(), "it may be at another peer");
     assert_eq!(deliver(&mut flow, 0), 1);
     assert_eq!(room(&flow), 0, "and takes no more");
@@ -169,7 +169,7 @@ fn a_consumer_with_a_name_that_is_silent_gives_nothing_back() {
 #[test]
 fn what_a_silent_consumer_was_not_given_is_over_with_its_lease() {
     let mut flow = Flow::new(100, 100, true);
-    (0..2).for_each(|n| assert!(flow.granted(grant(n, 100), true, false, 0)));
+    (0..2).for_each(|n| assert!(flow.granted(grant(n, 100), true, false, (0, u64::MAX))));
     assert_eq!(deliver(&mut flow, 0), 1);
     assert!(flow.surplus(20 * SECOND).is_empty());
     assert!(flow.surplus(30 * SECOND).is_empty(), "others have it");

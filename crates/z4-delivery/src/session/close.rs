@@ -60,8 +60,9 @@ impl Session {
             false => &[Place::Waiting],
         };
         let unsent = ledger.all_at(places).into_iter();
-        let (mut in_hand, untouched): (Vec<_>, Vec<_>) = unsent.partition(is_resumed);
+        let (mut in_hand, mut untouched): (Vec<_>, Vec<_>) = unsent.partition(is_resumed);
         in_hand.extend(ledger.all_at(&[Place::InHand]));
+        untouched.extend(ledger.all_at(&[Place::Held]));
         self.flow.ledger.move_all(&untouched, Place::Returning);
         self.flow.ledger.move_all(&in_hand, Place::Returning);
         out.end(Command::ReleaseTasks, &self.namespace, &untouched);
@@ -120,7 +121,7 @@ impl Session {
     pub(crate) fn gone<E>(&mut self, out: &mut Outbox<E>) {
         self.queues.propose(self.id, &self.namespace, true, out);
         let ledger = &self.flow.ledger;
-        let mut unseen = ledger.all_at(&[Place::Waiting, Place::OnWay]);
+        let mut unseen = ledger.all_at(&[Place::Held, Place::Waiting, Place::OnWay]);
         match self.method {
             // What the client had before, it may come back for.
             Method::Consume { .. } if self.may_come_back && !planted!("broken-released") => {

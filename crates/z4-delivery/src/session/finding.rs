@@ -64,9 +64,9 @@ impl Session {
     /// Leases were found. Gives the keys that came and those that went.
     pub(crate) fn found<E>(
         &mut self,
-        leases: Vec<Grant>,
+        mut leases: Vec<Grant>,
         has_ended: impl Fn(&Key, Option<u64>) -> bool,
-        now: Now,
+        (now, due_by_ns): (Now, u64),
         out: &mut Outbox<E>,
     ) -> (Vec<Key>, Vec<Key>) {
         let Some(finding) = self.finding.take() else {
@@ -77,6 +77,8 @@ impl Session {
             return Default::default();
         }
         if self.take == Some(Take::Resuming) {
+            // One that was granted ahead never came to the caller.
+            leases.retain(|grant| grant.due_at_ns <= due_by_ns);
             self.take_resumed(leases, out);
             return Default::default();
         }
@@ -90,7 +92,8 @@ impl Session {
             let is_own = grant.consumer == self.name;
             let is_its = is_own || is_opening || self.former.as_ref() == Some(&grant.consumer);
             let has_ended = has_ended(&key, finding.since) && !planted!("ended-while-found");
-            if is_its && !has_ended && self.flow.granted(grant, is_own, !is_own, now.wall_ns) {
+            let at = (now.wall_ns, due_by_ns);
+            if is_its && !has_ended && self.flow.granted(grant, is_own, !is_own, at) {
                 came.push(key);
             }
         }

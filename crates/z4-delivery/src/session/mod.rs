@@ -85,6 +85,8 @@ pub(crate) struct Session {
     is_closed: bool,
     /// When to look at it again, by the monotonic clock.
     pub(crate) wake_at_ns: Option<u64>,
+    /// When a task that it holds is due, in machine nanoseconds.
+    pub(crate) held_until_ns: Option<u64>,
 }
 
 impl Session {
@@ -127,6 +129,7 @@ impl Session {
                 false => close::Fence::Stands,
             },
             wake_at_ns: None,
+            held_until_ns: None,
         }
     }
 
@@ -153,12 +156,13 @@ impl Session {
     }
 
     /// The log granted it a lease. `false`: it is known already.
-    pub(crate) fn granted(&mut self, grant: Grant, now: Now) -> bool {
+    pub(crate) fn granted(&mut self, grant: Grant, now: Now, due_by_ns: u64) -> bool {
         if let Some(finding) = &mut self.finding {
             finding.granted.insert(grant.key());
         }
         let is_own = grant.consumer == self.name;
-        self.flow.granted(grant, is_own, false, now.wall_ns)
+        let at = (now.wall_ns, due_by_ns);
+        self.flow.granted(grant, is_own, false, at)
     }
 
     /// The log ended a lease of its.
@@ -250,9 +254,17 @@ impl Session {
         }
     }
 
-    /// Does what can be done now.
-    pub(crate) fn look<E>(&mut self, now: Now, has_leader: bool, out: &mut Outbox<E>) {
+    /// Does what can be done now. What is due by a machine time, in nanoseconds, may be
+    /// delivered.
+    pub(crate) fn look<E>(
+        &mut self,
+        now: Now,
+        due_by_ns: u64,
+        has_leader: bool,
+        out: &mut Outbox<E>,
+    ) {
         self.wake_at_ns = None;
+        self.flow.ledger.ripen(due_by_ns);
         if let Some((at_ns, whose)) = self.find_again.take() {
             if at_ns <= now.monotonic_ns {
                 self.find(whose, out);
@@ -310,7 +322,10 @@ impl Session {
         // A client that drains may leave with its last answer and come back elsewhere. So a
         // lease that was granted after its last word goes to others only when it has stayed.
         let late = match self.flow.is_draining() {
-            true => self.flow.ledger.at(Place::Waiting).count,
+            true => [Place::Held, Place::Waiting]
+                .map(|place| self.flow.ledger.at(place).count)
+                .iter()
+                .sum(),
             false => 0,
         };
         if !(self.flow.is_draining() && left == late && self.queues.is_empty()) {

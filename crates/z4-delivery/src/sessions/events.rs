@@ -16,7 +16,7 @@ impl<E> Sessions<E> {
                 self.dirty.insert(session.id);
             }
         }
-        let prefix = self.prefix();
+        let (prefix, due_by_ns) = (self.prefix(), self.due_by_ns(now));
         for event in applied.events {
             self.leading.dispatcher.on_event(&event);
             match event {
@@ -25,7 +25,11 @@ impl<E> Sessions<E> {
                 } => {
                     let is_here =
                         |g: &Grant| crate::consumer_id::session(&g.consumer).starts_with(&prefix);
-                    for grant in grants.into_iter().filter(is_here) {
+                    let (here, elsewhere): (Vec<_>, Vec<_>) = grants.into_iter().partition(is_here);
+                    if self.leadership.is_ready_here {
+                        self.leading.held_elsewhere(&elsewhere, due_by_ns);
+                    }
+                    for grant in here {
                         self.granted(&namespace, grant, now);
                     }
                 }
@@ -37,7 +41,7 @@ impl<E> Sessions<E> {
     }
 
     fn granted(&mut self, namespace: &Namespace, grant: Grant, now: Now) {
-        let key = grant.key();
+        let (key, due_by_ns) = (grant.key(), self.due_by_ns(now));
         let id = self.directory.holder_of(&grant.consumer);
         let session = id.and_then(|id| self.sessions.get_mut(&id));
         let full = limits::LEDGER_LEN_MAX;
@@ -50,7 +54,7 @@ impl<E> Sessions<E> {
         };
         self.holders.insert(key, session.id);
         self.dirty.insert(session.id);
-        session.granted(grant, now);
+        session.granted(grant, now, due_by_ns);
     }
 
     fn ended(&mut self, namespace: &Namespace, leases: &[Key], now: Now) {
@@ -65,6 +69,7 @@ impl<E> Sessions<E> {
     }
 
     pub(super) fn found(&mut self, id: SessionId, leases: Result<Vec<Grant>, E>, now: Now) {
+        let at = (now, self.due_by_ns(now));
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -75,7 +80,7 @@ impl<E> Sessions<E> {
                 let has_ended = |key: &Key, since: Option<u64>| {
                     since.is_some_and(|since| searches.has_ended(&namespace, key, since))
                 };
-                let (came, went) = session.found(leases, has_ended, now, &mut self.out);
+                let (came, went) = session.found(leases, has_ended, at, &mut self.out);
                 for key in came {
                     self.holders.insert(key, id);
                 }

@@ -31,6 +31,9 @@ pub struct Turn<E> {
     /// Come again after so many nanoseconds, unless something happens before.
     /// `None`: only when something happens.
     pub wake_after_ns: Option<u64>,
+    /// A task is held here that is due by then, in machine nanoseconds, and this peer does
+    /// not lead: for [`LeaderClock::after_turn`](crate::LeaderClock::after_turn).
+    pub awaits_clock_ns: Option<u64>,
 }
 
 /// The sessions of a peer. See the [crate](crate).
@@ -48,6 +51,10 @@ pub struct Sessions<E> {
     /// Sessions to look at.
     pub(crate) dirty: BTreeSet<SessionId>,
     wakes: BTreeSet<(u64, SessionId)>,
+    /// Sessions that hold tasks, by the time at which the first is due.
+    held: BTreeSet<(u64, SessionId)>,
+    /// What the clock of the leader showed last, while this peer follows.
+    leader_clock_ns: u64,
     searches: searches::Searches,
     /// Sessions of which the leader may have to be told.
     pub(crate) news: BTreeSet<SessionId>,
@@ -77,6 +84,8 @@ impl<E> Sessions<E> {
             holders: HashMap::new(),
             dirty: BTreeSet::new(),
             wakes: BTreeSet::new(),
+            held: BTreeSet::new(),
+            leader_clock_ns: 0,
             searches: searches::Searches::default(),
             news: BTreeSet::new(),
             untold: BTreeMap::new(),
@@ -95,6 +104,12 @@ impl<E> Sessions<E> {
             Input::Leadership(leadership) => self.lead(leadership, now),
             Input::Applied(applied) => self.applied(applied, now),
             Input::MachineTime(stamp_ns) => self.stamp_ns = self.stamp_ns.max(stamp_ns),
+            Input::LeaderClock(reading) => {
+                let Leadership { leader, term, .. } = self.leadership;
+                if (reading.leader, reading.term) == (leader, term) {
+                    self.leader_clock_ns = self.leader_clock_ns.max(reading.at_ns);
+                }
+            }
             Input::Proposed(ticket, result) => self.proposed(ticket, result),
             Input::RiderFailed { term, lease } => {
                 self.lease_failed(term, &lease.namespace, &lease.takers);
@@ -160,6 +175,12 @@ impl<E> Sessions<E> {
             self.wakes.remove(&due);
             self.dirty.insert(due.1);
         }
+        let due_by_ns = self.due_by_ns(now);
+        while let Some((_, id)) = self.held.first().filter(|(at_ns, _)| *at_ns <= due_by_ns) {
+            let id = *id;
+            self.dirty.insert(id);
+            self.held.pop_first();
+        }
         self.look_for_due(now, view)?;
         for id in std::mem::take(&mut self.dirty) {
             self.look(id, now);
@@ -179,8 +200,13 @@ impl<E> Sessions<E> {
         wake_after_ns = first.into_iter().chain(wake_after_ns).min();
         wake_after_ns = wake_after_ns.map(|at_ns| at_ns.saturating_sub(now.monotonic_ns));
         if self.leadership.is_ready_here {
-            let (at, out) = ((machine_ns, self.leadership.term), &mut self.out);
-            let wake_ns = self.leading.dispatch(at, view, recall, out)?;
+            let (term, out) = (self.leadership.term, &mut self.out);
+            let wake_ns = self
+                .leading
+                .dispatch((machine_ns, term), view, recall, out)?;
+            let told_ns = self.leading.tell_clock((now.wall_ns, term), out);
+            let held_ns = self.held.first().map(|(at_ns, _)| *at_ns);
+            let wake_ns = [wake_ns, told_ns, held_ns].into_iter().flatten().min();
             // Machine time stands while the clock is behind it, and nobody tells when
             // the clock is set: a long wait is cut into pieces.
             let after_ns = wake_ns.map(|at_ns| {
@@ -192,6 +218,10 @@ impl<E> Sessions<E> {
         Ok(Turn {
             outputs: std::mem::take(&mut self.out.outputs),
             wake_after_ns,
+            awaits_clock_ns: match self.leadership.is_ready_here {
+                true => None,
+                false => self.held.first().map(|(at_ns, _)| *at_ns),
+            },
         })
     }
 
@@ -289,6 +319,20 @@ impl<E> Sessions<E> {
         now.wall_ns.max(self.stamp_ns)
     }
 
+    /// What is due by this machine time, in nanoseconds, may be delivered: the log says so,
+    /// or the clock of the leader.
+    pub(crate) fn due_by_ns(&self, now: Now) -> u64 {
+        if planted!("held-lease-delivered") {
+            return u64::MAX;
+        }
+        let is_leader = self.leadership.is_ready_here || planted!("own-clock-for-the-leaders");
+        let leader_clock_ns = match is_leader {
+            true => now.wall_ns,
+            false => self.leader_clock_ns,
+        };
+        leader_clock_ns.max(self.stamp_ns)
+    }
+
     /// Does something to a session that is there, and looks at it in the next turn.
     fn with(&mut self, id: SessionId, change: impl FnOnce(&mut Session, &mut Outbox<E>)) {
         if let Some(session) = self.sessions.get_mut(&id) {
@@ -310,6 +354,7 @@ impl<E> Sessions<E> {
             self.leading.become_leader(machine_ns);
         }
         self.leadership = leadership;
+        self.leader_clock_ns = 0;
         self.forget_reports();
     }
 
@@ -348,16 +393,23 @@ impl<E> Sessions<E> {
     }
 
     fn look(&mut self, id: SessionId, now: Now) {
+        let due_by_ns = self.due_by_ns(now);
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
         if let Some(at_ns) = session.wake_at_ns {
             self.wakes.remove(&(at_ns, id));
         }
-        session.look(now, self.leadership.leader != 0, &mut self.out);
+        let has_leader = self.leadership.leader != 0;
+        session.look(now, due_by_ns, has_leader, &mut self.out);
         if let Some(at_ns) = session.wake_at_ns {
             self.wakes.insert((at_ns, id));
         }
+        let held_until_ns = session.flow.ledger.held_until_ns();
+        if let Some(at_ns) = std::mem::replace(&mut session.held_until_ns, held_until_ns) {
+            self.held.remove(&(at_ns, id));
+        }
+        self.held.extend(held_until_ns.map(|at_ns| (at_ns, id)));
         match &mut session.finding {
             Some(finding) if finding.since.is_none() => {
                 finding.since = Some(self.searches.begin(&session.namespace, id));
@@ -402,6 +454,9 @@ impl<E> Sessions<E> {
         };
         if let Some(at_ns) = session.wake_at_ns {
             self.wakes.remove(&(at_ns, id));
+        }
+        if let Some(at_ns) = session.held_until_ns {
+            self.held.remove(&(at_ns, id));
         }
         self.dirty.remove(&id);
         self.searches.end(&session.namespace, id);

@@ -181,6 +181,7 @@ fn what_is_granted_late_to_a_client_that_drained_stays_with_it_if_it_leaves() {
                 room: 1,
             }],
             lease_ms: 0,
+            ahead_ms: 0,
         }));
         let mut released = 0;
         for round in 0..40 {

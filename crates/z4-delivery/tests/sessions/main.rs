@@ -2,6 +2,7 @@
 //! under faults is the simulator's to show.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod ahead;
 mod leaving;
 
 use std::cell::Cell;

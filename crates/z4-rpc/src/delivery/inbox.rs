@@ -7,7 +7,9 @@ use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use futures::channel::mpsc;
 use z4_core::dispatch::{ConsumersView, Riders};
 use z4_core::{Namespace, View};
-use z4_delivery::{AppliedEvents, Input, Open, Quiet, Report, SessionId, Told};
+use z4_delivery::{
+    AppliedEvents, ClockReading, Input, LeaderClock, Open, Quiet, Report, SessionId, Told,
+};
 
 use super::line::Line;
 use super::wall_ns;
@@ -62,6 +64,7 @@ struct Shared {
     boot: String,
     quiet: Mutex<Quiet>,
     riders: Mutex<Riders>,
+    clock: Mutex<LeaderClock>,
     session_last: AtomicU64,
     link_last: AtomicU64,
 }
@@ -89,6 +92,7 @@ impl<V> Delivery<V> {
                 boot: boot.clone(),
                 quiet: Mutex::default(),
                 riders: Mutex::default(),
+                clock: Mutex::default(),
                 session_last: AtomicU64::new(0),
                 link_last: AtomicU64::new(0),
             }),
@@ -121,6 +125,21 @@ impl<V> Delivery<V> {
     pub(super) fn quiet(&self) -> MutexGuard<'_, Quiet> {
         let quiet = self.shared.quiet.lock();
         quiet.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// See [`LeaderClock`].
+    pub(super) fn clock(&self) -> MutexGuard<'_, LeaderClock> {
+        let clock = self.shared.clock.lock();
+        clock.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A leader has said what its clock showed. The thread is not woken when nothing that
+    /// is held here is due by it.
+    pub(crate) fn clock_heard(&self, reading: ClockReading) {
+        let wakes = self.clock().heard(reading);
+        if wakes {
+            self.input(Input::LeaderClock(reading));
+        }
     }
 
     /// Opens a session for a task that listens to it.

@@ -86,6 +86,10 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
             let leadership = leadership(&self.node.handle().status());
             let now = self.now();
             self.sessions.step(Input::Leadership(leadership), now);
+            let reading = self.node.delivery().clock().before_turn();
+            if let Some(reading) = reading {
+                self.sessions.step(Input::LeaderClock(reading), now);
+            }
             for applied in applied {
                 self.sessions.step(Input::Applied(applied), now);
             }
@@ -157,7 +161,15 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
         for output in turn.outputs {
             self.output(output);
         }
-        turn.wake_after_ns.map(Duration::from_nanos)
+        match self
+            .node
+            .delivery()
+            .clock()
+            .after_turn(turn.awaits_clock_ns)
+        {
+            true => Some(Duration::ZERO),
+            false => turn.wake_after_ns.map(Duration::from_nanos),
+        }
     }
 
     fn output(&mut self, output: Output<Error>) {
@@ -174,6 +186,8 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
                 retry,
             } => proposals::propose(&self.node, ticket, &command, retry),
             Output::Offer { term, lease } => self.node.delivery().riders().offer(term, lease),
+            // What the batch tells is read a moment later.
+            Output::TellClock { to, .. } => self.node.network().tell_clock(to),
             Output::ForgetRiders => self.node.delivery().riders().clear(),
             Output::Find {
                 session,

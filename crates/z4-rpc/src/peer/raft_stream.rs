@@ -5,6 +5,7 @@ use grpcio::{ClientStreamingSink, RequestStream, RpcStatus, RpcStatusCode};
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 use z4_core::View;
+use z4_delivery::ClockReading;
 use z4_proto::generated::peer::{Opening, RaftBatch, RaftDone};
 
 use super::{address, opening};
@@ -74,6 +75,13 @@ pub(crate) fn take_batch<V: View + Clone + Send + Sync + 'static>(
         node.network()
             .disk_admission()
             .heard(from, batch.get_disk());
+    }
+    if batch.has_clock() {
+        node.delivery().clock_heard(ClockReading {
+            leader: from,
+            term: batch.get_clock().get_term(),
+            at_ns: batch.get_clock().get_at_ns(),
+        });
     }
     if !batch.get_from_address().is_empty() {
         if let Some(member) = status.membership.members.get(&from) {

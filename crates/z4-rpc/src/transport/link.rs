@@ -2,6 +2,7 @@
 //! a stream of gRPC, which stays open beside it.
 
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -13,10 +14,11 @@ use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 use z4_consensus::Handle;
 use z4_core::Outcome;
-use z4_proto::generated::peer::RaftBatch;
+use z4_proto::generated::peer::{LeaderClock, RaftBatch};
 use z4_proto::generated::peer_grpc::PeerClient;
 
 use super::lane;
+use crate::delivery::wall_ns;
 use crate::lane::frame::{self, Kind};
 use crate::lane::sender::Lane;
 use crate::limits;
@@ -26,7 +28,7 @@ use crate::outbox::Outbox;
 use crate::peer::opening::REMOVED;
 
 /// Messages on their way to one peer.
-pub(super) struct Link {
+pub(crate) struct Link {
     to: u64,
     address: String,
     waiting: Outbox<Message>,
@@ -36,6 +38,9 @@ pub(super) struct Link {
     pub(super) network: Network,
     handle: Handle<Outcome>,
     reported: Mutex<Option<Instant>>,
+    /// The stream is to carry a batch, because a task is due at the other peer by the clock
+    /// that each batch of a leader tells.
+    tells_clock: AtomicBool,
 }
 
 impl Link {
@@ -53,7 +58,9 @@ impl Link {
             network: network.clone(),
             handle: handle.clone(),
             reported: Mutex::default(),
+            tells_clock: AtomicBool::new(false),
         });
+        network.link_opened(to, &link);
         let client = PeerClient::new(network.channel(address));
         let (task, of_task) = (Arc::clone(&link), client.clone());
         client.spawn(async move { task.run(of_task).await });
@@ -98,17 +105,45 @@ impl Link {
     fn send_by_lane(&self, lane: &Lane, messages: &mut Vec<Message>) {
         while !messages.is_empty() && lane.is_open() {
             let count = batch_len(messages);
-            let mut batch = self.batch(&messages[..count]);
-            if let Some(disk) = self.network.disk_admission().to_tell() {
-                batch.set_disk(disk);
-            }
-            let bytes = batch.write_to_bytes().ok();
-            let frame = bytes.and_then(|bytes| frame::encode(Kind::Batch, &bytes));
-            if !frame.is_some_and(|frame| lane.send(frame)) {
+            let batch = self.batch(&messages[..count]);
+            if !self.send_batch_by_lane(lane, batch) {
                 return;
             }
             self.count_sent(&messages[..count], WAY_LANE);
             messages.drain(..count);
+        }
+    }
+
+    /// `false`: it has to go another way.
+    fn send_batch_by_lane(&self, lane: &Lane, mut batch: RaftBatch) -> bool {
+        self.say_of_itself(&mut batch);
+        let bytes = batch.write_to_bytes().ok();
+        let frame = bytes.and_then(|bytes| frame::encode(Kind::Batch, &bytes));
+        frame.is_some_and(|frame| lane.send(frame))
+    }
+
+    /// Adds what every batch tells: how the disk of this peer is, and what its clock shows
+    /// if it leads.
+    fn say_of_itself(&self, batch: &mut RaftBatch) {
+        if let Some(disk) = self.network.disk_admission().to_tell() {
+            batch.set_disk(disk);
+        }
+        let status = self.handle.status();
+        if status.leader == status.raft_id && status.leader != 0 {
+            let mut clock = LeaderClock::default();
+            clock.set_term(status.term);
+            clock.set_at_ns(wall_ns());
+            batch.set_clock(clock);
+        }
+    }
+
+    /// Tells the other peer soon what the clock of this one shows. Does not block.
+    pub(crate) fn tell_clock(&self) {
+        let is_told = |lane| self.send_batch_by_lane(lane, RaftBatch::default());
+        let lane = self.lane.as_ref().filter(|lane| lane.is_open());
+        if !lane.is_some_and(is_told) {
+            self.tells_clock.store(true, Ordering::Release);
+            self.waiting.wake();
         }
     }
 
@@ -198,9 +233,7 @@ impl Link {
                     batch.set_from_address(self.network.advertise_addr().to_owned());
                 }
             }
-            if let Some(disk) = self.network.disk_admission().to_tell() {
-                batch.set_disk(disk);
-            }
+            self.say_of_itself(&mut batch);
             let sending = sender.send((batch, WriteFlags::default()));
             let sent = match future::select(Box::pin(sending), &mut receiver).await {
                 Either::Left((sent, _)) => sent,
@@ -234,20 +267,21 @@ impl Link {
         }
     }
 
-    /// Waits for messages; `None` when the link is closed.
+    /// Waits for messages, or until the clock is to be told; `None` when the link is closed.
     async fn next_batch(&self) -> Option<RaftBatch> {
         let messages = poll_fn(|cx| {
             self.waiting.register(cx.waker());
             let messages = self
                 .waiting
                 .pop_batch(limits::RAFT_BATCH_LEN_MAX, limits::RAFT_BATCH_BYTES);
-            if messages.is_empty() && !self.waiting.is_closed() {
+            let tells_clock = self.tells_clock.swap(false, Ordering::AcqRel);
+            if messages.is_empty() && !tells_clock && !self.waiting.is_closed() {
                 return Poll::Pending;
             }
             Poll::Ready(messages)
         })
         .await;
-        if messages.is_empty() {
+        if messages.is_empty() && self.waiting.is_closed() {
             return None;
         }
         self.count_sent(&messages, WAY_GRPC);

@@ -16,7 +16,7 @@ use z4_consensus::log::Position;
 use z4_consensus::{Handle, Membership, Transport};
 use z4_core::Outcome;
 
-use self::link::Link;
+pub(crate) use self::link::Link;
 use crate::network::Network;
 
 /// Names the directory that holds the files of a snapshot that this peer made.

@@ -31,6 +31,7 @@ pub fn lease(peer: &Peer, namespace: &str, consumer: &str, room: u32) -> Vec<(Ta
             room,
         }],
         lease_ms: 60_000,
+        ahead_ms: 0,
     });
     match apply(peer, command) {
         Outcome::Leased { grants, .. } => grants.iter().map(|g| (g.id, g.token)).collect(),

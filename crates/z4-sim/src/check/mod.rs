@@ -119,7 +119,7 @@ impl Checks {
                 (Command::LeaseTasks(lease), Outcome::Leased { grants, .. }) => {
                     for grant in grants {
                         self.ends.granted(grant.id)?;
-                        self.times.granted(grant)?;
+                        self.times.granted(lease.lease_ms, grant)?;
                         if self.leases.granted_one(&lease.namespace, grant, now_ns)? {
                             seen.push("a task was leased twice in a row");
                         }
@@ -150,8 +150,10 @@ impl Checks {
                     for ((id, _), result) in refs.leases.iter().zip(results) {
                         self.came_back(&refs.namespace, *id, None, result)?;
                     }
-                    self.times
-                        .came_back(refs.leases.iter().map(|l| l.0), results);
+                    let ids = refs.leases.iter().map(|l| l.0);
+                    if self.times.came_back(ids, results)? {
+                        seen.push("a lease was given back ahead of its time");
+                    }
                 }
                 (Command::NackTasks(nacks), Outcome::Ended { results, .. }) => {
                     let leases = nacks.nacks.iter().map(|nack| (nack.id, nack.token));
@@ -161,8 +163,8 @@ impl Checks {
                         let failed = Some(nack.permanent);
                         self.came_back(&nacks.namespace, nack.id, failed, result)?;
                     }
-                    self.times
-                        .came_back(nacks.nacks.iter().map(|n| n.id), results);
+                    let ids = nacks.nacks.iter().map(|n| n.id);
+                    self.times.came_back(ids, results)?;
                 }
                 (Command::ExtendLeases(extends), Outcome::Extended { results, .. }) => {
                     for (extend, result) in extends.extends.iter().zip(results) {

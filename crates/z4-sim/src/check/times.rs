@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 
 use z4_core::command::{Due, Ended, Grant, LeaseLost, NewTask};
+use z4_core::limits;
 use z4_core::task::expires_at_ns;
 use z4_core::TaskId;
+
+const MS_NS: u64 = 1_000_000;
 
 /// When a task may be delivered.
 struct When {
@@ -77,18 +80,28 @@ impl Times {
         }
     }
 
-    /// Leases were ended; whose tasks wait again is due when the answer says.
+    /// Leases were ended; whose tasks wait again is due when the answer says, and not
+    /// before it was first due. Whether one waits for its time again.
     pub(crate) fn came_back(
         &mut self,
         ids: impl Iterator<Item = TaskId>,
         ended: &[Result<Ended, LeaseLost>],
-    ) {
+    ) -> Result<bool, String> {
+        let (mut waits, now_ns) = (false, self.now_ns);
         for (id, ended) in ids.zip(ended) {
             if let (Ok(Ended::Waiting { due_at_ns }), Some(when)) = (ended, self.tasks.get_mut(&id))
             {
                 when.due_ns = *due_at_ns;
+                waits |= when.first_ns > now_ns;
+                if *due_at_ns < when.first_ns {
+                    return Err(format!(
+                        "promise 2: task {id} came back {} us before it was first due",
+                        (when.first_ns - due_at_ns) / 1_000
+                    ));
+                }
             }
         }
+        Ok(waits)
     }
 
     /// Whether a task is too old at this machine time.
@@ -98,16 +111,30 @@ impl Times {
         until_ns.is_some_and(|until_ns| until_ns <= at_ns)
     }
 
-    /// A task was leased.
-    pub(crate) fn granted(&self, grant: &Grant) -> Result<(), String> {
+    /// A task was leased, perhaps a little ahead of its time, for so long; 0: nobody said.
+    pub(crate) fn granted(&self, lease_ms: u64, grant: &Grant) -> Result<(), String> {
         let (id, now_ns) = (grant.id, self.now_ns);
         let Some(when) = self.tasks.get(&id) else {
             return Err(format!("task {id} was leased and never created"));
         };
-        if when.due_ns > now_ns {
+        let ahead_ns = limits::DISPATCH_AHEAD_MS * MS_NS;
+        if when.due_ns > now_ns + ahead_ns {
             return Err(format!(
                 "promise 2: task {id} was leased {} us before it was due",
                 (when.due_ns - now_ns) / 1_000
+            ));
+        }
+        // Whoever delivers it goes by what the grant says.
+        if grant.due_at_ns != when.first_ns || when.due_ns > now_ns.max(grant.due_at_ns) {
+            return Err(format!(
+                "promise 2: task {id} was first due at {} and is due at {}, its lease says {}",
+                when.first_ns, when.due_ns, grant.due_at_ns
+            ));
+        }
+        let from_ns = now_ns.max(when.due_ns);
+        if lease_ms > 0 && grant.deadline_ns != from_ns + lease_ms * MS_NS {
+            return Err(format!(
+                "promise 3: the lease of task {id} does not last {lease_ms} ms from its due time",
             ));
         }
         if self.is_too_old(id, now_ns) {

@@ -34,6 +34,8 @@ pub(crate) struct Judge {
     /// Leases that may be given back, whenever that is done: their consumers asked for
     /// it, or were there when it was decided.
     pub(super) asked_back: BTreeSet<Key>,
+    /// The greatest reading of the clock of a peer that led, in nanoseconds.
+    pub(super) leader_clock_ns: u64,
     /// Leases of sessions that are gone and whose consumers cannot come back.
     strays: BTreeMap<TaskId, (LeaseToken, String)>,
 }

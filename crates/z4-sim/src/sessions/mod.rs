@@ -6,12 +6,14 @@
 //! | `shell` | what a peer has instead of the delivery thread and the tasks of calls |
 //! | `proposals` | what sessions propose, tried again by their rules |
 //! | `links` | the connections by which peers report consumers to their leader |
+//! | `clocks` | how peers hear of the clock of their leader |
 //! | `wires` | the connections between consumers and their sessions |
 //! | `consumers` | who consumes, by which method, and what comes to it |
 //! | `behaviour` | what consumers do |
 //! | `judge` | what a consumer may rely on |
 
 mod behaviour;
+mod clocks;
 mod consumers;
 mod judge;
 mod links;

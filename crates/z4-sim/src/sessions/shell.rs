@@ -11,8 +11,8 @@ use z4_core::state::find_status;
 use z4_core::task::Phase;
 use z4_core::Namespace;
 use z4_delivery::{
-    AppliedEvents, Delivered, Delivery, End, Input, Leadership, Now, Output, Quiet, Report,
-    SessionId, SessionInput, Sessions, Ticket, Told, Whose,
+    AppliedEvents, Delivered, Delivery, End, Input, LeaderClock, Leadership, Now, Output, Quiet,
+    Report, SessionId, SessionInput, Sessions, Ticket, Told, Whose,
 };
 
 use super::links::Link;
@@ -39,6 +39,7 @@ pub(crate) struct Shell {
     /// Something happened since the last turn.
     has_news: bool,
     quiet: Quiet,
+    pub(super) clock: LeaderClock,
     pub(super) riders: Riders,
     /// Reports of other peers that are to be answered once the turn has gone by them.
     pub(super) heard: Vec<(Life, Report)>,
@@ -71,6 +72,7 @@ impl Shell {
             wake_ns: None,
             has_news: false,
             quiet: Quiet::default(),
+            clock: LeaderClock::default(),
             riders: Riders::default(),
             heard: Vec::new(),
             idle_turns: 0,
@@ -159,7 +161,13 @@ impl World {
                 self.saw("a snapshot jumped over the events of sessions");
             }
             for event in &told.events {
-                if let Happened::Leased { grants, .. } = event {
+                if let Happened::Leased {
+                    grants, stamp_ns, ..
+                } = event
+                {
+                    if grants.iter().any(|grant| grant.due_at_ns > *stamp_ns) {
+                        self.saw("a task was leased ahead of its time");
+                    }
                     self.judge_granted(id, grants);
                 }
             }
@@ -186,6 +194,8 @@ impl World {
     /// A turn of the delivery thread; `at_ns`: it was waited for until then.
     pub(crate) fn turn(&mut self, life: Life, at_ns: Option<u64>) {
         let (id, now) = (life.0, self.now_of(life.0));
+        // What the sessions of a leader go by, it shows.
+        let _ = self.read_clock(id);
         let true_ns = self.now_ns;
         let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {
             return;
@@ -195,6 +205,9 @@ impl World {
             Some(at_ns) if run.shell.wake_ns != Some(at_ns) => return,
             Some(_) => run.shell.wake_ns = None,
             None => run.shell.is_turn_planned = false,
+        }
+        if let Some(reading) = run.shell.clock.before_turn() {
+            run.shell.sessions.step(Input::LeaderClock(reading), now);
         }
         let awaits_due = run.shell.sessions.awaits_due();
         let (shell, state) = (&mut run.shell, run.machine.machine().state());
@@ -222,6 +235,16 @@ impl World {
             return self.fail(format!("the delivery thread of peer {id} never rests"));
         }
         let heard = std::mem::take(&mut shell.heard);
+        let waits_for_clock = turn.awaits_clock_ns.is_some();
+        if shell.clock.after_turn(turn.awaits_clock_ns) {
+            self.plan_turn(id);
+        }
+        if waits_for_clock {
+            self.saw("a held task waited for the clock of the leader");
+        }
+        let Some(shell) = self.shell(id) else {
+            return;
+        };
         if let Some(after_ns) = turn.wake_after_ns {
             // At least a little later: a clock that stands would not move on.
             let at_ns = true_ns + after_ns.max(MS / 10);
@@ -257,6 +280,7 @@ impl World {
                     shell.riders.offer(term, lease);
                 }
             }
+            Output::TellClock { to, term, at_ns } => self.tell_clock(life.0, to, term, at_ns),
             Output::ForgetRiders => {
                 if let Some(shell) = self.shell(life.0) {
                     shell.riders.clear();
@@ -422,6 +446,9 @@ impl World {
                 }
                 false => delivered.over.push(key),
             }
+        }
+        for delivery in &sent {
+            self.judge_due(id, delivery);
         }
         if is_whole {
             // Whoever waits for this has left, as far as is known here, or has it.

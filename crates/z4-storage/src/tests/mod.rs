@@ -103,6 +103,7 @@ pub(crate) fn lease(room: u32) -> Command {
             room,
         }],
         lease_ms: 0,
+        ahead_ms: 0,
     })
 }
 

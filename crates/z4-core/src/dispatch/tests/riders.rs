@@ -3,14 +3,15 @@
 use super::*;
 use crate::limits::{DISPATCH_COALESCE_NS, DISPATCH_IN_FLIGHT_MAX};
 
-/// A leader whose dispatcher offers riders, and the table that they wait in.
-struct Riding {
-    leader: Leader,
-    riders: Riders,
+/// A leader whose dispatcher offers riders and leases ahead, and the table that riders
+/// wait in.
+pub(super) struct Riding {
+    pub(super) leader: Leader,
+    pub(super) riders: Riders,
 }
 
 impl Riding {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             leader: Leader::new(),
             riders: Riders::default(),
@@ -18,7 +19,7 @@ impl Riding {
     }
 
     /// A turn: the commands that it proposes.
-    fn turn(&mut self) -> Vec<LeaseTasks> {
+    pub(super) fn turn(&mut self) -> Vec<LeaseTasks> {
         let (leader, riders) = (&mut self.leader, &mut self.riders);
         let state = leader.machine.state();
         let recall = |namespace: &Namespace| riders.recall(namespace);
@@ -27,6 +28,7 @@ impl Riding {
             .poll_offering(leader.now_ns, state, recall);
         let poll = poll.unwrap();
         assert!(poll.wake_at_ns.is_none_or(|at_ns| at_ns > leader.now_ns));
+        leader.wake_at_ns = poll.wake_at_ns;
         for lease in poll.riders {
             riders.offer(1, lease);
         }

@@ -45,6 +45,7 @@ impl World {
                     room: 16,
                 }],
                 lease_ms: 60_000,
+                ahead_ms: 0,
             }),
         );
         let token = LeaseToken(world.index);

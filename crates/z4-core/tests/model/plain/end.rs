@@ -34,7 +34,7 @@ impl Plain {
             if wait_ms == 0 || task.too_old(now_ns) {
                 return space.give_back(place, now_ns);
             }
-            let due_ns = now_ns + wait_ms * MS_NS;
+            let due_ns = now_ns.max(task.first_due_ns) + wait_ms * MS_NS;
             task.place = Place::Waiting { due_ns };
             Ended::Waiting { due_at_ns: due_ns }
         })
@@ -66,7 +66,8 @@ impl Plain {
                 0 => default_ms,
                 ms => ms,
             };
-            let until_ns = now_ns + ms * MS_NS;
+            let from_ns = now_ns.max(space.tasks[place].first_due_ns);
+            let until_ns = from_ns + ms * MS_NS;
             if let Place::Leased { deadline_ns, .. } = &mut space.tasks[place].place {
                 *deadline_ns = until_ns;
             }
@@ -118,8 +119,10 @@ impl Space {
         if self.tasks[place].too_old(now_ns) {
             return self.bury(place, now_ns, DeathReason::Ttl);
         }
-        let due_ns = self.line_ns[usize::from(self.tasks[place].priority)];
-        assert!(due_ns >= self.tasks[place].first_due_ns && due_ns <= now_ns);
+        let line_ns = self.line_ns[usize::from(self.tasks[place].priority)];
+        assert!(line_ns <= now_ns);
+        // It may have been leased ahead of its time.
+        let due_ns = line_ns.max(self.tasks[place].first_due_ns);
         self.tasks[place].place = Place::Waiting { due_ns };
         Ended::Waiting { due_at_ns: due_ns }
     }
@@ -154,7 +157,7 @@ impl Space {
         if wait_ms == 0 {
             return self.give_back(place, now_ns);
         }
-        let due_ns = now_ns + wait_ms * MS_NS;
+        let due_ns = now_ns.max(task.first_due_ns) + wait_ms * MS_NS;
         task.place = Place::Waiting { due_ns };
         Ended::Waiting { due_at_ns: due_ns }
     }

@@ -31,13 +31,19 @@ impl Plain {
             0 => space.config.lease_ms,
             ms => ms,
         };
-        let deadline_ns = now_ns + lease_ms * MS_NS;
+        let mut taken: Vec<_> = due.into_iter().take(room).collect();
+        if !more && rate(&space.config).is_none() {
+            let ahead = space.ahead(now_ns, now_ns + lease.ahead_ms * MS_NS);
+            let room = (room - taken.len()) / 2;
+            taken.extend(ahead.into_iter().take(room));
+        }
         let token = LeaseToken(index);
         let (mut turn, mut old) = (0, 0);
-        for (_, due_ns, id) in due.into_iter().take(room) {
+        for (_, due_ns, id) in taken {
+            let deadline_ns = due_ns.max(now_ns) + lease_ms * MS_NS;
             let place = space.find(id).unwrap();
             let task = &mut space.tasks[place];
-            space.line_ns[usize::from(task.priority)] = due_ns;
+            space.line_ns[usize::from(task.priority)] = due_ns.min(now_ns);
             if task.too_old(now_ns) {
                 space.bury(place, now_ns, DeathReason::Ttl);
                 old += 1;
@@ -122,6 +128,24 @@ impl Space {
             .collect();
         due.sort_unstable();
         due
+    }
+}
+
+impl Space {
+    /// What will be due by then, in the order of delivery: of each priority, up to the first
+    /// task that was leased or moved before.
+    fn ahead(&self, now_ns: u64, by_ns: u64) -> Vec<(u8, u64, TaskId)> {
+        let mut ahead = self.due(by_ns);
+        ahead.retain(|(_, due_ns, _)| *due_ns > now_ns);
+        let is_touched = |id| self.tasks[self.find(id).unwrap()].touched;
+        let mut stopped = None;
+        ahead.retain(|(rank, _, id)| {
+            if stopped != Some(*rank) && is_touched(*id) {
+                stopped = Some(*rank);
+            }
+            stopped != Some(*rank)
+        });
+        ahead
     }
 }
 

@@ -1,7 +1,8 @@
 //! What is said of tasks: made once, on time, held by one, ended for good, dead
 //! with a cause.
 
-use z4_core::command::{Due, Ended, LeaseLost, NewTask};
+use z4_core::command::{Due, Ended, Grant, LeaseLost, NewTask};
+use z4_core::limits::DISPATCH_AHEAD_MS;
 use z4_core::state::NamespaceConfig;
 use z4_core::task::{DeathReason, LeaseToken, WallTime};
 
@@ -111,57 +112,91 @@ fn times() -> Times {
     times
 }
 
+/// The first task is leased; the grant says when it was first due.
+fn lease(times: &Times, first_due_ns: u64, attempt: u32) -> Result<(), String> {
+    let grant = Grant {
+        due_at_ns: first_due_ns,
+        ..grant(1, 1, S, attempt)
+    };
+    times.granted(0, &grant)
+}
+
 #[test]
 fn tasks_are_leased_in_their_time() {
+    const AHEAD_NS: u64 = DISPATCH_AHEAD_MS * 1_000_000;
     fn leased(at_ns: u64, attempt: u32) -> Result<(), String> {
         let mut times = times();
         times.at(at_ns);
-        times.granted(&grant(1, 1, at_ns + S, attempt))
+        lease(&times, 10 * S, attempt)
+    }
+    fn lasts(at_ns: u64, until_ns: u64) -> Result<(), String> {
+        let mut times = times();
+        times.at(at_ns);
+        let grant = Grant {
+            due_at_ns: 10 * S,
+            ..grant(1, 1, until_ns, 1)
+        };
+        times.granted(1_000, &grant)
     }
     judge(&[
         ("", || leased(10 * S, 1)),
         ("", || leased(15 * S - 1, 2)),
-        ("leased 1000 us before it was due", || {
-            leased(10 * S - 1_000_000, 1)
+        ("", || leased(10 * S - AHEAD_NS, 1)),
+        ("us before it was due", || leased(10 * S - AHEAD_NS - 1, 1)),
+        ("", || lasts(10 * S - AHEAD_NS, 11 * S)),
+        ("", || lasts(12 * S, 13 * S)),
+        ("does not last 1000 ms", || {
+            lasts(10 * S - AHEAD_NS, 11 * S - AHEAD_NS)
+        }),
+        ("its lease says", || {
+            let mut times = times();
+            times.at(11 * S);
+            lease(&times, 9 * S, 1)
         }),
         ("before it was due", || leased(S, 1)),
         ("after its time to live", || leased(15 * S, 1)),
         ("after its time to live", || leased(60 * S, 1)),
         ("tried for the 3th time, and may be 2", || leased(11 * S, 3)),
-        ("never created", || times().granted(&grant(2, 1, S, 1))),
+        ("never created", || times().granted(0, &grant(2, 1, S, 1))),
         // Machine time does not go back.
         ("", || {
             let mut times = times();
             times.at(11 * S);
             times.at(2 * S);
-            times.granted(&grant(1, 1, S, 1))
+            lease(&times, 10 * S, 1)
         }),
         ("before it was due", || {
             let mut times = times();
             times.rescheduled(id(1), Due::AfterSeconds(20));
             times.at(11 * S);
-            times.granted(&grant(1, 1, S, 1))
+            lease(&times, 21 * S, 1)
         }),
         // Its age counts anew.
         ("", || {
             let mut times = times();
             times.rescheduled(id(1), Due::AfterSeconds(20));
             times.at(25 * S);
-            times.granted(&grant(1, 1, S, 1))
+            lease(&times, 21 * S, 1)
         }),
         ("before it was due", || {
             let mut times = times();
             times.at(11 * S);
             let due_at_ns = 12 * S;
-            times.came_back([id(1)].into_iter(), &[Ok(Ended::Waiting { due_at_ns })]);
-            times.granted(&grant(1, 1, S, 1))
+            times.came_back([id(1)].into_iter(), &[Ok(Ended::Waiting { due_at_ns })])?;
+            lease(&times, 10 * S, 1)
+        }),
+        ("came back 1000000 us before it was first due", || {
+            let mut times = times();
+            let due_at_ns = 9 * S;
+            let ended = [Ok(Ended::Waiting { due_at_ns })];
+            times.came_back([id(1)].into_iter(), &ended).map(|_| ())
         }),
         // Tried again, it has one attempt more.
         ("", || {
             let mut times = times();
             times.at(20 * S);
             times.redriven(id(1));
-            times.granted(&grant(1, 1, S, 3))
+            lease(&times, 20 * S, 3)
         }),
     ]);
 }

@@ -1,0 +1,62 @@
+//! How peers hear of the clock of their leader, and whether what is delivered is due by it.
+
+use z4_delivery::{ClockReading, Delivery, Input};
+
+use crate::world::World;
+
+impl World {
+    /// What the clock of a peer shows, if it leads.
+    pub(crate) fn read_clock(&mut self, id: u64) -> Option<ClockReading> {
+        let at_ns = self.clocks(id).wall_ns;
+        let run = self.peers.get(&id)?.run.as_ref()?;
+        if !run.leading {
+            return None;
+        }
+        let term = run.replica.glance().term;
+        self.judge.leader_clock_ns = self.judge.leader_clock_ns.max(at_ns);
+        Some(ClockReading {
+            leader: id,
+            term,
+            at_ns,
+        })
+    }
+
+    /// A leader tells another peer what its clock showed.
+    pub(super) fn tell_clock(&mut self, from: u64, to: u64, term: u64, at_ns: u64) {
+        self.saw("a leader said that a task is due elsewhere");
+        self.judge.leader_clock_ns = self.judge.leader_clock_ns.max(at_ns);
+        let reading = ClockReading {
+            leader: from,
+            term,
+            at_ns,
+        };
+        for delay_ns in self.net.fate(&mut self.rng, from, to).into_iter().flatten() {
+            self.at(delay_ns, crate::event::Event::ToldClock { to, reading });
+        }
+    }
+
+    /// A peer hears of it.
+    pub(crate) fn hear_clock(&mut self, id: u64, reading: ClockReading) {
+        let wakes = self
+            .shell(id)
+            .is_some_and(|shell| shell.clock.heard(reading));
+        if wakes {
+            self.session_input(id, Input::LeaderClock(reading));
+        }
+    }
+
+    /// A peer hands a task to a consumer: some leader's clock had reached its due time, or
+    /// the stamps of the log had.
+    pub(super) fn judge_due(&mut self, id: u64, delivery: &Delivery) {
+        let _ = self.read_clock(id);
+        let due_at_ns = delivery.grant.due_at_ns;
+        let known_ns = self.judge.leader_clock_ns.max(self.checks.now_ns());
+        if due_at_ns > known_ns {
+            self.fail(format!(
+                "promise 2: task {} was delivered {} us before it was due by the clock of any leader",
+                delivery.grant.id,
+                (due_at_ns - known_ns) / 1_000
+            ));
+        }
+    }
+}
