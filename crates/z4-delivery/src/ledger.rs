@@ -50,6 +50,11 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    fn delivery(&self) -> Delivery {
+        let (grant, is_resumed) = (self.grant.clone(), self.is_resumed);
+        Delivery { grant, is_resumed }
+    }
+
     /// The lease, and its deadline in machine nanoseconds.
     pub(crate) fn key_until(&self) -> (Key, u64) {
         (self.grant.key(), self.grant.deadline_ns)
@@ -71,6 +76,9 @@ pub(crate) struct Ledger {
     waiting: VecDeque<Key>,
     /// Those that are held, by their due times, in machine nanoseconds.
     held: BTreeSet<(u64, Key)>,
+    /// Those that came to be held since [`take_expected`](Self::take_expected), and may be
+    /// so no more.
+    expected: Vec<Key>,
     sums: [Sum; 6],
     /// Granted to this session since it opened.
     received: u64,
@@ -88,8 +96,9 @@ impl Ledger {
         self.received += u64::from(lease.is_own);
         self.own += u64::from(lease.is_own);
         self.add(&lease);
-        if lease.place == Place::Waiting {
-            self.waiting.push_back(key);
+        match lease.place {
+            Place::Held => self.expected.push(key),
+            _ => self.waiting.push_back(key),
         }
         self.leases.insert(key, lease);
         true
@@ -121,6 +130,14 @@ impl Ledger {
         }
     }
 
+    /// What is held and was not told of yet.
+    pub(crate) fn take_expected(&mut self) -> Vec<Delivery> {
+        let keys = std::mem::take(&mut self.expected);
+        let held = keys.iter().filter_map(|key| self.leases.get(key));
+        let held = held.filter(|lease| lease.place == Place::Held);
+        held.map(Lease::delivery).collect()
+    }
+
     /// When the first of those that are held is due, in machine nanoseconds.
     pub(crate) fn held_until_ns(&self) -> Option<u64> {
         self.held.first().map(|(at_ns, _)| *at_ns)
@@ -135,9 +152,7 @@ impl Ledger {
 
     /// A lease is on its way to the consumer.
     pub(crate) fn hand_over(&mut self, key: &Key) -> Option<Delivery> {
-        let lease = self.move_to(key, Place::OnWay)?;
-        let (grant, is_resumed) = (lease.grant.clone(), lease.is_resumed);
-        Some(Delivery { grant, is_resumed })
+        Some(self.move_to(key, Place::OnWay)?.delivery())
     }
 
     /// Leases that were on their way wait again, before all others.

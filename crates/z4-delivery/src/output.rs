@@ -108,6 +108,10 @@ pub enum Told<E> {
     /// in parts or at once. For LeaseTasks this is the whole answer, there is one, and
     /// it may be empty.
     Deliver(Vec<Delivery>),
+    /// These leases are held until their tasks are due.
+    /// [`Deliver`](Self::Deliver) follows then, of those that have not ended. So their
+    /// bodies may be read now, many at once.
+    Expect(Vec<Delivery>),
     /// Write no more of what was to be delivered, and give it back as left.
     Withdraw,
     /// Consume: something that the client said and that has no answer has reached the

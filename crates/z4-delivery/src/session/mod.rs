@@ -265,6 +265,7 @@ impl Session {
     ) {
         self.wake_at_ns = None;
         self.flow.ledger.ripen(due_by_ns);
+        let expected = self.flow.ledger.take_expected();
         if let Some((at_ns, whose)) = self.find_again.take() {
             if at_ns <= now.monotonic_ns {
                 self.find(whose, out);
@@ -277,7 +278,12 @@ impl Session {
             return self.look_take(now, has_leader, out);
         }
         match self.state {
-            State::Open => self.flow_on(now, out),
+            State::Open => {
+                if !expected.is_empty() {
+                    out.tell(self.id, Told::Expect(expected));
+                }
+                self.flow_on(now, out);
+            }
             State::HalfClosed { until_ns } => {
                 if planted!("half-closed-looks") {
                     self.wake_by_wall(now);

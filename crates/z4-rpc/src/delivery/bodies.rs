@@ -1,7 +1,8 @@
 //! Bodies of leased tasks, read on a reader thread from this peer's own state, in
-//! the order in which they are to be written.
+//! the order in which they are to be written. Those of tasks that are held until they are
+//! due are read beforehand, many at once, so that nothing is to be read at the due time.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
@@ -9,7 +10,7 @@ use futures::FutureExt;
 use z4_core::state::{find_task, StateError};
 use z4_core::task::TaskStatus;
 use z4_core::{Namespace, TaskBody, View};
-use z4_delivery::{Delivered, Delivery};
+use z4_delivery::{Delivered, Delivery, Key};
 
 use super::wall_ns;
 use crate::errors::Error;
@@ -66,6 +67,69 @@ pub(super) fn unreadable(error: StateError) -> Error {
 
 type Reading<T> = BoxFuture<'static, Result<Read<T>, Error>>;
 
+/// What was read before it is to be written.
+struct Ahead<T> {
+    /// A read under way, and the leases of it that were not pushed meanwhile.
+    reading: Option<(HashSet<Key>, Reading<T>)>,
+    read: HashMap<Key, (Delivery, T)>,
+}
+
+impl<T> Ahead<T> {
+    /// Those for whose bodies there is room.
+    fn choose(&mut self, deliveries: Vec<Delivery>) -> Vec<Delivery> {
+        let now_ns = wall_ns();
+        // What ended before it was due is never pushed.
+        let is_live = |delivery: &Delivery| delivery.grant.deadline_ns > now_ns;
+        self.read.retain(|_, (delivery, _)| is_live(delivery));
+        let room = limits::STREAM_READ_BATCH.saturating_sub(self.read.len());
+        let kept = self.read.values();
+        let mut bytes: u64 = kept.map(|(delivery, _)| delivery.grant.bytes).sum();
+        let mut fits = |delivery: &Delivery| {
+            bytes += delivery.grant.bytes;
+            bytes <= limits::STREAM_READ_BYTES_MAX as u64
+        };
+        deliveries
+            .into_iter()
+            .take(room)
+            .take_while(|delivery| fits(delivery))
+            .collect()
+    }
+
+    /// What was read for a lease that is pushed.
+    fn take(&mut self, delivery: &Delivery) -> Option<T> {
+        let key = delivery.key();
+        if let Some((keys, _)) = &mut self.reading {
+            keys.remove(&key);
+        }
+        self.read.remove(&key).map(|(_, task)| task)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) {
+        let Some((keys, reading)) = &mut self.reading else {
+            return;
+        };
+        let Poll::Ready(read) = reading.poll_unpin(cx) else {
+            return;
+        };
+        // What could not be read is read when it is pushed, and the error told then.
+        for (delivery, task) in read.map(|read| read.found).unwrap_or_default() {
+            let task = task.filter(|_| keys.contains(&delivery.key()));
+            let read = task.map(|task| (delivery.key(), (delivery, task)));
+            self.read.extend(read);
+        }
+        self.reading = None;
+    }
+}
+
+impl<T> Default for Ahead<T> {
+    fn default() -> Self {
+        Self {
+            reading: None,
+            read: HashMap::new(),
+        }
+    }
+}
+
 /// What is on its way to a consumer: to be read, being read, read.
 pub(super) struct Bodies<V, T> {
     node: Node<V>,
@@ -74,6 +138,7 @@ pub(super) struct Bodies<V, T> {
     waiting: VecDeque<Delivery>,
     reading: Option<(Vec<Delivery>, Reading<T>)>,
     ready: VecDeque<(Delivery, T)>,
+    ahead: Ahead<T>,
     /// What became of some of it, and was not told yet.
     delivered: Delivered,
 }
@@ -87,17 +152,39 @@ impl<V: View + Clone + Send + Sync + 'static, T: Send + 'static> Bodies<V, T> {
             waiting: VecDeque::new(),
             reading: None,
             ready: VecDeque::new(),
+            ahead: Ahead::default(),
             delivered: Delivered::default(),
         }
     }
 
     pub(super) fn push(&mut self, deliveries: Vec<Delivery>) {
-        self.waiting.extend(deliveries);
+        for delivery in deliveries {
+            let task = self.ahead.take(&delivery);
+            match task.filter(|_| self.waiting.is_empty() && self.reading.is_none()) {
+                Some(task) => self.ready.push_back((delivery, task)),
+                None => self.waiting.push_back(delivery),
+            }
+        }
+    }
+
+    /// Reads the bodies of leases that will be pushed, as far as there is room for them.
+    pub(super) fn expect(&mut self, deliveries: Vec<Delivery>) {
+        if self.ahead.reading.is_some() {
+            return;
+        }
+        let batch = self.ahead.choose(deliveries);
+        if !batch.is_empty() {
+            let keys = batch.iter().map(Delivery::key).collect();
+            let (node, namespace) = (self.node.clone(), self.namespace.clone());
+            let reading = read(node, namespace, batch, self.make).boxed();
+            self.ahead.reading = Some((keys, reading));
+        }
     }
 
     /// Reads the bodies of what may go next, when what was read is written. Whether
     /// it did anything.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
+        self.ahead.poll_read(cx);
         if self.reading.is_none() && self.ready.is_empty() && !self.waiting.is_empty() {
             let len = self.waiting.len().min(limits::STREAM_READ_BATCH);
             let batch: Vec<Delivery> = self.waiting.drain(..len).collect();
@@ -155,6 +242,7 @@ impl<V: View + Clone + Send + Sync + 'static, T: Send + 'static> Bodies<V, T> {
 
     /// Gives up all that was not handed over.
     pub(super) fn withdraw(&mut self) {
+        self.ahead = Ahead::default();
         let reading = self.reading.take().map(|(batch, _)| batch);
         let ready = self.ready.drain(..).map(|(delivery, _)| delivery);
         let left = ready

@@ -79,6 +79,7 @@ async fn told<V: View + Clone + Send + Sync + 'static>(
                     // These are of other methods.
                     Some(
                         Told::Hello { .. }
+                        | Told::Expect(_)
                         | Told::Withdraw
                         | Told::Taken
                         | Told::Answer(_)

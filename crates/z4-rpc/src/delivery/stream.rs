@@ -103,6 +103,7 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
         while let Poll::Ready(told) = self.line.told.poll_next_unpin(cx) {
             match told {
                 Some(Told::Deliver(deliveries)) => self.bodies.push(deliveries),
+                Some(Told::Expect(deliveries)) => self.bodies.expect(deliveries),
                 Some(Told::Withdraw) => self.bodies.withdraw(),
                 Some(Told::Close(end)) => return Some(Over::Ended(end)),
                 // These are of conversations alone.

@@ -130,6 +130,7 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
             match told {
                 Some(Told::Hello { resumed }) => self.hello(resumed),
                 Some(Told::Deliver(deliveries)) => self.bodies.push(deliveries),
+                Some(Told::Expect(deliveries)) => self.bodies.expect(deliveries),
                 Some(Told::Withdraw) => {
                     self.is_withdrawing = false;
                     self.bodies.withdraw();
