@@ -72,7 +72,7 @@ fn commands() -> Vec<Command> {
                 room: 300,
             }],
             lease_ms: 1_000,
-            ahead_ms: 16,
+            ahead_ms: 0,
         }),
         Command::AckTasks(refs.clone()),
         Command::ReleaseTasks(refs.clone()),
@@ -138,6 +138,15 @@ fn commands() -> Vec<Command> {
             },
         }),
         Command::ReturnTasks(refs),
+        Command::LeaseTasks(LeaseTasks {
+            namespace: space(),
+            takers: vec![Taker {
+                consumer: "c".into(),
+                room: 300,
+            }],
+            lease_ms: 1_000,
+            ahead_ms: 16,
+        }),
     ]
 }
 
