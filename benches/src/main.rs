@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod checks;
+mod crew;
 mod cycle;
 #[cfg(test)]
 mod fake;
@@ -254,12 +255,14 @@ fn run(command: Command, report: &mut Report) -> Result<(), String> {
             target,
             seed: given,
         } => {
+            let seed = seed(given);
             let plan = lateness::Plan {
+                namespaces: lateness::own_namespace(seed),
                 tasks,
                 over: length(over_seconds)?,
                 lead: length(lead_seconds)?,
                 streams,
-                seed: seed(given),
+                seed,
                 grace: GRACE,
             };
             *report = lateness::run(&Place::open(&target), &plan)?;
