@@ -10,7 +10,7 @@ DEBUG := $(CARGO_TARGET_DIR)/debug
 # The Compose tool is a plugin of the engine or a program of its own.
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/docker-compose.yaml
 
-.PHONY: help setup run test verify fix e2e failpoints bench bench_floor bench_guard bench_peers fuzz sim mutants chaos chaos_lies nightly demo compose_up compose_down compose_test docker_base clean_db
+.PHONY: help setup run test verify fix e2e failpoints bench bench_floor bench_growth bench_guard bench_peers fuzz sim mutants chaos chaos_lies nightly demo compose_up compose_down compose_test docker_base clean_db
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,11 @@ bench: setup ## run the benchmarks
 bench_floor: setup ## what this machine can do at best, and how far z4 is from it
 	@cargo build --locked --release -p z4-server -p z4t -p z4-bench --bins
 	@"$(RELEASE)/z4-load" floor
+
+# All of it takes an hour and 20 GB; ARGS="--scale 0.01" takes minutes.
+bench_growth: setup ## what grows with waiting tasks, namespaces, consumers, consumed tasks: ARGS="--scale 0.01"
+	@cargo build --locked --release -p z4-server -p z4t -p z4-bench --bins
+	@"$(RELEASE)/z4-load" growth --csv "$(RELEASE)/growth.csv" $(ARGS)
 
 # ARGS=--write stores the new figures.
 bench_guard: setup ## count the instructions of the hot path, against the stored figures

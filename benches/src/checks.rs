@@ -14,6 +14,7 @@ use crate::{lateness, producer, soak, stream, unary};
 fn lateness_of(faults: Faults) -> serde_json::Value {
     let (_server, address) = start(faults);
     let plan = lateness::Plan {
+        namespaces: lateness::own_namespace(7),
         tasks: 300,
         over: Duration::from_millis(500),
         lead: Duration::from_secs(2),
@@ -58,6 +59,7 @@ fn a_refused_create_makes_lateness_invalid() {
         ..Faults::default()
     });
     let plan = lateness::Plan {
+        namespaces: lateness::own_namespace(7),
         tasks: 10,
         over: Duration::ZERO,
         lead: Duration::from_secs(2),

@@ -73,6 +73,7 @@ pub fn run(plan: &Plan) -> Result<Report, String> {
     // Idle peers without a backlog.
     let idle = Place::open(&[]);
     let late = lateness::Plan {
+        namespaces: lateness::own_namespace(plan.seed),
         tasks: plan.tasks,
         over: Duration::from_secs(10),
         lead: Duration::from_secs(15),

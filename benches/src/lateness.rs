@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures::future::{select, Either};
 use futures::StreamExt;
 use z4_check::delivery::{Created, Deliveries};
 use z4_check::Rule;
@@ -13,6 +14,7 @@ use z4_e2e::request::instant;
 use z4_e2e::{create, peer, Client, Edit};
 use z4_proto::generated::collection::StreamTasksRequest;
 
+use crate::crew::{signal, Told};
 use crate::place::Place;
 use crate::random::Random;
 use crate::report::Report;
@@ -24,6 +26,8 @@ const WINDOW: usize = 512;
 
 /// What to measure.
 pub struct Plan {
+    /// The namespaces of the tasks and of the streams, both in turn.
+    pub namespaces: Vec<String>,
     /// How many tasks.
     pub tasks: usize,
     /// Over how long their times are spread.
@@ -41,18 +45,27 @@ pub struct Plan {
 /// A task as it came: its number and time, and when it came.
 type Came = (usize, SystemTime, SystemTime);
 
+/// The namespace of a run that has one of its own.
+#[must_use]
+pub fn own_namespace(seed: u64) -> Vec<String> {
+    vec![format!("lateness-{seed:x}")]
+}
+
 /// Creates the tasks, reads them, and compares.
 ///
 /// # Errors
 /// When no peer leads, or the creates were not all acknowledged before the
 /// first was due: the figures would not be what they seem.
 pub fn run(place: &Place, plan: &Plan) -> Result<Report, String> {
-    let namespace = format!("lateness-{:x}", plan.seed);
+    let namespace = |n: usize| plan.namespaces[n % plan.namespaces.len()].as_str();
     let leader = place.leader()?;
     let seen = Arc::new(Seen::default());
     let readers = place.clients(1);
+    // What is measured next must not have to do with these streams.
+    let (_stop, stopped) = signal();
     for n in 0..plan.streams.max(1) {
-        read(&readers[n % readers.len()], &namespace, &seen);
+        let client = &readers[n % readers.len()];
+        read(client, namespace(n), &seen, stopped.clone());
     }
     let mut random = Random::new(plan.seed);
     let first_due = SystemTime::now() + plan.lead;
@@ -62,7 +75,7 @@ pub fn run(place: &Place, plan: &Plan) -> Result<Report, String> {
     let requests: Vec<_> = due
         .iter()
         .enumerate()
-        .map(|(n, at)| create(&namespace, (n as u64).to_be_bytes().to_vec()).at(*at))
+        .map(|(n, at)| create(namespace(n), (n as u64).to_be_bytes().to_vec()).at(*at))
         .collect();
     let writer: Vec<Client> = place
         .clients(1)
@@ -117,7 +130,7 @@ struct Seen {
 
 /// Reads on the completion queue's own thread: no hand-over between threads is
 /// measured.
-fn read(client: &Client, namespace: &str, seen: &Arc<Seen>) {
+fn read(client: &Client, namespace: &str, seen: &Arc<Seen>, mut stopped: Told) {
     let mut request = StreamTasksRequest::new();
     request.set_namespace(namespace.to_owned());
     let (peer, seen) = (client.clone(), Arc::clone(seen));
@@ -130,7 +143,7 @@ fn read(client: &Client, namespace: &str, seen: &Arc<Seen>) {
             Ok(stream) => stream,
             Err(error) => return fail(error.to_string()),
         };
-        while let Some(task) = stream.next().await {
+        while let Either::Left((Some(task), _)) = select(stream.next(), &mut stopped).await {
             let at = SystemTime::now();
             let task = match task {
                 Ok(task) => task,
@@ -147,6 +160,8 @@ fn read(client: &Client, namespace: &str, seen: &Arc<Seen>) {
             drop(all);
             seen.count.fetch_add(1, Ordering::Relaxed);
         }
+        // The receiver does not cancel its call when it is dropped.
+        stream.cancel();
     });
 }
 

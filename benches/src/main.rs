@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod checks;
+mod crew;
 mod cycle;
 #[cfg(test)]
 mod fake;
@@ -9,6 +10,7 @@ mod faults;
 mod figures;
 mod first_create;
 mod floor;
+mod growth;
 mod lateness;
 mod life;
 mod place;
@@ -181,6 +183,9 @@ enum Command {
         #[structopt(long, default_value = "256")]
         payload_bytes: usize,
     },
+    /// What grows with the tasks that wait, the namespaces, the consumers and the tasks
+    /// consumed before: rates, lateness, memory, disk, and the time to serve again.
+    Growth(growth::Plan),
     /// Rates of 1 caller, many callers and a stream, their ratios, and
     /// lateness, on three peers of its own.
     Figures {
@@ -203,7 +208,7 @@ enum Command {
 fn main() {
     let options = Options::from_args();
     let mut report = Report::default();
-    let outcome = run(options.command, &mut report);
+    let outcome = run(options.command, options.output, &mut report);
     report.print(options.output);
     if let Err(why) = outcome {
         eprintln!("z4-load: {why}");
@@ -211,7 +216,7 @@ fn main() {
     }
 }
 
-fn run(command: Command, report: &mut Report) -> Result<(), String> {
+fn run(command: Command, form: Form, report: &mut Report) -> Result<(), String> {
     let seed = |given: Option<u64>| given.unwrap_or_else(random::seed_of_now);
     match command {
         Command::Create {
@@ -254,12 +259,14 @@ fn run(command: Command, report: &mut Report) -> Result<(), String> {
             target,
             seed: given,
         } => {
+            let seed = seed(given);
             let plan = lateness::Plan {
+                namespaces: lateness::own_namespace(seed),
                 tasks,
                 over: length(over_seconds)?,
                 lead: length(lead_seconds)?,
                 streams,
-                seed: seed(given),
+                seed,
                 grace: GRACE,
             };
             *report = lateness::run(&Place::open(&target), &plan)?;
@@ -327,6 +334,13 @@ fn run(command: Command, report: &mut Report) -> Result<(), String> {
                 length: length(seconds)?,
                 payload_bytes,
             })?;
+        }
+        Command::Growth(plan) => {
+            let table = growth::run(&plan)?;
+            match form {
+                Form::Text => print!("{}", table.text()),
+                Form::Json => *report = table.report(),
+            }
         }
         Command::Figures {
             seconds,

@@ -32,8 +32,9 @@ pub const APPEND_BYTES_MAX: u64 = 1 << 20;
 /// Append messages in flight to one follower.
 pub const APPEND_INFLIGHT_MAX: usize = 48;
 /// Recent entries kept in memory for followers, in bytes, beyond those that
-/// are not yet durable.
-pub const ENTRY_CACHE_BYTES_MAX: usize = 64 << 20;
+/// are not yet durable. A follower that is further behind is fed from the log on disk,
+/// most of which the system still has in memory.
+pub const ENTRY_CACHE_BYTES_MAX: usize = 32 << 20;
 /// A message may not name a term further ahead than this.
 pub const TERM_AHEAD_MAX: u64 = 1_000_000;
 /// No log is longer: a task id has room for so many entries. A message may not

@@ -1,10 +1,16 @@
-//! Bounds of the server's own: descriptors, and the status port. The other crates
+//! Bounds of the server's own: memory that is free, descriptors, and the status port. The other crates
 //! have theirs in files of the same name.
 
 use std::time::Duration;
 
 use z4_rpc::limits as rpc;
 
+/// A block of memory of so many bytes is mapped by itself, and goes back to the system
+/// when it is freed. It is the default of the C library, which would raise it to 32 MiB.
+pub(crate) const ALLOCATOR_MAPS_BYTES: i32 = 128 << 10;
+/// What each arena of the allocator may keep free at its end, in bytes: with less, a
+/// block that comes and goes there would ask the system each time.
+pub(crate) const ALLOCATOR_KEEPS_BYTES: i32 = 512 << 10;
 /// Descriptors that a database needs beyond the tables it keeps open: its
 /// write-ahead files, list of files and information log, its folder, what a flush
 /// and a compaction write, and tables that an iterator holds beyond its bound.

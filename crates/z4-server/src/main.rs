@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `options` | variables and flags |
 //! | `logging` | structured logs |
+//! | `allocator` | what the allocator of the C library is told |
 //! | `descriptors` | how many file descriptors there are, and what for |
 //! | `membership` | storage opened; a cluster founded when asked |
 //! | `disk` | free space of the volumes, and what is done when there is little |
@@ -14,6 +15,7 @@
 //! | `task_metrics` | gauges of the task state |
 //! | `shutdown` | signals, and the limit on stopping |
 
+mod allocator;
 mod descriptors;
 mod disk;
 mod limits;
@@ -41,6 +43,8 @@ use crate::shutdown::Signals;
 use crate::standing::Standing;
 
 fn main() -> ExitCode {
+    // Before there are threads.
+    allocator::give_back_what_is_free();
     // In every profile, as in the release: the other threads would go on serving
     // beside the one that is gone, and what it served would hang.
     let say = std::panic::take_hook();

@@ -6,7 +6,7 @@
 
 pub mod wire;
 
-use wire::{Reader, Writer};
+use wire::{number_len, Reader, Writer};
 
 use crate::limits;
 
@@ -27,13 +27,21 @@ impl Envelope {
     /// length.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::new(ENVELOPE_VERSION);
+        // An entry stays in memory for followers, with all that was allocated for it: a
+        // vector that has grown may be half empty.
+        let mut out = Writer::with_room(ENVELOPE_VERSION, self.encoded_len());
         out.number(self.stamp_ns);
         out.number(self.commands.len() as u64);
         for command in &self.commands {
             out.bytes(command);
         }
         out.finish()
+    }
+
+    fn encoded_len(&self) -> usize {
+        let of_one = |command: &Vec<u8>| number_len(command.len() as u64) + command.len();
+        let head = 1 + number_len(self.stamp_ns) + number_len(self.commands.len() as u64);
+        head + self.commands.iter().map(of_one).sum::<usize>()
     }
 
     /// Reads the form in the log. `None` when it is damaged or of a newer
@@ -124,6 +132,20 @@ mod tests {
         assert_eq!(bytes, [1, 0xac, 2, 2, 2, 7, 8, 0]);
         assert_eq!(Envelope::decode(&bytes), Some(envelope));
         assert_eq!(Envelope::stamp(&bytes), Some(300));
+    }
+
+    #[test]
+    fn an_envelope_takes_no_more_memory_than_its_bytes() {
+        for count in [0, 1, 127, 128, 300] {
+            for len in [0, 1, 127, 128, 16_383, 16_384] {
+                let envelope = Envelope {
+                    stamp_ns: u64::MAX >> (count % 64),
+                    commands: vec![vec![1; len]; count],
+                };
+                let bytes = envelope.encode();
+                assert_eq!(bytes.capacity(), bytes.len(), "{count} of {len} bytes");
+            }
+        }
     }
 
     #[test]

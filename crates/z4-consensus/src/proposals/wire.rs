@@ -13,6 +13,15 @@ impl Writer {
         Self(vec![version])
     }
 
+    /// The same, with room for so many bytes: what is kept for long is not to hold more
+    /// memory than it needs.
+    #[must_use]
+    pub fn with_room(version: u8, bytes: usize) -> Self {
+        let mut record = Vec::with_capacity(bytes);
+        record.push(version);
+        Self(record)
+    }
+
     /// Appends a number.
     pub fn number(&mut self, mut value: u64) {
         while value >= 0x80 {
@@ -38,6 +47,13 @@ impl Writer {
     pub fn finish(self) -> Vec<u8> {
         self.0
     }
+}
+
+/// The bytes that a number takes.
+#[must_use]
+pub fn number_len(value: u64) -> usize {
+    let bits = u64::BITS - (value | 1).leading_zeros();
+    bits.div_ceil(7) as usize
 }
 
 /// Reads a record; every method gives `None` where the bytes end too soon.

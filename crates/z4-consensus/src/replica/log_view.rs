@@ -144,8 +144,10 @@ impl<L: LogStore> LogView<L> {
     }
 }
 
+/// What an entry takes in memory, in bytes: when entries are small, the room for the
+/// entry itself is a good part of it.
 fn size_of(entry: &Entry) -> usize {
-    entry.data.len() + entry.context.len() + 32
+    std::mem::size_of::<Entry>() + entry.data.len() + entry.context.len()
 }
 
 impl<L: LogStore> Storage for LogView<L> {
@@ -243,5 +245,32 @@ impl<L: LogStore> Storage for LogView<L> {
         metadata.term = applied.position.term;
         metadata.set_conf_state(applied.membership.conf_state());
         Ok(snapshot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::mem_log::MemLog;
+
+    #[test]
+    fn recent_entries_take_no_more_memory_than_their_bound() {
+        let log = Arc::new(MemLog::default());
+        let mut view = LogView::open(log, ConfState::default()).unwrap();
+        for index in 1..=300_000 {
+            let mut entry = Entry::default();
+            (entry.index, entry.term) = (index, 1);
+            entry.data = vec![7; 100].into();
+            view.append(&[entry]);
+            view.persisted(index);
+        }
+        let of_one = 100 + std::mem::size_of::<Entry>();
+        let taken = view.recent.len() * of_one;
+        assert!(taken <= limits::ENTRY_CACHE_BYTES_MAX, "{taken}");
+        assert!(
+            taken + 2 * of_one > limits::ENTRY_CACHE_BYTES_MAX,
+            "{taken}"
+        );
     }
 }
