@@ -119,7 +119,7 @@ pub enum Due {
 /// are full, or [`LEASE_COUNT_MAX`](crate::limits::LEASE_COUNT_MAX) is reached.
 ///
 /// A command may also lease ahead: tasks that will be due soon. They get at most half of
-/// the room that is left, so that what falls due meanwhile finds some. Whoever holds such
+/// the room that each taker has left, so that what falls due meanwhile finds some. Whoever holds such
 /// a lease delivers it at the due time ([`Grant::due_at_ns`]), from which it lasts. A task
 /// that was leased or moved before, and one of a namespace with a rate limit, waits for its
 /// due time as without it.

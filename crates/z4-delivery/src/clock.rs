@@ -32,6 +32,10 @@ pub struct ClockReading {
 /// assert!(!clock.heard(reading(21)), "once");
 /// assert!(!clock.heard(reading(15)), "an older one may come later");
 /// assert_eq!(clock.before_turn(), Some(reading(21)));
+/// clock.heard(reading(25));
+/// assert!(clock.after_turn(Some(22)), "it came during the turn: the next is due at once");
+/// assert_eq!(clock.before_turn(), Some(reading(25)));
+/// assert!(!clock.after_turn(Some(22)), "who knows of it and waits still, waits for more");
 /// ```
 #[derive(Debug, Default)]
 pub struct LeaderClock {

@@ -33,6 +33,8 @@ pub(crate) struct Flow {
     is_draining: bool,
     /// Messages that came from the consumer.
     heard: u64,
+    /// And how many had come when it was granted something last.
+    heard_at_grant: u64,
     /// What is written is acknowledged: so many may be granted and not written.
     unwritten_max: Option<u64>,
 }
@@ -57,6 +59,7 @@ impl Flow {
             is_blocked: false,
             is_draining: false,
             heard: 0,
+            heard_at_grant: 0,
             unwritten_max: None,
         }
     }
@@ -129,6 +132,7 @@ impl Flow {
                 mean => (mean - mean / 8 + grant.bytes / 8).max(1),
             };
         }
+        self.heard_at_grant = self.heard;
         self.ledger.insert(Lease {
             release_at_ns: wall_ns + grant.deadline_ns.saturating_sub(wall_ns) / 2,
             place: match grant.due_at_ns > due_by_ns {
@@ -139,7 +143,6 @@ impl Flow {
             is_own,
             is_resumed,
             is_spoken: false,
-            heard_before: self.heard,
             heard_when_late: None,
         })
     }
@@ -177,10 +180,11 @@ impl Flow {
             let is_over_bytes = self.is_over_bytes();
             let last = self.ledger.last_waiting().filter(|last| !last.is_resumed);
             let Some(last) = last else { break };
-            let (key_until, heard_before) = (last.key_until(), last.heard_before);
+            let key_until = last.key_until();
             self.is_blocked |= is_over_bytes;
-            // One that drains may leave with its last answer, and come back elsewhere.
-            if self.may_be_elsewhere(heard_before) {
+            // One that drains may leave with its last answer, and come back elsewhere. The
+            // cause may be a later grant than the one that goes back.
+            if self.may_be_elsewhere(self.heard_at_grant) {
                 break;
             }
             self.ledger.move_to(&key_until.0, Place::Returning);

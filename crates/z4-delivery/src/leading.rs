@@ -26,6 +26,8 @@ pub(crate) struct Leading {
     /// When tasks are due that other peers hold, in machine nanoseconds, and which peers:
     /// they are told of the clock then.
     held: BTreeSet<(u64, u64)>,
+    /// The clock is not told before it shows this, in nanoseconds.
+    tell_from_ns: u64,
 }
 
 impl Leading {
@@ -39,10 +41,12 @@ impl Leading {
         self.dispatcher.step_down();
     }
 
-    /// Leases were granted to consumers of other peers.
-    pub(crate) fn held_elsewhere(&mut self, grants: &[Grant], due_by_ns: u64) {
-        for grant in grants.iter().filter(|g| g.due_at_ns > due_by_ns) {
-            if let Some(raft_id) = consumer_id::raft_id(&grant.consumer) {
+    /// Leases were granted to consumers of no session here, by an entry with this stamp.
+    /// `own` is this peer.
+    pub(crate) fn held_elsewhere(&mut self, grants: &[Grant], stamp_ns: u64, own: u64) {
+        for grant in grants.iter().filter(|g| g.due_at_ns > stamp_ns) {
+            let raft_id = consumer_id::raft_id(&grant.consumer);
+            if let Some(raft_id) = raft_id.filter(|raft_id| *raft_id != own) {
                 self.held.insert((grant.due_at_ns, raft_id));
             }
         }
@@ -56,6 +60,9 @@ impl Leading {
         out: &mut Outbox<E>,
     ) -> Option<u64> {
         let mut peers = BTreeSet::new();
+        if wall_ns < self.tell_from_ns && self.tell_from_ns - wall_ns <= limits::CLOCK_TELL_NS {
+            return Some(self.tell_from_ns).filter(|_| !self.held.is_empty());
+        }
         while let Some((at_ns, raft_id)) = self.held.first().copied() {
             if at_ns > wall_ns {
                 break;
@@ -63,11 +70,15 @@ impl Leading {
             self.held.pop_first();
             peers.insert(raft_id);
         }
+        if !peers.is_empty() {
+            self.tell_from_ns = wall_ns + limits::CLOCK_TELL_NS;
+        }
         for to in peers {
             let at_ns = wall_ns;
             out.push(Output::TellClock { to, term, at_ns });
         }
-        self.held.first().map(|(at_ns, _)| *at_ns)
+        let first = self.held.first();
+        first.map(|(at_ns, _)| (*at_ns).max(self.tell_from_ns))
     }
 
     fn forget_remote(&mut self) {

@@ -42,9 +42,7 @@ pub(crate) struct Lease {
     /// Others had better have it from then on, in nanoseconds of the wall clock, if
     /// it still waits.
     pub(crate) release_at_ns: u64,
-    /// How many messages had come from the consumer when it was granted.
-    pub(crate) heard_before: u64,
-    /// And when it was time that others had it.
+    /// How many messages had come from the consumer when it was time that others had it.
     pub(crate) heard_when_late: Option<u64>,
     pub(crate) place: Place,
 }

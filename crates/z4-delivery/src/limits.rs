@@ -42,6 +42,9 @@ pub const BATCH_LEN_MAX: usize = 64;
 
 /// A report to the leader that failed is repeated after this.
 pub const REPORT_RETRY_NS: u64 = 100 * MS_NS;
+/// Least time between two messages of a leader that tell its clock because tasks are due
+/// elsewhere: each of them speaks for all that is due by then.
+pub const CLOCK_TELL_NS: u64 = MS_NS / 2;
 /// How long an ack, nack, extend or release of a Consume session is tried; then
 /// the session ends.
 pub const ASK_PATIENCE_NS: u64 = 30_000 * MS_NS;

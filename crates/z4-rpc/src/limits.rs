@@ -6,8 +6,8 @@ use std::time::Duration;
 
 /// Version of the protocol between peers. Peers of another version refuse each
 /// other. 2 has the log entries `SetAddresses` and `ReturnTasks`, at which a peer
-/// of version 1 would stop.
-pub const PROTOCOL_VERSION: u32 = 2;
+/// of version 1 would stop; 3 has leases ahead, at which one of version 2 would.
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Largest message on the service port, in bytes.
 pub const MESSAGE_LEN_MAX: usize = 8 << 20;
@@ -109,6 +109,9 @@ pub const LIVENESS_WAIT: Duration = Duration::from_millis(500);
 
 /// Bodies read ahead for one stream.
 pub const STREAM_READ_BATCH: usize = 64;
+/// The body of a task that was read before its due time is kept for so long after it, in
+/// nanoseconds; if it is asked for later, it is read again.
+pub const STREAM_AHEAD_KEPT_NS: u64 = 1_000_000_000;
 /// Bytes of bodies read ahead for one stream; one above it goes alone.
 pub const STREAM_READ_BYTES_MAX: usize = 4 << 20;
 /// Events that wait for the delivery thread; then apply waits.

@@ -287,14 +287,14 @@ pub const MUTANTS: &[Mutant] = &[
         &["liveness: task"],
     ),
     Mutant::new(
-        "lease-row-stays",
-        "the row of an ended lease stays",
-        &["has a lease but is not leased", "promise 6"],
-    ),
-    Mutant::new(
         "lease-lasts-from-the-grant",
         "the time of a lease that was granted ahead runs before the task is due",
         &["does not last"],
+    ),
+    Mutant::new(
+        "lease-row-stays",
+        "the row of an ended lease stays",
+        &["has a lease but is not leased", "promise 6"],
     ),
     Mutant::new(
         "leases-forgotten-at-start",
@@ -341,6 +341,11 @@ pub const MUTANTS: &[Mutant] = &[
         &["has never been at"],
     ),
     Mutant::new(
+        "own-clock-for-the-leaders",
+        "a peer that follows delivers held tasks by its own clock",
+        &["before it was due by the clock of any leader"],
+    ),
+    Mutant::new(
         "position-not-with-rows",
         "rows are stored without the index they lead to",
         &[
@@ -348,11 +353,6 @@ pub const MUTANTS: &[Mutant] = &[
             "holds more rows than it counts",
             "promise 7",
         ],
-    ),
-    Mutant::new(
-        "own-clock-for-the-leaders",
-        "a peer that follows delivers held tasks by its own clock",
-        &["before it was due by the clock of any leader"],
     ),
     Mutant::new(
         "promise-before-sync",

@@ -422,8 +422,8 @@ impl Dispatcher {
                 return Ok(None);
             }
         }
-        match gate(&row, now_ns) {
-            Gate::Open { .. } => {}
+        let open = match gate(&row, now_ns) {
+            Gate::Open { room } => room,
             Gate::RateUntil(at_ns) => {
                 queue.shut = Shut::Until(at_ns);
                 return Ok(None);
@@ -432,7 +432,7 @@ impl Dispatcher {
                 queue.shut = Shut::UntilEvent;
                 return Ok(None);
             }
-        }
+        };
         let early_for_ns = match queue.next_due {
             NextDue::At(at_ns) if at_ns > now_ns => Some(at_ns),
             NextDue::At(_) | NextDue::Unknown | NextDue::Never => None,
@@ -449,7 +449,7 @@ impl Dispatcher {
         };
         let room_min = match early_for_ns {
             // Only half of the room is for what is not due yet.
-            Some(_) if ahead_ms > 0 => 2,
+            Some(_) if ahead_ms > 0 && open > 1 => 2,
             Some(_) => u64::MAX,
             None => 1,
         };

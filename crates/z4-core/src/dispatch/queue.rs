@@ -213,7 +213,7 @@ impl Queue {
     }
 
     /// A command that names those whose turn it is, and reserves their room.
-    /// `None` when they have less than this.
+    /// `None` when none of them has so much.
     pub(super) fn deal(
         &mut self,
         namespace: &Namespace,
@@ -225,7 +225,7 @@ impl Queue {
         // One command has one length of leases. Consumers with another length have
         // their turn when more is due than these take.
         shares.retain(|(_, ms, _)| *ms == lease_ms);
-        if shares.iter().map(|(_, _, share)| share).sum::<u64>() < room_min {
+        if shares.iter().all(|(_, _, share)| *share < room_min) {
             return None;
         }
         let mut left = limits::LEASE_COUNT_MAX as u64;

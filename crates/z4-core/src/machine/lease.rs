@@ -89,49 +89,55 @@ impl<S: State> Machine<S> {
             entry.note_leased(namespace);
         }
         // A rate counts from the lease, so what it allows must be delivered at once.
-        if !more && lease.ahead_ms > 0 && rate.is_none() {
+        let mut is_ahead_wanted = !more && lease.ahead_ms > 0 && rate.is_none();
+        let mut deal = Deal::new(&lease.takers);
+        let mut grants = Vec::with_capacity(popped.len());
+        let mut lateness = Vec::new();
+        loop {
+            let left = room.saturating_sub(popped.len());
+            for task in popped {
+                let status = self.popped_status(namespace, &task)?;
+                if is_too_old(status.first_due_at_ns, status.ttl_ms, entry.now_ns) {
+                    self.namespaces.edit(namespace)?.counts.pending -= 1;
+                    self.bury(entry, namespace, task.id, status, DeathReason::Ttl)?;
+                    continue;
+                }
+                let Some(consumer) = deal.next() else {
+                    return Err(StateError(
+                        "more tasks were popped than there is room".into(),
+                    ));
+                };
+                let token = LeaseToken(entry.index);
+                let from_ns = match planted!("lease-lasts-from-the-grant") {
+                    true => entry.now_ns,
+                    false => entry.now_ns.max(task.due_at_ns),
+                };
+                let deadline_ns = from_ns.saturating_add(lease_ms.saturating_mul(MS_NS));
+                let status =
+                    self.mark_leased(namespace, &task, status, consumer, token, deadline_ns);
+                if status.deliveries == 1 {
+                    lateness.push(entry.now_ns.saturating_sub(status.first_due_at_ns));
+                }
+                grants.push(Grant {
+                    consumer: consumer.to_owned(),
+                    id: task.id,
+                    token,
+                    deadline_ns,
+                    due_at_ns: status.first_due_at_ns,
+                    attempt: status.attempt(),
+                    deliveries: status.deliveries,
+                    bytes: status.bytes,
+                });
+            }
+            if !std::mem::take(&mut is_ahead_wanted) {
+                break;
+            }
             let ahead = Window {
                 due_by_ns: due_by_ns.saturating_add(lease.ahead_ms.saturating_mul(MS_NS)),
                 ..now
             };
-            let room = (room - popped.len()) / 2;
-            popped.extend(self.pop_due(&lease.namespace, ahead, room)?.0);
-        }
-        let mut deal = Deal::new(&lease.takers);
-        let mut grants = Vec::with_capacity(popped.len());
-        let mut lateness = Vec::new();
-        for task in popped {
-            let status = self.popped_status(namespace, &task)?;
-            if is_too_old(status.first_due_at_ns, status.ttl_ms, entry.now_ns) {
-                self.namespaces.edit(namespace)?.counts.pending -= 1;
-                self.bury(entry, namespace, task.id, status, DeathReason::Ttl)?;
-                continue;
-            }
-            let Some(consumer) = deal.next() else {
-                return Err(StateError(
-                    "more tasks were popped than there is room".into(),
-                ));
-            };
-            let token = LeaseToken(entry.index);
-            let from_ns = match planted!("lease-lasts-from-the-grant") {
-                true => entry.now_ns,
-                false => entry.now_ns.max(task.due_at_ns),
-            };
-            let deadline_ns = from_ns.saturating_add(lease_ms.saturating_mul(MS_NS));
-            let status = self.mark_leased(namespace, &task, status, consumer, token, deadline_ns);
-            if status.deliveries == 1 {
-                lateness.push(entry.now_ns.saturating_sub(status.first_due_at_ns));
-            }
-            grants.push(Grant {
-                consumer: consumer.to_owned(),
-                id: task.id,
-                token,
-                deadline_ns,
-                due_at_ns: status.first_due_at_ns,
-                attempt: status.attempt(),
-                deliveries: status.deliveries,
-                bytes: status.bytes,
-            });
+            let room = deal.halve().min(left / 2);
+            popped = self.pop_due(&lease.namespace, ahead, room)?.0;
         }
         if !grants.is_empty() {
             let count = grants.len() as u64;
@@ -331,6 +337,20 @@ impl<'a> Deal<'a> {
             seats: takers.iter().map(seat).collect(),
             turn: 0,
         }
+    }
+
+    /// Leaves half of the room that each has. How much that is together.
+    fn halve(&mut self) -> usize {
+        let (mut turn, mut place, mut room) = (0, 0, 0);
+        self.seats.retain_mut(|(_, left)| {
+            *left /= 2;
+            turn += usize::from(*left > 0 && place < self.turn);
+            place += 1;
+            room += *left as usize;
+            *left > 0
+        });
+        self.turn = turn;
+        room
     }
 
     fn next(&mut self) -> Option<&'a str> {

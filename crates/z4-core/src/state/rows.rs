@@ -379,8 +379,8 @@ pub struct QueueHead {
     /// No live row is below this (due time, id). Lowered by a row that is put
     /// below it, raised to the first row that stays when rows are taken out.
     pub cursor: (u64, TaskId),
-    /// The latest due time of all rows that were ever taken out; no live row is
-    /// below it. A task that comes back is put here: in front of those that are
+    /// The latest due time of all rows that were ever taken out, or machine time then if
+    /// that was earlier; no live row is below it. A task that comes back is put here: in front of those that are
     /// due later, and above what was consumed, so that the cursor is not lowered
     /// to where the tombstones are (but for those of this very time).
     pub consumed_ns: u64,

@@ -77,8 +77,15 @@ impl Session {
             return Default::default();
         }
         if self.take == Some(Take::Resuming) {
-            // One that was granted ahead never came to the caller.
+            // One that was granted ahead never came to the caller, as far as this peer
+            // knows. If there is no other, it is looked at again.
+            let is_any = !leases.is_empty();
             leases.retain(|grant| grant.due_at_ns <= due_by_ns);
+            if is_any && leases.is_empty() {
+                let again_ns = now.monotonic_ns + limits::REPORT_RETRY_NS;
+                self.find_again = Some((again_ns, finding.whose));
+                return Default::default();
+            }
             self.take_resumed(leases, out);
             return Default::default();
         }

@@ -16,18 +16,23 @@ impl<E> Sessions<E> {
                 self.dirty.insert(session.id);
             }
         }
-        let (prefix, due_by_ns) = (self.prefix(), self.due_by_ns(now));
+        let prefix = self.prefix();
         for event in applied.events {
             self.leading.dispatcher.on_event(&event);
             match event {
                 Event::Leased {
-                    namespace, grants, ..
+                    namespace,
+                    grants,
+                    stamp_ns,
+                    ..
                 } => {
                     let is_here =
                         |g: &Grant| crate::consumer_id::session(&g.consumer).starts_with(&prefix);
                     let (here, elsewhere): (Vec<_>, Vec<_>) = grants.into_iter().partition(is_here);
                     if self.leadership.is_ready_here {
-                        self.leading.held_elsewhere(&elsewhere, due_by_ns);
+                        // The other peer may know of no later time than the stamp.
+                        let raft_id = self.leadership.raft_id;
+                        self.leading.held_elsewhere(&elsewhere, stamp_ns, raft_id);
                     }
                     for grant in here {
                         self.granted(&namespace, grant, now);

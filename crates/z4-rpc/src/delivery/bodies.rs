@@ -77,10 +77,10 @@ struct Ahead<T> {
 impl<T> Ahead<T> {
     /// Those for whose bodies there is room.
     fn choose(&mut self, deliveries: Vec<Delivery>) -> Vec<Delivery> {
-        let now_ns = wall_ns();
+        let since_ns = wall_ns().saturating_sub(limits::STREAM_AHEAD_KEPT_NS);
         // What ended before it was due is never pushed.
-        let is_live = |delivery: &Delivery| delivery.grant.deadline_ns > now_ns;
-        self.read.retain(|_, (delivery, _)| is_live(delivery));
+        self.read
+            .retain(|_, (delivery, _)| delivery.grant.due_at_ns > since_ns);
         let room = limits::STREAM_READ_BATCH.saturating_sub(self.read.len());
         let kept = self.read.values();
         let mut bytes: u64 = kept.map(|(delivery, _)| delivery.grant.bytes).sum();
@@ -160,7 +160,13 @@ impl<V: View + Clone + Send + Sync + 'static, T: Send + 'static> Bodies<V, T> {
     pub(super) fn push(&mut self, deliveries: Vec<Delivery>) {
         for delivery in deliveries {
             let task = self.ahead.take(&delivery);
-            match task.filter(|_| self.waiting.is_empty() && self.reading.is_none()) {
+            let ready = self.ready.iter().map(|(ready, _)| ready.grant.bytes);
+            // As much may be read for a client that does not read as without this.
+            let fits = ready.sum::<u64>() + delivery.grant.bytes
+                <= limits::STREAM_READ_BYTES_MAX as u64
+                && self.ready.len() < limits::STREAM_READ_BATCH;
+            let is_next = self.waiting.is_empty() && self.reading.is_none();
+            match task.filter(|_| is_next && fits) {
                 Some(task) => self.ready.push_back((delivery, task)),
                 None => self.waiting.push_back(delivery),
             }

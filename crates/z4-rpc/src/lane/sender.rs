@@ -1,7 +1,7 @@
 //! The end of a lane that messages are written to.
 //!
 //! The raft thread writes a frame itself when nothing waits, with a call that does
-//! not block. What the socket does not take goes into a bounded queue, and so does
+//! not block. So does the delivery thread when a task is due at the other peer. What the socket does not take goes into a bounded queue, and so does
 //! everything behind it, until the thread of the lane has written it. That thread
 //! sleeps otherwise, but for a ping now and then.
 

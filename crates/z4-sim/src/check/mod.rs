@@ -119,7 +119,8 @@ impl Checks {
                 (Command::LeaseTasks(lease), Outcome::Leased { grants, .. }) => {
                     for grant in grants {
                         self.ends.granted(grant.id)?;
-                        self.times.granted(lease.lease_ms, grant)?;
+                        self.times
+                            .granted((lease.lease_ms, lease.ahead_ms), grant)?;
                         if self.leases.granted_one(&lease.namespace, grant, now_ns)? {
                             seen.push("a task was leased twice in a row");
                         }

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use z4_core::command::{Due, Ended, Grant, LeaseLost, NewTask};
-use z4_core::limits;
 use z4_core::task::expires_at_ns;
 use z4_core::TaskId;
 
@@ -111,13 +110,18 @@ impl Times {
         until_ns.is_some_and(|until_ns| until_ns <= at_ns)
     }
 
-    /// A task was leased, perhaps a little ahead of its time, for so long; 0: nobody said.
-    pub(crate) fn granted(&self, lease_ms: u64, grant: &Grant) -> Result<(), String> {
+    /// A task was leased for so long, at most so long ahead of its time; the former is 0
+    /// when nobody said it.
+    pub(crate) fn granted(
+        &self,
+        (lease_ms, ahead_ms): (u64, u64),
+        grant: &Grant,
+    ) -> Result<(), String> {
         let (id, now_ns) = (grant.id, self.now_ns);
         let Some(when) = self.tasks.get(&id) else {
             return Err(format!("task {id} was leased and never created"));
         };
-        let ahead_ns = limits::DISPATCH_AHEAD_MS * MS_NS;
+        let ahead_ns = ahead_ms * MS_NS;
         if when.due_ns > now_ns + ahead_ns {
             return Err(format!(
                 "promise 2: task {id} was leased {} us before it was due",

@@ -32,14 +32,20 @@ impl Plain {
             ms => ms,
         };
         let mut taken: Vec<_> = due.into_iter().take(room).collect();
+        let due_count = taken.len();
         if !more && rate(&space.config).is_none() {
-            let ahead = space.ahead(now_ns, now_ns + lease.ahead_ms * MS_NS);
-            let room = (room - taken.len()) / 2;
-            taken.extend(ahead.into_iter().take(room));
+            taken.extend(space.ahead(now_ns, now_ns + lease.ahead_ms * MS_NS));
         }
         let token = LeaseToken(index);
         let (mut turn, mut old) = (0, 0);
-        for (_, due_ns, id) in taken {
+        for (place, (_, due_ns, id)) in taken.into_iter().enumerate() {
+            if place == due_count {
+                rooms.iter_mut().for_each(|room| *room /= 2);
+            }
+            let is_full = rooms.iter().all(|room| *room == 0);
+            if place >= due_count && (is_full || place - due_count >= (room - due_count) / 2) {
+                break;
+            }
             let deadline_ns = due_ns.max(now_ns) + lease_ms * MS_NS;
             let place = space.find(id).unwrap();
             let task = &mut space.tasks[place];

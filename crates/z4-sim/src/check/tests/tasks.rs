@@ -118,7 +118,7 @@ fn lease(times: &Times, first_due_ns: u64, attempt: u32) -> Result<(), String> {
         due_at_ns: first_due_ns,
         ..grant(1, 1, S, attempt)
     };
-    times.granted(0, &grant)
+    times.granted((0, DISPATCH_AHEAD_MS), &grant)
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn tasks_are_leased_in_their_time() {
             due_at_ns: 10 * S,
             ..grant(1, 1, until_ns, 1)
         };
-        times.granted(1_000, &grant)
+        times.granted((1_000, DISPATCH_AHEAD_MS), &grant)
     }
     judge(&[
         ("", || leased(10 * S, 1)),
@@ -157,7 +157,9 @@ fn tasks_are_leased_in_their_time() {
         ("after its time to live", || leased(15 * S, 1)),
         ("after its time to live", || leased(60 * S, 1)),
         ("tried for the 3th time, and may be 2", || leased(11 * S, 3)),
-        ("never created", || times().granted(0, &grant(2, 1, S, 1))),
+        ("never created", || {
+            times().granted((0, 0), &grant(2, 1, S, 1))
+        }),
         // Machine time does not go back.
         ("", || {
             let mut times = times();
