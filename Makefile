@@ -98,7 +98,7 @@ bench_floor: setup ## what this machine can do at best, and how far z4 is from i
 	@cargo build --locked --release -p z4-server -p z4t -p z4-bench --bins
 	@"$(RELEASE)/z4-load" floor
 
-# All of it takes an hour and 20 GB; ARGS="--scale 0.01" takes minutes.
+# All of it takes hours and 20 GB; ARGS="--scale 0.01" takes minutes.
 bench_growth: setup ## what grows with waiting tasks, namespaces, consumers, consumed tasks: ARGS="--scale 0.01"
 	@cargo build --locked --release -p z4-server -p z4t -p z4-bench --bins
 	@"$(RELEASE)/z4-load" growth --csv "$(RELEASE)/growth.csv" $(ARGS)

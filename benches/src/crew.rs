@@ -67,7 +67,7 @@ impl Signal {
     }
 }
 
-/// What the workers did.
+/// The result of the workers.
 #[derive(Default)]
 struct Counts {
     created: AtomicU64,
@@ -80,13 +80,13 @@ struct Counts {
 pub struct Lives {
     /// Lives that ended while it was measured.
     pub done: u64,
-    /// Of these a second.
+    /// The cycles of a second.
     pub per_s: f64,
     /// Processor time of all peers for each, in microseconds, where it is known.
     pub cpu_us: Option<f64>,
 }
 
-/// What all workers did from their start to their end.
+/// The work of all workers from their start to their end.
 #[derive(Clone, Copy, Debug)]
 pub struct Sum {
     /// Creates that were acknowledged.
@@ -164,7 +164,7 @@ fn count_failure(counts: &Counts, outcome: &grpcio::Result<()>) {
 }
 
 impl Working {
-    /// What was done so far.
+    /// The work so far.
     #[must_use]
     pub fn sum(&self) -> Sum {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -248,7 +248,7 @@ impl Working {
     }
 }
 
-/// What one worker is to do.
+/// The work of one worker.
 struct Work {
     /// Which of the creates makes a task of its namespace.
     which: usize,

@@ -61,7 +61,7 @@ pub fn run(place: &Place, plan: &Plan) -> Result<Report, String> {
     let leader = place.leader()?;
     let seen = Arc::new(Seen::default());
     let readers = place.clients(1);
-    // What is measured next must not have to do with these streams.
+    // The next measurement must not have to do with these streams.
     let (_stop, stopped) = signal();
     for n in 0..plan.streams.max(1) {
         let client = &readers[n % readers.len()];

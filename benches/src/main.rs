@@ -183,7 +183,7 @@ enum Command {
         #[structopt(long, default_value = "256")]
         payload_bytes: usize,
     },
-    /// What grows with the tasks that wait, the namespaces, the consumers and the tasks
+    /// Shows what grows with the tasks that wait, the namespaces, the consumers and the tasks
     /// consumed before: rates, lateness, memory, disk, and the time to serve again.
     Growth(growth::Plan),
     /// Rates of 1 caller, many callers and a stream, their ratios, and

@@ -1,4 +1,4 @@
-//! What a row must have made, beside what a peer counts.
+//! The tasks that a row must have made, beside those that a peer counts.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ const PAGE_SIZE: u32 = 1_000;
 pub struct Made {
     /// Acknowledged creates.
     pub created: u64,
-    /// Those that wait.
+    /// Tasks that wait.
     pub waiting: u64,
-    /// Those that were consumed.
+    /// Tasks that were consumed.
     pub done: u64,
 }
 

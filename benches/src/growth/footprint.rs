@@ -1,4 +1,4 @@
-//! What a peer takes: memory as the kernel counts it, and bytes on disk.
+//! The memory of a peer, as the kernel counts it, and its bytes on disk.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -35,7 +35,7 @@ fn disk_bytes(peer: &Peer) -> u64 {
     bytes_below(&peer.db_folder()) + bytes_below(&peer.peer_folder())
 }
 
-/// What the files below a folder take; what is gone meanwhile takes nothing.
+/// The bytes of the files below a folder; a file that is gone meanwhile takes none.
 fn bytes_below(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let of_one = |entry: fs::DirEntry| match entry.metadata() {

@@ -53,7 +53,7 @@ pub struct Plan {
     csv: Option<PathBuf>,
 }
 
-/// What a row has.
+/// The sizes of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
     /// Tasks that wait.

@@ -6,7 +6,7 @@
 //! task is due that it knows to be held elsewhere. A reading is in the past when it is
 //! heard, so whoever goes by it is never early.
 
-/// What a leader's clock showed.
+/// A reading of a leader's clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ClockReading {
     /// The leader.
@@ -40,7 +40,7 @@ pub struct ClockReading {
 #[derive(Debug, Default)]
 pub struct LeaderClock {
     last: Option<ClockReading>,
-    /// What the last turn went by.
+    /// The reading that the last turn went by.
     given: Option<ClockReading>,
     awaited_ns: Option<u64>,
 }
@@ -66,7 +66,7 @@ impl LeaderClock {
         self.last
     }
 
-    /// What the turn said that it waits for
+    /// Takes the time that the turn said it waits for
     /// ([`Turn::awaits_clock_ns`](crate::Turn::awaits_clock_ns)). Tells whether it was heard
     /// meanwhile, so that the next turn is due at once.
     pub fn after_turn(&mut self, awaits_ns: Option<u64>) -> bool {

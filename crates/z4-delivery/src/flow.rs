@@ -33,7 +33,7 @@ pub(crate) struct Flow {
     is_draining: bool,
     /// Messages that came from the consumer.
     heard: u64,
-    /// And how many had come when it was granted something last.
+    /// Messages that had come when it was granted something last.
     heard_at_grant: u64,
     /// What is written is acknowledged: so many may be granted and not written.
     unwritten_max: Option<u64>,

@@ -178,7 +178,7 @@ pub enum Input<E> {
     Applied(AppliedEvents),
     /// Machine time, in nanoseconds, as of runs that nobody had to be told of.
     MachineTime(u64),
-    /// What the clock of a leader showed a while ago.
+    /// A leader said what its clock showed a while ago.
     LeaderClock(ClockReading),
     /// The answer to [`Output::Propose`](crate::Output::Propose). What it follows
     /// from was applied, and told of by [`Applied`](Self::Applied), before, if the

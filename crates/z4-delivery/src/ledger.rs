@@ -72,9 +72,9 @@ pub(crate) struct Ledger {
     leases: BTreeMap<Key, Lease>,
     /// Those that wait, in their order; some may wait no longer.
     waiting: VecDeque<Key>,
-    /// Those that are held, by their due times, in machine nanoseconds.
+    /// Leases that are held, by their due times, in machine nanoseconds.
     held: BTreeSet<(u64, Key)>,
-    /// Those that came to be held since [`take_expected`](Self::take_expected), and may be
+    /// Leases that came to be held since [`take_expected`](Self::take_expected), and may be
     /// so no more.
     expected: Vec<Key>,
     sums: [Sum; 6],
@@ -119,7 +119,7 @@ impl Ledger {
         Some(self.leases.entry(*key).or_insert(lease))
     }
 
-    /// What is due by this machine time, in nanoseconds, is held no longer.
+    /// Holds no longer the leases whose tasks are due by this machine time, in nanoseconds.
     pub(crate) fn ripen(&mut self, due_by_ns: u64) {
         while let Some((_, key)) = self.held.first().filter(|(at_ns, _)| *at_ns <= due_by_ns) {
             let key = *key;
@@ -128,7 +128,7 @@ impl Ledger {
         }
     }
 
-    /// What is held and was not told of yet.
+    /// Leases that are held and were not told of yet.
     pub(crate) fn take_expected(&mut self) -> Vec<Delivery> {
         let keys = std::mem::take(&mut self.expected);
         let held = keys.iter().filter_map(|key| self.leases.get(key));

@@ -1,7 +1,7 @@
-//! What the allocator of the C library is told.
+//! Settings of the allocator of the C library.
 //!
-//! It maps a large block by itself and gives it back to the system when it is freed.
-//! But once a mapped block of some size was freed, it carves the next of that size out
+//! The allocator maps a large block by itself and gives it back to the system when it is
+//! freed. Once a mapped block of some size was freed, it carves the next of that size out
 //! of its arenas instead, of blocks up to 32 MiB, and then keeps in each arena up to
 //! 64 MiB that are free. There are eight arenas for each processor. Write buffers, batches
 //! and messages come and go by the MiB on many threads here, so a peer held up to twice as
@@ -62,7 +62,7 @@ mod tests {
         assert!(held - left.min(held) > COUNT * BLOCK / 2, "{held} {left}");
     }
 
-    /// What is resident while large blocks are held, and when they are freed.
+    /// Resident memory while large blocks are held, and when they are freed.
     fn held_and_left() -> (usize, usize) {
         // The allocator learns the size from the first one that is freed.
         drop(vec![1_u8; 8 * BLOCK]);

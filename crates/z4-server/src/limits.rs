@@ -8,7 +8,7 @@ use z4_rpc::limits as rpc;
 /// A block of memory of so many bytes is mapped by itself, and goes back to the system
 /// when it is freed. It is the default of the C library, which would raise it to 32 MiB.
 pub(crate) const ALLOCATOR_MAPS_BYTES: i32 = 128 << 10;
-/// What each arena of the allocator may keep free at its end, in bytes: with less, a
+/// The bytes that each arena of the allocator may keep free at its end: with less, a
 /// block that comes and goes there would ask the system each time.
 pub(crate) const ALLOCATOR_KEEPS_BYTES: i32 = 512 << 10;
 /// Descriptors that a database needs beyond the tables it keeps open: its

@@ -143,7 +143,7 @@ impl Peer {
             self.node.handle().stop();
             runtime.join();
         }
-        self.guard.stop();
+        drop(self.guard);
         info!(self.logger, "consensus stopped, state flushed");
         self.node.stop();
         if let Some(lane_port) = self.lane_port {

@@ -151,7 +151,8 @@ mod tests {
     }
 
     /// Fields that no flag of z4t leads to, each with the reason.
-    const OTHERS: [(&str, &str); 9] = [
+    const OTHERS: [(&str, &str); 10] = [
+        ("ahead_ms", "of a command between peers"),
         ("ask", "of a command between peers"),
         ("command", "of a command between peers"),
         (

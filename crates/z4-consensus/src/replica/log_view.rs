@@ -144,7 +144,7 @@ impl<L: LogStore> LogView<L> {
     }
 }
 
-/// What an entry takes in memory, in bytes: when entries are small, the room for the
+/// The memory of an entry, in bytes: when entries are small, the room for the
 /// entry itself is a good part of it.
 fn size_of(entry: &Entry) -> usize {
     std::mem::size_of::<Entry>() + entry.data.len() + entry.context.len()

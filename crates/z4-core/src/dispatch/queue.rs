@@ -53,7 +53,7 @@ pub(super) enum Shut {
     UntilEvent,
 }
 
-/// What whoever holds the dispatcher can do.
+/// The abilities of whoever holds the dispatcher.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Reach {
     /// Most leases of a namespace that are offered to ride at a time.

@@ -53,7 +53,7 @@ pub struct Sessions<E> {
     wakes: BTreeSet<(u64, SessionId)>,
     /// Sessions that hold tasks, by the time at which the first is due.
     held: BTreeSet<(u64, SessionId)>,
-    /// What the clock of the leader showed last, while this peer follows.
+    /// The last reading of the leader's clock, while this peer follows.
     leader_clock_ns: u64,
     searches: searches::Searches,
     /// Sessions of which the leader may have to be told.
@@ -319,7 +319,7 @@ impl<E> Sessions<E> {
         now.wall_ns.max(self.stamp_ns)
     }
 
-    /// What is due by this machine time, in nanoseconds, may be delivered: the log says so,
+    /// Tasks that are due by this machine time, in nanoseconds, may be delivered: the log says so,
     /// or the clock of the leader.
     pub(crate) fn due_by_ns(&self, now: Now) -> u64 {
         if planted!("held-lease-delivered") {

@@ -67,7 +67,7 @@ pub(super) fn unreadable(error: StateError) -> Error {
 
 type Reading<T> = BoxFuture<'static, Result<Read<T>, Error>>;
 
-/// What was read before it is to be written.
+/// Bodies that were read before they are to be written.
 struct Ahead<T> {
     /// A read under way, and the leases of it that were not pushed meanwhile.
     reading: Option<(HashSet<Key>, Reading<T>)>,
@@ -75,10 +75,10 @@ struct Ahead<T> {
 }
 
 impl<T> Ahead<T> {
-    /// Those for whose bodies there is room.
+    /// Leases for whose bodies there is room.
     fn choose(&mut self, deliveries: Vec<Delivery>) -> Vec<Delivery> {
         let since_ns = wall_ns().saturating_sub(limits::STREAM_AHEAD_KEPT_NS);
-        // What ended before it was due is never pushed.
+        // A lease that ended before its task was due is never pushed.
         self.read
             .retain(|_, (delivery, _)| delivery.grant.due_at_ns > since_ns);
         let room = limits::STREAM_READ_BATCH.saturating_sub(self.read.len());
@@ -95,7 +95,7 @@ impl<T> Ahead<T> {
             .collect()
     }
 
-    /// What was read for a lease that is pushed.
+    /// The body that was read for a lease that is pushed.
     fn take(&mut self, delivery: &Delivery) -> Option<T> {
         let key = delivery.key();
         if let Some((keys, _)) = &mut self.reading {
@@ -111,7 +111,7 @@ impl<T> Ahead<T> {
         let Poll::Ready(read) = reading.poll_unpin(cx) else {
             return;
         };
-        // What could not be read is read when it is pushed, and the error told then.
+        // A body that could not be read is read when it is pushed, and the error told then.
         for (delivery, task) in read.map(|read| read.found).unwrap_or_default() {
             let task = task.filter(|_| keys.contains(&delivery.key()));
             let read = task.map(|task| (delivery.key(), (delivery, task)));

@@ -186,7 +186,7 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
                 retry,
             } => proposals::propose(&self.node, ticket, &command, retry),
             Output::Offer { term, lease } => self.node.delivery().riders().offer(term, lease),
-            // What the batch tells is read a moment later.
+            // The reading that the batch tells is taken a moment later.
             Output::TellClock { to, .. } => self.node.network().tell_clock(to),
             Output::ForgetRiders => self.node.delivery().riders().clear(),
             Output::Find {

@@ -40,11 +40,13 @@ pub(crate) struct Watched {
     pub logger: Logger,
 }
 
-/// The running thread.
+/// The running thread. It ends with this, also when a peer that could not start is
+/// dropped: the system libraries are taken apart at the end of the process, and a thread
+/// that uses them then ends it by a signal.
 pub(crate) struct Guard {
     // Dropped, it wakes the thread, which then ends.
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Guard {
@@ -81,14 +83,18 @@ impl Guard {
         };
         let thread = thread::Builder::new().name("z4-disk".to_owned());
         let thread = thread.spawn(run).map_err(|e| e.to_string())?;
-        Ok(Self { stop, thread })
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
+}
 
-    /// Ends the thread and waits for it.
-    pub(crate) fn stop(self) {
-        drop(self.stop);
+impl Drop for Guard {
+    fn drop(&mut self) {
+        drop(self.stop.take());
         // A thread that panicked has ended the process.
-        let _ = self.thread.join();
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 

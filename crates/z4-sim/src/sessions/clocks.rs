@@ -5,7 +5,7 @@ use z4_delivery::{ClockReading, Delivery, Input};
 use crate::world::World;
 
 impl World {
-    /// What the clock of a peer shows, if it leads.
+    /// Reads the clock of a peer, if it leads.
     pub(crate) fn read_clock(&mut self, id: u64) -> Option<ClockReading> {
         let at_ns = self.clocks(id).wall_ns;
         let run = self.peers.get(&id)?.run.as_ref()?;

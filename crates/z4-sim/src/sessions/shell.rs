@@ -194,7 +194,7 @@ impl World {
     /// A turn of the delivery thread; `at_ns`: it was waited for until then.
     pub(crate) fn turn(&mut self, life: Life, at_ns: Option<u64>) {
         let (id, now) = (life.0, self.now_of(life.0));
-        // What the sessions of a leader go by, it shows.
+        // The sessions of a leader go by this reading.
         let _ = self.read_clock(id);
         let true_ns = self.now_ns;
         let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {

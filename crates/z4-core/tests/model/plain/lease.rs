@@ -138,7 +138,7 @@ impl Space {
 }
 
 impl Space {
-    /// What will be due by then, in the order of delivery: of each priority, up to the first
+    /// Tasks that will be due by then, in the order of delivery: of each priority, up to the first
     /// task that was leased or moved before.
     fn ahead(&self, now_ns: u64, by_ns: u64) -> Vec<(u8, u64, TaskId)> {
         let mut ahead = self.due(by_ns);
