@@ -250,7 +250,7 @@ impl Working {
 
 /// The work of one worker.
 struct Work {
-    /// Which of the creates makes a task of its namespace.
+    /// The number of the create that makes a task of its namespace.
     which: usize,
     namespace: String,
     in_flight: u32,

@@ -14,7 +14,7 @@ use crate::output::Delivery;
 /// Where a lease of a session is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Place {
-    /// It was granted ahead, and waits for its due time.
+    /// The lease was granted ahead, and waits for its due time.
     Held,
     /// It waits for room at the consumer.
     Waiting,

@@ -67,7 +67,7 @@ mod tests {
         // The allocator learns the size from the first one that is freed.
         drop(vec![1_u8; 8 * BLOCK]);
         let large: Vec<Vec<u8>> = (0..COUNT).map(|_| vec![1; BLOCK]).collect();
-        // It holds the end of the arena.
+        // This block holds the end of the arena.
         let small = Box::new([1_u8; 1_000]);
         let held = resident_bytes();
         drop(large);

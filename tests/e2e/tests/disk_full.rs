@@ -50,7 +50,7 @@ fn fill(client: &Client, small: &Peer, namespace: &str, made: &mut BTreeSet<Stri
             }
             Err(refused) => {
                 assert_eq!(refused.code, RpcStatusCode::RESOURCE_EXHAUSTED, "{refused}");
-                // It may have come too fast only: then it goes on in a moment. A leader
+                // The create may have come too fast only: then creates go on in a moment. A leader
                 // that was not told yet still takes a small one.
                 if metric(small, "z4_server_disk_low ") == 1 {
                     match client.create(&create(namespace, "x")) {

@@ -329,7 +329,7 @@ impl Dispatcher {
 
     /// As [`poll`](Self::poll), for who can do more. It leases ahead: who delivers tasks
     /// waits for their due times ([`Grant::due_at_ns`](crate::command::Grant::due_at_ns)).
-    /// It offers leases to ride with new tasks: `recall` is [`Riders::recall`] on the table
+    /// Leases are also offered to ride with new tasks: `recall` is [`Riders::recall`] on the table
     /// to which [`Poll::riders`] go. Whoever uses this once uses it always.
     ///
     /// # Errors

@@ -70,7 +70,7 @@ pub(super) struct InFlight {
     pub(super) at_ns: Option<u64>,
     /// Whom it names; their room is reserved.
     pub(super) takers: Vec<Taker>,
-    /// It leases ahead.
+    /// The command leases ahead.
     pub(super) is_ahead: bool,
 }
 

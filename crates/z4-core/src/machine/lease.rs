@@ -13,7 +13,7 @@ use crate::task::{
 };
 use crate::time::MS_NS;
 
-/// Which rows of the due index are taken.
+/// A window of the due index: the rows in it are taken.
 #[derive(Clone, Copy)]
 struct Window {
     /// Machine time, in nanoseconds.

@@ -121,7 +121,7 @@ impl Space {
         }
         let line_ns = self.line_ns[usize::from(self.tasks[place].priority)];
         assert!(line_ns <= now_ns);
-        // It may have been leased ahead of its time.
+        // The task may have been leased ahead of its time.
         let due_ns = line_ns.max(self.tasks[place].first_due_ns);
         self.tasks[place].place = Place::Waiting { due_ns };
         Ended::Waiting { due_at_ns: due_ns }
