@@ -46,12 +46,13 @@ pub const MESSAGE_ENTRY_COUNT_MAX: usize = 65_536;
 /// Length of a tick.
 pub const TICK: Duration = Duration::from_millis(50);
 /// Ticks between heartbeats.
-pub const HEARTBEAT_TICKS: usize = 2;
+pub const HEARTBEAT_TICKS: usize = 3;
 /// Ticks without a leader before an election, at least; at most twice that.
 pub const ELECTION_TICKS: usize = 10;
-/// After a stall, this many missed ticks are made up for at most: a peer that
-/// slept must listen before it campaigns.
-pub const TICKS_AT_ONCE_MAX: u64 = 1;
+/// Ticks that the raft thread sleeps through at most, when none of them would do
+/// anything. With a leader its heartbeats wake a follower earlier, so that a longer sleep
+/// is a stall.
+pub const QUIET_TICKS_MAX: u64 = 4;
 
 /// Log entries kept for followers that lag, if the log stays below the next
 /// limit.

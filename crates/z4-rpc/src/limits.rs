@@ -31,7 +31,7 @@ pub const LISTEN_BACKLOG: i32 = 4_096;
 /// Connections accepted in one go; then the thread looks whether it is to stop.
 pub const ACCEPT_BATCH_MAX: usize = 256;
 /// How often it is looked which connections are closed, while there is room.
-pub const ACCEPT_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+pub const ACCEPT_LOOK_INTERVAL: Duration = Duration::from_secs(4);
 /// Where there is none it is looked at most so often for each connection: a
 /// crowd that is refused costs a small part of one core.
 pub const ACCEPT_COUNT_COST: Duration = Duration::from_micros(10);
@@ -48,6 +48,12 @@ pub const LISTEN_AGAIN_MAX: Duration = Duration::from_secs(10);
 pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(600);
 /// Concurrent calls of one connection.
 pub const CALLS_PER_CONNECTION_MAX: i32 = 4_096;
+/// Calls that a server of gRPC has asked its library for in advance. A call that has begun
+/// and whose request has not come whole holds one, and new calls wait while all are held.
+/// Debian's library is built with checks that look through all of them for each message:
+/// with the 1,024 that grpcio asks for, that is a twentieth of the processor time of a
+/// full cycle.
+pub const CALLS_AWAITED: usize = 256;
 /// Completion queue threads of an environment of gRPC. A second one makes no commit
 /// faster, and costs wake-ups.
 pub const GRPC_THREADS: usize = 1;
@@ -174,13 +180,21 @@ pub const LANE_BODY_LEN_MAX: usize = PEER_MESSAGE_LEN_MAX;
 pub const LANE_BUFFER_LEN: usize = 64 << 10;
 /// A buffer that grew beyond this for a large frame is given back, in bytes.
 pub const LANE_BUFFER_KEPT_MAX: usize = 1 << 20;
-/// The sender asks for a sign of life this often.
-pub const LANE_PING_INTERVAL: Duration = Duration::from_millis(200);
-/// A lane that gave no sign of life for so long is doubted, and messages go over gRPC
-/// until it gives one: with a heartbeat behind it, this is not longer than the shortest
-/// election time-out.
-pub const LANE_DOUBT: Duration = Duration::from_millis(400);
-/// A lane that gave none for so long is closed, and opened anew.
+/// The sender asks for a sign of life with a frame when it last did so long ago.
+pub const LANE_PING_INTERVAL: Duration = Duration::from_millis(100);
+/// Signs of life that are taken in at once: there is one for each ping, and more are sent
+/// by a peer that has lost its way.
+pub const LANE_HEARD_COUNT_MAX: usize = 64;
+/// The thread of a lane wakes up this often, and asks for a sign of life where no frame
+/// has done so.
+pub const LANE_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// A lane on which a ping was not answered for so long is doubted, and messages go over
+/// gRPC until it is. Each heartbeat takes a ping with it, so that the third heartbeat on a
+/// lane that is dead goes another way before the shortest election time-out has passed. A
+/// lane on which nothing was sent is asked once in [`LANE_LOOK_INTERVAL`] only, so that
+/// its first message may be lost.
+pub const LANE_DOUBT: Duration = Duration::from_millis(250);
+/// A lane that gave none for so long is closed at the next look, and opened anew.
 pub const LANE_SILENCE_MAX: Duration = Duration::from_secs(2);
 /// A receiver closes a lane on which nothing comes for so long, pings included.
 pub const LANE_IDLE_MAX: Duration = Duration::from_secs(5);

@@ -150,6 +150,7 @@ fn listen<V: View + Clone + Send + Sync + 'static>(
     let failed = |error: String| {
         format!("cannot listen at {address}: {error}; is another process on this port?")
     };
+    let builder = builder.requests_slot_per_cq(limits::CALLS_AWAITED);
     let mut server = builder.build().map_err(|e| failed(e.to_string()))?;
     server.start();
     let server = Arc::new(Mutex::new(server));

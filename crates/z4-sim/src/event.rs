@@ -317,8 +317,15 @@ impl World {
         self.within(40, 300, Event::Dial(life));
     }
 
+    /// A tick passes. The raft thread sleeps until the next one that does something.
     fn tick(&mut self, id: u64) {
-        self.input(id, Input::Tick);
+        let run = self.peers.get_mut(&id).and_then(|p| p.run.as_mut());
+        if let Some(run) = run {
+            run.ticks += 1;
+            if run.ticks >= run.replica.ticks_to_next() {
+                self.plan_round(id);
+            }
+        }
         if let Some(life) = self.peers.get(&id).map(Peer::life) {
             // No two peers tick alike.
             let length_ns = 50 * MS + id * 10_000;

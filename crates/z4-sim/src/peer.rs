@@ -95,6 +95,8 @@ pub(crate) struct Running {
     pub(crate) told: Arc<Mutex<Vec<AppliedEvents>>>,
     pub(crate) inbox: VecDeque<Input<Token>>,
     pub(crate) round_planned: bool,
+    /// Ticks that have passed and that the replica was not told of yet.
+    pub(crate) ticks: u64,
     pub(crate) log_jobs: VecDeque<LogJob>,
     pub(crate) writing: Option<Group>,
     pub(crate) groups: u64,
@@ -231,6 +233,7 @@ impl Peer {
             told,
             inbox: VecDeque::new(),
             round_planned: false,
+            ticks: 0,
             log_jobs: VecDeque::new(),
             writing: None,
             groups: 0,

@@ -21,6 +21,9 @@ impl World {
             return;
         };
         run.round_planned = false;
+        // Those that do nothing come before what has come meanwhile, the last one after it.
+        let ticks = std::mem::take(&mut run.ticks);
+        (1..ticks).for_each(|_| run.replica.step(Input::Tick, now));
         let mut asked = Vec::new();
         for input in std::mem::take(&mut run.inbox) {
             match input {
@@ -33,6 +36,11 @@ impl World {
             let asked = self.prepare(id, asked);
             if let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) {
                 run.replica.step(Input::Propose(asked), now);
+            }
+        }
+        if let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) {
+            if ticks > 0 {
+                run.replica.step(Input::Tick, now);
             }
         }
         self.works(id);

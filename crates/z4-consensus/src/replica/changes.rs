@@ -37,6 +37,11 @@ impl<P> Default for Changes<P> {
 }
 
 impl<P> Changes<P> {
+    /// Whether a transfer of the leadership has not come to its end.
+    pub(super) fn is_handing_over(&self) -> bool {
+        self.transfer.is_some()
+    }
+
     pub(super) fn drain(&mut self) -> Vec<P> {
         let changes = self.changes.drain(..).map(|c| c.token);
         changes

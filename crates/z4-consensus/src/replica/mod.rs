@@ -222,6 +222,7 @@ impl<L: LogStore, P> Replica<L, P> {
     /// Takes one input in. Follow one or several by [`work`](Self::work).
     pub fn step(&mut self, input: Input<P>, now: Now) {
         self.now = now;
+        self.reads.set_now(now.monotonic_ns);
         if self.removed {
             return self.step_removed(input);
         }
@@ -256,6 +257,31 @@ impl<L: LogStore, P> Replica<L, P> {
             self.told_at_once = last_now;
         }
         self.set_election_timeout();
+    }
+
+    /// How many ticks there are until one of them does something, as things stand: 1 or
+    /// more, and [`limits::QUIET_TICKS_MAX`] at most. A shell may sleep for so many and
+    /// step the ticks that have passed when it wakes, before what came meanwhile.
+    #[must_use]
+    pub fn ticks_to_next(&self) -> u64 {
+        let raft = &self.raw.raft;
+        let is_waiting =
+            !self.reads.is_empty() || self.changes.is_handing_over() || self.carried.is_some();
+        let ticks = match raft.state {
+            _ if self.removed => usize::MAX,
+            _ if is_waiting => 1,
+            StateRole::Leader => {
+                let to_heartbeat = raft
+                    .heartbeat_timeout()
+                    .saturating_sub(raft.heartbeat_elapsed());
+                // The quorum is checked then.
+                to_heartbeat.min(limits::ELECTION_TICKS.saturating_sub(raft.election_elapsed))
+            }
+            _ => raft
+                .randomized_election_timeout()
+                .saturating_sub(raft.election_elapsed),
+        };
+        (ticks as u64).clamp(1, limits::QUIET_TICKS_MAX)
     }
 
     /// What this replica knows of itself and its group.
@@ -384,7 +410,7 @@ impl<L: LogStore, P> Replica<L, P> {
         if raft.state == StateRole::Leader || !(self.writes() && alone) {
             self.raw.tick();
         }
-        self.reads.tick(self.now.monotonic_ns);
+        self.reads.tick();
         self.tick_changes();
         self.correct_addresses();
         self.promote_learners();

@@ -67,6 +67,16 @@ impl<P> Reads<P> {
         }
     }
 
+    /// Whether no read waits for anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The time of all that follows, in nanoseconds.
+    pub(super) fn set_now(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+    }
+
     fn len(&self) -> usize {
         self.waiting.len()
             + self.tries.iter().map(|t| t.reads.len()).sum::<usize>()
@@ -78,8 +88,8 @@ impl<P> Reads<P> {
     }
 
     /// Gives up what is past its deadline and asks anew what got no answer.
-    pub(super) fn tick(&mut self, now_ns: u64) {
-        self.now_ns = now_ns;
+    pub(super) fn tick(&mut self) {
+        let now_ns = self.now_ns;
         let retry_ns = limits::READ_RETRY.as_nanos() as u64;
         while self
             .tries

@@ -507,3 +507,41 @@ fn a_newcomer_is_promoted_when_its_answer_overtakes_the_report_of_its_snapshot()
         replica.status()
     );
 }
+
+/// A shell sleeps for as many ticks as the replica says, so that none before them may do
+/// anything that others wait for.
+#[test]
+fn no_tick_does_anything_before_the_next_one_that_it_tells_of() {
+    let (log, mut replica) = replica(&[1, 2, 3], &[]);
+    let mut at = Now::default();
+    let (mut slept, mut acted) = (0, 0);
+    for _ in 0..40 {
+        let ticks = replica.ticks_to_next();
+        assert!((1..=limits::QUIET_TICKS_MAX).contains(&ticks), "{ticks}");
+        for tick in 1..=ticks {
+            at.monotonic_ns += limits::TICK.as_nanos() as u64;
+            let before = replica.glance();
+            replica.step(Input::Tick, at);
+            let sent = peer_2_answers(&log, &mut replica, at);
+            if tick < ticks {
+                slept += 1;
+                assert!(sent.is_empty(), "{sent:?}");
+                assert_eq!(replica.glance(), before);
+            } else {
+                acted += usize::from(!sent.is_empty());
+            }
+        }
+    }
+    assert_eq!(replica.status().role, Role::Leader);
+    assert!(slept > 20 && acted > 20, "{slept} {acted}");
+    // A read that waits is asked again by a tick.
+    let deadline_ns = at.monotonic_ns + 1_000_000_000;
+    replica.step(
+        Input::Read {
+            deadline_ns,
+            token: 7,
+        },
+        at,
+    );
+    assert_eq!(replica.ticks_to_next(), 1);
+}

@@ -65,24 +65,30 @@ impl<L: LogStore, M: StateMachine, T: Transport> RaftThread<L, M, T> {
     /// Runs until it is asked to stop.
     pub(super) fn run(mut self) {
         let started = Instant::now();
-        let mut last_tick = started;
+        let mut ticks = Ticks::from(started);
         let mut stop_by: Option<Instant> = None;
         let mut published = Status::default();
         let mut space_low = false;
         loop {
-            self.wait(last_tick + limits::TICK);
+            ticks.planned = self.replica.ticks_to_next();
+            self.wait(ticks.until());
             let monotonic_ns = started.elapsed().as_nanos() as u64;
             let now = Now {
                 wall_ns: (self.clock)(),
                 monotonic_ns,
             };
+            let leads = self.replica.glance().role == Role::Leader;
+            let passed = ticks.passed(Instant::now(), leads);
+            // None of the earlier ones does anything, and what has come is newer.
+            (1..passed).for_each(|_| self.replica.step(Input::Tick, now));
             if self.take_in(now) && stop_by.is_none() {
                 stop_by = Some(Instant::now() + limits::HAND_OVER_TIME);
                 info!(self.logger, "stopping");
                 self.hand_over(now);
             }
-            let ticked = self.tick(&mut last_tick, now);
+            let ticked = passed > 0;
             if ticked {
+                self.replica.step(Input::Tick, now);
                 self.mind_space(&mut space_low, now);
             }
             while let Some(work) = self.replica.work() {
@@ -240,24 +246,6 @@ impl<L: LogStore, M: StateMachine, T: Transport> RaftThread<L, M, T> {
         };
         let of_topic = |topic: String| take(&topic, glance.term);
         topics.into_iter().filter_map(of_topic).collect()
-    }
-
-    /// Ticks as time has passed; a peer that slept makes up for little of it,
-    /// so that it listens before it campaigns. Whether it ticked.
-    fn tick(&mut self, last_tick: &mut Instant, now: Now) -> bool {
-        let due = last_tick.elapsed().as_nanos() / limits::TICK.as_nanos();
-        if due == 0 {
-            return false;
-        }
-        if due > 1 {
-            *last_tick = Instant::now();
-        } else {
-            *last_tick += limits::TICK;
-        }
-        for _ in 0..(due as u64).min(limits::TICKS_AT_ONCE_MAX) {
-            self.replica.step(Input::Tick, now);
-        }
-        true
     }
 
     /// Passes on what was said of disk space.
@@ -488,6 +476,39 @@ impl<L: LogStore, M: StateMachine, T: Transport> RaftThread<L, M, T> {
     }
 }
 
+/// When ticks are due.
+struct Ticks {
+    last: Instant,
+    /// How many of them may pass until the thread has to be awake.
+    planned: u64,
+}
+
+impl From<Instant> for Ticks {
+    fn from(last: Instant) -> Self {
+        Self { last, planned: 1 }
+    }
+}
+
+impl Ticks {
+    fn until(&self) -> Instant {
+        self.last + limits::TICK * u32::try_from(self.planned).unwrap_or(1)
+    }
+
+    /// How many have passed. Of a sleep that was longer than planned, a leader makes up for
+    /// what was planned, because its heartbeat is due. Others make up for one tick only: they
+    /// must listen before they campaign.
+    fn passed(&mut self, now: Instant, leads: bool) -> u64 {
+        let since = now.saturating_duration_since(self.last);
+        let passed = (since.as_nanos() / limits::TICK.as_nanos()) as u64;
+        if passed > self.planned {
+            self.last = now;
+            return if leads { self.planned } else { 1 };
+        }
+        self.last += limits::TICK * u32::try_from(passed).unwrap_or(1);
+        passed
+    }
+}
+
 fn deliver<R>(answer: Answer<Token<R>>) {
     match answer {
         Answer::Propose(Token::Propose(_, sink), error) => sink.answer(Err(error)),
@@ -509,5 +530,34 @@ fn accept<R>(token: Token<R>, at: Accepted) -> Option<Sink<Done<R>>> {
             Some(sink)
         }
         Token::Admin(_) | Token::Read(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleep_that_was_planned_is_made_up_for_and_a_stall_is_not() {
+        let started = Instant::now();
+        let mut ticks = Ticks::from(started);
+        let passed = |ticks: &mut Ticks, planned, at: u32| {
+            ticks.planned = planned;
+            ticks.passed(started + limits::TICK * at / 10, false)
+        };
+        assert_eq!(passed(&mut ticks, 4, 9), 0);
+        assert_eq!(passed(&mut ticks, 4, 11), 1);
+        assert_eq!(passed(&mut ticks, 4, 55), 4, "late within a tick");
+        assert_eq!(passed(&mut ticks, 4, 72), 2, "woken by a message");
+        assert_eq!(ticks.until(), started + limits::TICK * 11);
+        assert_eq!(passed(&mut ticks, 2, 1_000), 1, "it stood still");
+        assert_eq!(passed(&mut ticks, 2, 1_009), 0);
+        assert_eq!(passed(&mut ticks, 2, 1_020), 2);
+        ticks.planned = 3;
+        let late = ticks.passed(started + limits::TICK * 200, true);
+        assert_eq!(
+            late, 3,
+            "the heartbeat of a leader that woke late goes at once"
+        );
     }
 }

@@ -1,9 +1,13 @@
 //! The end of a lane that messages are written to.
 //!
 //! The raft thread writes a frame itself when nothing waits, with a call that does
-//! not block. So does the delivery thread when a task is due at the other peer. What the socket does not take goes into a bounded queue, and so does
-//! everything behind it, until the thread of the lane has written it. That thread
-//! sleeps otherwise, but for a ping now and then.
+//! not block. So does the delivery thread when a task is due at the other peer. What the
+//! socket does not take goes into a bounded queue, and so does everything behind it,
+//! until the thread of the lane has written it. That thread sleeps otherwise, but for a
+//! look now and then.
+//!
+//! Whoever sends a frame adds a ping when the last one is old, and reads the answer to it
+//! before a later frame. So a sign of life wakes no thread of the sender.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -21,7 +25,8 @@ use crate::outbox::Outbox;
 
 /// A lane to another peer: up, or waiting for a connection.
 pub(crate) struct Lane {
-    sending: Mutex<Sending>,
+    /// Set while the lane is up.
+    connection: Mutex<Option<Connection>>,
     /// Frames, and rests of frames, that the socket has not taken yet.
     waiting: Outbox<Vec<u8>>,
     /// Wakes the thread of the lane.
@@ -29,14 +34,28 @@ pub(crate) struct Lane {
     _place: Place,
 }
 
-struct Sending {
-    /// Set while the lane is up.
-    socket: Option<Arc<TcpStream>>,
+struct Connection {
+    socket: Socket,
+    answers: Frames<Socket>,
+    /// Why it cannot go on, once that is known.
+    broken: Option<String>,
     /// Whether frames have to go behind others that wait.
     is_behind: bool,
-    /// When the other side, or a socket that takes what waited, last showed that
-    /// bytes get through.
-    heard_at: Instant,
+    /// When the last ping was sent.
+    pinged_at: Option<Instant>,
+    /// Set while that one is not answered: when it was sent, or when the socket last took
+    /// something that waited in front of it.
+    asked_at: Option<Instant>,
+}
+
+/// A socket that the raft thread and the thread of the lane share.
+#[derive(Clone)]
+struct Socket(Arc<TcpStream>);
+
+impl Read for Socket {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        (&*self.0).read(to)
+    }
 }
 
 impl Lane {
@@ -47,11 +66,7 @@ impl Lane {
     pub(crate) fn new(place: Place) -> std::io::Result<Self> {
         Ok(Self {
             _place: place,
-            sending: Mutex::new(Sending {
-                socket: None,
-                is_behind: false,
-                heard_at: Instant::now(),
-            }),
+            connection: Mutex::default(),
             waiting: Outbox::new(limits::PEER_QUEUE_LEN_MAX, limits::PEER_QUEUE_BYTES_MAX),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
@@ -59,37 +74,48 @@ impl Lane {
 
     /// Held for moments only: nobody writes to a socket that blocks, or waits, under
     /// it.
-    fn lock(&self) -> MutexGuard<'_, Sending> {
-        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a frame would be taken now, as far as is known. A lane on which
-    /// nothing was heard for a while is doubted: messages go another way until the
-    /// other side is heard again.
+    /// Whether a frame would be taken now, as far as is known. A lane on which a ping was
+    /// not answered for a while is doubted: messages go another way until it is.
     pub(crate) fn is_open(&self) -> bool {
-        self.lock().is_trusted()
+        self.lock().as_mut().is_some_and(Connection::is_trusted)
     }
 
     /// Sends a frame behind those that were sent before, without blocking. `false`:
     /// it has to go another way.
-    pub(crate) fn send(&self, frame: Vec<u8>) -> bool {
-        let mut sending = self.lock();
-        sending.is_trusted() && self.put(&mut sending, frame)
-    }
-
-    fn put(&self, sending: &mut Sending, mut frame: Vec<u8>) -> bool {
-        let Some(socket) = &sending.socket else {
+    pub(crate) fn send(&self, mut frame: Vec<u8>) -> bool {
+        let mut connection = self.lock();
+        let Some(connection) = connection.as_mut() else {
             return false;
         };
+        if !connection.is_trusted() {
+            return false;
+        }
+        let pings = connection.is_to_ping(limits::LANE_PING_INTERVAL);
+        if pings {
+            frame.extend(frame::encode(Kind::Ping, &[]).unwrap_or_default());
+        }
+        let is_sent = self.put(connection, frame);
+        if is_sent && pings {
+            connection.pinged();
+        }
+        is_sent
+    }
+
+    fn put(&self, connection: &mut Connection, mut frame: Vec<u8>) -> bool {
         let mut taken = 0;
-        if !sending.is_behind {
-            taken = match (&**socket).write(&frame) {
+        if !connection.is_behind {
+            taken = match (&*connection.socket.0).write(&frame) {
                 Ok(taken) if taken == frame.len() => return true,
                 Ok(taken) => taken,
                 Err(error) if is_full(&error) => 0,
-                // The thread of the lane finds it broken too, and says why.
-                Err(_) => {
-                    sending.socket = None;
+                Err(error) => {
+                    connection.broken = Some(error.to_string());
                     self.wake();
                     return false;
                 }
@@ -100,8 +126,8 @@ impl Lane {
         // The rest of a frame of which a part is on its way is the first in the
         // queue, which takes a first one whatever its size.
         let is_queued = self.waiting.push(rest, bytes).is_ok();
-        if !sending.is_behind {
-            sending.is_behind = true;
+        if !connection.is_behind {
+            connection.is_behind = true;
             self.wake();
         }
         is_queued
@@ -133,79 +159,76 @@ impl Lane {
         if let Err(error) = socket.set_nonblocking(true) {
             return (error.to_string(), 0);
         }
-        let socket = Arc::new(socket);
-        {
-            let mut sending = self.lock();
-            sending.socket = Some(Arc::clone(&socket));
-            sending.is_behind = false;
-            sending.heard_at = Instant::now();
-        }
-        let why = self.drive(&socket);
-        let mut sending = self.lock();
-        sending.socket = None;
-        sending.is_behind = false;
+        let socket = Socket(Arc::new(socket));
+        *self.lock() = Some(Connection {
+            answers: Frames::new(socket.clone()),
+            socket: socket.clone(),
+            broken: None,
+            is_behind: false,
+            pinged_at: None,
+            asked_at: None,
+        });
+        let why = self.drive(&socket.0);
+        let mut connection = self.lock();
+        *connection = None;
         let lost = self.waiting.clear();
         // Much memory may be given back behind this, while the raft thread sends.
-        drop(sending);
+        drop(connection);
         (why, lost.len())
     }
 
     fn drive(&self, socket: &TcpStream) -> String {
-        let mut answers = Frames::new(socket);
         let mut rest = Rest::default();
-        let mut ping_at = Instant::now();
         loop {
             if self.is_closed() {
                 return "the link was closed".into();
             }
-            if let Err(why) = self.hear(&mut answers) {
-                return why.to_string();
-            }
-            if self.lock().heard_at.elapsed() > limits::LANE_SILENCE_MAX {
-                return "the other side gave no sign of life".into();
-            }
-            if Instant::now() >= ping_at {
-                ping_at = Instant::now() + limits::LANE_PING_INTERVAL;
-                self.ping();
+            let until = Instant::now() + limits::LANE_LOOK_INTERVAL;
+            if let Some(why) = self.look() {
+                return why;
             }
             if let Err(error) = self.write_waiting(socket, &mut rest) {
                 return error.to_string();
             }
-            self.sleep(ping_at, Some((socket, !rest.is_empty())));
+            self.sleep(until, Some((socket, !rest.is_empty())));
         }
     }
 
-    /// Takes the signs of life that have come.
-    fn hear(&self, answers: &mut Frames<impl Read>) -> Result<(), Ended> {
-        loop {
-            match answers.next(0) {
-                Ok((Kind::Heard, _)) => self.lock().heard_at = Instant::now(),
-                Ok(_) => return Err(Ended::Failed(ErrorKind::InvalidData.into())),
-                Err(Ended::Silent) => return Ok(()),
-                Err(why) => return Err(why),
+    /// Takes the signs of life that have come, and asks for one where no frame has done so
+    /// lately. Gives why the connection cannot go on, if it cannot.
+    fn look(&self) -> Option<String> {
+        let mut connection = self.lock();
+        let connection = connection.as_mut()?;
+        connection.hear();
+        if connection.broken.is_some() {
+            return connection.broken.take();
+        }
+        let silence = connection.asked_at.map(|at| at.elapsed());
+        if silence.is_some_and(|silence| silence > limits::LANE_SILENCE_MAX) {
+            return Some("the other side gave no sign of life".into());
+        }
+        // A look that comes a little early is one too.
+        if connection.is_to_ping(limits::LANE_LOOK_INTERVAL / 2) {
+            let ping = frame::encode(Kind::Ping, &[])?;
+            // Behind a full queue none is needed: the socket has to take that first.
+            if self.put(connection, ping) {
+                connection.pinged();
             }
         }
-    }
-
-    /// Asks for a sign of life, on a lane that is doubted too.
-    fn ping(&self) {
-        if let Some(ping) = frame::encode(Kind::Ping, &[]) {
-            // Behind a full queue none is needed: the socket has to take that first.
-            self.put(&mut self.lock(), ping);
-        }
+        None
     }
 
     /// Writes what waits, as much as the socket takes.
     fn write_waiting(&self, mut socket: &TcpStream, rest: &mut Rest) -> std::io::Result<()> {
-        if !self.lock().is_behind {
-            return Ok(());
-        }
         loop {
             if rest.is_empty() {
-                let mut sending = self.lock();
+                let mut connection = self.lock();
+                let Some(connection) = connection.as_mut().filter(|c| c.is_behind) else {
+                    return Ok(());
+                };
                 let Some(bytes) = self.waiting.pop() else {
                     // Under the lock: nothing can come in behind this look.
-                    sending.is_behind = false;
+                    connection.is_behind = false;
                     return Ok(());
                 };
                 *rest = Rest { bytes, written: 0 };
@@ -213,12 +236,18 @@ impl Lane {
             match socket.write(rest.left()) {
                 Ok(taken) => {
                     rest.written += taken;
-                    // A lane that is slow is not dead.
-                    self.lock().heard_at = Instant::now();
+                    self.progressed();
                 }
                 Err(error) if is_full(&error) => return Ok(()),
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Notes that the socket takes what waits: a lane that is slow is not dead.
+    fn progressed(&self) {
+        if let Some(asked_at) = self.lock().as_mut().and_then(|c| c.asked_at.as_mut()) {
+            *asked_at = Instant::now();
         }
     }
 
@@ -237,9 +266,10 @@ impl Lane {
         let wake = PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN);
         let mut ready = vec![wake];
         if let Some((socket, has_rest)) = connection {
+            // The end of the connection wakes it, and signs of life do not.
             let flags = match has_rest {
-                true => PollFlags::IN | PollFlags::OUT,
-                false => PollFlags::IN,
+                true => PollFlags::RDHUP | PollFlags::OUT,
+                false => PollFlags::RDHUP,
             };
             ready.push(PollFd::from_borrowed_fd(socket.as_fd(), flags));
         }
@@ -249,9 +279,44 @@ impl Lane {
     }
 }
 
-impl Sending {
-    fn is_trusted(&self) -> bool {
-        self.socket.is_some() && self.heard_at.elapsed() < limits::LANE_DOUBT
+impl Connection {
+    /// Whether the other side has answered in time, as far as has come by now.
+    fn is_trusted(&mut self) -> bool {
+        let is_old = |at: Instant| at.elapsed() >= limits::LANE_PING_INTERVAL;
+        if self.asked_at.is_some_and(is_old) {
+            self.hear();
+        }
+        let is_dubious = |at: Instant| at.elapsed() >= limits::LANE_DOUBT;
+        self.broken.is_none() && !self.asked_at.is_some_and(is_dubious)
+    }
+
+    /// Whether the other side is to be asked for a sign of life: the last one was asked for
+    /// so long ago, and was given.
+    fn is_to_ping(&self, interval: Duration) -> bool {
+        let is_old = |at: Instant| at.elapsed() >= interval;
+        self.asked_at.is_none() && self.pinged_at.is_none_or(is_old)
+    }
+
+    fn pinged(&mut self) {
+        self.pinged_at = Some(Instant::now());
+        self.asked_at = self.pinged_at;
+    }
+
+    /// Takes the signs of life that have come. The thread of the lane ends the connection
+    /// when they show that it cannot go on.
+    fn hear(&mut self) {
+        if self.broken.is_some() {
+            return;
+        }
+        for _ in 0..limits::LANE_HEARD_COUNT_MAX {
+            match self.answers.next(0) {
+                Ok((Kind::Heard, _)) => self.asked_at = None,
+                Ok(_) => return self.broken = Some("the answer to a ping is none".into()),
+                Err(Ended::Silent) => return,
+                Err(why) => return self.broken = Some(why.to_string()),
+            }
+        }
+        self.broken = Some("the other side answers what was not asked".into());
     }
 }
 

@@ -64,17 +64,18 @@ fn frames_keep_their_order_and_none_is_lost_when_the_socket_takes_no_more() {
     let count = 1_000;
     for number in 0..count {
         // A machine that is slow is no reason to doubt the lane.
-        if number % 64 == 0 {
+        if number % 32 == 0 {
             heard(&far);
         }
         assert!(lane.send(batch(number, 20_000)), "{number}");
     }
-    assert!(lane.lock().is_behind);
+    let is_behind = || lane.lock().as_ref().unwrap().is_behind;
+    assert!(is_behind());
     assert_eq!(
         received(&mut frames, count as usize),
         (0..count).collect::<Vec<_>>()
     );
-    wait_for("nothing waits any more", || !lane.lock().is_behind);
+    wait_for("nothing waits any more", || !is_behind());
     assert!(lane.send(batch(count, 10)));
     assert_eq!(received(&mut frames, 1), [count]);
     lane.close();
@@ -88,7 +89,7 @@ fn a_full_queue_takes_nothing_more_and_sending_never_waits() {
     let started = Instant::now();
     let taken = (0..most).filter(|n| {
         // A machine that is slow is no reason to doubt the lane.
-        if n % 256 == 0 {
+        if n % 512 == 0 {
             heard(&far);
         }
         lane.send(frame.clone())
