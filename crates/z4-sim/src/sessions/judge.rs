@@ -90,8 +90,10 @@ impl World {
             return;
         }
         let (leases, at_ns) = (&self.checks.leases, self.checks.now_ns());
+        // The deletion of a namespace ends the leases of its tasks.
+        let is_live = |key: &Key| leases.is_live(key, at_ns) && !self.checks.ends.is_over(key.0);
         let its = state.hand.iter().filter(|(_, by)| **by == wire);
-        let live = its.filter(|(key, _)| leases.is_live(key, at_ns));
+        let live = its.filter(|(key, _)| is_live(key));
         let count = live.count() as u64;
         if count > most {
             let what = format!(
