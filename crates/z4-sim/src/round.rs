@@ -21,7 +21,7 @@ impl World {
             return;
         };
         run.round_planned = false;
-        // Those that do nothing come before what has come meanwhile, the last one after it.
+        // Ticks that do nothing come before what has come meanwhile, and the last one after it.
         let ticks = std::mem::take(&mut run.ticks);
         (1..ticks).for_each(|_| run.replica.step(Input::Tick, now));
         let mut asked = Vec::new();

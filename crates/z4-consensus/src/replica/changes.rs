@@ -37,7 +37,7 @@ impl<P> Default for Changes<P> {
 }
 
 impl<P> Changes<P> {
-    /// Whether a transfer of the leadership has not come to its end.
+    /// Tells whether a transfer of the leadership is under way.
     pub(super) fn is_handing_over(&self) -> bool {
         self.transfer.is_some()
     }

@@ -259,8 +259,8 @@ impl<L: LogStore, P> Replica<L, P> {
         self.set_election_timeout();
     }
 
-    /// How many ticks there are until one of them does something, as things stand: 1 or
-    /// more, and [`limits::QUIET_TICKS_MAX`] at most. A shell may sleep for so many and
+    /// Gives how many ticks there are until one of them does something, as things stand: 1
+    /// or more, and [`limits::QUIET_TICKS_MAX`] at most. A shell may sleep for so many and
     /// step the ticks that have passed when it wakes, before what came meanwhile.
     #[must_use]
     pub fn ticks_to_next(&self) -> u64 {
@@ -274,7 +274,7 @@ impl<L: LogStore, P> Replica<L, P> {
                 let to_heartbeat = raft
                     .heartbeat_timeout()
                     .saturating_sub(raft.heartbeat_elapsed());
-                // The quorum is checked then.
+                // The leader checks its quorum once in an election time-out, by a tick too.
                 to_heartbeat.min(limits::ELECTION_TICKS.saturating_sub(raft.election_elapsed))
             }
             _ => raft

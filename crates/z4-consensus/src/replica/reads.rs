@@ -67,12 +67,12 @@ impl<P> Reads<P> {
         }
     }
 
-    /// Whether no read waits for anything.
+    /// Tells whether no read waits for anything.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The time of all that follows, in nanoseconds.
+    /// Sets the time of all that follows, in nanoseconds of the monotonic clock.
     pub(super) fn set_now(&mut self, now_ns: u64) {
         self.now_ns = now_ns;
     }

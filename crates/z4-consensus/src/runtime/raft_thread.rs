@@ -79,7 +79,7 @@ impl<L: LogStore, M: StateMachine, T: Transport> RaftThread<L, M, T> {
             };
             let leads = self.replica.glance().role == Role::Leader;
             let passed = ticks.passed(Instant::now(), leads);
-            // None of the earlier ones does anything, and what has come is newer.
+            // The earlier ticks do nothing, and what has come is newer than they are.
             (1..passed).for_each(|_| self.replica.step(Input::Tick, now));
             if self.take_in(now) && stop_by.is_none() {
                 stop_by = Some(Instant::now() + limits::HAND_OVER_TIME);
@@ -476,7 +476,7 @@ impl<L: LogStore, M: StateMachine, T: Transport> RaftThread<L, M, T> {
     }
 }
 
-/// When ticks are due.
+/// The moments at which ticks are due.
 struct Ticks {
     last: Instant,
     /// How many of them may pass until the thread has to be awake.
@@ -494,7 +494,7 @@ impl Ticks {
         self.last + limits::TICK * u32::try_from(self.planned).unwrap_or(1)
     }
 
-    /// How many have passed. Of a sleep that was longer than planned, a leader makes up for
+    /// Gives how many have passed. Of a sleep that was longer than planned, a leader makes up for
     /// what was planned, because its heartbeat is due. Others make up for one tick only: they
     /// must listen before they campaign.
     fn passed(&mut self, now: Instant, leads: bool) -> u64 {

@@ -34,6 +34,7 @@ pub(crate) struct Lane {
     _place: Place,
 }
 
+/// A connection that carries frames.
 struct Connection {
     socket: Socket,
     answers: Frames<Socket>,
@@ -80,8 +81,8 @@ impl Lane {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a frame would be taken now, as far as is known. A lane on which a ping was
-    /// not answered for a while is doubted: messages go another way until it is.
+    /// Tells whether a frame would be taken now, as far as is known. A lane on which a ping
+    /// was not answered for a while is doubted: messages go another way until it is.
     pub(crate) fn is_open(&self) -> bool {
         self.lock().as_mut().is_some_and(Connection::is_trusted)
     }
@@ -266,7 +267,7 @@ impl Lane {
         let wake = PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN);
         let mut ready = vec![wake];
         if let Some((socket, has_rest)) = connection {
-            // The end of the connection wakes it, and signs of life do not.
+            // The end of the connection wakes the thread, and signs of life do not.
             let flags = match has_rest {
                 true => PollFlags::RDHUP | PollFlags::OUT,
                 false => PollFlags::RDHUP,
@@ -280,7 +281,8 @@ impl Lane {
 }
 
 impl Connection {
-    /// Whether the other side has answered in time, as far as has come by now.
+    /// Tells whether the other side has answered in time. The answers that have come are
+    /// read first.
     fn is_trusted(&mut self) -> bool {
         let is_old = |at: Instant| at.elapsed() >= limits::LANE_PING_INTERVAL;
         if self.asked_at.is_some_and(is_old) {
@@ -290,13 +292,13 @@ impl Connection {
         self.broken.is_none() && !self.asked_at.is_some_and(is_dubious)
     }
 
-    /// Whether the other side is to be asked for a sign of life: the last one was asked for
-    /// so long ago, and was given.
+    /// Tells whether a ping is due: the last one was sent so long ago, and was answered.
     fn is_to_ping(&self, interval: Duration) -> bool {
         let is_old = |at: Instant| at.elapsed() >= interval;
         self.asked_at.is_none() && self.pinged_at.is_none_or(is_old)
     }
 
+    /// Notes that a ping was sent.
     fn pinged(&mut self) {
         self.pinged_at = Some(Instant::now());
         self.asked_at = self.pinged_at;

@@ -142,3 +142,44 @@ fn a_pause_ends_when_the_lane_is_closed() {
     pausing.join().unwrap();
     lane.pause(LIMIT * 100);
 }
+
+#[test]
+fn a_lane_that_is_dead_is_doubted_before_an_election_begins() {
+    use z4_consensus::limits::{ELECTION_TICKS, HEARTBEAT_TICKS, TICK};
+    let heartbeat = TICK * HEARTBEAT_TICKS as u32;
+    // The lane dies behind a ping that was answered, and heartbeats are all that is sent.
+    let mut heartbeats = (1..).map(|number| heartbeat * number);
+    let asked = heartbeats.find(|at| *at >= limits::LANE_PING_INTERVAL);
+    let asked = asked.unwrap();
+    let doubted = heartbeats.find(|at| *at - asked >= limits::LANE_DOUBT);
+    let election = TICK * ELECTION_TICKS as u32;
+    assert!(doubted.unwrap() < election, "{doubted:?}, {election:?}");
+    // A ping that is sent with one heartbeat is answered in time even when the next one
+    // comes late by a tick.
+    assert!(heartbeat + TICK < limits::LANE_DOUBT);
+}
+
+#[test]
+fn a_flood_of_answers_ends_the_lane_and_does_not_hold_whoever_sends() {
+    let (lane, far, why) = up();
+    let heard = frame::encode(Kind::Heard, &[]).unwrap();
+    (&far)
+        .write_all(&heard.repeat(10 * limits::LANE_HEARD_COUNT_MAX))
+        .unwrap();
+    let why = why.recv_timeout(LIMIT).unwrap();
+    assert_eq!(why, "the other side answers what was not asked");
+    assert!(!lane.is_open());
+}
+
+#[test]
+fn a_frame_takes_a_ping_with_it_when_the_last_one_is_old_and_was_answered() {
+    let (lane, far, _why) = up();
+    let mut frames = Frames::new(&far);
+    let mut next = || frames.next(limits::LANE_BODY_LEN_MAX).unwrap().0;
+    assert_eq!(next(), Kind::Ping, "the one of the first look");
+    heard(&far);
+    thread::sleep(limits::LANE_PING_INTERVAL);
+    assert!(lane.send(batch(0, 10)));
+    assert_eq!((next(), next()), (Kind::Batch, Kind::Ping));
+    lane.close();
+}
