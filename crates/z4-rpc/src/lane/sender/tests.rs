@@ -180,6 +180,8 @@ fn a_frame_takes_a_ping_with_it_when_the_last_one_is_old_and_was_answered() {
     heard(&far);
     thread::sleep(limits::LANE_PING_INTERVAL);
     assert!(lane.send(batch(0, 10)));
+    // The thread of the lane pings too, a while later; this one comes behind a ping.
+    lane.send(batch(1, 10));
     assert_eq!((next(), next()), (Kind::Batch, Kind::Ping));
     lane.close();
 }
