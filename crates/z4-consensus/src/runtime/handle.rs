@@ -231,7 +231,7 @@ impl<R: Send + 'static> Handle<R> {
         });
     }
 
-    /// Lets [`messages`](Self::messages) run rounds from now on.
+    /// Lets [`messages_here`](Self::messages_here) run rounds from now on.
     pub(super) fn take_messages_here<L, M, T>(&self, rounds: &SharedRounds<L, M, T>)
     where
         L: LogStore,

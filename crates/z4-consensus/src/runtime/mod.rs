@@ -49,6 +49,7 @@ use crate::machine::StateMachine;
 use crate::membership::Identity;
 use crate::metrics::Metrics;
 use crate::replica::{self, Replica};
+use crate::status::Status;
 use crate::transport::Transport;
 use handle::{News, Request};
 use sink::Budget;
@@ -184,7 +185,8 @@ impl Runtime {
         };
         let (nudge, nudges) = bounded(1);
         let rounds = Arc::new(Mutex::new(Some(rounds::Rounds {
-            published: replica.status(),
+            // Whatever the first round finds is news.
+            published: Status::default(),
             replica,
             transport,
             inbox: inbox.clone(),

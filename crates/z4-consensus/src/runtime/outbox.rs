@@ -1,4 +1,4 @@
-//! A way to another thread that never blocks the raft thread.
+//! A way to another thread that never blocks a round.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -18,6 +18,11 @@ impl From<Instant> for Ticks {
 }
 
 impl Ticks {
+    /// The moment of the next tick, whether it does anything or not.
+    pub(super) fn next(&self) -> Instant {
+        self.last + limits::TICK
+    }
+
     /// The moment at which the thread has to be awake.
     pub(super) fn until(&self) -> Instant {
         self.last + limits::TICK * u32::try_from(self.planned).unwrap_or(1)

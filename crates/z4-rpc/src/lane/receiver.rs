@@ -107,7 +107,8 @@ pub(super) fn open<'a, V: View + Clone + Send + Sync + 'static>(
     Ok((from, frames))
 }
 
-/// Takes the frames of a sender that was let in, until the connection ends.
+/// Takes the frames of a sender that was let in, until the connection ends. What a frame
+/// causes may be done here, so a sign of life may wait for a read of old entries.
 pub(super) fn take_all<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     from: u64,

@@ -11,7 +11,7 @@ mod intake;
 mod work;
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
@@ -104,11 +104,17 @@ pub(super) struct Sleep {
     pub(super) clogged: bool,
 }
 
-/// Takes the rounds; a thread that panicked with them has ended the process.
+/// Takes the rounds.
+///
+/// # Panics
+/// If a thread has panicked in the middle of a round: what is left is not whole.
 pub(super) fn lock<L: LogStore, M: StateMachine, T>(
     rounds: &SharedRounds<L, M, T>,
 ) -> MutexGuard<'_, Option<Rounds<L, M, T>>> {
-    rounds.lock().unwrap_or_else(PoisonError::into_inner)
+    match rounds.lock() {
+        Ok(rounds) => rounds,
+        Err(_) => panic!("a round has panicked"),
+    }
 }
 
 /// Runs a round in the thread of the caller with what it brings, which `take` takes in.
@@ -124,22 +130,31 @@ where
     M: StateMachine,
     T: Transport,
 {
-    let Ok(mut rounds) = rounds.try_lock() else {
+    let Ok(mut locked) = rounds.try_lock() else {
         return Err(brought);
     };
-    let Some(rounds) = rounds.as_mut().filter(|rounds| rounds.is_free()) else {
+    let Some(rounds) = locked.as_mut().filter(|rounds| rounds.is_free()) else {
         return Err(brought);
     };
+    // A thread that had no room for all of its jobs may have some now.
+    rounds.push();
     let (now, ticked) = rounds.begin();
     take(rounds, brought, now);
     rounds.end(now, ticked);
-    rounds.nudge();
+    let nudge = rounds.oversleeps().then(|| rounds.nudge.clone());
+    // The raft thread would wait for the lock.
+    drop(locked);
+    if let Some(nudge) = nudge {
+        // One that waits already does it.
+        let _ = nudge.try_send(());
+    }
     Ok(())
 }
 
 impl<L: LogStore, M: StateMachine, T: Transport> Rounds<L, M, T> {
     /// Runs a round with all that waits. `None` when it was the last one.
     pub(super) fn run(&mut self) -> Option<Sleep> {
+        let is_busy = !self.inbox.is_empty();
         let (now, ticked) = self.begin();
         if self.take_in(now) && self.moments.stop_by.is_none() {
             self.moments.stop_by = Some(Instant::now() + limits::HAND_OVER_TIME);
@@ -150,7 +165,12 @@ impl<L: LogStore, M: StateMachine, T: Transport> Rounds<L, M, T> {
         if self.moments.stop_by.is_some_and(|by| self.may_stop(by)) {
             return None;
         }
+        // A tick does something soon when something has come: it is cheaper to be awake for
+        // nothing once in a tick than to be nudged each time.
         self.moments.sleep_until = self.moments.ticks.until();
+        if is_busy {
+            self.moments.sleep_until = self.moments.ticks.next();
+        }
         Some(Sleep {
             until: self.moments.sleep_until,
             clogged: self.clogged(),
@@ -188,14 +208,13 @@ impl<L: LogStore, M: StateMachine, T: Transport> Rounds<L, M, T> {
         self.moments.ticks.planned = self.replica.ticks_to_next();
     }
 
-    /// Wakes the raft thread if it is to be awake earlier than it knows.
-    fn nudge(&mut self) {
+    /// Whether the raft thread is to be awake earlier than it knows. Asked once: it has to
+    /// be told then.
+    fn oversleeps(&mut self) -> bool {
         let until = self.moments.ticks.until();
-        if until < self.moments.sleep_until {
-            self.moments.sleep_until = until;
-            // One that waits already does it.
-            let _ = self.nudge.try_send(());
-        }
+        let oversleeps = until < self.moments.sleep_until;
+        self.moments.sleep_until = self.moments.sleep_until.min(until);
+        oversleeps
     }
 
     fn may_stop(&self, by: Instant) -> bool {
