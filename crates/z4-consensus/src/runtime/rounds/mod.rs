@@ -300,3 +300,6 @@ impl<L: LogStore, M: StateMachine, T: Transport> Rounds<L, M, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
