@@ -53,7 +53,7 @@ fn who_brings_messages_or_a_durable_write_runs_the_round() {
     for _ in 0..200 {
         cluster.propose(1, b"light").expect("committed");
     }
-    // What a follower applies was committed by a message, or by its own write.
+    // A follower applies what a message or its own write has committed.
     let runs = |raft_id, thread: &str| {
         let threads = cluster.appliers(raft_id);
         threads.iter().filter(|name| *name == thread).count()

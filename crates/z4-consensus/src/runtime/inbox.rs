@@ -1,4 +1,4 @@
-//! What waits for the raft thread, in three channels.
+//! The inbox of a peer: three channels that the raft thread drains.
 
 use crossbeam_channel::Receiver;
 
@@ -23,13 +23,13 @@ impl<R> Clone for Inbox<R> {
 }
 
 impl<R> Inbox<R> {
-    /// Whether nothing waits to be taken in.
+    /// Tells whether nothing waits to be taken in.
     pub(super) fn is_empty(&self) -> bool {
         self.requests.is_empty() && self.news.is_empty() && self.notices.is_empty()
     }
 
     /// Waits until something is there, until a nudge comes, or until the sleep is over.
-    /// What is there is found by looking.
+    /// The caller finds what is there by looking.
     pub(super) fn wait(&self, sleep: &Sleep, nudges: &Receiver<()>) {
         let mut ready = crossbeam_channel::Select::new();
         ready.recv(&self.news);

@@ -185,7 +185,7 @@ impl Runtime {
         };
         let (nudge, nudges) = bounded(1);
         let rounds = Arc::new(Mutex::new(Some(rounds::Rounds {
-            // Whatever the first round finds is news.
+            // The first round publishes what it finds, for nothing equals this.
             published: Status::default(),
             replica,
             transport,

@@ -7,7 +7,7 @@ use crate::limits;
 /// The moments at which ticks are due.
 pub(super) struct Ticks {
     last: Instant,
-    /// How many of them may pass until the thread has to be awake.
+    /// The number of ticks that may pass until the thread has to be awake.
     pub(super) planned: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What a round takes in: notices of the other threads, news of the network, requests.
+//! The intake of a round: notices of the other threads, news of the network, requests.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

@@ -33,7 +33,7 @@ use crate::replica::{Input, Now, Replica};
 use crate::status::{Role, Status};
 use crate::transport::Transport;
 
-/// What the other threads tell.
+/// A notice of the log, apply or flush thread.
 pub(super) enum Notice {
     Persisted(u64),
     Applied(u64),
@@ -51,7 +51,7 @@ pub(super) enum Token<R> {
 /// The rounds of a peer, for each thread that may run one; `None` once it has stopped.
 pub(super) type SharedRounds<L, M, T> = Arc<Mutex<Option<Rounds<L, M, T>>>>;
 
-/// What a round works with.
+/// All that a round works with.
 pub(super) struct Rounds<L: LogStore, M: StateMachine, T> {
     pub(super) replica: Replica<L, Token<M::Reply>>,
     pub(super) transport: T,
@@ -71,7 +71,7 @@ pub(super) struct Rounds<L: LogStore, M: StateMachine, T> {
     pub(super) metrics: Metrics,
     pub(super) logger: Logger,
     pub(super) moments: Moments,
-    /// What was published last.
+    /// The status that was published last.
     pub(super) published: Status,
     pub(super) space_low: bool,
 }
@@ -177,7 +177,7 @@ impl<L: LogStore, M: StateMachine, T: Transport> Rounds<L, M, T> {
         })
     }
 
-    /// Whether a round may begin with something that has not waited.
+    /// Tells whether a round may begin with something that has not waited.
     fn is_free(&self) -> bool {
         self.inbox.is_empty() && self.moments.stop_by.is_none() && !self.clogged()
     }
@@ -208,8 +208,8 @@ impl<L: LogStore, M: StateMachine, T: Transport> Rounds<L, M, T> {
         self.moments.ticks.planned = self.replica.ticks_to_next();
     }
 
-    /// Whether the raft thread is to be awake earlier than it knows. Asked once: it has to
-    /// be told then.
+    /// Tells whether the raft thread is to be awake earlier than it knows. The caller has to
+    /// tell it then, because the next call says that it knows.
     fn oversleeps(&mut self) -> bool {
         let until = self.moments.ticks.until();
         let oversleeps = until < self.moments.sleep_until;

@@ -89,13 +89,13 @@ impl Bench {
             log_jobs,
             _apply_jobs: apply_jobs,
         };
-        // It votes for itself, and waits for its disk from then on.
+        // The peer votes for itself here, and waits for its disk from then on.
         bench.with(|rounds| rounds.run());
         assert!(bench.log_jobs.try_recv().is_ok());
         bench
     }
 
-    /// Whether a round is run here.
+    /// Tells whether a round is run here.
     fn runs(&self) -> bool {
         run_here(&self.rounds, (), |_, (), _| ()).is_ok()
     }
