@@ -103,7 +103,10 @@ pub const POINTS: &[(&str, &str)] = &[
     // Threads, z4-consensus/src/runtime.
     ("raft.send", "messages are handed to the transport"),
     ("raft.persist", "a group of writes goes to the log"),
-    ("raft.persisted", "it is durable, the replica does not know"),
+    (
+        "raft.persisted",
+        "it is durable, the raft thread does not know",
+    ),
     ("raft.apply", "a run of committed entries is applied"),
     ("raft.applied", "it is, and nobody was answered"),
     (

@@ -47,11 +47,11 @@ pub struct LogWrite {
     pub sync: bool,
 }
 
-/// The raft log on stable storage. The log thread writes; rounds of Raft read, at the
-/// same time.
+/// The raft log on stable storage. The log thread writes, the raft thread
+/// reads, at the same time.
 ///
 /// Where both run, reads of a range that is being replaced are the caller's to
-/// avoid: the replica keeps what is not yet durable in memory.
+/// avoid: the raft thread keeps what is not yet durable in memory.
 pub trait LogStore: Send + Sync + 'static {
     /// The hard state as last written; default when never written.
     ///

@@ -83,7 +83,7 @@ pub trait StateMachine: Send + 'static {
     }
 
     /// Whether these entries are little work, whatever they find: no scan, no wait for
-    /// the disk. Such entries may be applied within a round of Raft. The size
+    /// the disk. Such entries may be applied by the thread that drives Raft. The size
     /// of a command does not say it, because a small one may end a thousand leases.
     fn is_light(&self, _entries: &[Committed]) -> bool {
         false

@@ -34,7 +34,7 @@ pub struct Progress {
     pub silent_ms: u64,
 }
 
-/// A peer's state, as of its last round.
+/// A peer's state, as of the last step of its raft thread.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Status {
     /// What it does.

@@ -7,8 +7,7 @@ mod support;
 use std::sync::{mpsc, Mutex};
 use std::time::{Duration, Instant};
 
-use raft::eraftpb::{Message, MessageType};
-use support::{Cluster, WIRE};
+use support::Cluster;
 use z4_consensus::runtime::{Proposal, Sink};
 use z4_consensus::{Change, ProposeError, Role};
 
@@ -32,7 +31,7 @@ fn a_single_peer_commits_and_answers() {
 }
 
 #[test]
-fn who_runs_a_round_applies_what_is_light_and_small_and_comes_alone() {
+fn the_raft_thread_applies_what_is_light_and_small_and_comes_alone() {
     let cluster = Cluster::bootstrap();
     let threads = |command: &[u8]| {
         let before = cluster.appliers(1).len();
@@ -42,49 +41,9 @@ fn who_runs_a_round_applies_what_is_light_and_small_and_comes_alone() {
         cluster.appliers(1).split_off(before)
     };
     // Not always: a notice may wait for the raft thread at that moment.
-    assert!(threads(b"light").iter().any(|name| name != "apply"));
+    assert!(threads(b"light").iter().any(|name| name == "raft"));
     assert_eq!(threads(b"heavy"), ["apply"; 50]);
     assert_eq!(threads(&[b'x'; 1_000]), ["apply"; 50]);
-}
-
-#[test]
-fn who_brings_messages_or_a_durable_write_runs_the_round() {
-    let cluster = three();
-    for _ in 0..200 {
-        cluster.propose(1, b"light").expect("committed");
-    }
-    // A follower applies what a message or its own write has committed.
-    let runs = |raft_id, thread: &str| {
-        let threads = cluster.appliers(raft_id);
-        threads.iter().filter(|name| *name == thread).count()
-    };
-    assert!(
-        runs(1, WIRE) > 0,
-        "the leader commits when it hears of a write"
-    );
-    assert!(runs(2, WIRE) + runs(3, WIRE) > 0);
-    let alone = Cluster::bootstrap();
-    for _ in 0..200 {
-        alone.propose(1, b"light").expect("committed");
-    }
-    let threads = alone.appliers(1);
-    assert!(threads.iter().any(|name| name == "log"), "{threads:?}");
-}
-
-#[test]
-fn a_stop_ends_the_rounds_of_other_threads_too() {
-    let cluster = Cluster::bootstrap();
-    let handle = cluster.handle(1);
-    let mut cluster = cluster;
-    cluster.stop(1);
-    let mut message = Message::default();
-    message.set_msg_type(MessageType::MsgHeartbeat);
-    (message.to, message.from, message.term) = (1, 2, 100);
-    assert_eq!(
-        handle.messages_here(2, vec![message; 3]),
-        3,
-        "nobody takes them"
-    );
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub struct AppliedEvents {
 }
 
 /// Where events go. Called by whoever applies, after the commit: should not block, for
-/// that may be within a round of Raft.
+/// that may be the raft thread.
 pub type EventSink = Box<dyn FnMut(AppliedEvents) + Send>;
 
 /// The task machine as consensus drives it.

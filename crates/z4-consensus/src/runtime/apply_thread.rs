@@ -1,6 +1,6 @@
 //! The apply thread: applies runs of committed entries in one batch and answers
 //! their callers by (index, term). What is small, while the thread has nothing to do,
-//! is applied within the round that commits it.
+//! is applied by the raft thread itself.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use slog::Logger;
 
 use super::flush_thread::Pace;
 use super::outbox::Unfinished;
-use super::rounds::Notice;
+use super::raft_thread::Notice;
 use super::sink::{Done, Sink};
 use super::stop::stop_process;
 use crate::callers;
@@ -47,8 +47,8 @@ pub(super) struct ApplyThread<M: StateMachine> {
     pub(super) notices: Sender<Notice>,
 }
 
-/// The machine and who waits for it, for the threads that may apply. None waits for the
-/// lock: a round takes it only when the apply thread has nothing to do.
+/// The machine and who waits for it, for the two threads that may apply. Neither waits
+/// for the lock: the raft thread takes it only when the apply thread has nothing to do.
 pub(super) type SharedApplier<M> = Arc<Mutex<Applier<M>>>;
 
 /// Applies entries and answers their callers, in whichever thread has it.

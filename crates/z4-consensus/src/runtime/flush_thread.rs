@@ -5,7 +5,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender};
 use slog::{debug, Logger};
 
-use super::rounds::Notice;
+use super::raft_thread::Notice;
 use super::stop::stop_process;
 use crate::limits;
 use crate::machine::Flusher;

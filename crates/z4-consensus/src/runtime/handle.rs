@@ -8,16 +8,11 @@ use crossbeam_channel::{Sender, TrySendError};
 use raft::eraftpb::Message;
 
 use super::published::Published;
-use super::rounds::{run_here, SharedRounds};
 use super::sink::{Accepted, Budget, Done, Sink};
 use crate::error::{ProposeError, ReadError};
 use crate::limits;
-use crate::log::LogStore;
-use crate::machine::StateMachine;
 use crate::membership::Change;
-use crate::replica::Input;
 use crate::status::{Role, Status};
-use crate::transport::Transport;
 
 /// A command on its way into the log.
 pub struct Proposal<R> {
@@ -58,9 +53,6 @@ pub(crate) type ReadAnswer = Box<dyn FnOnce(Result<u64, ReadError>) + Send>;
 
 /// Gives the command that is to ride with those of a topic, if there is one, in this term.
 pub(crate) type Riders<R> = Box<dyn Fn(&str, u64) -> Option<Proposal<R>> + Send + Sync>;
-
-/// Takes messages of a member in the thread of the caller, or gives them back.
-pub(crate) type TakeHere = Box<dyn Fn(u64, Vec<Message>) -> Result<(), Vec<Message>> + Send + Sync>;
 
 /// What clients ask of the raft thread.
 pub(crate) enum Request<R> {
@@ -113,7 +105,6 @@ pub struct Handle<R> {
     pub(crate) budget: Arc<Budget>,
     pub(crate) space: Arc<Space>,
     pub(crate) riders: Arc<OnceLock<Riders<R>>>,
-    pub(crate) here: Arc<OnceLock<TakeHere>>,
 }
 
 /// What was said of disk space.
@@ -132,7 +123,6 @@ impl<R> Clone for Handle<R> {
             budget: Arc::clone(&self.budget),
             space: Arc::clone(&self.space),
             riders: Arc::clone(&self.riders),
-            here: Arc::clone(&self.here),
         }
     }
 }
@@ -162,7 +152,7 @@ impl<R: Send + 'static> Handle<R> {
     }
 
     /// Calls `hook` at once, and then with each status that is news, in order; see
-    /// [`Handle::when`]. It is called within a round, so it must not block, nor set
+    /// [`Handle::when`]. The raft thread calls it, so it must not block, nor set
     /// another hook. It is kept for as long as any clone of this handle.
     pub fn on_status(&self, hook: impl Fn(&Arc<Status>) + Send + 'static) {
         self.published.on_status(Box::new(hook));
@@ -190,7 +180,7 @@ impl<R: Send + 'static> Handle<R> {
         self.request(Request::Propose(proposal));
     }
 
-    /// Says which command rides with others. While this peer leads, each round calls
+    /// Says which command rides with others. While this peer leads, the raft thread calls
     /// `take` with the topic of each proposal that has one, once for all that it puts into
     /// the log together, and with its term; what it gets goes into the log behind them,
     /// and so into the same entry if there is room. `take` must not block. To be called
@@ -231,26 +221,6 @@ impl<R: Send + 'static> Handle<R> {
         });
     }
 
-    /// Lets [`messages_here`](Self::messages_here) run rounds from now on.
-    pub(super) fn take_messages_here<L, M, T>(&self, rounds: &SharedRounds<L, M, T>)
-    where
-        L: LogStore,
-        M: StateMachine<Reply = R>,
-        T: Transport,
-    {
-        let rounds = Arc::clone(rounds);
-        let take: TakeHere = Box::new(move |from, messages| {
-            run_here(&rounds, messages, |rounds, messages, now| {
-                let inputs = messages
-                    .into_iter()
-                    .map(|message| Input::Message { from, message });
-                inputs.for_each(|input| rounds.replica.step(input, now));
-            })
-        });
-        // A handle has one runtime.
-        let _ = self.here.set(take);
-    }
-
     fn request(&self, request: Request<R>) {
         let refusal = match self.status().role {
             Role::Waiting => Some((ProposeError::NotJoined, ReadError::NotJoined)),
@@ -271,27 +241,10 @@ impl<R: Send + 'static> Handle<R> {
         }
     }
 
-    /// Hands in messages of the authenticated member `from`. Gives how many were dropped
-    /// because the inbox is full; Raft repeats what matters.
-    pub fn messages(&self, from: u64, messages: Vec<Message>) -> usize {
-        let message = |message| News::Message { from, message };
-        let news = messages.into_iter().map(message);
-        news.filter_map(|news| self.news.try_send(news).err())
-            .count()
-    }
-
-    /// Does what [`messages`](Self::messages) does. The work that they bring is done in the
-    /// thread of the caller while the raft thread has none, because to wake that one takes
-    /// longer. So the caller may wait for its disk here, and for a machine that applies;
-    /// and it must hold no lock that the transport, a machine or a sink takes.
-    pub fn messages_here(&self, from: u64, messages: Vec<Message>) -> usize {
-        match self.here.get() {
-            Some(take) => match take(from, messages) {
-                Ok(()) => 0,
-                Err(messages) => self.messages(from, messages),
-            },
-            None => self.messages(from, messages),
-        }
+    /// Hands in a message of the authenticated member `from`. `false` when it
+    /// was dropped because the inbox is full; Raft repeats what matters.
+    pub fn message(&self, from: u64, message: Message) -> bool {
+        self.news.try_send(News::Message { from, message }).is_ok()
     }
 
     /// Hands in a snapshot message of the authenticated member `from` whose

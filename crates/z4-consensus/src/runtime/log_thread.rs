@@ -7,15 +7,13 @@ use crossbeam_channel::{Receiver, Sender};
 use raft::eraftpb::HardState;
 use slog::Logger;
 
-use super::rounds::{run_here, Notice, SharedRounds};
+use super::raft_thread::Notice;
 use super::stop::stop_process;
 use crate::fault::{mark, point};
 use crate::limits;
 use crate::log::{LogError, LogStore, LogWrite, Position};
-use crate::machine::StateMachine;
 use crate::metrics::Metrics;
-use crate::replica::{Input, Persist};
-use crate::transport::Transport;
+use crate::replica::Persist;
 
 /// What the raft thread asks of the log thread; done in order.
 pub(super) enum LogJob {
@@ -25,16 +23,15 @@ pub(super) enum LogJob {
     Reset(Position, HardState, Sender<()>),
 }
 
-pub(super) struct LogThread<L: LogStore, M: StateMachine, T> {
+pub(super) struct LogThread<L> {
     pub(super) log: Arc<L>,
     pub(super) jobs: Receiver<LogJob>,
-    pub(super) rounds: SharedRounds<L, M, T>,
     pub(super) notices: Sender<Notice>,
     pub(super) metrics: Metrics,
     pub(super) logger: Logger,
 }
 
-impl<L: LogStore, M: StateMachine, T: Transport> LogThread<L, M, T> {
+impl<L: LogStore> LogThread<L> {
     /// Runs until the raft thread hangs up.
     pub(super) fn run(self) {
         while let Ok(first) = self.jobs.recv() {
@@ -70,13 +67,8 @@ impl<L: LogStore, M: StateMachine, T: Transport> LogThread<L, M, T> {
         self.metrics
             .log_written(started.elapsed(), entries, group.bytes, group.write.sync);
         mark("raft.persisted");
-        let told = run_here(&self.rounds, number, |rounds, number, now| {
-            rounds.replica.step(Input::Persisted { number }, now);
-        });
-        if let Err(number) = told {
-            // Fails only when the peer is stopping.
-            let _ = self.notices.send(Notice::Persisted(number));
-        }
+        // Fails only when the peer is stopping.
+        let _ = self.notices.send(Notice::Persisted(number));
     }
 
     fn other(&self, job: LogJob) {

@@ -6,36 +6,27 @@
 //!                          ▲────notices────┘──▶ flush (state to disk)
 //! ```
 //!
-//! The raft thread steps the [`Replica`] and sends its messages, in rounds; a round never
-//! waits for a write to a disk except while a snapshot is switched in. The log thread
-//! takes all writes that wait and makes them one, with one sync. The apply thread takes
-//! all entries that wait and applies them in one batch. The flush thread makes applied
-//! state durable, so that the log can be cut.
-//!
-//! Threads that wake each other for little take longer than the little itself. So one
-//! small command that comes alone, and that the machine calls light, is applied within
-//! the round; and while the raft thread has nothing to do, the log thread, and whoever
-//! calls [`Handle::messages_here`], run the round that they cause themselves.
-//!
+//! The raft thread owns the [`Replica`] and the transport; it never waits for a
+//! write to a disk except while a snapshot is switched in. The log thread takes all
+//! writes that wait and makes them one, with one sync. The apply thread takes all
+//! entries that wait and applies them in one batch; one small command that comes alone,
+//! and that the machine calls light, is applied by the raft thread, because two threads
+//! that wake each other for it take longer. The flush thread makes applied state durable, so that the log can be cut.
 //! When a write fails, the process ends: what is on disk is the truth, and only a
 //! restart can tell it.
 
 mod apply_thread;
 mod flush_thread;
 mod handle;
-mod inbox;
 mod log_thread;
 mod outbox;
 mod published;
 mod raft_thread;
-mod rounds;
 mod sink;
 mod stop;
-mod ticks;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use crossbeam_channel::{bounded, Receiver};
 
@@ -49,7 +40,6 @@ use crate::machine::StateMachine;
 use crate::membership::Identity;
 use crate::metrics::Metrics;
 use crate::replica::{self, Replica};
-use crate::status::Status;
 use crate::transport::Transport;
 use handle::{News, Request};
 use sink::Budget;
@@ -78,7 +68,7 @@ pub struct Parts<L, M, T> {
     pub metrics: Metrics,
     /// Parent of this peer's log lines.
     pub logger: slog::Logger,
-    /// Called once, within a round, when this peer learns that it was
+    /// Called once, from the raft thread, when this peer learns that it was
     /// removed from its cluster: to remember it durably.
     pub on_removed: Box<dyn FnOnce() + Send>,
 }
@@ -108,7 +98,6 @@ pub fn prepare<R: Send + 'static>() -> (Handle<R>, Pending<R>) {
         budget: Arc::new(Budget::default()),
         space: Arc::default(),
         riders: Arc::default(),
-        here: Arc::default(),
     };
     (handle, Pending { requests, news })
 }
@@ -178,19 +167,19 @@ impl Runtime {
             unfinished: to_apply.unfinished(),
             notices: notice_tx.clone(),
         };
-        let inbox = inbox::Inbox {
+        let log_thread = log_thread::LogThread {
+            log,
+            jobs: log_jobs,
+            notices: notice_tx,
+            metrics: parts.metrics.clone(),
+            logger: logger.clone(),
+        };
+        let raft = raft_thread::RaftThread {
+            replica,
+            transport,
             requests: pending.requests,
             news: pending.news,
             notices,
-        };
-        let (nudge, nudges) = bounded(1);
-        let rounds = Arc::new(Mutex::new(Some(rounds::Rounds {
-            // The first round publishes what it finds, for nothing equals this.
-            published: Status::default(),
-            replica,
-            transport,
-            inbox: inbox.clone(),
-            nudge,
             log: outbox::Outbox::new(log_tx),
             apply: to_apply,
             applier,
@@ -198,24 +187,8 @@ impl Runtime {
             handle: handle.clone(),
             clock,
             on_removed: Some(parts.on_removed),
-            metrics: parts.metrics.clone(),
-            logger: logger.clone(),
-            moments: Instant::now().into(),
-            space_low: false,
-        })));
-        handle.take_messages_here(&rounds);
-        let log_thread = log_thread::LogThread {
-            log,
-            jobs: log_jobs,
-            rounds: Arc::clone(&rounds),
-            notices: notice_tx,
             metrics: parts.metrics,
             logger,
-        };
-        let raft = raft_thread::RaftThread {
-            rounds,
-            inbox,
-            nudges,
         };
         let mut threads = Vec::new();
         let mut spawn = |name: &'static str, run: Box<dyn FnOnce() + Send>| {

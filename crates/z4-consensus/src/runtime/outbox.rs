@@ -1,4 +1,4 @@
-//! A way to another thread that never blocks a round.
+//! A way to another thread that never blocks the raft thread.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};

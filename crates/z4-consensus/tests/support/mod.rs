@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{mpsc, Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use raft::eraftpb::{Message, MessageType};
@@ -20,46 +19,29 @@ use z4_consensus::{
 /// Handles of the peers that run, by raft id.
 type Net = Arc<Mutex<BTreeMap<u64, Handle<u64>>>>;
 
-/// Carries messages in a thread of its own, as a lane does.
 struct Wire {
-    to_thread: mpsc::Sender<Message>,
-}
-
-impl Wire {
-    fn new(from: u64, net: Net) -> Self {
-        let (to_thread, messages) = mpsc::channel();
-        let carry = move || {
-            messages
-                .iter()
-                .for_each(|message| carry(from, &net, message))
-        };
-        let thread = thread::Builder::new().name(WIRE.into());
-        thread.spawn(carry).unwrap();
-        Self { to_thread }
-    }
-}
-
-fn carry(from: u64, net: &Net, message: Message) {
-    let of = |raft_id| net.lock().unwrap().get(&raft_id).cloned();
-    let to = message.to;
-    let is_snapshot = message.get_msg_type() == MessageType::MsgSnapshot;
-    let sent = match of(to) {
-        Some(peer) if is_snapshot => peer.snapshot_received(from, message),
-        Some(peer) => peer.messages_here(from, vec![message]) == 0,
-        None => false,
-    };
-    if let Some(me) = of(from).filter(|_| is_snapshot) {
-        me.snapshot_sent(to, sent);
-    }
+    from: u64,
+    net: Net,
 }
 
 impl Transport for Wire {
     fn send(&mut self, messages: Vec<Message>) {
-        // The thread lives for as long as this end.
-        let to = &self.to_thread;
-        messages
-            .into_iter()
-            .for_each(|message| to.send(message).unwrap());
+        for message in messages {
+            let to = message.to;
+            let target = self.net.lock().unwrap().get(&to).cloned();
+            let is_snapshot = message.get_msg_type() == MessageType::MsgSnapshot;
+            let sent = match target {
+                Some(peer) if is_snapshot => peer.snapshot_received(self.from, message),
+                Some(peer) => peer.message(self.from, message),
+                None => false,
+            };
+            if is_snapshot {
+                let me = self.net.lock().unwrap().get(&self.from).cloned();
+                if let Some(me) = me {
+                    me.snapshot_sent(to, sent);
+                }
+            }
+        }
     }
 
     fn members(&mut self, _membership: &Membership) {}
@@ -83,8 +65,6 @@ pub struct Cluster {
 
 const CLUSTER_ID: [u8; 16] = [3; 16];
 const WAIT: Duration = Duration::from_secs(20);
-/// The name of the threads that carry messages.
-pub const WIRE: &str = "wire";
 /// A disk takes its time; that is what group commit lives on.
 const SYNC: Duration = Duration::from_micros(500);
 
@@ -150,7 +130,10 @@ impl Cluster {
             address: String::new(),
             log: Arc::clone(&peer.log),
             machine: Counter::open(&peer.disk),
-            transport: Wire::new(raft_id, Arc::clone(&self.net)),
+            transport: Wire {
+                from: raft_id,
+                net: Arc::clone(&self.net),
+            },
             clock: wall_ns,
             seed: raft_id,
             log_keep_entries: 20,

@@ -4,9 +4,8 @@
 //! gRPC carries everything between peers, and everything works over it alone. Each
 //! message costs it a thread that wakes up and some framing, which is half of the
 //! processor time of one create in flight. So raft messages go over a lane where
-//! there is one: whoever runs a round writes them itself, and a thread of the receiver
-//! reads them and runs the round that they cause. ARCHITECTURE.md says how a lane opens
-//! and what happens without one.
+//! there is one: the raft thread writes them itself, and a thread of the receiver
+//! reads them. ARCHITECTURE.md says how a lane opens and what happens without one.
 //!
 //! | module | what lives there |
 //! |---|---|

@@ -81,7 +81,7 @@ impl LanePort {
     }
 
     /// Takes nothing more, closes what is open, and waits for the threads: they end
-    /// with the round that they run. Blocks; not to be called from a thread of gRPC.
+    /// at once. Blocks; not to be called from a thread of gRPC.
     pub fn stop(self) {
         (self.close)();
         self.acceptor.stop();

@@ -16,7 +16,7 @@ use super::frames::{Ended, Frames};
 use super::{read_hello, HELLO_LEN};
 use crate::limits;
 use crate::node::Node;
-use crate::peer::raft_stream::{self, Reader};
+use crate::peer::raft_stream;
 
 /// Why a connection is closed.
 #[derive(Debug, thiserror::Error)]
@@ -107,8 +107,7 @@ pub(super) fn open<'a, V: View + Clone + Send + Sync + 'static>(
     Ok((from, frames))
 }
 
-/// Takes the frames of a sender that was let in, until the connection ends. What a frame
-/// causes may be done here, so a sign of life may wait for a read of old entries.
+/// Takes the frames of a sender that was let in, until the connection ends.
 pub(super) fn take_all<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     from: u64,
@@ -131,14 +130,12 @@ pub(super) fn take_all<V: View + Clone + Send + Sync + 'static>(
                 if batch.has_opening() {
                     return Err(Refused::Kind);
                 }
-                raft_stream::take_batch(node, from, &batch, Reader::Lane)
-                    .map_err(Refused::Batch)?;
+                raft_stream::take_batch(node, from, &batch).map_err(Refused::Batch)?;
             }
             (Kind::Ping, _) => {
                 // A sender that was removed while it had nothing to say is judged too.
                 let nothing = RaftBatch::default();
-                raft_stream::take_batch(node, from, &nothing, Reader::Lane)
-                    .map_err(Refused::Batch)?;
+                raft_stream::take_batch(node, from, &nothing).map_err(Refused::Batch)?;
                 say_heard(socket).map_err(io)?;
             }
             (Kind::Hello | Kind::Heard, _) => return Err(Refused::Kind),

@@ -1,6 +1,6 @@
 //! The end of a lane that messages are written to.
 //!
-//! Whoever runs a round writes a frame itself when nothing waits, with a call that does
+//! The raft thread writes a frame itself when nothing waits, with a call that does
 //! not block. So does the delivery thread when a task is due at the other peer. What the
 //! socket does not take goes into a bounded queue, and so does everything behind it,
 //! until the thread of the lane has written it. That thread sleeps otherwise, but for a
@@ -49,7 +49,7 @@ struct Connection {
     asked_at: Option<Instant>,
 }
 
-/// A socket that those who send and the thread of the lane share.
+/// A socket that the raft thread and the thread of the lane share.
 #[derive(Clone)]
 struct Socket(Arc<TcpStream>);
 
@@ -173,7 +173,7 @@ impl Lane {
         let mut connection = self.lock();
         *connection = None;
         let lost = self.waiting.clear();
-        // Much memory may be given back behind this, while others send.
+        // Much memory may be given back behind this, while the raft thread sends.
         drop(connection);
         (why, lost.len())
     }

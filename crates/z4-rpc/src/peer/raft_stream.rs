@@ -55,18 +55,9 @@ async fn take_all<V: View + Clone + Send + Sync + 'static>(
             let (peer_id, at) = (opening.get_from_peer_id(), opening.get_from_address());
             address::heard(node, sender, peer_id, at);
         }
-        take_batch(node, sender, &batch, Reader::Grpc)?;
+        take_batch(node, sender, &batch)?;
     }
     Ok(())
-}
-
-/// The thread that has read a batch.
-#[derive(Clone, Copy)]
-pub(crate) enum Reader {
-    /// A thread of gRPC, which serves others too and must not wait.
-    Grpc,
-    /// The thread of a lane, which does nothing else.
-    Lane,
 }
 
 /// Takes a batch of the peer `from`, whichever way it came: all that is judged of raft
@@ -75,7 +66,6 @@ pub(crate) fn take_batch<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     from: u64,
     batch: &RaftBatch,
-    reader: Reader,
 ) -> Result<(), RpcStatus> {
     let status = node.handle().status();
     if status.membership.removed.contains(&from) {
@@ -108,22 +98,15 @@ pub(crate) fn take_batch<V: View + Clone + Send + Sync + 'static>(
         .network()
         .identity()
         .map_or(0, |identity| identity.raft_id);
-    let messages = batch.get_messages().iter();
-    let messages: Vec<Message> = messages
-        .map(|bytes| parse(bytes, from, me))
-        .collect::<Result<_, _>>()?;
-    let count = messages.len();
-    if count == 0 {
-        return Ok(());
+    for bytes in batch.get_messages() {
+        let message = parse(bytes, from, me)?;
+        let metrics = node.network().metrics();
+        if node.handle().message(from, message) {
+            metrics.received.inc();
+        } else {
+            metrics.dropped.with_label_values(&["inbox_full"]).inc();
+        }
     }
-    let dropped = match reader {
-        Reader::Grpc => node.handle().messages(from, messages),
-        Reader::Lane => node.handle().messages_here(from, messages),
-    };
-    let metrics = node.network().metrics();
-    metrics.received.inc_by((count - dropped) as u64);
-    let full = metrics.dropped.with_label_values(&["inbox_full"]);
-    full.inc_by(dropped as u64);
     Ok(())
 }
 

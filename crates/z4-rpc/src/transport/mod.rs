@@ -105,7 +105,7 @@ fn drop_counted(network: &Network, reason: &str) {
     network.metrics().dropped.with_label_values(&[reason]).inc();
 }
 
-/// Reports a snapshot that was not even begun. Not from within a round,
+/// Reports a snapshot that was not even begun. Not from the raft thread itself,
 /// which would wait for room in its own inbox.
 fn report_later(handle: Handle<Outcome>, to: u64) {
     let reporting = std::thread::Builder::new()
