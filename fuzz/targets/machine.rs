@@ -8,8 +8,9 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use rand::Rng;
 use z4_core::command::{
-    CreateTasks, Due, Extend, ExtendLeases, LeaseRefs, LeaseTasks, Nack, NackTasks, NamespacePatch,
-    NewTask, RedriveTasks, RescheduleTasks, SetNamespace, Taker, TaskRefs,
+    CreateTasks, Due, Extend, ExtendLeases, HeldLeases, LeaseRefs, LeaseTasks, Nack, NackTasks,
+    NamespacePatch, NewTask, RedriveTasks, RescheduleTasks, ResumeLeases, SetNamespace, Taker,
+    TaskRefs,
 };
 use z4_core::invariants::{check, state_hash};
 use z4_core::settings::{Kind, SETTINGS};
@@ -140,13 +141,23 @@ impl Author<'_> {
                     ahead_ms: 0,
                 })
             }
-            7 | 8 => {
+            7 => {
                 let leases = (0..self.below(4)).map(|_| self.lease()).collect();
-                let refs = LeaseRefs { namespace, leases };
-                match (kind, self.below(2)) {
-                    (7, _) => Command::AckTasks(refs),
-                    (_, 0) => Command::ReleaseTasks(refs),
-                    _ => Command::ReturnTasks(refs),
+                Command::AckTasks(LeaseRefs { namespace, leases })
+            }
+            8 => {
+                let leases = (0..self.below(4)).map(|_| self.lease()).collect();
+                let held = HeldLeases {
+                    refs: LeaseRefs { namespace, leases },
+                    consumer: ["", "c0", "c1"][self.below(3)].to_owned(),
+                };
+                match self.below(3) {
+                    0 => Command::ReleaseTasks(held),
+                    1 => Command::ReturnTasks(held),
+                    _ => Command::ResumeLeases(ResumeLeases {
+                        held,
+                        by: ["", "c0", "c2"][self.below(3)].to_owned(),
+                    }),
                 }
             }
             9 => {

@@ -3,8 +3,8 @@
 //! came another way breaks the machine. The answer depends on the command only.
 
 use crate::command::{
-    Command, CreateTasks, Due, Extend, ExtendLeases, LeaseRefs, LeaseTasks, Nack, NackTasks,
-    NewTask,
+    Command, CreateTasks, Due, Extend, ExtendLeases, HeldLeases, LeaseRefs, LeaseTasks, Nack,
+    NackTasks, NewTask, ResumeLeases,
 };
 use crate::error::Refusal;
 use crate::limits;
@@ -20,9 +20,9 @@ impl Command {
         match self {
             Self::CreateTasks(create) => create.check(),
             Self::LeaseTasks(lease) => lease.check(),
-            Self::AckTasks(refs) | Self::ReleaseTasks(refs) | Self::ReturnTasks(refs) => {
-                refs.check()
-            }
+            Self::AckTasks(refs) => refs.check(),
+            Self::ReleaseTasks(held) | Self::ReturnTasks(held) => held.check(),
+            Self::ResumeLeases(resume) => resume.check(),
             Self::NackTasks(nacks) => nacks.check(),
             Self::ExtendLeases(extends) => extends.check(),
             Self::CancelTasks(refs) | Self::PurgeTasks(refs) => changes(refs.ids.len()),
@@ -116,10 +116,7 @@ impl LeaseTasks {
         lease_ms(self.lease_ms)?;
         within("ahead_ms", self.ahead_ms, 0, limits::LEASE_AHEAD_MS_MAX)?;
         for taker in &self.takers {
-            if taker.consumer.is_empty() {
-                return Err(Refusal::invalid("consumer", "must not be empty"));
-            }
-            at_most("consumer", taker.consumer.len(), limits::CONSUMER_LEN_MAX)?;
+            named("consumer", &taker.consumer)?;
             if taker.room == 0 {
                 return Err(Refusal::invalid("room", "must be greater than 0"));
             }
@@ -135,6 +132,28 @@ impl LeaseRefs {
     /// [`Refusal`] with code `Invalid` that names the field and the limit.
     pub fn check(&self) -> Result<(), Refusal> {
         counted("leases", self.leases.len(), limits::ACK_COUNT_MAX)
+    }
+}
+
+impl HeldLeases {
+    /// Checks every field against its limit.
+    ///
+    /// # Errors
+    /// [`Refusal`] with code `Invalid` that names the field and the limit.
+    pub fn check(&self) -> Result<(), Refusal> {
+        self.refs.check()?;
+        at_most("consumer", self.consumer.len(), limits::CONSUMER_LEN_MAX)
+    }
+}
+
+impl ResumeLeases {
+    /// Checks every field against its limit.
+    ///
+    /// # Errors
+    /// [`Refusal`] with code `Invalid` that names the field and the limit.
+    pub fn check(&self) -> Result<(), Refusal> {
+        self.held.check()?;
+        named("by", &self.by)
     }
 }
 
@@ -212,6 +231,13 @@ pub(crate) fn within(field: &str, value: u64, least: u64, most: u64) -> Result<(
         field,
         format!("is {value}; it must be {least} to {most} (spans in milliseconds)"),
     ))
+}
+
+fn named(field: &str, consumer: &str) -> Result<(), Refusal> {
+    match consumer.is_empty() {
+        true => Err(Refusal::invalid(field, "must not be empty")),
+        false => at_most(field, consumer.len(), limits::CONSUMER_LEN_MAX),
+    }
 }
 
 fn at_most(field: &str, len: usize, max: usize) -> Result<(), Refusal> {

@@ -20,12 +20,16 @@ pub enum Command {
     AckTasks(LeaseRefs),
     /// Gives leases back without a failure: their holders never had the tasks
     /// in hand (stream ended, consumer drains). The tasks are due again at once.
-    ReleaseTasks(LeaseRefs),
+    ReleaseTasks(HeldLeases),
     /// Gives leases back without a failure: their holders had the tasks in hand
     /// and do not want them. The tasks are due again at once, but for those that
     /// came back so too often in a row, which wait (see
     /// [`RETURNS_AT_ONCE_MAX`](crate::limits::RETURNS_AT_ONCE_MAX)).
-    ReturnTasks(LeaseRefs),
+    ReturnTasks(HeldLeases),
+    /// Live leases are held under another name from now on, with the same tokens and
+    /// deadlines: their consumer came back on another session, and what the session before
+    /// gives back in its own name, it has no more.
+    ResumeLeases(ResumeLeases),
     /// Gives leases back with a failure: the tasks come again later, or are dead
     /// letters.
     NackTasks(NackTasks),
@@ -155,6 +159,37 @@ pub struct LeaseRefs {
     pub leases: Vec<(TaskId, LeaseToken)>,
 }
 
+/// Leases, and who holds them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldLeases {
+    /// Which leases.
+    pub refs: LeaseRefs,
+    /// The name of the consumer, at most
+    /// [`CONSUMER_LEN_MAX`](crate::limits::CONSUMER_LEN_MAX) bytes: a lease that somebody
+    /// else holds stays as it is. Empty: whoever holds it.
+    pub consumer: String,
+}
+
+/// Leases that go on under another name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ResumeLeases {
+    /// The leases, and who held them before. One that `by` holds already is told as done,
+    /// so that the command may be repeated.
+    pub held: HeldLeases,
+    /// The name of the consumer that holds them from now on, 1 to
+    /// [`CONSUMER_LEN_MAX`](crate::limits::CONSUMER_LEN_MAX) bytes.
+    pub by: String,
+}
+
+impl HeldLeases {
+    /// Leases that are given back whoever holds them: who asks for it shows their tokens.
+    #[must_use]
+    pub fn of_anybody(refs: LeaseRefs) -> Self {
+        let consumer = String::new();
+        Self { refs, consumer }
+    }
+}
+
 /// Leases that failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NackTasks {
@@ -265,11 +300,11 @@ pub enum Outcome {
         /// why the lease was not there to be ended, and nothing changed.
         results: Vec<Result<Ended, LeaseLost>>,
     },
-    /// Of an extend.
+    /// Of an extend or a resume.
     Extended {
         /// Machine time of the entry, in nanoseconds.
         stamp_ns: u64,
-        /// For each lease of the command, in order: its new deadline, in machine
+        /// For each lease of the command, in order: its deadline from now on, in machine
         /// nanoseconds, or why there is none, and nothing changed.
         results: Vec<Result<u64, LeaseLost>>,
     },
@@ -361,7 +396,8 @@ pub enum Ended {
 pub enum LeaseLost {
     /// It had expired, and nobody holds the task.
     Expired = 1,
-    /// Another lease of the task is live.
+    /// Another lease of the task is live, or another consumer than the command names
+    /// holds this one.
     Taken = 2,
     /// There is no such task: it never was, or is done, cancelled or purged.
     Gone = 3,

@@ -1,6 +1,7 @@
 //! Names of consumers. Clients choose a consumer id; the log knows the id with
 //! the session behind it, `id~peer.boot.n`, so that a grant finds its session and
-//! no two sessions share a name.
+//! no two sessions share a name. What a session has resumed of earlier ones, it holds under
+//! `id~peer.boot.n+`: what it was granted itself, it has to know apart.
 
 use z4_core::Refusal;
 
@@ -8,6 +9,8 @@ use crate::limits;
 
 /// What divides an id from its session.
 const MARK: char = '~';
+/// What stands behind the name of a session that has resumed a lease.
+const RESUMED: char = '+';
 
 /// The consumer id in the name of a consumer, as the log has it.
 #[must_use]
@@ -19,6 +22,16 @@ pub fn of(name: &str) -> &str {
 pub(crate) fn session(name: &str) -> &str {
     name.find(MARK)
         .map_or("", |at| name.get(at..).unwrap_or(""))
+}
+
+/// Under which name the session with this name holds what it has resumed.
+pub(crate) fn resumed(session: &str) -> String {
+    format!("{session}{RESUMED}")
+}
+
+/// The name of the session that holds a lease under this name, resumed or granted.
+pub(crate) fn holder(name: &str) -> &str {
+    name.strip_suffix(RESUMED).unwrap_or(name)
 }
 
 /// The peer of the session in the name of a consumer.
@@ -57,6 +70,10 @@ mod tests {
             ("a", "a", "", None),
         ] {
             assert_eq!((of(name), session(name), raft_id(name)), (id, mark, peer));
+            let resumed = resumed(name);
+            assert_eq!((holder(&resumed), holder(name)), (name, name));
+            assert_eq!(raft_id(&resumed), peer);
+            assert!(mark.is_empty() || of(&resumed) == id);
         }
     }
 

@@ -36,20 +36,17 @@ impl Directory {
         Some(former)
     }
 
-    /// Takes a session out. Gives the names to which nobody listens any more.
-    pub(crate) fn unlist(&mut self, session: &Session) -> Vec<String> {
+    /// Takes a session out: nobody listens to its names any more.
+    pub(crate) fn unlist(&mut self, session: &Session) {
         self.by_name.remove(&session.name);
         self.names.remove(&session.id);
         let consumer = (session.namespace.clone(), session.consumer_id.clone());
         if self.by_consumer.get(&consumer) == Some(&session.id) {
             self.by_consumer.remove(&consumer);
         }
-        let mut names = vec![session.name.clone()];
         if let Some(former) = &session.former {
             self.successors.remove(former);
-            names.push(former.clone());
         }
-        names
     }
 
     /// The session with a name.

@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 
 use z4_core::command::{
-    Command, Ended, Extend, ExtendLeases, LeaseLost, LeaseRefs, Nack, NackTasks, Outcome,
+    Command, Ended, Extend, ExtendLeases, HeldLeases, LeaseLost, LeaseRefs, Nack, NackTasks,
+    Outcome,
 };
 use z4_core::limits::ACK_COUNT_MAX;
 use z4_core::planted;
@@ -116,11 +117,11 @@ pub fn command(namespace: Namespace, kind: Kind, items: &[Item]) -> Command {
             leases: leases(),
             namespace,
         }),
-        // The client had the task in hand.
-        Kind::Release => Command::ReturnTasks(LeaseRefs {
+        // The client had the task in hand, and shows the token.
+        Kind::Release => Command::ReturnTasks(HeldLeases::of_anybody(LeaseRefs {
             leases: leases(),
             namespace,
-        }),
+        })),
         Kind::Nack => {
             let nack = |item: &Item| match &item.ask {
                 Ask::Nack(nack) => Some(nack.clone()),

@@ -5,11 +5,6 @@
 //! them waits here, as much again as may be in flight; the rest is released, and no
 //! more is taken until a lease ends. So that this is rare, the credit is cut to what
 //! will fit by the mean size of tasks.
-//!
-//! A consumer with a name whose connection broke may be at another peer, with all
-//! that it was granted here, long before this peer notices. So nothing is released
-//! in its name but when a message of it came after there was cause to: who speaks on
-//! this session is here. What a silent one was not given runs out.
 
 use z4_core::command::Grant;
 use z4_core::planted;
@@ -24,17 +19,11 @@ use crate::output::Delivery;
 pub(crate) struct Flow {
     in_flight_max: u64,
     bytes_max: u64,
-    /// The consumer has a name, and may be elsewhere by now.
-    is_named: bool,
     pub(crate) ledger: Ledger,
     mean_bytes: u64,
     /// Something was released for want of room: no more until a lease ends.
     is_blocked: bool,
     is_draining: bool,
-    /// Messages that came from the consumer.
-    heard: u64,
-    /// Messages that had come when it was granted something last.
-    heard_at_grant: u64,
     /// What is written is acknowledged: so many may be granted and not written.
     unwritten_max: Option<u64>,
 }
@@ -45,28 +34,20 @@ impl Flow {
         let in_flight_max = limits::STREAM_WINDOW + limits::STREAM_UNACKED_MAX;
         Self {
             unwritten_max: Some(limits::STREAM_WINDOW),
-            ..Self::new(in_flight_max, u64::MAX, false)
+            ..Self::new(in_flight_max, u64::MAX)
         }
     }
 
-    pub(crate) fn new(in_flight_max: u64, bytes_max: u64, is_named: bool) -> Self {
+    pub(crate) fn new(in_flight_max: u64, bytes_max: u64) -> Self {
         Self {
             in_flight_max,
             bytes_max,
-            is_named,
             ledger: Ledger::default(),
             mean_bytes: 0,
             is_blocked: false,
             is_draining: false,
-            heard: 0,
-            heard_at_grant: 0,
             unwritten_max: None,
         }
-    }
-
-    /// A message came from the consumer.
-    pub(crate) fn heard(&mut self) {
-        self.heard += 1;
     }
 
     pub(crate) fn set_credit(&mut self, in_flight_max: Option<u64>, bytes_max: Option<u64>) {
@@ -78,11 +59,6 @@ impl Flow {
     /// No more deliveries but of what was delivered before.
     pub(crate) fn drain(&mut self) {
         self.is_draining = true;
-    }
-
-    /// Tells whether the consumer may come back under its name.
-    pub(crate) fn is_named(&self) -> bool {
-        self.is_named
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -132,7 +108,6 @@ impl Flow {
                 mean => (mean - mean / 8 + grant.bytes / 8).max(1),
             };
         }
-        self.heard_at_grant = self.heard;
         self.ledger.insert(Lease {
             release_at_ns: wall_ns + grant.deadline_ns.saturating_sub(wall_ns) / 2,
             place: match grant.due_at_ns > due_by_ns {
@@ -143,7 +118,7 @@ impl Flow {
             is_own,
             is_resumed,
             is_spoken: false,
-            heard_when_late: None,
+            is_elsewhere: false,
         })
     }
 
@@ -157,21 +132,17 @@ impl Flow {
     /// What is beyond the credit, or has waited for too long; it counts as being
     /// given back from now on. With deadlines.
     pub(crate) fn surplus(&mut self, wall_ns: u64) -> Vec<(Key, u64)> {
-        let (mut surplus, heard) = (Vec::new(), self.heard);
+        let mut surplus = Vec::new();
         while let Some(front) = self.ledger.first_waiting() {
             if front.is_resumed || front.release_at_ns > wall_ns {
                 break;
             }
-            let heard_before = *front.heard_when_late.get_or_insert(heard);
             let (key, deadline_ns) = front.key_until();
             self.is_blocked = true;
             if deadline_ns <= wall_ns {
                 // Others have it by now.
                 self.ledger.move_to(&key, Place::Over);
                 continue;
-            }
-            if self.may_be_elsewhere(heard_before) {
-                break;
             }
             self.ledger.move_to(&key, Place::Returning);
             surplus.push((key, deadline_ns));
@@ -182,21 +153,10 @@ impl Flow {
             let Some(last) = last else { break };
             let key_until = last.key_until();
             self.is_blocked |= is_over_bytes;
-            // One that drains may leave with its last answer, and come back elsewhere. The
-            // cause may be a later grant than the one that goes back.
-            if self.may_be_elsewhere(self.heard_at_grant) {
-                break;
-            }
             self.ledger.move_to(&key_until.0, Place::Returning);
             surplus.push(key_until);
         }
         surplus
-    }
-
-    /// Whether the consumer may be at another peer, for all that is known: it was
-    /// silent since so many of its messages had come.
-    fn may_be_elsewhere(&self, heard_before: u64) -> bool {
-        self.is_named && self.heard == heard_before && !planted!("silent-consumer-released")
     }
 
     fn is_over_count(&self) -> bool {
@@ -244,11 +204,7 @@ impl Flow {
     pub(crate) fn look_at_ns(&mut self) -> Option<u64> {
         let front = self.ledger.first_waiting();
         let front = front.filter(|front| !front.is_resumed)?;
-        // A late one goes when its consumer says something, or is over.
-        Some(match front.heard_when_late {
-            Some(_) => front.grant.deadline_ns,
-            None => front.release_at_ns,
-        })
+        Some(front.release_at_ns)
     }
 }
 

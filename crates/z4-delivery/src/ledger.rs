@@ -39,11 +39,13 @@ pub(crate) struct Lease {
     pub(crate) is_resumed: bool,
     /// Its client has said what became of the task.
     pub(crate) is_spoken: bool,
+    /// Another session of the consumer has resumed it since. The client may work on it
+    /// still, so it takes room until the log says that it ended; it is not this session's
+    /// to be given back.
+    pub(crate) is_elsewhere: bool,
     /// Others had better have it from then on, in nanoseconds of the wall clock, if
     /// it still waits.
     pub(crate) release_at_ns: u64,
-    /// How many messages had come from the consumer when it was time that others had it.
-    pub(crate) heard_when_late: Option<u64>,
     pub(crate) place: Place,
 }
 

@@ -33,8 +33,10 @@
 //!
 //! # Who may come back
 //! A consumer that chose its id may come back for its leases, here or at another peer,
-//! long before this peer notices that its connection broke. So nothing is released in
-//! its name but when it spoke on the session after there was cause to, or closed it.
+//! long before this peer notices that its connection broke. So a session gives a
+//! lease back only in the name under which the log has it, and one that opens resumes the
+//! leases of before in the log, under a name of its own, before it hands them out: whichever
+//! comes first into the log decides.
 //! A session that is closed ends only when nothing can be on its way to it any more:
 //! the leader has heard that it takes nothing, and a command proposed after that is
 //! applied (a fence).
@@ -134,12 +136,11 @@
 //! | `leading` | the dispatcher, while this peer leads |
 //! | `clock` | the leader's clock, as others hear of it |
 //! | `quiet` | which news need not wake the delivery thread |
-//! | `directory`, `broken`, [`consumer_id`] | whose grants go where; who may come back |
+//! | `directory`, [`consumer_id`] | whose grants go where |
 //! | [`find()`] | live leases of a consumer, in the applied state |
 //! | [`limits`] | every bound |
 #![forbid(unsafe_code)]
 
-mod broken;
 mod clock;
 pub mod consumer_id;
 mod directory;

@@ -5,9 +5,6 @@ const MS_NS: u64 = 1_000_000;
 
 /// Sessions of one peer; one more is refused.
 pub const SESSION_COUNT_MAX: usize = 10_000;
-/// Sessions of a peer that broke and are remembered: what they are granted late
-/// stays for their consumers. What is granted to older ones is released.
-pub const BROKEN_COUNT_MAX: usize = 10_000;
 /// Consumers of other peers that the leader keeps in mind.
 pub const REMOTE_CONSUMER_COUNT_MAX: usize = 200_000;
 
@@ -48,6 +45,9 @@ pub const CLOCK_TELL_NS: u64 = MS_NS / 2;
 /// How long an ack, nack, extend or release of a Consume session is tried; then
 /// the session ends.
 pub const ASK_PATIENCE_NS: u64 = 30_000 * MS_NS;
+/// How long a Consume session tries to resume what its consumer has from before; then it
+/// ends, and its client tries another peer.
+pub const RESUME_PATIENCE_NS: u64 = 3_000 * MS_NS;
 /// How long a Consume session that its client closed waits until what the client
 /// had is given back; then it ends without that being certain.
 pub const CLOSE_PATIENCE_NS: u64 = 3_000 * MS_NS;
@@ -55,7 +55,7 @@ pub const CLOSE_PATIENCE_NS: u64 = 3_000 * MS_NS;
 /// waits so long for that word. GetTaskStream and LeaseTasks have no words.
 pub const LAST_WORD_NS: u64 = 10_000 * MS_NS;
 /// A Consume session whose client sends no more is taken for closed, and not for
-/// broken, after this. One that has drained is taken to stay for its end.
+/// broken, after this.
 pub const HALF_CLOSE_GRACE_NS: u64 = 50 * MS_NS;
 /// LeaseTasks that stood in line takes what else comes within this time.
 pub const LEASE_GATHER_NS: u64 = 10 * MS_NS;

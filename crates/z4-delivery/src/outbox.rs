@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use z4_core::command::{Command, LeaseRefs, Taker};
+use z4_core::command::{Command, Grant, HeldLeases, LeaseRefs, Taker};
 use z4_core::Namespace;
 
 use crate::endings::Item;
@@ -22,6 +22,11 @@ pub(crate) enum Asked {
     Take(SessionId),
     /// A session whose client is done.
     Fence(SessionId),
+    /// A session whose consumer has these leases from before.
+    Resume {
+        session: SessionId,
+        leases: Vec<Grant>,
+    },
     /// The dispatcher: a lease.
     Lease {
         term: u64,
@@ -79,15 +84,30 @@ impl<E> Outbox<E> {
         self.asked.remove(&ticket)
     }
 
-    /// Acknowledges what was written, or gives leases back: what the consumer never
-    /// had is released, what it had in hand is returned. `leases` are with their
-    /// deadlines, in machine nanoseconds.
-    pub(crate) fn end(
+    /// Gives back leases that a consumer holds: what it never had is released, what it had
+    /// in hand is returned. `leases` are with their deadlines, in machine nanoseconds.
+    pub(crate) fn give_back(
         &mut self,
-        how: fn(LeaseRefs) -> Command,
-        of: &Namespace,
+        how: fn(HeldLeases) -> Command,
+        (of, holder): (&Namespace, &str),
         leases: &[(Key, u64)],
     ) {
+        let held = |refs| {
+            how(HeldLeases {
+                refs,
+                consumer: holder.to_owned(),
+            })
+        };
+        self.end(held, of, leases);
+    }
+
+    /// Acknowledges what was written. `leases` are with their deadlines, in machine
+    /// nanoseconds.
+    pub(crate) fn ack(&mut self, of: &Namespace, leases: &[(Key, u64)]) {
+        self.end(Command::AckTasks, of, leases);
+    }
+
+    fn end(&mut self, how: impl Fn(LeaseRefs) -> Command, of: &Namespace, leases: &[(Key, u64)]) {
         for batch in leases.chunks(limits::ACK_BATCH_MAX) {
             let command = how(LeaseRefs {
                 namespace: of.clone(),

@@ -41,7 +41,7 @@ pub enum Retry {
 pub enum Whose {
     /// Of all sessions that a consumer had.
     Consumer(String),
-    /// Of the session with this name.
+    /// Of the session with this name, what it has resumed included.
     Session(String),
 }
 
@@ -51,7 +51,7 @@ impl Whose {
     pub fn is(&self, consumer: &str) -> bool {
         match self {
             Self::Consumer(id) => crate::consumer_id::of(consumer) == id,
-            Self::Session(name) => consumer == name,
+            Self::Session(name) => crate::consumer_id::holder(consumer) == name,
         }
     }
 }

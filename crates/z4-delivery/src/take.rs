@@ -42,7 +42,7 @@ impl Take {
 }
 
 impl Session {
-    fn taking(&self) -> Taking {
+    pub(crate) fn taking(&self) -> Taking {
         match self.method {
             Method::Take(taking) => taking,
             Method::Consume { .. } | Method::Stream => Taking::default(),
@@ -98,18 +98,19 @@ impl Session {
         out.propose(Asked::Take(self.id), Command::LeaseTasks(lease), retry);
     }
 
-    /// What its consumer holds was found: that is the answer, if it is anything.
+    /// What its consumer holds, and this call has resumed: that is the answer, if it is
+    /// anything.
     pub(crate) fn take_resumed<E>(&mut self, leases: Vec<Grant>, out: &mut Outbox<E>) {
         if leases.is_empty() {
             return self.take_new(out);
         }
         self.take = Some(Take::Answering);
-        let leases = leases.into_iter().take(self.taking().tasks as usize);
         let resumed = |grant| Delivery {
             grant,
             is_resumed: true,
         };
-        out.tell(self.id, Told::Deliver(leases.map(resumed).collect()));
+        let leases = leases.into_iter().map(resumed).collect();
+        out.tell(self.id, Told::Deliver(leases));
     }
 
     /// What came of its proposal.
@@ -214,6 +215,6 @@ impl Session {
             left.extend(self.flow.ledger.all_at(&[Place::InHand]));
         }
         self.flow.ledger.move_all(&left, Place::Returning);
-        out.end(Command::ReleaseTasks, &self.namespace, &left);
+        self.give_back(Command::ReleaseTasks, &left, out);
     }
 }

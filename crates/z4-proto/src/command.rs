@@ -1,8 +1,11 @@
 //! Commands as they stand in the log.
 
 use protobuf::RepeatedField;
-use z4_core::command::{Command, CreateTasks, Due, LeaseRefs, LeaseTasks, NewTask, Taker};
+use z4_core::command::{
+    Command, CreateTasks, Due, HeldLeases, LeaseRefs, LeaseTasks, NewTask, ResumeLeases, Taker,
+};
 use z4_core::task::{LeaseToken, Priority};
+use z4_core::TaskId;
 
 mod leases;
 mod settings;
@@ -21,8 +24,9 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         Command::CreateTasks(create) => return encode_create(create),
         Command::LeaseTasks(lease) => Kind::lease_tasks(to_lease(lease)),
         Command::AckTasks(refs) => Kind::ack_tasks(to_refs(refs)),
-        Command::ReleaseTasks(refs) => Kind::release_tasks(to_refs(refs)),
-        Command::ReturnTasks(refs) => Kind::return_tasks(to_refs(refs)),
+        Command::ReleaseTasks(held) => Kind::release_tasks(to_held(held)),
+        Command::ReturnTasks(held) => Kind::return_tasks(to_held(held)),
+        Command::ResumeLeases(resume) => Kind::resume_leases(to_resume(resume)),
         Command::NackTasks(nacks) => Kind::nack_tasks(leases::to_nacks(nacks)),
         Command::ExtendLeases(extends) => Kind::extend_leases(leases::to_extends(extends)),
         Command::CancelTasks(refs) => Kind::cancel_tasks(tasks::to_refs(refs)),
@@ -78,8 +82,9 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, DecodeError> {
         Some(Kind::create_tasks(create)) => Command::CreateTasks(create_tasks(create)?),
         Some(Kind::lease_tasks(lease)) => Command::LeaseTasks(lease_tasks(lease)?),
         Some(Kind::ack_tasks(refs)) => Command::AckTasks(lease_refs(refs)?),
-        Some(Kind::release_tasks(refs)) => Command::ReleaseTasks(lease_refs(refs)?),
-        Some(Kind::return_tasks(refs)) => Command::ReturnTasks(lease_refs(refs)?),
+        Some(Kind::release_tasks(held)) => Command::ReleaseTasks(held_leases(held)?),
+        Some(Kind::return_tasks(held)) => Command::ReturnTasks(held_leases(held)?),
+        Some(Kind::resume_leases(resume)) => Command::ResumeLeases(resume_leases(resume)?),
         Some(Kind::pulse(pulse)) => {
             parts::known("Pulse", &pulse.unknown_fields)?;
             Command::Pulse
@@ -205,32 +210,75 @@ fn lease_tasks(lease: log::LeaseTasks) -> Result<LeaseTasks, DecodeError> {
 }
 
 fn to_refs(refs: &LeaseRefs) -> log::LeaseRefs {
-    let leases: RepeatedField<_> = refs
-        .leases
-        .iter()
-        .map(|(id, token)| log::LeaseRef {
-            id: id.as_bytes().to_vec(),
-            token: token.0,
-            ..Default::default()
-        })
-        .collect();
     log::LeaseRefs {
         namespace: refs.namespace.as_str().to_owned(),
-        leases,
+        leases: to_leases(&refs.leases),
         ..Default::default()
     }
 }
 
 fn lease_refs(refs: log::LeaseRefs) -> Result<LeaseRefs, DecodeError> {
     parts::known("LeaseRefs", &refs.unknown_fields)?;
+    Ok(LeaseRefs {
+        namespace: parts::namespace(&refs.namespace)?,
+        leases: leases_of(&refs.leases)?,
+    })
+}
+
+fn to_held(held: &HeldLeases) -> log::HeldLeases {
+    // A whole pattern: a field that is added and not written does not compile.
+    let HeldLeases { refs, consumer } = held;
+    log::HeldLeases {
+        namespace: refs.namespace.as_str().to_owned(),
+        leases: to_leases(&refs.leases),
+        consumer: consumer.clone(),
+        ..Default::default()
+    }
+}
+
+fn held_leases(held: log::HeldLeases) -> Result<HeldLeases, DecodeError> {
+    parts::known("HeldLeases", &held.unknown_fields)?;
+    Ok(HeldLeases {
+        refs: LeaseRefs {
+            namespace: parts::namespace(&held.namespace)?,
+            leases: leases_of(&held.leases)?,
+        },
+        consumer: held.consumer,
+    })
+}
+
+fn to_resume(resume: &ResumeLeases) -> log::ResumeLeases {
+    // A whole pattern: a field that is added and not written does not compile.
+    let ResumeLeases { held, by } = resume;
+    log::ResumeLeases {
+        held: Some(to_held(held)).into(),
+        by: by.clone(),
+        ..Default::default()
+    }
+}
+
+fn resume_leases(mut resume: log::ResumeLeases) -> Result<ResumeLeases, DecodeError> {
+    parts::known("ResumeLeases", &resume.unknown_fields)?;
+    Ok(ResumeLeases {
+        held: held_leases(resume.take_held())?,
+        by: resume.by,
+    })
+}
+
+fn to_leases(leases: &[(TaskId, LeaseToken)]) -> RepeatedField<log::LeaseRef> {
+    let lease = |(id, token): &(TaskId, LeaseToken)| log::LeaseRef {
+        id: id.as_bytes().to_vec(),
+        token: token.0,
+        ..Default::default()
+    };
+    leases.iter().map(lease).collect()
+}
+
+fn leases_of(leases: &[log::LeaseRef]) -> Result<Vec<(TaskId, LeaseToken)>, DecodeError> {
     let lease = |lease: &log::LeaseRef| {
         parts::known("LeaseRef", &lease.unknown_fields)?;
         let id = parts::task_id("LeaseRef.id", &lease.id)?;
         Ok((id, LeaseToken(lease.token)))
     };
-    let leases: Result<_, DecodeError> = refs.leases.iter().map(lease).collect();
-    Ok(LeaseRefs {
-        namespace: parts::namespace(&refs.namespace)?,
-        leases: leases?,
-    })
+    leases.iter().map(lease).collect()
 }

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use z4_core::command::{
-    Command, CreateTasks, CreatedTask, Due, Ended, Extend, ExtendLeases, Grant, LeaseLost,
-    LeaseRefs, LeaseTasks, Nack, NackTasks, NamespacePatch, NewTask, Outcome, RedriveTasks,
-    RescheduleTasks, SetNamespace, Taker, TaskRefs, Unchanged,
+    Command, CreateTasks, CreatedTask, Due, Ended, Extend, ExtendLeases, Grant, HeldLeases,
+    LeaseLost, LeaseRefs, LeaseTasks, Nack, NackTasks, NamespacePatch, NewTask, Outcome,
+    RedriveTasks, RescheduleTasks, ResumeLeases, SetNamespace, Taker, TaskRefs, Unchanged,
 };
 use z4_core::state::{
     MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RateLimit, RateMark,
@@ -47,6 +47,10 @@ fn commands() -> Vec<Command> {
         namespace: space(),
         leases: vec![(id(), LeaseToken(300)), (TaskId::default(), LeaseToken(0))],
     };
+    let held = |consumer: &str| HeldLeases {
+        refs: refs.clone(),
+        consumer: consumer.into(),
+    };
     let ids = TaskRefs {
         namespace: space(),
         ids: vec![id(), TaskId::default()],
@@ -75,7 +79,7 @@ fn commands() -> Vec<Command> {
             ahead_ms: 0,
         }),
         Command::AckTasks(refs.clone()),
-        Command::ReleaseTasks(refs.clone()),
+        Command::ReleaseTasks(held("")),
         Command::Pulse,
         Command::CreateTasks(CreateTasks {
             namespace: space(),
@@ -137,7 +141,7 @@ fn commands() -> Vec<Command> {
                 ..NamespacePatch::default()
             },
         }),
-        Command::ReturnTasks(refs),
+        Command::ReturnTasks(held("")),
         Command::LeaseTasks(LeaseTasks {
             namespace: space(),
             takers: vec![Taker {
@@ -146,6 +150,12 @@ fn commands() -> Vec<Command> {
             }],
             lease_ms: 1_000,
             ahead_ms: 16,
+        }),
+        Command::ReleaseTasks(held("c")),
+        Command::ReturnTasks(held("c")),
+        Command::ResumeLeases(ResumeLeases {
+            held: held("c"),
+            by: "d".into(),
         }),
     ]
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 /// Version of the protocol between peers. Peers of another version refuse each
 /// other. 2 has the log entries `SetAddresses` and `ReturnTasks`, at which a peer
-/// of version 1 would stop; 3 has leases ahead, at which one of version 2 would.
-pub const PROTOCOL_VERSION: u32 = 3;
+/// of version 1 would stop; 3 has leases ahead, at which one of version 2 would; 4 has
+/// `ResumeLeases`, and leases that are given back in the name of their holder, at which one
+/// of version 3 would.
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// Largest message on the service port, in bytes.
 pub const MESSAGE_LEN_MAX: usize = 8 << 20;

@@ -118,7 +118,7 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     Mutant::new(
         "broken-released",
-        "the end of a named consumer's connection gives back what it was not given, and the consumer has it at another peer",
+        "the end of a named consumer's connection gives back what it has in hand, and the consumer goes on with it",
         &["was given back while consumer"],
     ),
     Mutant::new(
@@ -134,12 +134,12 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant::new(
         "closed-before-released",
         "the client that closes is told so before what it had is given back",
-        &["was given back while consumer"],
+        &["ended in good order, and"],
     ),
     Mutant::new(
         "closed-without-a-fence",
         "a session ends while grants are on their way to it, and its client comes back under its name",
-        &["was given back while consumer"],
+        &["ended in good order, and"],
     ),
     Mutant::new(
         "credit-leaks",
@@ -216,11 +216,6 @@ pub const MUTANTS: &[Mutant] = &[
         &["count", "liveness: task"],
     ),
     Mutant::new(
-        "ended-while-found",
-        "a lease that ended while it was looked for counts for ever",
-        &["count"],
-    ),
-    Mutant::new(
         "failed-lease-forgotten",
         "what a lost lease command would have taken is not asked for again",
         &["liveness: task"],
@@ -241,6 +236,16 @@ pub const MUTANTS: &[Mutant] = &[
         &[],
     )
     .asserting(&["is out of range"]),
+    Mutant::new(
+        "found-not-resumed",
+        "what a consumer has from before is handed out without asking the log, which may be about to give it back",
+        &["was given back while consumer"],
+    ),
+    Mutant::new(
+        "given-back-by-anybody",
+        "a lease is given back in the name of a session that has it no more",
+        &["another consumer holds it", "was given back while consumer"],
+    ),
     Mutant::new(
         "gone-told-once",
         "a leader that could not be told that a consumer left is not told again",
@@ -439,9 +444,9 @@ pub const MUTANTS: &[Mutant] = &[
         &["and takes"],
     ),
     Mutant::new(
-        "silent-consumer-released",
-        "what a silent consumer has no room for is given back, and it has it at another peer",
-        &["was given back while consumer"],
+        "resumed-by-an-earlier-session",
+        "a session whose consumer has gone on to another takes back what that has resumed",
+        &["was taken from a session by"],
     ),
     Mutant::new(
         "skip-sync",

@@ -5,17 +5,16 @@
 use super::backoff::backoff_ms;
 use super::place::is_too_old;
 use super::{Entry, Event, Machine};
-use crate::command::{Ended, LeaseLost, LeaseRefs, Nack, NackTasks, Outcome};
+use crate::command::{Ended, HeldLeases, LeaseLost, LeaseRefs, Nack, NackTasks, Outcome};
 use crate::limits;
 use crate::planted::planted;
 use crate::state::{rank, State, StateError};
 use crate::task::{DeathReason, LeaseToken, Namespace, NamespaceId, Phase, TaskId, TaskStatus};
 use crate::time::MS_NS;
 
-/// How a lease is ended.
+/// How a lease is given back.
+#[derive(Clone, Copy)]
 pub(super) enum How {
-    /// The task is done and goes.
-    Ack,
     /// The task was not touched and is due again.
     Release,
     /// The task was in hand and is due again, now or after a while.
@@ -27,6 +26,13 @@ pub(super) struct Held {
     pub(super) consumer: String,
     pub(super) deadline_ns: u64,
     pub(super) status: TaskStatus,
+}
+
+impl Held {
+    /// Whether it is held under this name. Everybody has the empty one.
+    pub(super) fn is_of(&self, consumer: &str) -> bool {
+        consumer.is_empty() || self.consumer == consumer
+    }
 }
 
 /// Tells that leases of a namespace ended, if any did.
@@ -42,22 +48,38 @@ pub(super) fn tell_ended(
 }
 
 impl<S: State> Machine<S> {
-    pub(super) fn end(
+    pub(super) fn ack(
         &mut self,
         entry: &mut Entry<'_>,
         refs: &LeaseRefs,
-        how: &How,
     ) -> Result<Outcome, StateError> {
         self.end_each(
             entry,
-            &refs.namespace,
+            (&refs.namespace, ""),
             &refs.leases,
             |lease| *lease,
+            |machine, entry, namespace, id, _, status| match planted!("ack-only-releases") {
+                true => machine.give_back(entry, namespace, id, status),
+                false => machine.finish(namespace, id, &status),
+            },
+        )
+    }
+
+    /// Gives leases back that a consumer holds. It may have come back on another session
+    /// since this one gave them back, and work on them: it holds them under another name
+    /// then.
+    pub(super) fn give_back_held(
+        &mut self,
+        entry: &mut Entry<'_>,
+        of: &HeldLeases,
+        how: How,
+    ) -> Result<Outcome, StateError> {
+        self.end_each(
+            entry,
+            (&of.refs.namespace, &of.consumer),
+            &of.refs.leases,
+            |lease| *lease,
             |machine, entry, namespace, id, _, status| match how {
-                How::Ack if planted!("ack-only-releases") => {
-                    machine.give_back(entry, namespace, id, status)
-                }
-                How::Ack => machine.finish(namespace, id, &status),
                 How::Release if planted!("release-as-permanent-nack") => {
                     machine.bury(entry, namespace, id, status, DeathReason::Permanent)?;
                     Ok(Ended::Dead(DeathReason::Permanent))
@@ -75,7 +97,7 @@ impl<S: State> Machine<S> {
     ) -> Result<Outcome, StateError> {
         self.end_each(
             entry,
-            &nacks.namespace,
+            (&nacks.namespace, ""),
             &nacks.nacks,
             |nack| (nack.id, nack.token),
             |machine, entry, namespace, id, nack: &Nack, status| {
@@ -89,11 +111,12 @@ impl<S: State> Machine<S> {
         )
     }
 
-    /// Takes each lease away, if it is live, and does `then` to its task.
+    /// Takes each lease away, if it is live and `holder` holds it (empty: whoever does),
+    /// and does `then` to its task.
     fn end_each<T>(
         &mut self,
         entry: &mut Entry<'_>,
-        name: &Namespace,
+        (name, holder): (&Namespace, &str),
         all: &[T],
         lease_of: impl Fn(&T) -> (TaskId, LeaseToken),
         then: impl Fn(
@@ -116,6 +139,9 @@ impl<S: State> Machine<S> {
         for one in all {
             let (id, token) = lease_of(one);
             results.push(match self.held(entry, namespace, id, token)? {
+                Ok(held) if !held.is_of(holder) && !planted!("given-back-by-anybody") => {
+                    Err(LeaseLost::Taken)
+                }
                 Ok(held) => {
                     if !planted!("lease-row-stays") {
                         self.drop_lease(held.deadline_ns, namespace, id)?;

@@ -6,7 +6,7 @@
 //! | `lease` | LeaseTasks |
 //! | `gate` | what a namespace lets through: pause and limits |
 //! | `end` | AckTasks, NackTasks, ReleaseTasks, ReturnTasks |
-//! | `extend` | ExtendLeases |
+//! | `extend` | ExtendLeases, ResumeLeases |
 //! | `backoff` | the wait after a failure |
 //! | `dead` | dead letters |
 //! | `change` | CancelTasks, RescheduleTasks, RedriveTasks, PurgeTasks |
@@ -80,6 +80,15 @@ pub enum Event {
         namespace: Namespace,
         /// The leases, in the order in which they ended.
         leases: Vec<(TaskId, LeaseToken)>,
+    },
+    /// Leases go on under another name: whoever held them before has them no more.
+    Resumed {
+        /// Which namespace.
+        namespace: Namespace,
+        /// The leases.
+        leases: Vec<(TaskId, LeaseToken)>,
+        /// The name of the consumer that holds them from now on.
+        by: String,
     },
     /// The settings of a namespace changed, or it is gone: what was held back
     /// may go on.
@@ -249,9 +258,10 @@ impl<S: State> Machine<S> {
         match command {
             Command::CreateTasks(create) => self.create(entry, create),
             Command::LeaseTasks(lease) => self.lease(entry, lease),
-            Command::AckTasks(refs) => self.end(entry, &refs, &end::How::Ack),
-            Command::ReleaseTasks(refs) => self.end(entry, &refs, &end::How::Release),
-            Command::ReturnTasks(refs) => self.end(entry, &refs, &end::How::Return),
+            Command::AckTasks(refs) => self.ack(entry, &refs),
+            Command::ReleaseTasks(of) => self.give_back_held(entry, &of, end::How::Release),
+            Command::ReturnTasks(of) => self.give_back_held(entry, &of, end::How::Return),
+            Command::ResumeLeases(resume) => self.resume(entry, &resume),
             Command::NackTasks(nacks) => self.nack(entry, &nacks),
             Command::ExtendLeases(extends) => self.extend(entry, &extends),
             Command::CancelTasks(refs) => self.cancel(&refs),

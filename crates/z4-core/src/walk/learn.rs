@@ -1,7 +1,7 @@
 //! What the walk learns of outcomes.
 
 use super::{Walk, REMEMBERED, TASKS_MANY};
-use crate::command::{Command, Ended, LeaseLost, Outcome, Unchanged};
+use crate::command::{Command, Ended, HeldLeases, LeaseLost, Outcome, Unchanged};
 use crate::task::{LeaseToken, Namespace, TaskId};
 
 impl Walk {
@@ -33,7 +33,9 @@ impl Walk {
                 self.leases.extend(granted);
             }
             (
-                Command::AckTasks(refs) | Command::ReleaseTasks(refs) | Command::ReturnTasks(refs),
+                Command::AckTasks(refs)
+                | Command::ReleaseTasks(HeldLeases { refs, .. })
+                | Command::ReturnTasks(HeldLeases { refs, .. }),
                 Outcome::Ended { results, .. },
             ) => {
                 for ((id, token), result) in refs.leases.iter().zip(results) {
@@ -63,6 +65,7 @@ impl Walk {
             // when it was refused.
             (
                 Command::ExtendLeases(_)
+                | Command::ResumeLeases(_)
                 | Command::RescheduleTasks(_)
                 | Command::RedriveTasks(_)
                 | Command::SetNamespace(_)

@@ -2,8 +2,8 @@
 
 use super::{Walk, REMEMBERED, SECOND_NS};
 use crate::command::{
-    Command, CreateTasks, Due, Extend, ExtendLeases, LeaseRefs, LeaseTasks, Nack, NackTasks,
-    NewTask, RedriveTasks, RescheduleTasks, Taker, TaskRefs,
+    Command, CreateTasks, Due, Extend, ExtendLeases, HeldLeases, LeaseRefs, LeaseTasks, Nack,
+    NackTasks, NewTask, RedriveTasks, RescheduleTasks, ResumeLeases, Taker, TaskRefs,
 };
 use crate::limits;
 use crate::task::{LeaseToken, Namespace, Priority, TaskId, WallTime};
@@ -78,10 +78,24 @@ impl Walk {
     }
 
     pub(super) fn release(&mut self) -> Command {
+        let held = HeldLeases {
+            refs: self.refs(),
+            consumer: self.dice.one_of(&["", "", "c1", "c2"]).into(),
+        };
         match self.dice.below(2) {
-            0 => Command::ReleaseTasks(self.refs()),
-            _ => Command::ReturnTasks(self.refs()),
+            0 => Command::ReleaseTasks(held),
+            _ => Command::ReturnTasks(held),
         }
+    }
+
+    pub(super) fn resume(&mut self) -> Command {
+        Command::ResumeLeases(ResumeLeases {
+            held: HeldLeases {
+                refs: self.refs(),
+                consumer: self.dice.one_of(&["", "", "c1", "c2"]).into(),
+            },
+            by: self.dice.one_of(&["c1", "c2", "c9"]).into(),
+        })
     }
 
     /// Now and then a consumer gives back whatever it gets, at once and several
@@ -110,7 +124,8 @@ impl Walk {
                 ahead_ms: 0,
             }));
         }
-        Some(Command::ReturnTasks(LeaseRefs { namespace, leases }))
+        let refs = LeaseRefs { namespace, leases };
+        Some(Command::ReturnTasks(HeldLeases::of_anybody(refs)))
     }
 
     pub(super) fn nack(&mut self) -> Command {

@@ -1,6 +1,7 @@
 //! Fields against their limits.
 
 use super::*;
+use z4_core::command::HeldLeases;
 
 #[test]
 fn wrong_fields_are_refused_and_change_nothing() {
@@ -77,7 +78,10 @@ fn wrong_fields_are_refused_and_change_nothing() {
         ("consumer", taker(&"c".repeat(257), 1)),
         ("room", taker("c", 0)),
         ("leases", Command::AckTasks(no_refs)),
-        ("leases", Command::ReleaseTasks(many_refs)),
+        (
+            "leases",
+            Command::ReleaseTasks(HeldLeases::of_anybody(many_refs)),
+        ),
     ];
     refuse_all(&mut store, wrong);
 }

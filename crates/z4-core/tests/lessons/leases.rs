@@ -1,6 +1,7 @@
 //! Leases: tokens, deadlines, and how they are dealt.
 
 use super::*;
+use z4_core::command::{HeldLeases, ResumeLeases};
 
 #[test]
 fn a_late_ack_with_an_old_token_changes_nothing() {
@@ -57,7 +58,7 @@ fn a_released_task_comes_again_without_a_failure() {
     let mut store = Store::new();
     let made = store.create("a", Due::Now);
     let grant = store.lease("a", 1).remove(0);
-    let release = Command::ReleaseTasks(refs("a", &[&grant, &grant]));
+    let release = Command::ReleaseTasks(HeldLeases::of_anybody(refs("a", &[&grant, &grant])));
     let back = Ended::Waiting {
         due_at_ns: START_NS,
     };
@@ -108,4 +109,55 @@ fn one_command_hands_out_no_more_than_its_limit() {
     let expired = store.apply(Command::Pulse);
     let full = limits::PULSE_COUNT_MAX as u32;
     assert_eq!(expired, Outcome::Pulsed { count: full });
+}
+
+#[test]
+fn what_another_session_has_resumed_is_not_given_back_by_the_one_before() {
+    let mut store = Store::new();
+    store.create("a", Due::Now);
+    let grant = store.lease("a", 1).remove(0);
+    let held = |consumer: &str| HeldLeases {
+        refs: refs("a", &[&grant]),
+        consumer: consumer.into(),
+    };
+    let ended = |store: &mut Store, command| match store.apply(command) {
+        Outcome::Ended { results, .. } => results[0],
+        other => panic!("{other:?}"),
+    };
+    store.now_ns += 1;
+    let resume = |from: &str, by: &str| {
+        Command::ResumeLeases(ResumeLeases {
+            held: held(from),
+            by: by.into(),
+        })
+    };
+    let (first, later) = (&*grant.consumer, "later");
+    let resumed = store.apply(resume(first, later));
+    let outcome = Outcome::Extended {
+        stamp_ns: store.now_ns,
+        results: vec![Ok(grant.deadline_ns)],
+    };
+    assert_eq!(resumed, outcome, "the deadline stays");
+    assert_eq!(store.apply(resume(first, later)), outcome, "a repeat");
+    // A session between the two, whose command was under way for long.
+    let outcome = Outcome::Extended {
+        stamp_ns: store.now_ns,
+        results: vec![Err(LeaseLost::Taken)],
+    };
+    assert_eq!(store.apply(resume(first, "between")), outcome);
+    for command in [Command::ReleaseTasks, Command::ReturnTasks] {
+        let lost = ended(&mut store, command(held(&grant.consumer)));
+        assert_eq!(lost, Err(LeaseLost::Taken));
+    }
+    let back = ended(&mut store, Command::ReturnTasks(held("later")));
+    assert!(matches!(back, Ok(Ended::Waiting { .. })), "{back:?}");
+    // What was given back first is not resumed any more.
+    let late = store.apply(resume(later, "still later"));
+    let outcome = Outcome::Extended {
+        stamp_ns: store.now_ns,
+        results: vec![Err(LeaseLost::Expired)],
+    };
+    assert_eq!(late, outcome);
+    let nobody = store.apply(resume(later, ""));
+    assert!(matches!(nobody, Outcome::Refused(_)), "{nobody:?}");
 }

@@ -2,6 +2,7 @@
 //! was consumed: a scan from there would cross all its tombstones.
 
 use super::*;
+use z4_core::command::HeldLeases;
 use z4_core::state::{find_namespace, QueueHead, State, StateError};
 use z4_core::task::Phase;
 
@@ -62,8 +63,14 @@ impl Store {
 
     fn give_back(&mut self, grant: &Grant, way: Way) {
         let outcome = match way {
-            Way::Release => self.apply(Command::ReleaseTasks(refs("a", &[grant]))),
-            Way::Return => self.apply(Command::ReturnTasks(refs("a", &[grant]))),
+            Way::Release => self.apply(Command::ReleaseTasks(HeldLeases::of_anybody(refs(
+                "a",
+                &[grant],
+            )))),
+            Way::Return => self.apply(Command::ReturnTasks(HeldLeases::of_anybody(refs(
+                "a",
+                &[grant],
+            )))),
             Way::Nack => self.apply(nack("a", grant, Some(0))),
             Way::Expiry => {
                 self.now_ns = grant.deadline_ns;
@@ -242,7 +249,8 @@ fn no_body_is_read_after_the_create() {
         };
         apply(then(grants[0].clone()))
     };
-    let release = |grant: Grant| Command::ReleaseTasks(refs("a", &[&grant]));
+    let release =
+        |grant: Grant| Command::ReleaseTasks(HeldLeases::of_anybody(refs("a", &[&grant])));
     let ended = |outcome| match outcome {
         Outcome::Ended { results, .. } => results[0],
         other => panic!("{other:?}"),

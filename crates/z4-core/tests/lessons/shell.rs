@@ -1,6 +1,7 @@
 //! What the shell around the machine relies on: names, ids, events.
 
 use super::*;
+use z4_core::command::{HeldLeases, ResumeLeases};
 use z4_core::task::Phase;
 
 #[test]
@@ -84,7 +85,18 @@ fn events_tell_what_happened() {
         more: false,
     };
     assert_eq!(events, [leased]);
-    let release = Command::ReleaseTasks(refs("a", &[&grants[0]]));
+    let resume = Command::ResumeLeases(ResumeLeases {
+        held: HeldLeases::of_anybody(refs("a", &[&grants[0]])),
+        by: "d".into(),
+    });
+    let resumed = Event::Resumed {
+        namespace: space("a"),
+        leases: vec![grants[0].key()],
+        by: "d".into(),
+    };
+    assert_eq!(store.apply_all(vec![resume.clone()]).1, [resumed]);
+    assert_eq!(store.apply_all(vec![resume]).1, [], "it has it already");
+    let release = Command::ReleaseTasks(HeldLeases::of_anybody(refs("a", &[&grants[0]])));
     let (_, events) = store.apply_all(vec![release.clone()]);
     let ended = Event::Ended {
         namespace: space("a"),

@@ -11,7 +11,7 @@ use z4_core::Code;
 pub struct Seen(BTreeMap<&'static str, u64>);
 
 /// What a walk must come by: at least so often in a hundred thousand steps.
-const OFTEN: [(&str, u64); 57] = [
+const OFTEN: [(&str, u64); 59] = [
     ("created", 1_000),
     ("request repeated", 500),
     ("request misused", 100),
@@ -37,6 +37,8 @@ const OFTEN: [(&str, u64); 57] = [
     ("lost: dead", 200),
     ("extended", 500),
     ("extend of a lost lease", 500),
+    ("resumed", 100),
+    ("resume of a lost lease", 100),
     ("cancelled", 1_000),
     ("cancel of none", 500),
     ("cancel of a leased one", 100),
@@ -144,10 +146,13 @@ impl Seen {
                 }
             }
             (_, Outcome::Extended { results, .. }) => {
+                let is_resume = matches!(command, Command::ResumeLeases(_));
                 for result in results {
-                    self.count(match result {
-                        Ok(_) => "extended",
-                        Err(_) => "extend of a lost lease",
+                    self.count(match (is_resume, result) {
+                        (false, Ok(_)) => "extended",
+                        (false, Err(_)) => "extend of a lost lease",
+                        (true, Ok(_)) => "resumed",
+                        (true, Err(_)) => "resume of a lost lease",
                     });
                 }
             }

@@ -40,7 +40,7 @@ fn deliver(flow: &mut Flow, wall_ns: u64) -> usize {
 /// A flow that was granted `count` tasks of so many bytes, gave back what it must and
 /// delivered what fits; how many it delivered and gave back.
 fn flow(in_flight_max: u64, bytes_max: u64, count: u32, bytes: u64) -> (Flow, usize, usize) {
-    let mut flow = Flow::new(in_flight_max, bytes_max, false);
+    let mut flow = Flow::new(in_flight_max, bytes_max);
     for n in 0..count {
         assert!(flow.granted(grant(n, bytes), true, false, (0, u64::MAX)));
     }
@@ -98,18 +98,15 @@ fn less_credit_gives_back_what_waits_and_takes_no_more() {
 
 #[test]
 fn no_more_go_out_than_the_consumer_takes_however_many_were_granted() {
-    let mut flow = Flow::new(2, 1_000, true);
+    let mut flow = Flow::new(2, 1_000);
     (0..5).for_each(|n| assert!(flow.granted(grant(n, 1), true, false, (0, u64::MAX))));
-    assert!(
-        flow.surplus(0).is_empty(),
-        "it is silent: it may be at another peer"
-    );
+    assert_eq!(flow.surplus(0).len(), 3);
     assert_eq!(deliver(&mut flow, 0), 2);
 }
 
 #[test]
 fn leases_of_before_take_room_and_come_whatever_the_credit() {
-    let mut flow = Flow::new(3, 10, true);
+    let mut flow = Flow::new(3, 10);
     for n in 0..5 {
         assert!(flow.granted(grant(n, 100), false, true, (0, u64::MAX)));
         assert!(
@@ -137,7 +134,7 @@ fn what_waited_for_half_of_its_lease_is_given_back() {
 
 #[test]
 fn what_was_not_written_waits_again_before_all_others() {
-    let mut flow = Flow::new(9, 1_000, false);
+    let mut flow = Flow::new(9, 1_000);
     (0..3).for_each(|n| assert!(flow.granted(grant(n, 1), true, false, (0, u64::MAX))));
     assert_eq!(flow.next(0).len(), 3);
     assert!(flow.granted(grant(3, 1), true, false, (0, u64::MAX)));
@@ -148,30 +145,10 @@ fn what_was_not_written_waits_again_before_all_others() {
 }
 
 #[test]
-fn a_consumer_with_a_name_that_is_silent_gives_nothing_back() {
-    let mut flow = Flow::new(100, 100, true);
-    (0..4).for_each(|n| assert!(flow.granted(grant(n, 100), true, false, (0, u64::MAX))));
-    assert!(flow.surplus(0).is_empty(), "it may be at another peer");
-    assert_eq!(deliver(&mut flow, 0), 1);
-    assert_eq!(room(&flow), 0, "and takes no more");
-    flow.heard();
-    assert_eq!(flow.surplus(0).len(), 2, "beyond twice the bytes");
-    // What has waited for half of its lease goes once it is heard of again.
-    let late_ns = 15 * SECOND;
-    assert_eq!(flow.look_at_ns(), Some(late_ns));
-    assert!(flow.surplus(late_ns).is_empty());
-    assert_eq!(flow.look_at_ns(), Some(30 * SECOND));
-    flow.heard();
-    assert_eq!(flow.surplus(late_ns).len(), 1);
-    assert_eq!(flow.ledger.at(Place::Waiting).count, 0);
-}
-
-#[test]
-fn what_a_silent_consumer_was_not_given_is_over_with_its_lease() {
-    let mut flow = Flow::new(100, 100, true);
+fn what_was_not_given_in_time_is_over_with_its_lease() {
+    let mut flow = Flow::new(100, 100);
     (0..2).for_each(|n| assert!(flow.granted(grant(n, 100), true, false, (0, u64::MAX))));
     assert_eq!(deliver(&mut flow, 0), 1);
-    assert!(flow.surplus(20 * SECOND).is_empty());
     assert!(flow.surplus(30 * SECOND).is_empty(), "others have it");
     let count = |place| flow.ledger.at(place).count;
     assert_eq!((count(Place::Waiting), count(Place::Over)), (0, 1));

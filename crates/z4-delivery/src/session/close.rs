@@ -1,6 +1,8 @@
 //! The end of a session: by its client, who gives back all it has, or without a word.
 
-use z4_core::command::{Command, LeaseRefs};
+use std::collections::BTreeMap;
+
+use z4_core::command::{Command, HeldLeases, LeaseRefs};
 use z4_core::planted;
 
 use super::{Session, State};
@@ -11,8 +13,8 @@ use crate::outbox::{Asked, Outbox};
 use crate::output::{End, Retry, Whose};
 use crate::take::Take;
 
-/// Whether grants may still be on their way to a session whose client is done. Who
-/// comes back under its name would find them, and lose them when they are given back.
+/// Whether grants may still be on their way to a session whose client is done. It is told
+/// that its session ended in good order when nothing is held or granted any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fence {
     /// The leader has to hear first that the session takes no more.
@@ -53,28 +55,31 @@ impl Session {
             return;
         };
         let ledger = &self.flow.ledger;
-        let is_resumed = |(key, _): &(Key, u64)| ledger.get(key).is_some_and(|l| l.is_resumed);
-        // One that comes again from an earlier session was in hand there.
-        let places: &[Place] = match self.is_closed {
-            true => &[Place::Waiting, Place::Over],
-            false => &[Place::Waiting],
+        // One that is over by the clock of this peer may be live by the log's. What comes
+        // again from an earlier session was in hand there, and may be still, unless the
+        // client has closed. What another session has resumed is not given back here.
+        let is_kept = |(key, _): &(Key, u64)| {
+            ledger.get(key).is_some_and(|lease| {
+                let may_be_in_hand = lease.is_resumed && lease.place == Place::Over;
+                lease.is_elsewhere || may_be_in_hand && !self.is_closed
+            })
         };
-        let unsent = ledger.all_at(places).into_iter();
-        let (mut in_hand, mut untouched): (Vec<_>, Vec<_>) = unsent.partition(is_resumed);
-        in_hand.extend(ledger.all_at(&[Place::InHand]));
-        untouched.extend(ledger.all_at(&[Place::Held]));
+        let places = [Place::Waiting, Place::Over, Place::InHand, Place::Held];
+        let (kept, to_return): (Vec<_>, Vec<_>) =
+            ledger.all_at(&places).into_iter().partition(is_kept);
+        let was_in_hand = |(key, _): &(Key, u64)| {
+            let lease = ledger.get(key);
+            lease.is_some_and(|lease| lease.is_resumed || lease.place == Place::InHand)
+        };
+        let (in_hand, untouched): (Vec<_>, Vec<_>) = to_return.into_iter().partition(was_in_hand);
         self.flow.ledger.move_all(&untouched, Place::Returning);
         self.flow.ledger.move_all(&in_hand, Place::Returning);
-        out.end(Command::ReleaseTasks, &self.namespace, &untouched);
-        out.end(Command::ReturnTasks, &self.namespace, &in_hand);
+        self.give_back(Command::ReleaseTasks, &untouched, out);
+        self.give_back(Command::ReturnTasks, &in_hand, out);
         if planted!("closed-before-released") {
             return self.close(End::Done, out);
         }
-        let left = match self.is_closed {
-            true => self.flow.ledger.len() as u64,
-            false => self.flow.ledger.open(),
-        };
-        if left == 0 && self.queues.is_empty() && self.is_fenced(out) {
+        if self.flow.ledger.len() == kept.len() && self.queues.is_empty() && self.is_fenced(out) {
             return self.close(End::Done, out);
         }
         if now.monotonic_ns >= until_ns {
@@ -92,9 +97,12 @@ impl Session {
         match self.fence {
             Fence::Needed if is_heard => {
                 // A lease that nobody ever had.
-                let nothing = LeaseRefs {
-                    namespace: self.namespace.clone(),
-                    leases: vec![Key::default()],
+                let nothing = HeldLeases {
+                    refs: LeaseRefs {
+                        namespace: self.namespace.clone(),
+                        leases: vec![Key::default()],
+                    },
+                    consumer: self.name.clone(),
                 };
                 let patience_ns = limits::CLOSE_PATIENCE_NS;
                 let retry = Retry::Repeat { patience_ns };
@@ -123,20 +131,43 @@ impl Session {
         let ledger = &self.flow.ledger;
         let mut unseen = ledger.all_at(&[Place::Held, Place::Waiting, Place::OnWay]);
         match self.method {
-            // What the client had before, it may come back for.
-            Method::Consume { .. } if self.may_come_back && !planted!("broken-released") => {
-                return;
+            // What the client has, here or from before, it may come back for.
+            Method::Consume { .. } if self.may_come_back => {
+                unseen = ledger.all_at(&[Place::Held, Place::Waiting]);
+                unseen.retain(|(key, _)| ledger.get(key).is_some_and(|lease| !lease.is_resumed));
+                if planted!("broken-released") {
+                    unseen.extend(ledger.all_at(&[Place::InHand]));
+                }
             }
             Method::Consume { .. } | Method::Take(_) => {}
             Method::Stream => {
                 let written = std::mem::take(&mut self.written);
-                out.end(Command::AckTasks, &self.namespace, &written);
+                out.ack(&self.namespace, &written);
                 if planted!("unwritten-acked") {
-                    out.end(Command::AckTasks, &self.namespace, &unseen);
+                    out.ack(&self.namespace, &unseen);
                     unseen.clear();
                 }
             }
         }
-        out.end(Command::ReleaseTasks, &self.namespace, &unseen);
+        self.give_back(Command::ReleaseTasks, &unseen, out);
+    }
+
+    /// Gives back leases of its own, each in the name under which it holds it.
+    pub(crate) fn give_back<E>(
+        &self,
+        how: fn(HeldLeases) -> Command,
+        leases: &[(Key, u64)],
+        out: &mut Outbox<E>,
+    ) {
+        let mut by_holder: BTreeMap<&str, Vec<(Key, u64)>> = BTreeMap::new();
+        for lease in leases {
+            if let Some(held) = self.flow.ledger.get(&lease.0) {
+                let its = by_holder.entry(&held.grant.consumer).or_default();
+                its.push(*lease);
+            }
+        }
+        for (holder, leases) in by_holder {
+            out.give_back(how, (&self.namespace, holder), &leases);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! One session: what it is doing, and what it wants done next.
 
 mod close;
-mod finding;
+pub(crate) mod finding;
 
 use std::collections::HashSet;
 
@@ -63,8 +63,8 @@ pub(crate) struct Session {
     pub(crate) leader_view: LeaderView,
     /// Whose late grants come to it: the session that it took over from.
     pub(crate) former: Option<String>,
-    /// Its consumer may come back for its leases, here or at another peer: to give
-    /// them back would end them under its hands.
+    /// Its consumer may come back for what it has in hand, here or at another peer: to give
+    /// that back would end it under its hands.
     pub(crate) may_come_back: bool,
     /// Grants to its name come to it.
     pub(crate) is_listed: bool,
@@ -73,8 +73,6 @@ pub(crate) struct Session {
     unspoken: HashSet<Key>,
     /// A session that is drained waits so long for that.
     last_word_ns: u64,
-    /// Until when a client that has drained, and has its last answer, may still leave.
-    stays_ns: Option<u64>,
     /// GetTaskStream: when what is written is acknowledged.
     ack_at_ns: Option<u64>,
     /// GetTaskStream: written, and not acknowledged yet.
@@ -96,9 +94,9 @@ impl Session {
                 in_flight_max,
                 bytes_max,
                 is_named,
-            } => (Flow::new(in_flight_max, bytes_max, is_named), is_named),
+            } => (Flow::new(in_flight_max, bytes_max), is_named),
             Method::Stream => (Flow::of_stream(), false),
-            Method::Take(taking) => (Flow::new(taking.tasks.into(), u64::MAX, false), false),
+            Method::Take(taking) => (Flow::new(taking.tasks.into(), u64::MAX), false),
         };
         Self {
             id,
@@ -120,7 +118,6 @@ impl Session {
             is_listed: true,
             unspoken: HashSet::new(),
             last_word_ns: 0,
-            stays_ns: None,
             ack_at_ns: None,
             written: Vec::new(),
             is_closed: false,
@@ -179,8 +176,22 @@ impl Session {
         }
     }
 
+    /// Another session of its consumer has resumed a lease of its. `false`: it counts it
+    /// no more.
+    pub(crate) fn resumed_elsewhere(&mut self, key: &Key, now: Now) -> bool {
+        let is_ended = self.state == State::Ended;
+        if let Some(lease) = self.flow.ledger.get_mut(key) {
+            // Its client may work on it.
+            if matches!(lease.place, Place::InHand | Place::OnWay) && !is_ended {
+                lease.is_elsewhere = true;
+                return true;
+            }
+        }
+        self.ended(key, now);
+        false
+    }
+
     pub(crate) fn said<E>(&mut self, said: Said, out: &mut Outbox<E>) {
-        self.flow.heard();
         match said {
             // The client is told by the end of its session that this was not done.
             Said::Ask(_) if self.state == State::Ended => {}
@@ -190,7 +201,7 @@ impl Session {
                 if let Some(lease) = self.flow.ledger.get_mut(&key) {
                     // An earlier session may have asked something of a lease of before,
                     // and that may still be on its way.
-                    let is_known = lease.is_own && !lease.is_spoken;
+                    let is_known = lease.is_own && !lease.is_spoken && !lease.is_elsewhere;
                     item.deadline_ns = is_known.then_some(lease.grant.deadline_ns);
                     lease.is_spoken |= item.kind() != Kind::Extend;
                 }
@@ -232,6 +243,16 @@ impl Session {
             ledger.move_to(key, Place::Over);
         }
         ledger.put_back(&delivered.left);
+        let mut elsewhere = Vec::new();
+        for key in &delivered.left {
+            // The session that has resumed it delivers it.
+            if ledger.get(key).is_some_and(|lease| lease.is_elsewhere) {
+                elsewhere.push(*key);
+            }
+        }
+        for key in elsewhere {
+            self.flow.ended(&key);
+        }
         match self.method {
             Method::Stream if !self.written.is_empty() => {
                 let at_ns = now.monotonic_ns + limits::ACK_DELAY_NS;
@@ -310,7 +331,7 @@ impl Session {
     /// Gives and releases what may be given and must be released.
     fn flow_on<E>(&mut self, now: Now, out: &mut Outbox<E>) {
         let surplus = self.flow.surplus(now.wall_ns);
-        out.end(Command::ReleaseTasks, &self.namespace, &surplus);
+        self.give_back(Command::ReleaseTasks, &surplus, out);
         loop {
             let deliveries = self.flow.next(now.wall_ns);
             if deliveries.is_empty() {
@@ -320,27 +341,13 @@ impl Session {
         }
         self.acknowledge(now, out);
         self.wake_by_wall(now);
-        // Who comes back at once must find nothing that is on its way to others.
+        // Its client is told that it is done when it has nothing any more.
         let left = match planted!("closed-before-released") {
             true => self.flow.ledger.at(Place::InHand).count,
             false => self.flow.ledger.open(),
         };
-        // A client that drains may leave with its last answer and come back elsewhere. So a
-        // lease that was granted after its last word goes to others only when it has stayed.
-        let late = match self.flow.is_draining() {
-            true => [Place::Held, Place::Waiting]
-                .map(|place| self.flow.ledger.at(place).count)
-                .iter()
-                .sum(),
-            false => 0,
-        };
-        if !(self.flow.is_draining() && left == late && self.queues.is_empty()) {
+        if !(self.flow.is_draining() && left == 0 && self.queues.is_empty()) {
             return;
-        }
-        let stays_ns = now.monotonic_ns + limits::HALF_CLOSE_GRACE_NS;
-        let stays_ns = *self.stays_ns.get_or_insert(stays_ns);
-        if self.flow.is_named() && now.monotonic_ns < stays_ns {
-            return self.wake(stays_ns);
         }
         if self.unspoken.is_empty() || now.monotonic_ns >= self.last_word_ns {
             self.flush(out);
@@ -357,7 +364,7 @@ impl Session {
         }
         self.ack_at_ns = None;
         let written = std::mem::take(&mut self.written);
-        out.end(Command::AckTasks, &self.namespace, &written);
+        out.ack(&self.namespace, &written);
     }
 
     pub(crate) fn close<E>(&mut self, end: End<E>, out: &mut Outbox<E>) {

@@ -4,12 +4,17 @@ use z4_core::command::Outcome;
 
 use super::Sessions;
 use crate::endings;
-use crate::input::{Failure, Settled, Ticket};
+use crate::input::{Failure, Now, Settled, Ticket};
 use crate::outbox::Asked;
 use crate::output::End;
 
 impl<E> Sessions<E> {
-    pub(super) fn proposed(&mut self, ticket: Ticket, result: Result<Settled, Failure<E>>) {
+    pub(super) fn proposed(
+        &mut self,
+        ticket: Ticket,
+        result: Result<Settled, Failure<E>>,
+        now: Now,
+    ) {
         let Some(asked) = self.out.answered(ticket) else {
             return;
         };
@@ -30,6 +35,9 @@ impl<E> Sessions<E> {
             Asked::Fence(session) => self.with(session, |session, out| {
                 session.fence_applied(result.is_ok(), out);
             }),
+            Asked::Resume { session, leases } => {
+                self.resumed(session, (ticket, leases), result, now);
+            }
             Asked::Lease {
                 term,
                 namespace,

@@ -4,8 +4,12 @@ use z4_core::command::Grant;
 use z4_core::{planted, Event, Namespace};
 
 use super::Sessions;
-use crate::input::{AppliedEvents, Key, Now, SessionId};
+use crate::consumer_id::holder;
+use crate::input::{AppliedEvents, Failure, Key, Now, SessionId, Settled, Ticket};
 use crate::limits;
+use crate::outbox::Outbox;
+use crate::session::finding::{Known, Moved};
+use crate::session::Session;
 
 impl<E> Sessions<E> {
     pub(super) fn applied(&mut self, applied: AppliedEvents, now: Now) {
@@ -39,6 +43,11 @@ impl<E> Sessions<E> {
                     }
                 }
                 Event::Ended { namespace, leases } => self.ended(&namespace, &leases, now),
+                Event::Resumed {
+                    namespace,
+                    leases,
+                    by,
+                } => self.resumed_by(&namespace, &leases, &by, now),
                 Event::Due { .. } | Event::Namespace { .. } => {}
             }
         }
@@ -51,8 +60,9 @@ impl<E> Sessions<E> {
         let session = id.and_then(|id| self.sessions.get_mut(&id));
         let full = limits::LEDGER_LEN_MAX;
         let Some(session) = session.filter(|session| session.flow.ledger.len() < full) else {
-            if !self.broken.contains(&grant.consumer) && !planted!("late-grant-kept") {
-                let unowned = self.unowned.entry(namespace.clone()).or_default();
+            if !planted!("late-grant-kept") {
+                let whose = (namespace.clone(), grant.consumer);
+                let unowned = self.unowned.entry(whose).or_default();
                 unowned.push((key, grant.deadline_ns));
             }
             return;
@@ -73,27 +83,77 @@ impl<E> Sessions<E> {
         }
     }
 
+    /// The session that holds leases under this name has them from now on, and no other.
+    fn resumed_by(&mut self, namespace: &Namespace, leases: &[Key], by: &str, now: Now) {
+        self.searches.resumed(namespace, leases, holder(by));
+        for key in leases {
+            let Some(id) = self.holders.get(key).copied() else {
+                continue;
+            };
+            let Some(session) = self.sessions.get_mut(&id) else {
+                continue;
+            };
+            if session.name != holder(by) {
+                if !session.resumed_elsewhere(key, now) {
+                    self.holders.remove(key);
+                }
+                self.dirty.insert(id);
+            }
+        }
+    }
+
     pub(super) fn found(&mut self, id: SessionId, leases: Result<Vec<Grant>, E>, now: Now) {
-        let at = (now, self.due_by_ns(now));
+        self.search_goes_on(id, now, |session, known, out| match leases {
+            Ok(leases) => session.found(leases, known, out),
+            Err(error) => {
+                session.not_found(error, now, out);
+                Moved::default()
+            }
+        });
+    }
+
+    /// The log answered a session that wants to resume leases.
+    pub(super) fn resumed(
+        &mut self,
+        id: SessionId,
+        asked: (Ticket, Vec<Grant>),
+        result: Result<Settled, Failure<E>>,
+        now: Now,
+    ) {
+        self.search_goes_on(id, now, |session, known, out| {
+            session.resumed(asked, result, known, out)
+        });
+    }
+
+    fn search_goes_on(
+        &mut self,
+        id: SessionId,
+        now: Now,
+        go_on: impl FnOnce(&mut Session, &Known<'_>, &mut Outbox<E>) -> Moved,
+    ) {
+        let due_by_ns = self.due_by_ns(now);
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
         self.dirty.insert(id);
-        match leases {
-            Ok(leases) => {
-                let (searches, namespace) = (&self.searches, session.namespace.clone());
-                let has_ended = |key: &Key, since: Option<u64>| {
-                    since.is_some_and(|since| searches.has_ended(&namespace, key, since))
-                };
-                let (came, went) = session.found(leases, has_ended, at, &mut self.out);
-                for key in came {
-                    self.holders.insert(key, id);
-                }
-                for key in went {
-                    self.holders.remove(&key);
-                }
+        let (searches, namespace) = (&self.searches, session.namespace.clone());
+        let name = session.name.clone();
+        let is_lost = |key: &Key, since: Option<u64>| {
+            since.is_some_and(|since| searches.is_lost(&namespace, key, &name, since))
+        };
+        let known = Known {
+            is_lost: &is_lost,
+            now,
+            due_by_ns,
+        };
+        let (came, went) = go_on(session, &known, &mut self.out);
+        for key in came {
+            self.holders.insert(key, id);
+        }
+        for key in went {
+            if self.holders.get(&key) == Some(&id) {
+                self.holders.remove(&key);
             }
-            Err(error) => session.not_found(error, now, &mut self.out),
         }
         if session.finding.is_none() {
             self.searches.end(&session.namespace, id);

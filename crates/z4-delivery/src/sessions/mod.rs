@@ -13,7 +13,6 @@ use z4_core::planted;
 use z4_core::state::{due_next_after, StateError};
 use z4_core::{Namespace, View};
 
-use crate::broken::Broken;
 use crate::directory::Directory;
 use crate::input::{Input, Key, Leadership, Method, Now, Open, SessionId, SessionInput};
 use crate::leading::{Leading, Recall};
@@ -45,7 +44,6 @@ pub struct Sessions<E> {
     pub(crate) leading: Leading,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) directory: Directory,
-    broken: Broken,
     /// Whose each lease is.
     holders: HashMap<Key, SessionId>,
     /// Sessions to look at.
@@ -61,8 +59,9 @@ pub struct Sessions<E> {
     /// Consumers that have left and of which the leader could not be told, and when
     /// it is to be told again. It would lease tasks to them until then.
     pub(crate) untold: BTreeMap<String, u64>,
-    /// Grants of sessions that are no more, with deadlines, to be given back.
-    unowned: BTreeMap<Namespace, Vec<(Key, u64)>>,
+    /// Grants of sessions that are no more, by namespace and name, with deadlines, to be
+    /// given back.
+    unowned: BTreeMap<(Namespace, String), Vec<(Key, u64)>>,
     /// The greatest stamp applied.
     stamp_ns: u64,
     is_stopping: bool,
@@ -80,7 +79,6 @@ impl<E> Sessions<E> {
             leading: Leading::default(),
             sessions: BTreeMap::new(),
             directory: Directory::default(),
-            broken: Broken::default(),
             holders: HashMap::new(),
             dirty: BTreeSet::new(),
             wakes: BTreeSet::new(),
@@ -110,7 +108,7 @@ impl<E> Sessions<E> {
                     self.leader_clock_ns = self.leader_clock_ns.max(reading.at_ns);
                 }
             }
-            Input::Proposed(ticket, result) => self.proposed(ticket, result),
+            Input::Proposed(ticket, result) => self.proposed(ticket, result, now),
             Input::RiderFailed { term, lease } => {
                 self.lease_failed(term, &lease.namespace, &lease.takers);
             }
@@ -185,8 +183,9 @@ impl<E> Sessions<E> {
         for id in std::mem::take(&mut self.dirty) {
             self.look(id, now);
         }
-        for (namespace, leases) in std::mem::take(&mut self.unowned) {
-            self.out.end(Command::ReleaseTasks, &namespace, &leases);
+        for ((namespace, name), leases) in std::mem::take(&mut self.unowned) {
+            let whose = (&namespace, &*name);
+            self.out.give_back(Command::ReleaseTasks, whose, &leases);
         }
         self.tell_untold(now);
         self.tell_news(now);
@@ -431,10 +430,7 @@ impl<E> Sessions<E> {
         };
         session.is_listed = false;
         self.news.remove(&id);
-        let may_come_back = session.may_come_back;
-        for name in self.directory.unlist(session) {
-            self.broken.set(name, may_come_back);
-        }
+        self.directory.unlist(session);
         if session.leader_view.was_told {
             let name = session.name.clone();
             self.tell_gone(name, now);

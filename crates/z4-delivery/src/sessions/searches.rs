@@ -1,5 +1,5 @@
-//! Which leases ended while sessions look for leases. The log is newer than what a
-//! search finds. One record serves all sessions of a namespace, however many look.
+//! Which leases ended, or went to another session, while sessions look for leases. The
+//! log is newer than what a search finds. One record serves all sessions of a namespace, however many look.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,7 +11,7 @@ use crate::input::{Key, SessionId};
 #[derive(Debug, Default)]
 pub(crate) struct Searches {
     by_namespace: HashMap<Namespace, Searched>,
-    /// Leases that have ended so far.
+    /// Leases that have ended or were resumed so far.
     count: u64,
 }
 
@@ -19,8 +19,8 @@ pub(crate) struct Searches {
 struct Searched {
     /// The sessions that look for leases there.
     sessions: BTreeSet<SessionId>,
-    /// Which leases ended meanwhile, and the count then.
-    ended: HashMap<Key, u64>,
+    /// Which leases ended meanwhile, or which session resumed them, and the count then.
+    lost: HashMap<Key, (u64, Option<String>)>,
 }
 
 impl Searches {
@@ -43,18 +43,35 @@ impl Searches {
 
     /// Leases ended.
     pub(crate) fn ended(&mut self, namespace: &Namespace, leases: &[Key]) {
+        self.lost(namespace, leases, None);
+    }
+
+    /// The session with this name has resumed leases.
+    pub(crate) fn resumed(&mut self, namespace: &Namespace, leases: &[Key], by: &str) {
+        self.lost(namespace, leases, Some(by));
+    }
+
+    fn lost(&mut self, namespace: &Namespace, leases: &[Key], by: Option<&str>) {
         if let Some(searched) = self.by_namespace.get_mut(namespace) {
             for key in leases {
                 self.count += 1;
-                searched.ended.insert(*key, self.count);
+                let lost = (self.count, by.map(str::to_owned));
+                searched.lost.insert(*key, lost);
             }
         }
     }
 
-    /// Whether a lease has ended since a search began.
-    pub(crate) fn has_ended(&self, namespace: &Namespace, key: &Key, since: u64) -> bool {
+    /// Whether a lease has ended since a search of this session began, or another session
+    /// has it.
+    pub(crate) fn is_lost(
+        &self,
+        namespace: &Namespace,
+        key: &Key,
+        session: &str,
+        since: u64,
+    ) -> bool {
         let searched = self.by_namespace.get(namespace);
-        let at = searched.and_then(|searched| searched.ended.get(key));
-        at.is_some_and(|at| *at > since)
+        let lost = searched.and_then(|searched| searched.lost.get(key));
+        lost.is_some_and(|(at, by)| *at > since && by.as_deref() != Some(session))
     }
 }

@@ -171,9 +171,11 @@ fn a_call_that_asks_for_what_it_holds_has_nothing_ahead_of_its_time() {
         };
         let session = bench.open(1, "c", Method::Take(taking));
         bench.turn();
-        let whose = Whose::Consumer("c".into());
-        let leases = find(bench.machine.state(), &space(), &whose).unwrap();
+        let leases = bench.leases_of("c");
         bench.found(session, leases);
+        let resumes = bench.turn();
+        assert_eq!(commands(&resumes).len(), usize::from(is_due));
+        bench.apply_all(resumes);
         let wanted = bench.turn();
         assert_eq!(delivered(&wanted).len(), usize::from(is_due));
         assert_eq!(commands(&wanted).len(), 0);

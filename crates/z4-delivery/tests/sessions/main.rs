@@ -4,6 +4,7 @@
 
 mod ahead;
 mod leaving;
+mod resuming;
 
 use std::cell::Cell;
 
@@ -37,14 +38,24 @@ impl Bench {
             },
             index: 0,
         };
+        bench.become_leader(leader);
+        bench
+    }
+
+    fn become_leader(&mut self, leader: u64) {
         let leadership = Leadership {
             raft_id: 1,
             leader,
             term: 1,
             is_ready_here: leader == 1,
         };
-        bench.step(Input::Leadership(leadership));
-        bench
+        self.step(Input::Leadership(leadership));
+    }
+
+    /// The live leases of a consumer, as the log has them.
+    fn leases_of(&self, consumer_id: &str) -> Vec<Grant> {
+        let whose = Whose::Consumer(consumer_id.into());
+        find(self.machine.state(), &space(), &whose).unwrap()
     }
 
     fn step(&mut self, input: Input<&'static str>) {
@@ -166,6 +177,15 @@ impl Bench {
         };
         self.happened(session, SessionInput::Said(Said::Ask(item)));
     }
+}
+
+/// The ticket of the first proposal among what is wanted.
+fn ticket(wanted: &[Wanted]) -> Ticket {
+    let ticket = wanted.iter().find_map(|output| match output {
+        Output::Propose { ticket, .. } => Some(*ticket),
+        _ => None,
+    });
+    ticket.unwrap()
 }
 
 /// The commands among what is wanted.

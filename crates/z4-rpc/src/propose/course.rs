@@ -143,7 +143,8 @@ fn is_passing(error: &Error) -> bool {
 
 /// Whether a second time does nothing that the first did not, whatever others did
 /// between the two. What is gone is gone for ever; a request id makes its tasks
-/// once; a lease is named by its token, and ends once. All else could undo what
+/// once; a lease is named by its token, ends once, and is resumed only from the name that the
+/// command gives. All else could undo what
 /// somebody was told is done: a task that was tried again may be a dead letter
 /// anew, for another reason; a task may have been moved, a setting changed, a
 /// namespace of the same name made anew.
@@ -155,7 +156,8 @@ pub(super) fn is_harmless(command: &Command) -> bool {
         | Command::NackTasks(_)
         | Command::ExtendLeases(_)
         | Command::ReleaseTasks(_)
-        | Command::ReturnTasks(_) => true,
+        | Command::ReturnTasks(_)
+        | Command::ResumeLeases(_) => true,
         Command::LeaseTasks(_)
         | Command::RescheduleTasks(_)
         | Command::RedriveTasks(_)
@@ -172,8 +174,8 @@ mod tests {
     use std::time::Duration;
 
     use z4_core::command::{
-        CreateTasks, Due, LeaseRefs, NamespacePatch, NewTask, RedriveTasks, RescheduleTasks,
-        SetNamespace, TaskRefs,
+        CreateTasks, Due, HeldLeases, LeaseRefs, NamespacePatch, NewTask, RedriveTasks,
+        RescheduleTasks, ResumeLeases, SetNamespace, TaskRefs,
     };
     use z4_core::{Code, Namespace, Refusal, TaskId};
 
@@ -323,6 +325,7 @@ mod tests {
             namespace: namespace.clone(),
             leases: Vec::new(),
         };
+        let held = HeldLeases::of_anybody(leases.clone());
         let once = [
             create(""),
             Command::RedriveTasks(RedriveTasks {
@@ -349,6 +352,12 @@ mod tests {
             Command::PurgeTasks(refs.clone()),
             Command::CancelTasks(refs),
             Command::AckTasks(leases),
+            Command::ReturnTasks(held.clone()),
+            Command::ReleaseTasks(held.clone()),
+            Command::ResumeLeases(ResumeLeases {
+                held,
+                by: "c".into(),
+            }),
         ];
         for command in repeated {
             assert!(is_harmless(&command), "{command:?}");

@@ -21,6 +21,8 @@ pub(crate) struct Leases {
     checker: Checker,
     /// The tasks of a namespace that were leased and may be so still.
     held: BTreeMap<Namespace, BTreeSet<TaskId>>,
+    /// Who holds the lease of a task that was granted last, as the log names it.
+    holders: BTreeMap<TaskId, String>,
 }
 
 impl Leases {
@@ -45,10 +47,35 @@ impl Leases {
         let ran_out = self.checker.live(grant.id).is_some();
         let held = self.held.entry(namespace.clone()).or_default();
         held.insert(grant.id);
+        self.holders.insert(grant.id, grant.consumer.clone());
         self.checker
             .granted(grant.id, grant.token.0, now_ns, grant.deadline_ns)
             .map_err(promise)?;
         Ok(ran_out)
+    }
+
+    /// The consumer that holds a task came back on another session.
+    pub(crate) fn resumed(&mut self, id: TaskId, consumer: &str) {
+        self.holders.insert(id, consumer.to_owned());
+    }
+
+    /// The live leases of a session, and under which names it holds them.
+    pub(crate) fn held_by(&self, session: &str, now_ns: u64) -> Vec<(TaskId, String)> {
+        let is_its = |name: &str| {
+            let of = name.split_once('~').map_or("", |(_, of)| of);
+            of.trim_end_matches('+') == session
+        };
+        let live = |id: &TaskId| self.checker.live(*id).is_some_and(|(_, at)| at > now_ns);
+        let its = self.holders.iter().filter(|(_, name)| is_its(name));
+        let live = its.filter(|(id, _)| live(id));
+        live.map(|(id, name)| (*id, name.clone())).collect()
+    }
+
+    /// Whether the lease of a task that was granted last is held under this name; all
+    /// are held under the empty one.
+    pub(crate) fn is_held_by(&self, id: TaskId, consumer: &str) -> bool {
+        let holder = self.holders.get(&id);
+        consumer.is_empty() || holder.is_none_or(|holder| holder == consumer)
     }
 
     /// No more than so many leases of a namespace are live.

@@ -39,7 +39,7 @@ pub(crate) mod times;
 use raft::eraftpb::Entry;
 use z4_consensus::machine::Committed;
 use z4_consensus::Membership;
-use z4_core::command::{Ended, LeaseLost, Unchanged};
+use z4_core::command::{Ended, HeldLeases, LeaseLost, Unchanged};
 use z4_core::task::DeathReason;
 use z4_core::{Command, Namespace, Outcome, TaskId};
 use z4_proto::command::decode_command;
@@ -142,12 +142,29 @@ impl Checks {
                     }
                 }
                 (
-                    Command::ReleaseTasks(refs) | Command::ReturnTasks(refs),
+                    Command::ReleaseTasks(HeldLeases { refs, consumer })
+                    | Command::ReturnTasks(HeldLeases { refs, consumer }),
                     Outcome::Ended { results, .. },
                 ) => {
-                    let leases = refs.leases.iter().copied();
                     let going = |id| self.ends.is_over(id);
-                    self.leases.ended(leases, results, now_ns, going)?;
+                    let all = refs.leases.iter().zip(results);
+                    // To others a lease is refused, and it lives on.
+                    let (its, others): (Vec<_>, Vec<_>) =
+                        all.partition(|((id, _), _)| self.leases.is_held_by(*id, consumer));
+                    if let Some(((id, _), _)) = others.iter().find(|(_, result)| result.is_ok()) {
+                        return Err(format!(
+                            "promise 3: task {id} was given back by {consumer}, and another \
+                             consumer holds it"
+                        ));
+                    }
+                    let is_live = |lease: &_| self.leases.is_live(lease, now_ns);
+                    if others.iter().any(|(lease, _)| is_live(lease)) {
+                        seen.push("a lease was resumed before it could be given back");
+                    }
+                    let its = its.into_iter().map(|(lease, result)| (*lease, *result));
+                    let (leases, ended): (Vec<_>, Vec<_>) = its.unzip();
+                    self.leases
+                        .ended(leases.into_iter(), &ended, now_ns, going)?;
                     for ((id, _), result) in refs.leases.iter().zip(results) {
                         self.came_back(&refs.namespace, *id, None, result)?;
                     }
@@ -177,6 +194,30 @@ impl Checks {
                         }
                     }
                 }
+                (Command::ResumeLeases(resume), Outcome::Extended { results, .. }) => {
+                    let refs = &resume.held.refs;
+                    for (lease, result) in refs.leases.iter().zip(results) {
+                        let going = self.ends.is_over(lease.0);
+                        let is_live = self.leases.is_live(lease, now_ns);
+                        let is_its = [&resume.held.consumer, &resume.by]
+                            .map(|name| self.leases.is_held_by(lease.0, name))
+                            .contains(&true);
+                        if is_live && !is_its {
+                            if result.is_ok() {
+                                let (id, by) = (lease.0, &resume.by);
+                                return Err(format!("task {id} was taken from a session by {by}"));
+                            }
+                            seen.push("a lease was resumed by another session meanwhile");
+                            continue;
+                        }
+                        self.leases.extended(*lease, result, now_ns, going)?;
+                        if result.is_ok() {
+                            self.leases.resumed(lease.0, &resume.by);
+                        } else if !going {
+                            seen.push("a lease ended before it could be resumed");
+                        }
+                    }
+                }
                 (_, Outcome::Changed(results)) => {
                     seen.extend(self.changed(&command, results, index, now_ns)?);
                 }
@@ -201,6 +242,7 @@ impl Checks {
                     | Command::AckTasks(_)
                     | Command::ReleaseTasks(_)
                     | Command::ReturnTasks(_)
+                    | Command::ResumeLeases(_)
                     | Command::NackTasks(_)
                     | Command::ExtendLeases(_)
                     | Command::CancelTasks(_)

@@ -3,7 +3,7 @@
 
 use z4_consensus::log::Position;
 use z4_consensus::machine::{Committed, StateMachine as _};
-use z4_core::command::{Ended, LeaseLost, Unchanged};
+use z4_core::command::{Ended, HeldLeases, LeaseLost, Unchanged};
 use z4_core::{Command, Outcome, TaskId};
 use z4_proto::command::{decode_command, encode_command};
 
@@ -31,7 +31,8 @@ impl World {
             for bytes in entries.iter_mut().flat_map(|entry| &mut entry.commands) {
                 if let Ok(Command::AckTasks(refs)) = decode_command(bytes) {
                     if refs.leases.len() == 3 {
-                        *bytes = encode_command(&Command::ReleaseTasks(refs));
+                        let held = HeldLeases::of_anybody(refs);
+                        *bytes = encode_command(&Command::ReleaseTasks(held));
                     }
                 }
             }

@@ -5,7 +5,7 @@
 
 use rand::Rng;
 use z4_check::history::Call;
-use z4_core::command::{Extend, ExtendLeases, LeaseRefs, Nack, NackTasks};
+use z4_core::command::{Extend, ExtendLeases, HeldLeases, LeaseRefs, Nack, NackTasks};
 use z4_core::Command;
 use z4_delivery::endings::{Ask, Item, Kind};
 use z4_delivery::{Key, Method, Open, Said, Taking};
@@ -316,7 +316,10 @@ impl World {
         }
         let command = match kind {
             Kind::Ack => Command::AckTasks(LeaseRefs { namespace, leases }),
-            Kind::Release => Command::ReturnTasks(LeaseRefs { namespace, leases }),
+            Kind::Release => {
+                let refs = LeaseRefs { namespace, leases };
+                Command::ReturnTasks(HeldLeases::of_anybody(refs))
+            }
             Kind::Nack => {
                 let permanent = self.one_in(20);
                 let nack = |(id, token)| Nack {

@@ -170,11 +170,6 @@ impl World {
             return;
         }
         let key = grant.key();
-        // A call that resumes cannot tell what its former life is granted late from
-        // what it had: README says so.
-        if delivery.is_resumed && self.consumers[consumer].by == By::Calls {
-            self.judge.asked_back.insert(key);
-        }
         let hand = &mut self.consumers[consumer].hand;
         hand.insert(key, wire);
         self.judge.hands.insert(key, consumer);

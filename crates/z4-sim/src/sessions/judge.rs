@@ -6,6 +6,8 @@
 //! - A lease that is granted to a session that is gone is given back, and not left to
 //!   run out as a failure, once there are no more faults.
 //! - What is acknowledged was handed to somebody before.
+//! - Who has a name and is told that its session ended in good order holds nothing of it
+//!   any more, and is granted nothing more by it.
 //! - At rest the leader knows of the consumers that there are, and of no others; and
 //!   no session counts a lease, for there are none.
 
@@ -14,9 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use z4_core::command::{Ended, Grant, LeaseLost, LeaseRefs};
 use z4_core::task::LeaseToken;
 use z4_core::{Command, Outcome, TaskId};
-use z4_delivery::{Delivery, Key};
+use z4_delivery::{Delivery, Key, SessionId};
 
-use crate::peer::Life;
 use crate::world::{World, MS};
 
 /// See the module.
@@ -29,25 +30,34 @@ pub(crate) struct Judge {
     /// Leases of which an ack is in the history. Of a second one it may be said that
     /// it is done because the first one was.
     pub(super) acked: BTreeSet<Key>,
-    /// To whom each lease was granted.
-    names: BTreeMap<Key, String>,
     /// Leases that may be given back, whenever that is done: their consumers asked for
-    /// it, or were there when it was decided.
+    /// it.
     pub(super) asked_back: BTreeSet<Key>,
     /// The greatest reading of the clock of a peer that led, in nanoseconds.
     pub(super) leader_clock_ns: u64,
-    /// Leases of sessions that are gone and whose consumers cannot come back.
+    /// How the names of sessions end that ended in good order.
+    done: BTreeSet<String>,
+    /// Leases of sessions that are gone.
     strays: BTreeMap<TaskId, (LeaseToken, String)>,
 }
 
 impl World {
     /// Commands were applied, for the first time.
     pub(crate) fn judge_applied(&mut self, command: &Command, outcome: &Outcome) {
-        let Outcome::Ended { results, .. } = outcome else {
-            return;
+        let results = match (command, outcome) {
+            (_, Outcome::Ended { results, .. }) => results,
+            (Command::ResumeLeases(resume), Outcome::Extended { results, .. }) => {
+                let all = resume.held.refs.leases.iter().zip(results);
+                for (key, _) in all.filter(|(_, result)| result.is_ok()) {
+                    self.judge.strays.remove(&key.0);
+                }
+                return;
+            }
+            (_, Outcome::Leased { grants, .. }) => return self.judge_leased(grants),
+            _ => return,
         };
         let refs = match command {
-            Command::ReleaseTasks(refs) | Command::ReturnTasks(refs) => refs,
+            Command::ReleaseTasks(held) | Command::ReturnTasks(held) => &held.refs,
             Command::AckTasks(refs) => return self.judge_acked(refs, results),
             _ => return,
         };
@@ -68,6 +78,60 @@ impl World {
         }
     }
 
+    fn judge_leased(&mut self, grants: &[Grant]) {
+        let is_done = |grant: &&Grant| {
+            let (id, session) = grant.consumer.split_once('~').unwrap_or_default();
+            id.starts_with("named-") && self.judge.done.contains(session)
+        };
+        if let Some(Grant { consumer, id, .. }) = grants.iter().find(is_done) {
+            let what = format!("{consumer} ended in good order, and was granted task {id}");
+            self.fail(what);
+        }
+    }
+
+    /// The consumers that have a connection to a peer.
+    fn wires_of(&self, id: u64) -> impl Iterator<Item = &str> {
+        let there = self.wires.values().filter(move |wire| wire.peer.0 == id);
+        there.map(|wire| self.consumers[wire.consumer].id.as_str())
+    }
+
+    /// A session is told that not all is given back that its consumer had.
+    pub(super) fn judge_not_given_back(&mut self, id: u64, session: SessionId) {
+        // Long enough for a leader, and for what was under way.
+        let calm_ns = 15_000 * MS;
+        let is_calm = self
+            .healed_at_ns
+            .is_some_and(|at_ns| self.now_ns > at_ns + calm_ns);
+        if is_calm {
+            let session = session.0;
+            self.fail(format!(
+                "session {session:x} of peer {id} did not give back all in time"
+            ));
+        }
+    }
+
+    /// A session is told that it has ended in good order.
+    pub(super) fn judge_done(&mut self, id: u64, session: SessionId) {
+        let Some(boot) = self.peers.get(&id).map(|peer| peer.boot) else {
+            return;
+        };
+        let name = format!("{id}.{boot}.{:x}", session.0);
+        let now_ns = self.checks.now_ns();
+        let mut held = self.checks.leases.held_by(&name, now_ns);
+        // Who drains may work still on what it has from before.
+        let wire = self.task(id, session).map(|task| task.wire);
+        let wire = wire.and_then(|wire| self.wires.get(&wire));
+        let is_closed = wire.is_some_and(|wire| wire.is_closing && !wire.is_drained);
+        held.retain(|(id, name)| {
+            let counts = is_closed || !name.ends_with('+');
+            counts && name.starts_with("named-") && !self.checks.ends.is_over(*id)
+        });
+        self.judge.done.insert(name);
+        if let Some((id, name)) = held.first() {
+            self.fail(format!("{name} ended in good order, and holds task {id}"));
+        }
+    }
+
     fn judge_acked(&mut self, refs: &LeaseRefs, results: &[Result<Ended, LeaseLost>]) {
         let done = refs.leases.iter().zip(results);
         for (key, _) in done.filter(|(_, result)| result.is_ok()) {
@@ -83,6 +147,10 @@ impl World {
 
     /// A consumer was handed a task.
     pub(super) fn judge_delivered(&mut self, consumer: usize, wire: u64, delivery: &Delivery) {
+        let (id, token) = delivery.key();
+        if self.judge.strays.get(&id).is_some_and(|s| s.0 == token) {
+            self.judge.strays.remove(&id);
+        }
         let most = self.wires.get(&wire).map_or(0, |wire| wire.in_flight_max);
         let state = &self.consumers[consumer];
         // What it has at another peer, or of an earlier connection, is not counted here.
@@ -104,32 +172,8 @@ impl World {
         }
     }
 
-    /// A peer is about to give leases back that no client asked it to. Those of a
-    /// consumer that is there on an open session it may; should that be applied only
-    /// after the consumer has gone elsewhere, nobody could have known.
-    pub(super) fn judge_proposed(&mut self, life: Life, command: &Command) {
-        let Command::ReleaseTasks(refs) = command else {
-            return;
-        };
-        for key in &refs.leases {
-            let name = self.judge.names.get(key).map_or("", String::as_str);
-            let id = z4_delivery::consumer_id::of(name);
-            let mut its = self
-                .wires
-                .values()
-                .filter(|wire| wire.peer == life && wire.is_up);
-            if its.any(|wire| !wire.is_closing && self.consumers[wire.consumer].id == id) {
-                self.judge.asked_back.insert(*key);
-            }
-        }
-    }
-
     /// A peer applied grants.
     pub(super) fn judge_granted(&mut self, id: u64, grants: &[Grant]) {
-        for grant in grants {
-            let key = (grant.id, grant.token);
-            self.judge.names.insert(key, grant.consumer.clone());
-        }
         if self.healed_at_ns.is_none() {
             return;
         }
@@ -149,15 +193,20 @@ impl World {
                 return;
             };
             let here = format!("~{id}.{boot}.");
-            let Some((of, number)) = grant.consumer.split_once(&here) else {
+            let Some((_, number)) = grant.consumer.split_once(&here) else {
                 continue;
             };
-            let is_there = u64::from_str_radix(number, 16).is_ok_and(|number| {
-                let session = z4_delivery::SessionId(number);
+            let mut is_there = u64::from_str_radix(number, 16).is_ok_and(|number| {
+                let session = SessionId(number);
                 self.task(id, session).is_some()
             });
+            // A session that took over has it too.
+            let consumer = z4_delivery::consumer_id::of(&grant.consumer).to_owned();
+            is_there |= self.wires_of(id).any(|of| of == consumer);
             let is_live = self.checks.leases.is_live(&(grant.id, grant.token), now_ns);
-            if is_live && !is_there && !of.starts_with("named-") {
+            // One that somebody resumed since is no stray.
+            let is_its = self.checks.leases.is_held_by(grant.id, &grant.consumer);
+            if is_live && is_its && !is_there {
                 self.saw("a grant came for a session that was gone");
                 let stray = (grant.token, grant.consumer.clone());
                 self.judge.strays.insert(grant.id, stray);

@@ -272,7 +272,6 @@ impl World {
                 command,
                 retry,
             } => {
-                self.judge_proposed(life, &command);
                 self.session_propose(life, ticket, &command, retry);
             }
             Output::Offer { term, lease } => {
@@ -315,6 +314,11 @@ impl World {
                 self.task_event(life, session, (10_000, 3 * MS), event);
             }
             Told::Close(end) => {
+                match end {
+                    End::Done => self.judge_done(life.0, session),
+                    End::NotGivenBack => self.judge_not_given_back(life.0, session),
+                    _ => {}
+                }
                 let end = Some(end);
                 let event = Event::LetGo { life, session, end };
                 self.task_event(life, session, (10_000, MS), event);

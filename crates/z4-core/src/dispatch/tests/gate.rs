@@ -2,7 +2,7 @@
 //! it wakes the dispatcher.
 
 use super::*;
-use crate::command::{Grant, LeaseRefs, NamespacePatch, SetNamespace};
+use crate::command::{Grant, HeldLeases, LeaseRefs, NamespacePatch, SetNamespace};
 use crate::limits::DISPATCH_COALESCE_NS;
 use crate::state::RateLimit;
 
@@ -144,7 +144,9 @@ fn the_limit_on_leases_is_kept_and_each_end_lets_one_more_through() {
     assert_eq!(held.len(), 3);
     leader.assert_shut();
     let second = held.remove(0);
-    leader.apply(Command::ReleaseTasks(refs(&[second])));
+    leader.apply(Command::ReleaseTasks(HeldLeases::of_anybody(refs(&[
+        second,
+    ]))));
     held.extend(leader.drain());
     assert_eq!(held.len(), 3);
     leader.assert_shut();
@@ -162,7 +164,13 @@ fn the_limit_on_leases_is_kept_and_each_end_lets_one_more_through() {
 fn nothing_ends_a_lease_without_a_word() {
     let ends: [fn(&mut Leader, Grant); 4] = [
         |leader, grant| drop(leader.apply(Command::AckTasks(refs(&[grant])))),
-        |leader, grant| drop(leader.apply(Command::ReleaseTasks(refs(&[grant])))),
+        |leader, grant| {
+            drop(
+                leader.apply(Command::ReleaseTasks(HeldLeases::of_anybody(refs(&[
+                    grant,
+                ])))),
+            )
+        },
         |leader, grant| {
             let nack = crate::command::Nack {
                 id: grant.id,

@@ -1,7 +1,9 @@
 //! Leases that end or change, and what becomes of their tasks.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
-use z4_core::command::{Ended, ExtendLeases, LeaseLost, LeaseRefs, NackTasks, Outcome};
+use z4_core::command::{
+    Ended, ExtendLeases, HeldLeases, LeaseLost, LeaseRefs, NackTasks, Outcome, ResumeLeases,
+};
 use z4_core::state::NamespaceConfig;
 use z4_core::task::{DeathReason, LeaseToken};
 use z4_core::{limits, Namespace, TaskId};
@@ -10,21 +12,23 @@ use super::{Place, Plain, Space, MS_NS};
 
 impl Plain {
     pub fn ack(&mut self, refs: &LeaseRefs) -> Outcome {
-        self.end_each(&refs.namespace, &refs.leases, |space, place, _, _| {
+        self.end_each((&refs.namespace, ""), &refs.leases, |space, place, _, _| {
             space.tasks.remove(place);
             space.gone.done += 1;
             Ended::Done
         })
     }
 
-    pub fn release(&mut self, refs: &LeaseRefs) -> Outcome {
-        self.end_each(&refs.namespace, &refs.leases, |space, place, now_ns, _| {
+    pub fn release(&mut self, held: &HeldLeases) -> Outcome {
+        let whose = (&held.refs.namespace, &*held.consumer);
+        self.end_each(whose, &held.refs.leases, |space, place, now_ns, _| {
             space.give_back(place, now_ns)
         })
     }
 
-    pub fn return_tasks(&mut self, refs: &LeaseRefs) -> Outcome {
-        self.end_each(&refs.namespace, &refs.leases, |space, place, now_ns, _| {
+    pub fn return_tasks(&mut self, held: &HeldLeases) -> Outcome {
+        let whose = (&held.refs.namespace, &*held.consumer);
+        self.end_each(whose, &held.refs.leases, |space, place, now_ns, _| {
             let task = &mut space.tasks[place];
             task.returns += 1;
             let wait_ms = match task.returns {
@@ -42,11 +46,15 @@ impl Plain {
 
     pub fn nack(&mut self, nacks: &NackTasks) -> Outcome {
         let leases: Vec<_> = nacks.nacks.iter().map(|n| (n.id, n.token)).collect();
-        self.end_each(&nacks.namespace, &leases, |space, place, now_ns, n| {
-            let nack = &nacks.nacks[n];
-            let delay_ms = nack.delay_ms;
-            space.fail(place, now_ns, delay_ms, &nack.error, nack.permanent)
-        })
+        self.end_each(
+            (&nacks.namespace, ""),
+            &leases,
+            |space, place, now_ns, n| {
+                let nack = &nacks.nacks[n];
+                let delay_ms = nack.delay_ms;
+                space.fail(place, now_ns, delay_ms, &nack.error, nack.permanent)
+            },
+        )
     }
 
     pub fn extend(&mut self, extends: &ExtendLeases) -> Outcome {
@@ -79,9 +87,42 @@ impl Plain {
         }
     }
 
+    pub fn resume(&mut self, resume: &ResumeLeases) -> Outcome {
+        let ResumeLeases { held, by } = resume;
+        let now_ns = self.now_ns;
+        let mut results = Vec::new();
+        for (id, token) in &held.refs.leases {
+            let Some(space) = self.spaces.get_mut(&held.refs.namespace) else {
+                results.push(Err(LeaseLost::Gone));
+                continue;
+            };
+            results.push(space.held(*id, *token, now_ns).and_then(|place| {
+                let task = &mut space.tasks[place];
+                if !task.is_held_by(&held.consumer) && !task.is_held_by(by) {
+                    return Err(LeaseLost::Taken);
+                }
+                Ok(match &mut task.place {
+                    Place::Leased {
+                        consumer,
+                        deadline_ns,
+                        ..
+                    } => {
+                        consumer.clone_from(by);
+                        *deadline_ns
+                    }
+                    Place::Waiting { .. } | Place::Dead { .. } => unreachable!("it is held"),
+                })
+            }));
+        }
+        Outcome::Extended {
+            stamp_ns: now_ns,
+            results,
+        }
+    }
+
     fn end_each(
         &mut self,
-        name: &Namespace,
+        (name, holder): (&Namespace, &str),
         leases: &[(TaskId, LeaseToken)],
         end: impl Fn(&mut Space, usize, u64, usize) -> Ended,
     ) -> Outcome {
@@ -89,9 +130,10 @@ impl Plain {
         let mut results = Vec::new();
         for (n, (id, token)) in leases.iter().enumerate() {
             results.push(match self.spaces.get_mut(name) {
-                Some(space) => space
-                    .held(*id, *token, now_ns)
-                    .map(|place| end(space, place, now_ns, n)),
+                Some(space) => match space.held(*id, *token, now_ns) {
+                    Ok(place) if !space.tasks[place].is_held_by(holder) => Err(LeaseLost::Taken),
+                    held => held.map(|place| end(space, place, now_ns, n)),
+                },
                 None => Err(LeaseLost::Gone),
             });
         }

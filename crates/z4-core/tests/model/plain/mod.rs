@@ -122,10 +122,11 @@ impl Plain {
             Command::CreateTasks(create) => self.create(create),
             Command::LeaseTasks(lease) => self.lease(lease),
             Command::AckTasks(refs) => self.ack(refs),
-            Command::ReleaseTasks(refs) => self.release(refs),
-            Command::ReturnTasks(refs) => self.return_tasks(refs),
+            Command::ReleaseTasks(held) => self.release(held),
+            Command::ReturnTasks(held) => self.return_tasks(held),
             Command::NackTasks(nacks) => self.nack(nacks),
             Command::ExtendLeases(extends) => self.extend(extends),
+            Command::ResumeLeases(resume) => self.resume(resume),
             Command::CancelTasks(refs) => self.cancel(refs),
             Command::RescheduleTasks(change) => self.reschedule(change),
             Command::RedriveTasks(redrive) => self.redrive(redrive),
@@ -216,6 +217,12 @@ impl Task {
 
     fn too_old(&self, now_ns: u64) -> bool {
         self.expires_ns().is_some_and(|at_ns| at_ns <= now_ns)
+    }
+
+    /// Whether this consumer has it; everybody has the empty name.
+    fn is_held_by(&self, holder: &str) -> bool {
+        holder.is_empty()
+            || matches!(&self.place, Place::Leased { consumer, .. } if consumer == holder)
     }
 
     /// When something is to happen to it by itself.
