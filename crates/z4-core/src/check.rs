@@ -152,7 +152,8 @@ impl ResumeLeases {
     /// # Errors
     /// [`Refusal`] with code `Invalid` that names the field and the limit.
     pub fn check(&self) -> Result<(), Refusal> {
-        self.held.check()?;
+        self.held.refs.check()?;
+        named("consumer", &self.held.consumer)?;
         named("by", &self.by)
     }
 }

@@ -173,7 +173,7 @@ pub struct HeldLeases {
 /// Leases that go on under another name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ResumeLeases {
-    /// The leases, and who held them before. One that `by` holds already is told as done,
+    /// The leases, and who held them before, which must not be empty. One that `by` holds already is told as done,
     /// so that the command may be repeated.
     pub held: HeldLeases,
     /// The name of the consumer that holds them from now on, 1 to

@@ -163,7 +163,7 @@ pub enum SessionInput<E> {
     /// to end first.
     Found(Result<Vec<Grant>, E>),
     /// The shell has let go of the session, for whatever reason; nothing more comes of
-    /// it. All that was on the way came back before.
+    /// it. What was on the way and did not come back before was not written.
     Gone,
 }
 

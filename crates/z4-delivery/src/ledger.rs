@@ -1,7 +1,7 @@
 //! The leases of a session: the one place in which its credit is counted.
 //!
 //! The log is the truth. A lease comes in when the log grants it and leaves when the
-//! log says that it ended, and by nothing else: an answer to an ack, a task that was
+//! log says that it ended, or that another session has it, and by nothing else: an answer to an ack, a task that was
 //! written, a lease that was given back only move it from one place to another.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

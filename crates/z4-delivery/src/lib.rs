@@ -34,7 +34,7 @@
 //! # Who may come back
 //! A consumer that chose its id may come back for its leases, here or at another peer,
 //! long before this peer notices that its connection broke. So a session gives a
-//! lease back only in the name under which the log has it, and one that opens resumes the
+//! lease back only in the name under which it holds it, and one that opens resumes the
 //! leases of before in the log, under a name of its own, before it hands them out: whichever
 //! comes first into the log decides.
 //! A session that is closed ends only when nothing can be on its way to it any more:

@@ -92,7 +92,7 @@ impl Walk {
         Command::ResumeLeases(ResumeLeases {
             held: HeldLeases {
                 refs: self.refs(),
-                consumer: self.dice.one_of(&["", "", "c1", "c2"]).into(),
+                consumer: self.dice.one_of(&["c1", "c2", "c3"]).into(),
             },
             by: self.dice.one_of(&["c1", "c2", "c9"]).into(),
         })

@@ -158,6 +158,8 @@ fn what_another_session_has_resumed_is_not_given_back_by_the_one_before() {
         results: vec![Err(LeaseLost::Expired)],
     };
     assert_eq!(late, outcome);
-    let nobody = store.apply(resume(later, ""));
-    assert!(matches!(nobody, Outcome::Refused(_)), "{nobody:?}");
+    for (from, by) in [(later, ""), ("", later)] {
+        let nobody = store.apply(resume(from, by));
+        assert!(matches!(nobody, Outcome::Refused(_)), "{nobody:?}");
+    }
 }

@@ -86,7 +86,10 @@ fn events_tell_what_happened() {
     };
     assert_eq!(events, [leased]);
     let resume = Command::ResumeLeases(ResumeLeases {
-        held: HeldLeases::of_anybody(refs("a", &[&grants[0]])),
+        held: HeldLeases {
+            refs: refs("a", &[&grants[0]]),
+            consumer: "c".into(),
+        },
         by: "d".into(),
     });
     let resumed = Event::Resumed {

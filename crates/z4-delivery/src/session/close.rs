@@ -133,7 +133,6 @@ impl Session {
         match self.method {
             // What the client has, here or from before, it may come back for.
             Method::Consume { .. } if self.may_come_back => {
-                unseen = ledger.all_at(&[Place::Held, Place::Waiting]);
                 unseen.retain(|(key, _)| ledger.get(key).is_some_and(|lease| !lease.is_resumed));
                 if planted!("broken-released") {
                     unseen.extend(ledger.all_at(&[Place::InHand]));

@@ -44,7 +44,8 @@ pub(crate) struct Finding {
 
 /// What the peer knows when it takes in what a session has found.
 pub(crate) struct Known<'a> {
-    /// Whether a lease has ended, or another session has it, since a count of [`Searches`](crate::sessions::Searches).
+    /// Whether a lease has ended, or another session has it, since a count of the searches
+    /// of this peer.
     pub(crate) is_lost: &'a dyn Fn(&Key, Option<u64>) -> bool,
     pub(crate) now: Now,
     /// What is due by this machine time, in nanoseconds, may be delivered.
@@ -83,9 +84,7 @@ impl Session {
 
     /// The log jumped: its own leases have to be looked for.
     pub(crate) fn rebuild<E>(&mut self, out: &mut Outbox<E>) {
-        // What a call is answered with is its no more.
-        let is_over = self.state == State::Ended || self.take == Some(Take::Answering);
-        if !is_over {
+        if self.state != State::Ended {
             let under_way = self.finding.as_ref().map(|finding| finding.whose.clone());
             let to_come = self.find_again.as_ref().map(|(_, whose)| whose.clone());
             let under_way = under_way.or(to_come);
@@ -195,7 +194,7 @@ impl Session {
             return Moved::default();
         };
         if !finding.resuming.remove(&ticket) {
-            // Of an earlier search.
+            // The ticket is of an earlier search.
             return Moved::default();
         }
         let outcome = match result {
@@ -248,17 +247,19 @@ impl Session {
     fn settle<E>(
         &mut self,
         finding: Finding,
-        leases: Vec<Grant>,
+        mut leases: Vec<Grant>,
         known: &Known<'_>,
         out: &mut Outbox<E>,
     ) -> Moved {
+        let is_lost = |key: &Key| (known.is_lost)(key, finding.since);
         if self.take == Some(Take::Resuming) {
+            leases.retain(|grant| !is_lost(&grant.key()));
             self.take_resumed(leases, out);
             return Moved::default();
         }
         let is_opening = self.state == State::Opening;
         let mut there: HashSet<Key> = HashSet::new();
-        let mut came = Vec::new();
+        let (mut came, mut gone) = (Vec::new(), Vec::new());
         for grant in leases {
             let key = grant.key();
             let is_own = grant.consumer == self.name;
@@ -270,21 +271,21 @@ impl Session {
                 || self.former.as_ref() == Some(&grant.consumer);
             if !is_its {
                 // Another session has resumed it, by an event that was jumped over.
-                if self.resumed_elsewhere(&key, known.now) {
-                    there.insert(key);
+                match self.resumed_elsewhere(&key, known.now) {
+                    true => drop(there.insert(key)),
+                    false => gone.push(key),
                 }
                 continue;
             }
             there.insert(key);
-            let is_lost = (known.is_lost)(&key, finding.since);
-            let at = (known.now.wall_ns, known.due_by_ns);
-            if is_lost {
+            if is_lost(&key) {
                 continue;
             }
+            let at = (known.now.wall_ns, known.due_by_ns);
             // It may have come by an event, under the name that it had before.
             let before = self.flow.ledger.get(&key).filter(|lease| {
-                let is_unsent = matches!(lease.place, Place::Held | Place::Waiting);
-                is_unsent && lease.grant.consumer != grant.consumer
+                let is_sent = matches!(lease.place, Place::OnWay | Place::InHand);
+                !is_sent && lease.grant.consumer != grant.consumer
             });
             if before.is_some() {
                 self.flow.ledger.end(&key);
@@ -305,6 +306,7 @@ impl Session {
         for key in &went {
             self.flow.ended(key);
         }
+        went.extend(gone);
         if is_opening {
             self.open(u32::try_from(came.len()).unwrap_or(u32::MAX), out);
         }

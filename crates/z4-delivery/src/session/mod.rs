@@ -22,7 +22,7 @@ use crate::take::Take;
 /// What a session is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {
-    /// It looks for leases that its consumer has from before.
+    /// It looks for leases that its consumer has from before, and resumes them.
     Opening,
     Open,
     /// Its client sends no more. Until it is known whether that is an end or a
@@ -232,7 +232,13 @@ impl Session {
     }
 
     /// Some of what was on the way is with the consumer, or is not.
-    pub(crate) fn delivered<E>(&mut self, delivered: &Delivered, now: Now, out: &mut Outbox<E>) {
+    /// Gives the keys of those that it counts no more.
+    pub(crate) fn delivered<E>(
+        &mut self,
+        delivered: &Delivered,
+        now: Now,
+        out: &mut Outbox<E>,
+    ) -> Vec<Key> {
         let ledger = &mut self.flow.ledger;
         for key in &delivered.sent {
             let sent = ledger.move_to(key, Place::InHand).map(Lease::key_until);
@@ -250,8 +256,8 @@ impl Session {
                 elsewhere.push(*key);
             }
         }
-        for key in elsewhere {
-            self.flow.ended(&key);
+        for key in &elsewhere {
+            self.flow.ended(key);
         }
         match self.method {
             Method::Stream if !self.written.is_empty() => {
@@ -261,6 +267,7 @@ impl Session {
             Method::Take(_) => self.take_delivered(now, out),
             Method::Stream | Method::Consume { .. } => {}
         }
+        elsewhere
     }
 
     /// What came of what the client asked.

@@ -150,13 +150,9 @@ impl<E> Sessions<E> {
         for key in came {
             self.holders.insert(key, id);
         }
-        for key in went {
-            if self.holders.get(&key) == Some(&id) {
-                self.holders.remove(&key);
-            }
-        }
         if session.finding.is_none() {
             self.searches.end(&session.namespace, id);
         }
+        self.forget_holder(id, &went);
     }
 }

@@ -147,7 +147,11 @@ impl<E> Sessions<E> {
             SessionInput::HalfClosed => self.with(id, |session, out| session.half_closed(now, out)),
             SessionInput::Flushed => self.with(id, |session, _| session.flushed(now)),
             SessionInput::Delivered(delivered) => {
-                self.with(id, |session, out| session.delivered(&delivered, now, out));
+                let mut went = Vec::new();
+                self.with(id, |session, out| {
+                    went = session.delivered(&delivered, now, out);
+                });
+                self.forget_holder(id, &went);
             }
         }
     }
@@ -457,9 +461,14 @@ impl<E> Sessions<E> {
         self.dirty.remove(&id);
         self.searches.end(&session.namespace, id);
         self.news.remove(&id);
-        for key in session.flow.ledger.keys() {
-            if self.holders.get(&key) == Some(&id) {
-                self.holders.remove(&key);
+        self.forget_holder(id, &session.flow.ledger.keys());
+    }
+
+    /// A session counts these leases no more.
+    pub(crate) fn forget_holder(&mut self, id: SessionId, leases: &[Key]) {
+        for key in leases {
+            if self.holders.get(key) == Some(&id) {
+                self.holders.remove(key);
             }
         }
     }

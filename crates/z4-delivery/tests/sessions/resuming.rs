@@ -195,22 +195,28 @@ fn a_late_grant_to_the_session_before_is_resumed_like_all_it_had() {
 
 #[test]
 fn what_ends_before_its_session_hears_that_it_is_resumed_is_not_handed_out() {
-    let mut bench = Bench::new(1);
-    let (key, _) = giving_back(&mut bench);
-    let resumes = comes_back(&mut bench, consume(true));
-    let ticket = ticket(&resumes);
-    let outcome = bench.apply(commands(&resumes)[0].clone());
-    bench.apply(Command::AckTasks(LeaseRefs {
-        namespace: space(),
-        leases: vec![key],
-    }));
+    for method in ways() {
+        let mut bench = Bench::new(1);
+        let (key, _) = giving_back(&mut bench);
+        let resumes = comes_back(&mut bench, method);
+        let outcome = bench.apply(commands(&resumes)[0].clone());
+        bench.apply(Command::AckTasks(LeaseRefs {
+            namespace: space(),
+            leases: vec![key],
+        }));
+        answered(&mut bench, &resumes, outcome);
+        assert!(delivered(&bench.turn()).is_empty());
+        assert_eq!(bench.sessions.lease_count(), 0);
+    }
+}
+
+/// What was proposed first is answered.
+fn answered(bench: &mut Bench, wanted: &[Wanted], outcome: Outcome) {
     let settled = Settled {
         outcome,
         maybe_before: false,
     };
-    bench.step(Input::Proposed(ticket, Ok(settled)));
-    assert!(delivered(&bench.turn()).is_empty());
-    assert_eq!(bench.sessions.lease_count(), 0);
+    bench.step(Input::Proposed(ticket(wanted), Ok(settled)));
 }
 
 #[test]
@@ -349,19 +355,16 @@ fn what_a_client_has_in_hand_takes_room_however_often_it_is_resumed_elsewhere() 
 
 #[test]
 fn what_another_session_resumes_before_the_answer_comes_is_not_handed_out() {
-    let mut bench = Bench::new(1);
-    giving_back(&mut bench);
-    let resumes = comes_back(&mut bench, consume(true));
-    let ticket = ticket(&resumes);
-    let outcome = bench.apply(commands(&resumes)[0].clone());
-    resumed_by(&mut bench, "c~2.x.1+");
-    let settled = Settled {
-        outcome,
-        maybe_before: false,
-    };
-    bench.step(Input::Proposed(ticket, Ok(settled)));
-    assert!(delivered(&bench.turn()).is_empty());
-    assert_eq!(bench.sessions.lease_count(), 0);
+    for method in ways() {
+        let mut bench = Bench::new(1);
+        giving_back(&mut bench);
+        let resumes = comes_back(&mut bench, method);
+        let outcome = bench.apply(commands(&resumes)[0].clone());
+        resumed_by(&mut bench, "c~2.x.1+");
+        answered(&mut bench, &resumes, outcome);
+        assert!(delivered(&bench.turn()).is_empty());
+        assert_eq!(bench.sessions.lease_count(), 0);
+    }
 }
 
 #[test]
@@ -405,5 +408,36 @@ fn what_another_session_has_resumed_meanwhile_is_looked_for_again_for_a_while() 
                 assert_eq!(delivered(&bench.turn()), [key]);
             }
         }
+    }
+}
+
+#[test]
+fn what_is_resumed_elsewhere_while_it_is_looked_for_takes_room_if_it_is_in_hand() {
+    for is_in_hand in [false, true] {
+        let mut bench = Bench::new(1);
+        let session = bench.named(1);
+        bench.create(1);
+        let keys = delivered(&bench.run());
+        if is_in_hand {
+            bench.sent(session, &keys);
+        }
+        bench.step(Input::Applied(AppliedEvents {
+            is_jump: true,
+            stamp_ns: bench.machine.stamp_ns(),
+            ..AppliedEvents::default()
+        }));
+        bench.turn();
+        let leases = bench.leases_of("c");
+        if !is_in_hand {
+            let left = Delivered {
+                left: keys,
+                ..Delivered::default()
+            };
+            bench.happened(session, SessionInput::Delivered(left));
+        }
+        resumed_by(&mut bench, "c~2.x.1+");
+        bench.found(session, leases);
+        bench.turn();
+        assert_eq!(bench.sessions.lease_count(), usize::from(is_in_hand));
     }
 }
