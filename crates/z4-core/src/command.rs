@@ -162,7 +162,7 @@ pub struct LeaseRefs {
 /// Leases, and who holds them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HeldLeases {
-    /// Which leases.
+    /// The leases.
     pub refs: LeaseRefs,
     /// The name of the consumer, at most
     /// [`CONSUMER_LEN_MAX`](crate::limits::CONSUMER_LEN_MAX) bytes: a lease that somebody
@@ -300,7 +300,7 @@ pub enum Outcome {
         /// why the lease was not there to be ended, and nothing changed.
         results: Vec<Result<Ended, LeaseLost>>,
     },
-    /// Of an extend or a resume.
+    /// The outcome of an extend or a resume.
     Extended {
         /// Machine time of the entry, in nanoseconds.
         stamp_ns: u64,

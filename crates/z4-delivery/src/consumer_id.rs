@@ -9,7 +9,7 @@ use crate::limits;
 
 /// What divides an id from its session.
 const MARK: char = '~';
-/// What stands behind the name of a session that has resumed a lease.
+/// The mark behind the name of a session that has resumed a lease.
 const RESUMED: char = '+';
 
 /// The consumer id in the name of a consumer, as the log has it.
@@ -24,7 +24,7 @@ pub(crate) fn session(name: &str) -> &str {
         .map_or("", |at| name.get(at..).unwrap_or(""))
 }
 
-/// Under which name the session with this name holds what it has resumed.
+/// The name under which the session with this name holds what it has resumed.
 pub(crate) fn resumed(session: &str) -> String {
     format!("{session}{RESUMED}")
 }

@@ -45,7 +45,7 @@ pub const CLOCK_TELL_NS: u64 = MS_NS / 2;
 /// How long an ack, nack, extend or release of a Consume session is tried; then
 /// the session ends.
 pub const ASK_PATIENCE_NS: u64 = 30_000 * MS_NS;
-/// How long a Consume session tries to resume what its consumer has from before. Then it
+/// A Consume session tries for so long to resume what its consumer has from before. Then it
 /// ends, and its client tries another peer; it opens without what other sessions have.
 pub const RESUME_PATIENCE_NS: u64 = 3_000 * MS_NS;
 /// How long a Consume session that its client closed waits until what the client

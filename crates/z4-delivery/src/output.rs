@@ -41,7 +41,7 @@ pub enum Retry {
 pub enum Whose {
     /// Of all sessions that a consumer had.
     Consumer(String),
-    /// Of the session with this name, what it has resumed included.
+    /// Those of the session with this name, with what it has resumed.
     Session(String),
 }
 

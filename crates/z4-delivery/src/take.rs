@@ -98,8 +98,8 @@ impl Session {
         out.propose(Asked::Take(self.id), Command::LeaseTasks(lease), retry);
     }
 
-    /// What its consumer holds, and this call has resumed: that is the answer, if it is
-    /// anything.
+    /// The leases that its consumer holds, and this call has resumed, are the answer, if
+    /// there are any.
     pub(crate) fn take_resumed<E>(&mut self, leases: Vec<Grant>, out: &mut Outbox<E>) {
         if leases.is_empty() {
             return self.take_new(out);

@@ -411,8 +411,8 @@ fn what_waited_for_the_credit_of_a_stream_goes_to_the_one_that_takes_over() {
     let got = first.deliveries(10);
     first.expect_quiet(&got[0]);
     let mut second = Consumer::open(&client, "c", 30);
-    // What the first has in hand comes again. What waited there is resumed too, or goes to
-    // whoever takes tasks: whichever comes first into the log.
+    // The tasks that the first has in hand come again. Those that waited there are resumed
+    // too, or go to whoever takes tasks: whichever comes first into the log.
     assert!(second.consuming.get_resumed() >= 10);
     for delivery in second.deliveries(20) {
         assert_eq!(delivery.deliveries, if delivery.resumed { 1 } else { 2 });

@@ -12,7 +12,7 @@ use crate::state::{rank, State, StateError};
 use crate::task::{DeathReason, LeaseToken, Namespace, NamespaceId, Phase, TaskId, TaskStatus};
 use crate::time::MS_NS;
 
-/// How a lease is given back.
+/// A way to give a lease back.
 #[derive(Clone, Copy)]
 pub(super) enum How {
     /// The task was not touched and is due again.
@@ -29,7 +29,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Whether it is held under this name. Everybody has the empty one.
+    /// Tells whether it is held under this name. Everybody has the empty one.
     pub(super) fn is_of(&self, consumer: &str) -> bool {
         consumer.is_empty() || self.consumer == consumer
     }

@@ -83,7 +83,7 @@ pub enum Event {
     },
     /// Leases go on under another name: whoever held them before has them no more.
     Resumed {
-        /// Which namespace.
+        /// The namespace.
         namespace: Namespace,
         /// The leases.
         leases: Vec<(TaskId, LeaseToken)>,

@@ -151,7 +151,7 @@ fn what_another_session_has_resumed_is_not_given_back_by_the_one_before() {
     }
     let back = ended(&mut store, Command::ReturnTasks(held("later")));
     assert!(matches!(back, Ok(Ended::Waiting { .. })), "{back:?}");
-    // What was given back first is not resumed any more.
+    // A lease that was given back first is not resumed any more.
     let late = store.apply(resume(later, "still later"));
     let outcome = Outcome::Extended {
         stamp_ns: store.now_ns,

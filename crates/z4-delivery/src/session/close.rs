@@ -13,8 +13,9 @@ use crate::outbox::{Asked, Outbox};
 use crate::output::{End, Retry, Whose};
 use crate::take::Take;
 
-/// Whether grants may still be on their way to a session whose client is done. It is told
-/// that its session ended in good order when nothing is held or granted any more.
+/// The doubt whether grants are still on their way to a session whose client is done. The
+/// client is told that its session ended in good order when nothing is held or granted any
+/// more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fence {
     /// The leader has to hear first that the session takes no more.
@@ -131,7 +132,7 @@ impl Session {
         let ledger = &self.flow.ledger;
         let mut unseen = ledger.all_at(&[Place::Held, Place::Waiting, Place::OnWay]);
         match self.method {
-            // What the client has, here or from before, it may come back for.
+            // The client may come back for what it has in hand, here or from before.
             Method::Consume { .. } if self.may_come_back => {
                 unseen.retain(|(key, _)| ledger.get(key).is_some_and(|lease| !lease.is_resumed));
                 if planted!("broken-released") {

@@ -28,23 +28,23 @@ pub(crate) struct Finding {
     /// live, whatever is found. `None`: nothing was told since it began.
     pub(crate) since: Option<u64>,
     pub(crate) granted: HashSet<Key>,
-    /// It is to be looked once more: the log jumped meanwhile, or something else was to be
-    /// looked for.
+    /// The search is to be made once more: the log jumped meanwhile, or something else was
+    /// to be looked for.
     is_stale: bool,
     /// Another session had resumed a lease meanwhile.
     is_taken: bool,
     whose: Whose,
-    /// What was found is being resumed by these proposals.
+    /// These proposals resume what was found.
     resuming: HashSet<Ticket>,
-    /// What is resumed by now.
+    /// These leases are resumed by now.
     resumed: Vec<Grant>,
     /// There may be more than was found or is resumed.
     is_cut: bool,
 }
 
-/// What the peer knows when it takes in what a session has found.
+/// The knowledge of the peer when it takes in what a session has found.
 pub(crate) struct Known<'a> {
-    /// Whether a lease has ended, or another session has it, since a count of the searches
+    /// Tells whether a lease has ended, or another session has it, since a count of the searches
     /// of this peer.
     pub(crate) is_lost: &'a dyn Fn(&Key, Option<u64>) -> bool,
     pub(crate) now: Now,
@@ -138,7 +138,7 @@ impl Session {
         Moved::default()
     }
 
-    /// How long it goes on to resume, in nanoseconds of the monotonic clock.
+    /// The time for which it goes on to resume, in nanoseconds of the monotonic clock.
     fn resume_patience_ns(&self, now: Now) -> u64 {
         let patience_ns = match self.method {
             Method::Take(taking) => taking.patience_ns,
@@ -282,7 +282,7 @@ impl Session {
                 continue;
             }
             let at = (known.now.wall_ns, known.due_by_ns);
-            // It may have come by an event, under the name that it had before.
+            // The lease may have come by an event, under the name that it had before.
             let before = self.flow.ledger.get(&key).filter(|lease| {
                 let is_sent = matches!(lease.place, Place::OnWay | Place::InHand);
                 !is_sent && lease.grant.consumer != grant.consumer

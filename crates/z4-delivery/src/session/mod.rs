@@ -22,7 +22,7 @@ use crate::take::Take;
 /// What a session is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {
-    /// It looks for leases that its consumer has from before, and resumes them.
+    /// The session looks for leases that its consumer has from before, and resumes them.
     Opening,
     Open,
     /// Its client sends no more. Until it is known whether that is an end or a

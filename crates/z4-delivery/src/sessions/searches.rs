@@ -19,7 +19,7 @@ pub(crate) struct Searches {
 struct Searched {
     /// The sessions that look for leases there.
     sessions: BTreeSet<SessionId>,
-    /// Which leases ended meanwhile, or which session resumed them, and the count then.
+    /// The leases that ended meanwhile, or that a session resumed, and the count then.
     lost: HashMap<Key, (u64, Option<String>)>,
 }
 
@@ -61,7 +61,7 @@ impl Searches {
         }
     }
 
-    /// Whether a lease has ended since a search of this session began, or another session
+    /// Tells whether a lease has ended since a search of this session began, or another session
     /// has it.
     pub(crate) fn is_lost(
         &self,

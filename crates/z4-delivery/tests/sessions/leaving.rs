@@ -72,7 +72,7 @@ fn the_connection_of_a_consumer_breaks_and_what_it_was_not_given_goes_to_others(
         }
         bench.happened(session, SessionInput::Gone);
         let wanted = bench.turn();
-        // What it has in hand it may come back for, or it runs out.
+        // The consumer may come back for what it has in hand; else that runs out.
         let [Command::ReleaseTasks(held)] = commands(&wanted)[..] else {
             panic!("{wanted:?}");
         };

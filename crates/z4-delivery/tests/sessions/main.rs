@@ -95,6 +95,15 @@ impl Bench {
         outcomes.unwrap().remove(0)
     }
 
+    /// A snapshot takes the place of entries, whose events nobody tells.
+    fn jump(&mut self) {
+        self.step(Input::Applied(AppliedEvents {
+            is_jump: true,
+            stamp_ns: self.machine.stamp_ns(),
+            ..AppliedEvents::default()
+        }));
+    }
+
     /// Applies what was proposed, and answers; gives all else.
     fn apply_all(&mut self, wanted: Vec<Wanted>) -> Vec<Wanted> {
         let mut others = Vec::new();

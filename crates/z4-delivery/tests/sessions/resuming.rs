@@ -26,7 +26,7 @@ fn giving_back(bench: &mut Bench) -> (Key, Vec<Wanted>) {
     (keys[0], wanted)
 }
 
-/// How consumer `c` asks for what it has.
+/// Two ways in which consumer `c` asks for what it has.
 fn ways() -> [Method; 2] {
     let call = Taking {
         tasks: 2,
@@ -110,11 +110,7 @@ fn a_jump_of_the_log_while_leases_are_resumed_makes_their_session_look_again() {
         let mut bench = Bench::new(1);
         giving_back(&mut bench);
         let resumes = comes_back(&mut bench, method);
-        bench.step(Input::Applied(AppliedEvents {
-            is_jump: true,
-            stamp_ns: bench.machine.stamp_ns(),
-            ..AppliedEvents::default()
-        }));
+        bench.jump();
         bench.apply_all(resumes);
         let wanted = bench.turn();
         assert!(delivered(&wanted).is_empty(), "{wanted:?}");
@@ -210,7 +206,7 @@ fn what_ends_before_its_session_hears_that_it_is_resumed_is_not_handed_out() {
     }
 }
 
-/// What was proposed first is answered.
+/// The first proposal is answered.
 fn answered(bench: &mut Bench, wanted: &[Wanted], outcome: Outcome) {
     let settled = Settled {
         outcome,
@@ -268,11 +264,7 @@ fn what_ended_while_it_was_looked_for_after_a_jump_counts_no_more() {
     bench.create(1);
     let keys = delivered(&bench.run());
     bench.sent(session, &keys);
-    bench.step(Input::Applied(AppliedEvents {
-        is_jump: true,
-        stamp_ns: bench.machine.stamp_ns(),
-        ..AppliedEvents::default()
-    }));
+    bench.jump();
     let wanted = bench.turn();
     assert!(wanted.iter().any(|o| matches!(o, Output::Find { .. })));
     let leases = bench.leases_of("c");
@@ -292,11 +284,7 @@ fn what_a_call_was_answered_with_is_not_given_back_after_a_jump() {
     let resumes = comes_back(&mut bench, ways()[1]);
     bench.apply_all(resumes);
     assert_eq!(delivered(&bench.turn()), [key]);
-    bench.step(Input::Applied(AppliedEvents {
-        is_jump: true,
-        stamp_ns: bench.machine.stamp_ns(),
-        ..AppliedEvents::default()
-    }));
+    bench.jump();
     for output in bench.turn() {
         if let Output::Find { session, whose, .. } = output {
             let leases = find(bench.machine.state(), &space(), &whose).unwrap();
@@ -336,11 +324,7 @@ fn what_a_client_has_in_hand_takes_room_however_often_it_is_resumed_elsewhere() 
         assert_eq!(bench.sessions.lease_count(), 1);
     }
     // A jump over the event tells the same.
-    bench.step(Input::Applied(AppliedEvents {
-        is_jump: true,
-        stamp_ns: bench.machine.stamp_ns(),
-        ..AppliedEvents::default()
-    }));
+    bench.jump();
     bench.turn();
     let leases = bench.leases_of("c");
     bench.found(session, leases);
@@ -421,11 +405,7 @@ fn what_is_resumed_elsewhere_while_it_is_looked_for_takes_room_if_it_is_in_hand(
         if is_in_hand {
             bench.sent(session, &keys);
         }
-        bench.step(Input::Applied(AppliedEvents {
-            is_jump: true,
-            stamp_ns: bench.machine.stamp_ns(),
-            ..AppliedEvents::default()
-        }));
+        bench.jump();
         bench.turn();
         let leases = bench.leases_of("c");
         if !is_in_hand {

@@ -71,7 +71,7 @@ impl Leases {
         live.map(|(id, name)| (*id, name.clone())).collect()
     }
 
-    /// Whether the lease of a task that was granted last is held under this name; all
+    /// Tells whether the lease of a task that was granted last is held under this name; all
     /// are held under the empty one.
     pub(crate) fn is_held_by(&self, id: TaskId, consumer: &str) -> bool {
         let holder = self.holders.get(&id);

@@ -35,7 +35,7 @@ pub(crate) struct Judge {
     pub(super) asked_back: BTreeSet<Key>,
     /// The greatest reading of the clock of a peer that led, in nanoseconds.
     pub(super) leader_clock_ns: u64,
-    /// How the names of sessions end that ended in good order.
+    /// The ends of the names of sessions that ended in good order.
     done: BTreeSet<String>,
     /// Leases of sessions that are gone.
     strays: BTreeMap<TaskId, (LeaseToken, String)>,

@@ -219,7 +219,7 @@ impl Task {
         self.expires_ns().is_some_and(|at_ns| at_ns <= now_ns)
     }
 
-    /// Whether this consumer has it; everybody has the empty name.
+    /// Tells whether this consumer has it; everybody has the empty name.
     fn is_held_by(&self, holder: &str) -> bool {
         holder.is_empty()
             || matches!(&self.place, Place::Leased { consumer, .. } if consumer == holder)
