@@ -97,6 +97,8 @@ impl World {
     /// Something happened to the sessions of a peer.
     pub(crate) fn session_input(&mut self, id: u64, input: Input<String>) {
         let now = self.now_of(id);
+        // The sessions of a leader go by this reading.
+        let _ = self.read_clock(id);
         if !matches!(input, Input::Applied(_)) {
             self.trace
                 .note(self.now_ns, format_args!("{id} sessions: {input:?}"));
