@@ -99,7 +99,7 @@ pub const UNKNOWN_AHEAD_MAX: u64 = 16;
 /// Tries of confirming reads that are under way; the reads that come meanwhile go
 /// into the next one together.
 pub const READ_TRIES_MAX: usize = 4;
-/// What the raft thread applies itself while nothing waits for it and the apply thread
+/// The raft thread applies so much itself while nothing waits for it and the apply thread
 /// has nothing to do, in bytes of log: one small command, if the machine calls it light.
 /// With more, the two threads are quicker, because they work at the same time; to wake
 /// one and to be woken by it takes some 50 microseconds.

@@ -41,7 +41,7 @@ pub enum Retry {
 pub enum Whose {
     /// Of all sessions that a consumer had.
     Consumer(String),
-    /// Those of the session with this name, with what it has resumed.
+    /// The leases of the session with this name, with those that it has resumed.
     Session(String),
 }
 

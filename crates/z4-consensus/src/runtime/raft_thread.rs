@@ -26,7 +26,7 @@ use crate::replica::{Answer, Input, Now, Replica, Work};
 use crate::status::{Role, Status};
 use crate::transport::Transport;
 
-/// What the other threads tell the raft thread.
+/// A message of another thread to the raft thread.
 pub(super) enum Notice {
     Persisted(u64),
     Applied(u64),
@@ -34,7 +34,7 @@ pub(super) enum Notice {
     Flushed(Position),
 }
 
-/// Who asked.
+/// The one who asked.
 pub(super) enum Token<R> {
     Propose(Option<Box<dyn FnOnce(Accepted) + Send>>, Sink<Done<R>>),
     Admin(Sink<()>),
@@ -342,7 +342,7 @@ impl<L: LogStore, M: StateMachine, T: Transport> RaftThread<L, M, T> {
         self.send_to_apply(ApplyJob::Apply(entries));
     }
 
-    /// Whether nothing waits to be taken in.
+    /// Tells whether nothing waits to be taken in.
     fn is_quiet(&self) -> bool {
         self.requests.is_empty() && self.news.is_empty() && self.notices.is_empty()
     }

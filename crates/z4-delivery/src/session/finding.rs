@@ -1,7 +1,7 @@
 //! Looking for the leases of a session: those that its consumer has from before, and
 //! those whose events were jumped over.
 //!
-//! What a consumer has from before is resumed in the log before it is handed out: the
+//! A lease that a consumer has from before is resumed in the log before it is handed out: the
 //! session before may have given it back in its own name a moment ago, by a command that
 //! is on its way. Whichever comes first into the log decides.
 
@@ -48,7 +48,7 @@ pub(crate) struct Known<'a> {
     /// of this peer.
     pub(crate) is_lost: &'a dyn Fn(&Key, Option<u64>) -> bool,
     pub(crate) now: Now,
-    /// What is due by this machine time, in nanoseconds, may be delivered.
+    /// Tasks that are due by this machine time, in nanoseconds, may be delivered.
     pub(crate) due_by_ns: u64,
 }
 

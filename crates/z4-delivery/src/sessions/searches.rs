@@ -1,5 +1,6 @@
-//! Which leases ended, or went to another session, while sessions look for leases. The log
-//! is newer than what a search finds. One record serves all sessions of a namespace, however many look.
+//! The leases that ended, or went to another session, while sessions look for leases. The
+//! log is newer than what a search finds. One record serves all sessions of a namespace,
+//! however many look.
 
 use std::collections::{BTreeSet, HashMap};
 

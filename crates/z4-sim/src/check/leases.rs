@@ -21,7 +21,7 @@ pub(crate) struct Leases {
     checker: Checker,
     /// The tasks of a namespace that were leased and may be so still.
     held: BTreeMap<Namespace, BTreeSet<TaskId>>,
-    /// Who holds the lease of a task that was granted last, as the log names it.
+    /// The holder of the lease of a task that was granted last, as the log names it.
     holders: BTreeMap<TaskId, String>,
 }
 

@@ -118,7 +118,7 @@ impl World {
         let name = format!("{id}.{boot}.{:x}", session.0);
         let now_ns = self.checks.now_ns();
         let mut held = self.checks.leases.held_by(&name, now_ns);
-        // Who drains may work still on what it has from before.
+        // A consumer that drains may work still on what it has from before.
         let wire = self.task(id, session).map(|task| task.wire);
         let wire = wire.and_then(|wire| self.wires.get(&wire));
         let is_closed = wire.is_some_and(|wire| wire.is_closing && !wire.is_drained);
