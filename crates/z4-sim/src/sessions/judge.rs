@@ -4,7 +4,7 @@
 //!   must not end its leases (promise 3).
 //! - It is not handed more tasks at once than it takes, but for what it had before.
 //! - A lease that is granted to a session that is gone is given back, and not left to
-//!   run out as a failure, once there are no more faults.
+//!   run out as a failure, once there are no more faults and the same peer leads.
 //! - What is acknowledged was handed to somebody before.
 //! - Who has a name and is told that its session ended in good order holds nothing of it
 //!   any more, and is granted nothing more by it.
@@ -38,7 +38,16 @@ pub(crate) struct Judge {
     /// The ends of the names of sessions that ended in good order.
     done: BTreeSet<String>,
     /// Leases of sessions that are gone.
-    strays: BTreeMap<TaskId, (LeaseToken, String)>,
+    strays: BTreeMap<TaskId, Stray>,
+}
+
+/// A lease that was granted to a session that is gone.
+#[derive(Debug)]
+struct Stray {
+    token: LeaseToken,
+    holder: String,
+    /// The term that the peer of the session knew, which asked its leader to end the lease.
+    term: u64,
 }
 
 impl World {
@@ -148,7 +157,12 @@ impl World {
     /// A consumer was handed a task.
     pub(super) fn judge_delivered(&mut self, consumer: usize, wire: u64, delivery: &Delivery) {
         let (id, token) = delivery.key();
-        if self.judge.strays.get(&id).is_some_and(|s| s.0 == token) {
+        if self
+            .judge
+            .strays
+            .get(&id)
+            .is_some_and(|stray| stray.token == token)
+        {
             self.judge.strays.remove(&id);
         }
         let most = self.wires.get(&wire).map_or(0, |wire| wire.in_flight_max);
@@ -179,19 +193,23 @@ impl World {
         }
         // Long enough for a release to come in time.
         let now_ns = self.checks.now_ns().max(self.wall_ns()) + 500 * MS;
+        let term_now = self.peers.keys().filter_map(|id| self.term_of(*id)).max();
         for grant in grants {
+            // A request to a leader that goes is answered late, or never: its own removal
+            // may have been the last fault to take effect.
             let stray = self.judge.strays.get(&grant.id);
-            if let Some((token, name)) = stray.filter(|(token, _)| token.0 < grant.token.0) {
+            let stray = stray.filter(|stray| Some(stray.term) == term_now);
+            if let Some(stray) = stray.filter(|stray| stray.token.0 < grant.token.0) {
                 let what = format!(
-                    "task {} was left to {name}, which is gone, under token {}, and not given \
-                     back",
-                    grant.id, token.0
+                    "task {} was left to {}, which is gone, under token {}, and not given back",
+                    grant.id, stray.holder, stray.token.0
                 );
                 return self.fail(what);
             }
-            let Some(boot) = self.peers.get(&id).map(|peer| peer.boot) else {
+            let (Some(peer), Some(term)) = (self.peers.get(&id), self.term_of(id)) else {
                 return;
             };
+            let boot = peer.boot;
             let here = format!("~{id}.{boot}.");
             let Some((_, number)) = grant.consumer.split_once(&here) else {
                 continue;
@@ -208,7 +226,11 @@ impl World {
             let is_its = self.checks.leases.is_held_by(grant.id, &grant.consumer);
             if is_live && is_its && !is_there {
                 self.saw("a grant came for a session that was gone");
-                let stray = (grant.token, grant.consumer.clone());
+                let stray = Stray {
+                    token: grant.token,
+                    holder: grant.consumer.clone(),
+                    term,
+                };
                 self.judge.strays.insert(grant.id, stray);
             }
         }

@@ -42,7 +42,8 @@ impl World {
         kept
     }
 
-    fn term_of(&self, id: u64) -> Option<u64> {
+    /// The term of a peer; `None` while it is down.
+    pub(super) fn term_of(&self, id: u64) -> Option<u64> {
         let run = self.peers.get(&id)?.run.as_ref()?;
         Some(run.replica.glance().term)
     }
