@@ -64,6 +64,8 @@ struct Said {
     act: Act,
     token: u64,
     at_ns: u64,
+    /// When the handler began.
+    began_ns: u64,
 }
 
 /// What a handler is going to do.
@@ -101,14 +103,12 @@ impl Taker {
         if !plan.takes.is_zero() {
             sleep(plan.takes).await;
         }
-        // The crate says nothing of a task whose lease is known to be lost: what it
-        // tells then is the answer to an extension, which may be older than this.
-        let (act, at_ns) = match delivery.is_lease_lost() {
-            true => (Act::Extend, began_ns),
-            false => (plan.act, self.scene.record.now_ns()),
+        let said = Said {
+            act: plan.act,
+            token: delivery.token,
+            at_ns: self.scene.record.now_ns(),
+            began_ns,
         };
-        let token = delivery.token;
-        let said = Said { act, token, at_ns };
         self.open.borrow_mut().insert(delivery.task.id, said);
         match plan.act {
             Act::Nack => Err(Failure::new("not at this try")),
@@ -174,6 +174,9 @@ impl Taker {
         };
         let said = self.open.borrow_mut().remove(&lease.task_id);
         let (act, at_ns) = match &said {
+            // What the crate tells of a lost lease may be the answer to an extension, which
+            // was under way when the handler ended and is older than its end.
+            Some(said) if is_lost(&ending) => (Act::Extend, said.began_ns),
             Some(said) => (said.act, said.at_ns),
             None => (Act::Release, self.asked_ns.get()),
         };
@@ -199,6 +202,12 @@ impl Taker {
         let call = Call::Lease(act, id, token);
         self.scene.record.ended(self.client, call, at_ns, end);
     }
+}
+
+/// Whether the lease had ended before the handler did.
+fn is_lost(ending: &Ending) -> bool {
+    use LeaseOutcome::{AlreadyDead, Expired, Gone, Taken};
+    matches!(ending.answer.outcome, Expired | Taken | Gone | AlreadyDead)
 }
 
 /// The end of what a handler said, by what the crate tells of it.
