@@ -30,9 +30,13 @@ run: setup ## build, then run one durable peer in this folder (z4data, z4peer)
 test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 test: export Z4_BIN_DIR = $(DEBUG)
 test: setup ## run every test, those on real binaries included
-	cargo build --locked --workspace --bins
-	cargo test --locked --workspace -- --skip disk_full
-	cargo test --locked --workspace --test suite -- disk_full --test-threads 1
+	@status=0; release=$$(scripts/last_release) || status=$$?; \
+	case $$status in 0) skip= ;; 3) skip="--skip upgrade::" ;; *) exit $$status ;; esac; \
+	set -x; cargo build --locked --workspace --bins && \
+	export Z4_RELEASE_DIR="$$release" && \
+	cargo test --locked --workspace -- --skip disk_full $$skip && \
+	cargo test --locked --workspace --test suite -- disk_full --test-threads 1 && \
+	{ [ -z "$$skip" ] || echo "make test: passed WITHOUT the tests of upgrades" >&2; }
 
 verify: setup ## check format, lints, layers, fuzz targets and docs; changes nothing
 	cargo fmt --all --check
@@ -40,6 +44,7 @@ verify: setup ## check format, lints, layers, fuzz targets and docs; changes not
 	scripts/layers
 	scripts/released
 	scripts/fuzz build
+	cargo test --locked -q -p z4-proto --lib surface
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 fix: setup ## format, and mend what clippy can mend by itself
@@ -47,8 +52,9 @@ fix: setup ## format, and mend what clippy can mend by itself
 	cargo fmt --all
 
 e2e: setup ## run the tests on real binaries alone, the long ones included
+	@scripts/last_release
 	cargo build --locked --workspace --bins
-	Z4_BIN_DIR="$(DEBUG)" cargo test --locked -p z4-e2e -- --include-ignored
+	Z4_RELEASE_DIR="$$(scripts/last_release)" Z4_BIN_DIR="$(DEBUG)" cargo test --locked -p z4-e2e -- --include-ignored
 
 # The seeds are fresh ones; FIRST= begins elsewhere, SEED= runs one alone.
 # ARGS: z4-sim run --help.

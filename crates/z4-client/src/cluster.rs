@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use z4_proto::admin::{
     self as wire, AddClusterMemberRequest, CheckHealthRequest, GetClusterInfoRequest,
-    RemoveClusterMemberRequest, SetMemberAddressRequest, TransferLeadershipRequest,
-    VerifyClusterRequest,
+    HoldLevelRequest, RemoveClusterMemberRequest, SetMemberAddressRequest,
+    TransferLeadershipRequest, VerifyClusterRequest,
 };
 
 use crate::client::Client;
@@ -76,6 +76,13 @@ pub struct Member {
     pub silent_for: Option<Duration>,
     /// The number that the log gave the member.
     pub raft_id: u64,
+    /// The release that it runs; empty: neither the peer nor the leader knows.
+    pub version: String,
+    /// The least and the greatest level that it can serve; `None`: neither the peer nor
+    /// the leader knows.
+    pub levels: Option<(u32, u32)>,
+    /// The member was asked to hold the level of the cluster.
+    pub level_held: bool,
 }
 
 /// What a peer knows of its cluster.
@@ -103,6 +110,18 @@ pub struct ClusterInfo {
     pub version: String,
     /// What it waits for, for a person; empty when all is well.
     pub notice: String,
+    /// What may stand in the log and between members; it rises by itself when all members
+    /// know a greater one. 0: the peer is in no cluster, or of a release that knows none.
+    pub level: u32,
+}
+
+impl ClusterInfo {
+    /// The greatest level that all members can serve; `None`: it is not known of one.
+    #[must_use]
+    pub fn level_next(&self) -> Option<u32> {
+        let known = self.members.iter().map(|member| Some(member.levels?.1));
+        known.collect::<Option<Vec<_>>>()?.into_iter().min()
+    }
 }
 
 impl From<wire::ClusterInfo> for ClusterInfo {
@@ -130,6 +149,12 @@ impl From<wire::ClusterInfo> for ClusterInfo {
             },
             silent_for: span(&member.silent_for),
             raft_id: member.get_raft_id(),
+            levels: match (member.get_level_min(), member.get_level_max()) {
+                (_, 0) => None,
+                levels => Some(levels),
+            },
+            level_held: member.get_level_held(),
+            version: member.take_version(),
             id: member.take_id(),
             address: member.take_address(),
         };
@@ -145,8 +170,20 @@ impl From<wire::ClusterInfo> for ClusterInfo {
             cluster_id: info.take_cluster_id(),
             version: info.take_version(),
             notice: info.take_notice(),
+            level: info.get_level(),
         }
     }
+}
+
+/// A member that was told to hold the level of the cluster, or to let it rise.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldMember {
+    /// Its Z4_PEER_ID.
+    pub id: String,
+    /// Why it was not told; empty when it was.
+    pub error: String,
+    /// It runs a release that knows of no levels, and raises none.
+    pub is_older: bool,
 }
 
 /// What one member says of its state.
@@ -275,6 +312,31 @@ impl Client {
             })
             .await?;
         Ok(())
+    }
+
+    /// Tells all members to hold the level of the cluster, or to let it rise. Gives the level
+    /// and what came of it at each. May be repeated.
+    ///
+    /// # Errors
+    /// [`Error`]: the peer that was asked does not know it for sure; ask again.
+    pub async fn hold_level(&self, hold: bool) -> Result<(u32, Vec<HeldMember>), Error> {
+        let mut request = HoldLevelRequest::default();
+        request.set_hold(hold);
+        let timeout = self.peers.options.member_timeout;
+        let answer = self
+            .peers
+            .ask(Repeat::Never, timeout, |peer, option| {
+                peer.admin.hold_level_async_opt(&request, option)
+            })
+            .await?;
+        let of_member = |mut member: wire::HeldMember| HeldMember {
+            is_older: member.get_is_older(),
+            id: member.take_id(),
+            error: member.take_error(),
+        };
+        let level = answer.value.get_level();
+        let members = answer.value.members.into_iter();
+        Ok((level, members.map(of_member).collect()))
     }
 
     /// Compares the states of all members at one place of the log, and checks

@@ -58,7 +58,9 @@ mod tries;
 mod waiting;
 
 pub use client::{Client, Options};
-pub use cluster::{ClusterInfo, Liveness, Member, MemberRole, PeerRole, Verdict, Verification};
+pub use cluster::{
+    ClusterInfo, HeldMember, Liveness, Member, MemberRole, PeerRole, Verdict, Verification,
+};
 pub use consumer::{Builder, Consumer, Ending, Failure, Shutdown, Summary};
 pub use error::{Error, ErrorKind};
 pub use lease::{Delivery, LeaseQuery, LeaseRef, Nack};

@@ -2,6 +2,7 @@
 //! They are kept apart because callers act differently on each.
 
 use crate::gate::Refused;
+use crate::level::Levels;
 use crate::log::LogError;
 use crate::membership::ChangeError;
 
@@ -89,6 +90,17 @@ pub enum StartError {
         /// Up to which the log is committed.
         commit: u64,
     },
+    /// The binary is too old for what the peer has, or too new.
+    #[error(
+        "the cluster has level {level}, and this release knows the levels {levels}; start this \
+         peer with a release that knows level {level}"
+    )]
+    Level {
+        /// The level of the cluster.
+        level: u32,
+        /// What the binary knows.
+        levels: Levels,
+    },
     /// The algorithm refuses what the log holds.
     #[error(transparent)]
     Raft(#[from] raft::Error),
@@ -120,6 +132,17 @@ pub enum StopReason {
     /// The algorithm refuses a committed change of members, with these words.
     #[error("{0}")]
     Raft(String),
+    /// The cluster has risen to a level that the binary does not know.
+    #[error(
+        "the cluster has level {level}, and this release knows the levels {levels}; start this \
+         peer with a release that knows level {level}"
+    )]
+    Level {
+        /// The level that is needed.
+        level: u32,
+        /// What the binary knows.
+        levels: Levels,
+    },
     /// The log lacks what this peer acknowledged.
     #[error(transparent)]
     LogLost(Refused),

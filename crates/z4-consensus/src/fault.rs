@@ -98,6 +98,7 @@ pub const POINTS: &[(&str, &str)] = &[
     ("bootstrap.bounded", "its bound does"),
     ("join.identified", "a newcomer knows who it is"),
     ("join.bounded", "and has a bound"),
+    ("level_hold.write", "whether the level is held is written"),
     ("removed.mark", "a removed peer notes it"),
     ("quarantine.write", "a damaged peer notes it"),
     // Threads, z4-consensus/src/runtime.

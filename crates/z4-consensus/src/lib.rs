@@ -13,6 +13,7 @@
 //! | [`callers`] | who waits for which place in the log |
 //! | [`membership`] | members, raft ids, removed ids; what a change does to them |
 //! | [`gate`] | which peer messages are let in |
+//! | [`level`] | what may stand in the log and between members, and who knows it |
 //! | [`log`] | the trait of the raft log |
 //! | [`machine`] | the trait of the replicated state machine |
 //! | [`transport`] | the trait of the way to other peers |
@@ -30,6 +31,7 @@ pub mod counter;
 pub mod error;
 pub mod fault;
 pub mod gate;
+pub mod level;
 pub mod limits;
 pub mod log;
 #[cfg(any(test, feature = "testing"))]
@@ -50,6 +52,7 @@ pub mod transport;
 
 pub use addresses::AddressBook;
 pub use error::{ProposeError, ReadError, StartError, StopReason};
+pub use level::{Levels, SaidLevels};
 pub use machine::{Committed, StateMachine};
 pub use membership::{Change, Identity, Member, Membership};
 pub use replica::Replica;

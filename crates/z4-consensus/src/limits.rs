@@ -76,6 +76,14 @@ pub const READ_RETRY: Duration = Duration::from_millis(200);
 /// A read waits this long at most.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// All members must have known a greater level for so many ticks, 10 s, before it is raised:
+/// one that is being taken back to its older binary is not there all the time.
+pub const LEVEL_SETTLE_TICKS: u64 = 200;
+
+/// What a member said of its binary counts for so long, unless it says it again. It is shorter
+/// than the time after which the level is raised.
+pub const LEVELS_SAID_FOR: Duration = Duration::from_secs(6);
+
 /// Members that are found at other addresses than the members have: real
 /// clusters have a handful of members.
 pub const FOUND_ADDRESS_COUNT_MAX: usize = 1_024;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::level::SaidLevels;
 use crate::membership::Membership;
 
 /// What part a peer plays.
@@ -61,6 +62,8 @@ pub struct Status {
     /// Known to the leader only: members that are at another address than the
     /// members have, and why that address cannot be put in, for a person.
     pub address_conflicts: BTreeMap<u64, String>,
+    /// What members have said of their binaries when they opened streams to this peer.
+    pub said_levels: BTreeMap<u64, SaidLevels>,
 }
 
 /// What routing depends on: a change of it is published at once.
@@ -80,6 +83,8 @@ pub struct Glance {
     pub members: usize,
     /// How many of them vote.
     pub voters: usize,
+    /// The level of the cluster.
+    pub level: u32,
 }
 
 impl Status {
@@ -90,6 +95,7 @@ impl Status {
             || self.raft_id != before.raft_id
             || self.membership != before.membership
             || self.address_conflicts != before.address_conflicts
+            || self.said_levels != before.said_levels
             || self.alive().ne(before.alive())
     }
 
@@ -108,6 +114,7 @@ impl Status {
             raft_id_next: self.membership.raft_id_next,
             members: self.membership.members.len(),
             voters: self.membership.voter_count(),
+            level: self.membership.level,
         }
     }
 }

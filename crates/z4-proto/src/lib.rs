@@ -6,6 +6,7 @@
 //! | [`outcome`] | what commands did, between peers |
 //! | [`row`] | rows of the task state on disk |
 //! | [`error`] | why bytes are not a message |
+//! | [`level`] | the levels that this release knows, and what each of them brought |
 //! | [`collection`], [`admin`], [`health`], [`reflection_v1`], [`reflection_v1alpha`] | messages of the services for clients |
 //! | [`peer`] | messages between peers |
 //! | [`log`] | messages of the log and the disk; use the codec instead |
@@ -35,6 +36,7 @@ pub mod generated {
 
 pub mod command;
 pub mod error;
+pub mod level;
 pub mod outcome;
 mod parts;
 pub mod row;

@@ -20,6 +20,7 @@ use crate::{
 
 mod golden;
 mod hostile;
+mod surface;
 
 fn id() -> TaskId {
     TaskId::new(0x0102_0304_0506_0708, 9, 10)

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 /// Version of the protocol between peers. Peers of another version refuse each
-/// other. 2 has the log entries `SetAddresses` and `ReturnTasks`, at which a peer
+/// other. It stays as it is: what is new comes with a level of the cluster (`z4_proto::level`),
+/// so that peers of two releases work together. 2 has the log entries `SetAddresses` and `ReturnTasks`, at which a peer
 /// of version 1 would stop; 3 has leases ahead, at which one of version 2 would; 4 has
 /// `ResumeLeases`, and leases that are given back in the name of their holder, at which one
 /// of version 3 would.
@@ -291,13 +292,20 @@ pub const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
 /// A member checks its whole state within this time: about 100,000 tasks a
 /// second.
 pub const VERIFY_TIMEOUT: Duration = Duration::from_secs(600);
-/// A member that was not reached is asked again for so long when the state is verified:
+/// A member that was not reached is asked again for so long when all members are asked:
 /// one that has just started is connected to again after
 /// [`RECONNECT_MAX`] at the latest.
-pub const VERIFY_REACH_TIMEOUT: Duration = Duration::from_secs(3);
+pub const MEMBER_REACH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Verdicts on its own state that a peer keeps until they are asked for; older ones
 /// are forgotten, for nobody waits for them any more.
 pub const VERDICTS_MAX: usize = 16;
+/// How often a status is looked at that does not show yet what this peer has applied.
+pub const STATUS_LOOK: Duration = Duration::from_millis(20);
+/// A peer says so often to each other one what its binary knows, and whether it holds the
+/// level of the cluster: it may have changed since the stream was opened.
+pub const LEVELS_SAY_INTERVAL: Duration = Duration::from_secs(2);
+/// Most that is kept of the release that a peer says it runs, in bytes.
+pub const VERSION_LEN_MAX: usize = 64;
 /// Longest peer id, in bytes.
 pub const PEER_ID_LEN_MAX: usize = 128;
 /// Longest address, in bytes.

@@ -8,10 +8,11 @@ use std::time::Instant;
 use futures::Future;
 use grpcio::{Channel, ChannelBuilder, Client, Environment};
 use z4_consensus::{AddressBook, Identity, Membership};
-use z4_proto::generated::peer::Opening;
+use z4_proto::generated::peer::{self, Opening};
 
 use crate::disk_admission::DiskAdmission;
 use crate::lane::Lanes;
+use crate::levels::{self, OwnLevels};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::timer::Timer;
@@ -35,6 +36,8 @@ pub struct NetworkParts {
     pub peer_id: String,
     /// `host:port` at which others reach its peer port.
     pub advertise_addr: String,
+    /// What this peer says of its binary.
+    pub levels: OwnLevels,
     /// Counters.
     pub metrics: Metrics,
     /// Parent of log lines.
@@ -43,6 +46,7 @@ pub struct NetworkParts {
 
 struct Inner {
     parts: NetworkParts,
+    own: levels::Own,
     /// A channel that leads nowhere; it runs tasks that belong to no call.
     tasks: Client,
     addresses: Mutex<Addresses>,
@@ -76,6 +80,7 @@ impl Network {
         let tasks = Client::new(Channel::lame(Arc::clone(&parts.env), "z4-tasks"));
         Self {
             inner: Arc::new(Inner {
+                own: levels::Own::new(parts.levels.clone()),
                 parts,
                 tasks,
                 addresses: Mutex::default(),
@@ -102,6 +107,17 @@ impl Network {
     #[must_use]
     pub fn advertise_addr(&self) -> &str {
         &self.inner.parts.advertise_addr
+    }
+
+    /// What this peer says of its binary.
+    pub(crate) fn own(&self) -> &levels::Own {
+        &self.inner.own
+    }
+
+    /// What this peer says of its binary, for a message.
+    pub(crate) fn own_levels(&self) -> peer::Levels {
+        let of_cluster = self.addresses().membership.level;
+        self.own().message(of_cluster)
     }
 
     /// Which peers have room on their disks.
@@ -189,6 +205,7 @@ impl Network {
         opening.set_protocol_version(limits::PROTOCOL_VERSION);
         opening.set_from_address(self.advertise_addr().to_owned());
         opening.set_to_address(to_address.to_owned());
+        opening.set_levels(self.own_levels());
         Some(opening)
     }
 

@@ -12,10 +12,10 @@ use crate::limits;
 use crate::node::Node;
 
 /// Waits until this peer has applied what was acknowledged anywhere before the
-/// call.
+/// call; the log index of that.
 pub(crate) async fn catch_up<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let (tx, rx) = oneshot::channel();
     let patience = node.patience(limits::UNARY_TIMEOUT);
     node.handle().read_index(patience, move |read| {
@@ -24,7 +24,7 @@ pub(crate) async fn catch_up<V: View + Clone + Send + Sync + 'static>(
     });
     let stopping = |_| Error::Unavailable("this peer is shutting down".into());
     match rx.await.map_err(stopping)? {
-        Ok(_) => Ok(()),
+        Ok(index) => Ok(index),
         Err(ReadError::NoLeader { waited_ms }) => {
             Err(unconfirmed(&node.handle().status(), waited_ms))
         }

@@ -13,19 +13,27 @@ use prometheus::Registry;
 use slog::{crit, info, o, warn, Logger};
 use z4_consensus::log::Position;
 use z4_consensus::runtime::{prepare, Parts, Pending, Runtime};
-use z4_consensus::{Handle, Identity};
+use z4_consensus::{Handle, Identity, Levels};
 use z4_core::Outcome;
+use z4_proto::level::{LEVEL_MAX, LEVEL_MIN};
 use z4_rpc::accept::{ConnectionLimits, ConnectionMetrics, PortWatch};
 use z4_rpc::limits as rpc;
 use z4_rpc::server::{self, Port, PortParts};
 use z4_rpc::{
-    AppliedEvents, GrpcTransport, LanePort, Network, NetworkParts, Node, PeerHooks, Timer,
+    AppliedEvents, GrpcTransport, LanePort, Network, NetworkParts, Node, OwnLevels, PeerHooks,
+    Timer,
 };
 use z4_storage::{EventSink, RocksView, StorageError, Store, TaskMachine};
 
 use crate::disk::{Guard, Watched};
 use crate::limits;
 use crate::options::{Options, LANE_PORT_DEFAULT, LANE_PORT_NAME};
+
+/// The levels that this release knows.
+const LEVELS: Levels = Levels {
+    min: LEVEL_MIN,
+    max: LEVEL_MAX,
+};
 
 /// A peer that serves its ports.
 pub(crate) struct Peer {
@@ -67,6 +75,7 @@ impl Peer {
             identity: Arc::clone(&identity),
             peer_id: options.peer_id.clone(),
             advertise_addr: options.peer_advertise_addr.clone(),
+            levels: own_levels(store, logger)?,
             metrics: z4_rpc::Metrics::new(registry).map_err(|e| e.to_string())?,
             logger: logger.new(o!("part" => "rpc")),
         });
@@ -189,6 +198,22 @@ fn serve_lanes(
     }
 }
 
+/// What this peer says of its binary.
+fn own_levels(store: &Arc<Store>, logger: &Logger) -> Result<OwnLevels, String> {
+    let (registrar, logger) = (store.registrar(), logger.clone());
+    Ok(OwnLevels {
+        levels: LEVELS,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        is_held: registrar.holds_level().map_err(|e| e.to_string())?,
+        note_hold: Arc::new(move |hold| {
+            if let Err(error) = registrar.set_level_hold(hold) {
+                let what = "cannot note whether the level is held";
+                end_process(&logger, what, &error.to_string());
+            }
+        }),
+    })
+}
+
 /// Watches over disk space.
 fn watch_disk(
     options: &Options,
@@ -277,6 +302,7 @@ impl Starter {
         let parts = Parts {
             identity,
             address: self.address.clone(),
+            own: self.node.said_levels(),
             log: self.store.log(),
             machine,
             transport,

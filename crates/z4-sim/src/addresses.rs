@@ -150,6 +150,9 @@ impl World {
     /// The address at which a peer dials a member, if the member is there. When
     /// it is not, another address has its turn soon.
     pub(crate) fn dials(&mut self, from: u64, to: u64) -> Option<u64> {
+        if self.is_refused(from, to) {
+            return None;
+        }
         let run = self.peers.get(&from)?.run.as_ref()?;
         let dialled = run.book.dial(run.replica.membership(), to)?.to_owned();
         let target = self.peers.get(&to);
@@ -182,6 +185,7 @@ impl World {
     /// Something of one peer arrived at another one, which was dialled at
     /// `dialled`: what the opening of the stream says.
     pub(crate) fn heard_from(&mut self, from: u64, to: u64, dialled: u64) {
+        self.heard_levels(from, to);
         let Some(address) = self.peers.get(&from).map(|p| p.says) else {
             return;
         };
@@ -401,6 +405,8 @@ impl World {
             run.book.keep(members);
             self.at(MS, Event::Open(life));
         }
+        let ids: Vec<u64> = members.members.keys().copied().collect();
+        self.check_level(id, members.level, &ids);
     }
 
     fn members_at(&self, id: u64) -> Option<&Membership> {

@@ -12,6 +12,7 @@
 //! on its way: what is lost beyond a quorum no cluster can give back.
 
 use rand::Rng;
+use z4_consensus::membership::ChangeError;
 use z4_consensus::replica::Input;
 use z4_consensus::status::Role;
 use z4_consensus::{Change, Membership, ProposeError};
@@ -51,6 +52,14 @@ impl Admin {
         match self.plan {
             Plan::Remove(id) => Some(id),
             Plan::Idle | Plan::Add(_) => None,
+        }
+    }
+
+    /// The newcomer that is to become a voter.
+    pub(crate) fn adding(&self) -> Option<u64> {
+        match self.plan {
+            Plan::Add(id) => Some(id),
+            Plan::Idle | Plan::Remove(_) => None,
         }
     }
 
@@ -166,8 +175,10 @@ impl World {
     fn begin_add(&mut self, members: &Membership) {
         let id = members.raft_id_next;
         self.trace.note(self.now_ns, format_args!("adding {id}"));
-        if let std::collections::btree_map::Entry::Vacant(place) = self.peers.entry(id) {
-            place.insert(Peer::new(id));
+        if !self.peers.contains_key(&id) {
+            // Its operator knows nothing of the cluster.
+            let binary = self.new_binary(1);
+            self.peers.insert(id, Peer::new(id, binary));
         }
         self.start(id);
         self.admin.plan = Plan::Add(id);
@@ -185,6 +196,9 @@ impl World {
                     return;
                 }
                 let Some(address) = at(id) else { return };
+                let Some(levels) = self.peers.get(&id).map(|p| p.levels) else {
+                    return;
+                };
                 // Each dials the other where that one says that it is.
                 let lies = |id: &u64| self.peers.get(id).is_some_and(|p| p.says != p.address);
                 if [leader, id].iter().any(lies) {
@@ -194,6 +208,7 @@ impl World {
                     raft_id: id,
                     peer_id: format!("peer{id}"),
                     address,
+                    levels: Some(levels),
                 };
                 self.change(leader, Input::Change(change, Token::Admin));
             }
@@ -206,7 +221,12 @@ impl World {
             // The number came from a leader that lagged: it was another's, who is
             // gone.
             None if members.raft_id_next > id => self.admin.plan = Plan::Idle,
-            // Not caught up yet; or a leader that lags does not know it.
+            // Not caught up yet.
+            Some(_) if self.about(Fault::Upgrade) && self.one_in(4) => {
+                self.die(id);
+                self.within(20, 200, Event::Restart(id));
+            }
+            // A leader that lags does not know it.
             _ => {}
         }
     }
@@ -281,6 +301,13 @@ impl World {
             Ok(()) => self.report.changes += 1,
             Err(ProposeError::Superseded | ProposeError::Unknown) => {
                 self.saw("a change of members was lost with its leader");
+            }
+            Err(ProposeError::Rejected(ChangeError::LevelUnknown { .. })) => {
+                self.saw("a newcomer was refused for its levels");
+                if let Plan::Add(newcomer) = self.admin.plan {
+                    self.die(newcomer);
+                    self.within(20, 500, Event::Restart(newcomer));
+                }
             }
             Err(_) => {}
         }

@@ -161,7 +161,10 @@ impl World {
     fn has_answer(&mut self, id: u64, token: &Token) {
         let taken = matches!(
             token,
-            Token::Client { .. } | Token::End { .. } | Token::Session { only_in: None, .. }
+            Token::Client { .. }
+                | Token::End { .. }
+                | Token::Hold { .. }
+                | Token::Session { only_in: None, .. }
         );
         if let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) {
             run.in_flight = run.in_flight.saturating_sub(usize::from(taken));
@@ -191,6 +194,7 @@ impl World {
             Token::Rider { life, term, lease } => {
                 self.rider_answered(life, (term, lease), Some(&outcome))
             }
+            Token::Hold { number, asked } => self.held(id, number, asked),
             Token::Find { .. } | Token::Admin | Token::Transfer => {}
         }
     }
@@ -222,7 +226,7 @@ impl World {
             }
             Token::Session { .. } => self.session_answered(id, token, Err(error.clone())),
             Token::Rider { life, term, lease } => self.rider_answered(life, (term, lease), None),
-            Token::Find { .. } | Token::Admin | Token::Transfer => {}
+            Token::Hold { .. } | Token::Find { .. } | Token::Admin | Token::Transfer => {}
         }
     }
 

@@ -68,6 +68,7 @@ impl World {
     /// The work is over: the faults end, at once or in two steps.
     pub(crate) fn end_faults(&mut self) {
         self.end_epoch();
+        self.replace_too_old();
         for id in self.peers.keys().copied().collect::<Vec<_>>() {
             self.start(id);
         }

@@ -159,6 +159,8 @@ pub(crate) enum Event {
     EndFaults,
     Core,
     Admin,
+    /// The operator of upgrades takes a step.
+    Operate,
     Settled,
 }
 
@@ -180,7 +182,7 @@ impl Event {
             Self::Deliver { .. } | Self::Snapshot { .. } | Self::SnapshotSent { .. } => None,
             Self::Opened { .. } | Self::LookAt { .. } | Self::Propose { .. } => None,
             Self::Told { .. } | Self::ToldRemoved(_) | Self::Down { .. } => None,
-            Self::ToldClock { .. } => None,
+            Self::ToldClock { .. } | Self::Operate => None,
             // What clients, consumers, faults and the administrator do.
             Self::Consumer(_) | Self::Client(_) | Self::Timeout { .. } => None,
             Self::Reply { .. } | Self::Ended(_) | Self::Admin | Self::Core => None,
@@ -305,6 +307,7 @@ impl World {
             Event::EndFaults => self.end_faults(),
             Event::Core => self.core_look(),
             Event::Admin => self.administer(),
+            Event::Operate => self.operate(),
             Event::Settled => {}
         }
     }

@@ -35,6 +35,13 @@ impl World {
             return false;
         }
         let applied = run.machine.applied().clone();
+        let level = applied.membership.level;
+        if self.peers.get(&id).is_some_and(|p| p.levels.max < level) {
+            self.fail(format!(
+                "peer {id} took in a snapshot of level {level}, which it does not know"
+            ));
+            return false;
+        }
         self.report.installs += 1;
         let peer = self.peers.get_mut(&id);
         let again = peer.is_some_and(|peer| std::mem::replace(&mut peer.fresh_snapshot, true));

@@ -47,6 +47,7 @@ mod sessions;
 mod settle;
 mod spaces;
 mod trace;
+mod upgrades;
 mod world;
 
 pub use options::Options;

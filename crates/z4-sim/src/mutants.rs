@@ -267,6 +267,12 @@ pub const MUTANTS: &[Mutant] = &[
         &["before it was due by the clock of any leader"],
     ),
     Mutant::new(
+        "held-without-a-commit",
+        "shell: members are taken back as soon as all were told to hold the level, while a raise \
+         may be on its way",
+        &["and all members held it"],
+    ),
+    Mutant::new(
         "jump-not-rebuilt",
         "the sessions of a peer do not look for what they missed when a snapshot jumps over it",
         &["count", "liveness: task"],
@@ -312,6 +318,21 @@ pub const MUTANTS: &[Mutant] = &[
         &["promise 7"],
     ),
     Mutant::new(
+        "level-hold-unheard",
+        "a leader raises the level that members hold",
+        &["and all members held it"],
+    ),
+    Mutant::new(
+        "level-of-the-silent",
+        "a leader raises the level without having heard of all members",
+        &["and the binary of member"],
+    ),
+    Mutant::new(
+        "level-written-too-early",
+        "a leader writes the forms of the second level in a cluster of the first",
+        &["stops: the cluster has level"],
+    ),
+    Mutant::new(
         "live-lease-refused",
         "a lease that ends within a second is refused to its holder as expired",
         &["promise 3: LiveLeaseRefused"],
@@ -336,9 +357,19 @@ pub const MUTANTS: &[Mutant] = &[
         ],
     ),
     Mutant::new(
+        "newcomer-of-any-level",
+        "a newcomer is taken in whatever levels it knows",
+        &["and the binary of member"],
+    ),
+    Mutant::new(
         "one-replica-skips",
         "shell: one peer leaves out some acks",
         &["promise 7"],
+    ),
+    Mutant::new(
+        "opening-of-any-level",
+        "a peer that is too old for its cluster is let in, and gets snapshots that it cannot read",
+        &["which it does not know"],
     ),
     Mutant::new(
         "own-address-unconfirmed",

@@ -9,7 +9,7 @@ use z4_consensus::callers::Callers;
 use z4_consensus::log::{LogStore, LogWrite, Position};
 use z4_consensus::machine::{Applied, Committed, StateMachine as _};
 use z4_consensus::replica::{Config, Input, Persist, Waiting};
-use z4_consensus::{AddressBook, Replica};
+use z4_consensus::{AddressBook, Levels, Replica, SaidLevels, StartError};
 use z4_core::command::LeaseTasks;
 use z4_core::Namespace;
 use z4_delivery::{SessionId, Ticket, Whose};
@@ -54,6 +54,13 @@ pub(crate) enum Token {
     End {
         /// The acks in the history, if they are acks.
         acks: Vec<Option<OpId>>,
+    },
+    /// The command after all members were told to hold the level.
+    Hold {
+        /// Which try it is.
+        number: u64,
+        /// The peer that tells the others.
+        asked: u64,
     },
     /// A change of members.
     Admin,
@@ -116,6 +123,18 @@ pub(crate) struct Running {
     pub(crate) reached_at: BTreeMap<u64, u64>,
     /// Members whose addresses it is looking into.
     pub(crate) checking: BTreeSet<u64>,
+    /// In which of its lives, and when, each member has said what its binary knows.
+    pub(crate) said_at: BTreeMap<u64, (Life, u64)>,
+}
+
+/// What came of a start.
+pub(crate) enum Started {
+    Runs {
+        /// The log ended in a write that is there in part, and was dropped.
+        torn: bool,
+    },
+    /// The binary does not know the level of what the peer has.
+    TooOld,
 }
 
 /// A peer.
@@ -147,13 +166,19 @@ pub(crate) struct Peer {
     pub(crate) space_low: bool,
     /// A snapshot was installed and nothing applied since.
     pub(crate) fresh_snapshot: bool,
+    /// The levels that its binary knows.
+    pub(crate) levels: Levels,
+    /// The operator was careless: the binary does not know the level of the cluster.
+    pub(crate) is_too_old: bool,
+    /// It was told to hold the level of the cluster.
+    pub(crate) holds_level: bool,
     /// Was removed and knows it, or lost its disk: does not run again.
     pub(crate) gone: bool,
 }
 
 impl Peer {
     /// A peer with empty disks.
-    pub(crate) fn new(raft_id: u64) -> Self {
+    pub(crate) fn new(raft_id: u64, levels: Levels) -> Self {
         Self {
             raft_id,
             address: raft_id,
@@ -172,7 +197,19 @@ impl Peer {
             full: None,
             space_low: false,
             fresh_snapshot: false,
+            levels,
+            is_too_old: false,
+            holds_level: false,
             gone: false,
+        }
+    }
+
+    /// What it says of its binary.
+    pub(crate) fn says_levels(&self) -> SaidLevels {
+        SaidLevels {
+            levels: self.levels,
+            version: String::new(),
+            is_held: self.holds_level,
         }
     }
 
@@ -199,9 +236,8 @@ impl Peer {
             .map_err(|e| e.to_string())
     }
 
-    /// Starts from what is on the disks. Whether the log ended in a write that
-    /// is there in part, and was dropped.
-    pub(crate) fn start(&mut self, seed: u64, log_keep_entries: u64) -> Result<bool, String> {
+    /// Starts from what is on the disks.
+    pub(crate) fn start(&mut self, seed: u64, log_keep_entries: u64) -> Result<Started, String> {
         self.boot += 1;
         let torn = self.log.recover();
         let (store, applied) = self.state.open();
@@ -221,12 +257,17 @@ impl Peer {
         let config = Config {
             raft_id: self.raft_id,
             address: addresses::text(self.says),
+            own: self.says_levels(),
             seed,
             log_keep_entries,
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let replica = Replica::new(config, Arc::clone(&self.log), machine.applied(), &logger);
-        let replica = replica.map_err(|e| e.to_string())?;
+        let replica = match replica {
+            Ok(replica) => replica,
+            Err(StartError::Level { .. }) if self.is_too_old => return Ok(Started::TooOld),
+            Err(error) => return Err(error.to_string()),
+        };
         self.run = Some(Running {
             replica,
             machine,
@@ -247,8 +288,9 @@ impl Peer {
             book: AddressBook::default(),
             reached_at: BTreeMap::new(),
             checking: BTreeSet::new(),
+            said_at: BTreeMap::new(),
         });
-        Ok(torn)
+        Ok(Started::Runs { torn })
     }
 
     /// Power loss: of the unsynced writes of the log `kept` survive, and perhaps

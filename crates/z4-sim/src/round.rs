@@ -6,6 +6,7 @@ use rand::Rng;
 use z4_consensus::log::{LogStore as _, Position};
 use z4_consensus::replica::{Answer, Input, Persist, Work};
 use z4_consensus::status::Role;
+use z4_consensus::StopReason;
 use z4_delivery::ClockReading;
 
 use crate::check::promises;
@@ -62,6 +63,11 @@ impl World {
 
     fn work(&mut self, id: u64, work: Work<Token>) {
         if let Some(reason) = work.stop {
+            let is_expected = self.peers.get(&id).is_some_and(|peer| peer.is_too_old);
+            if is_expected && matches!(reason, StopReason::Level { .. }) {
+                self.die(id);
+                return self.too_old_ended(id);
+            }
             return self.fail(format!("peer {id} stops: {reason}"));
         }
         for message in work.send {
@@ -81,6 +87,7 @@ impl World {
         }
         if let Some(persist) = &work.persist {
             self.check_appended(id, persist.number, &persist.write.entries);
+            self.raise_appended(id, &persist.write.entries);
         }
         let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {
             return;
@@ -298,7 +305,7 @@ impl World {
                 message.reject
             ),
         );
-        let there = self.is_at(to, dialled);
+        let there = self.is_at(to, dialled) && !self.is_refused(from, to);
         let run = self.peers.get(&to).and_then(|p| p.run.as_ref());
         let Some(run) = run.filter(|_| there) else {
             if self.one_in(4) {
@@ -344,6 +351,8 @@ impl World {
         let source = self.peers.get(&from.0).filter(|p| p.life() == from);
         let there = self.is_at(to, dialled);
         let target = self.peers.get(&to).filter(alive).filter(|_| there);
+        // The stream of an earlier life of the receiver has ended.
+        let target = target.filter(|_| !self.is_refused(from.0, to));
         let ok = match (source.filter(alive), target) {
             (Some(source), Some(target)) => source
                 .state

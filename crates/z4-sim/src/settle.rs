@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use z4_consensus::limits::{LEVEL_SETTLE_TICKS, TICK};
 use z4_consensus::machine::StateMachine as _;
 use z4_core::machine::untouched;
 use z4_core::state::find_task;
@@ -37,7 +38,9 @@ impl World {
     pub(crate) fn settled(&mut self) -> Result<bool, String> {
         let healed_at_ns = self.healed_at_ns.unwrap_or_default();
         if let Some(open) = self.unsettled()? {
-            let allowed_ns = self.options.settle_ms * MS + self.lead_ns;
+            // The level rises last, and not while members change.
+            let raise_ns = 2 * LEVEL_SETTLE_TICKS * TICK.as_nanos() as u64;
+            let allowed_ns = self.options.settle_ms * MS + self.lead_ns + raise_ns;
             if self.now_ns > healed_at_ns + allowed_ns {
                 return Err(format!("liveness: {open}"));
             }
@@ -131,6 +134,9 @@ impl World {
         let Some((leader, members)) = self.some_leader() else {
             return Ok(Some("no peer leads".into()));
         };
+        if let Some(what) = self.level_open(leader, members.level) {
+            return Ok(Some(what));
+        }
         let last = self.checks.history.last_index();
         for peer in self.peers.values() {
             let id = peer.raft_id;

@@ -21,11 +21,12 @@ use crate::disk::greatest_stamp;
 use crate::faults::Epoch;
 use crate::net::Net;
 use crate::options::Options;
-use crate::peer::{Life, Peer, Token};
+use crate::peer::{Life, Peer, Started, Token};
 use crate::report::Report;
 use crate::sessions::{Consumer, Judge, Wire};
 use crate::spaces::{self, SPACES};
 use crate::trace::Trace;
+use crate::upgrades::Upgrades;
 
 pub(crate) use crate::event::Event;
 
@@ -72,6 +73,7 @@ pub(crate) struct World {
     /// By how much machine time was ahead of the clocks then.
     pub(crate) lead_ns: u64,
     pub(crate) admin: Admin,
+    pub(crate) upgrades: Upgrades,
     /// Whom a rolling restart has not come to yet.
     pub(crate) rolling: Vec<u64>,
     pub(crate) report: Report,
@@ -121,6 +123,7 @@ impl World {
             healed_at_ns: None,
             lead_ns: 0,
             admin: Admin::default(),
+            upgrades: Upgrades::default(),
             rolling: Vec::new(),
             report: Report::default(),
             failure: None,
@@ -133,11 +136,12 @@ impl World {
             cluster_id: *b"simulated cluste",
             members: members.collect(),
             raft_id_next: world.options.peers + 1,
+            level: world.found_level(),
             ..Membership::default()
         };
         world.checks.founded(&membership);
         for id in ids {
-            let peer = Peer::new(id);
+            let peer = Peer::new(id, world.new_binary(membership.level));
             peer.found(&Applied {
                 position: FOUNDED,
                 membership: membership.clone(),
@@ -158,6 +162,7 @@ impl World {
         world.epoch.think_ms = 1_000;
         world.at(2_000 * MS, Event::Epoch);
         world.at(3_000 * MS, Event::Admin);
+        world.at(4_000 * MS, Event::Operate);
         let end_ns = world.options.work_ms * MS;
         world.at(end_ns, Event::EndFaults);
         Ok(world)
@@ -254,11 +259,13 @@ impl World {
             return;
         }
         self.take_address(id);
+        self.take_binary(id);
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
         let torn = match peer.start(seed, keep) {
-            Ok(torn) => torn,
+            Ok(Started::Runs { torn }) => torn,
+            Ok(Started::TooOld) => return self.too_old_ended(id),
             Err(reason) => return self.fail(format!("peer {id} does not start: {reason}")),
         };
         let (life, low) = (peer.life(), peer.space_low);

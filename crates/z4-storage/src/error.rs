@@ -25,7 +25,17 @@ pub enum StorageError {
         /// What its format file says.
         found: String,
         /// What this version writes.
-        known: &'static str,
+        known: String,
+    },
+    /// A snapshot of a cluster whose level this version does not know.
+    #[error("{} is of a cluster of level {found}, and this version knows levels up to {known}; start this peer with a version that knows level {found}", path.display())]
+    NewerSnapshot {
+        /// Where it is.
+        path: PathBuf,
+        /// The level of its cluster.
+        found: u32,
+        /// The greatest level that this version knows.
+        known: u32,
     },
     /// The directory belongs to a peer of another name.
     #[error("{} belongs to peer {found:?}, not to {asked:?}; check Z4_PEER_ID and the data directories", dir.display())]

@@ -5,8 +5,12 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use z4_consensus::fault::point;
+use z4_consensus::level::LEVEL_FIRST;
 
 use crate::error::StorageError;
+
+/// The file of a directory that names its format.
+const FORMAT: &str = "FORMAT";
 
 /// Makes a directory and its parents, if missing.
 pub(crate) fn make_dir(dir: &Path) -> Result<(), StorageError> {
@@ -124,7 +128,7 @@ impl Drop for DirLock {
 /// [`StorageError::NewerFormat`] when a version of z4 that this one does not
 /// know wrote it.
 pub(crate) fn check_format(dir: &Path, known: &'static str) -> Result<(), StorageError> {
-    let path = dir.join("FORMAT");
+    let path = dir.join(FORMAT);
     let Some(found) = read(&path)? else {
         return replace(&path, known.as_bytes());
     };
@@ -134,8 +138,43 @@ pub(crate) fn check_format(dir: &Path, known: &'static str) -> Result<(), Storag
     Err(StorageError::NewerFormat {
         dir: dir.to_owned(),
         found: String::from_utf8_lossy(&found).trim().to_owned(),
-        known,
+        known: known.trim().to_owned(),
     })
+}
+
+/// Checks the format of a directory of task data, and writes that of the first level into a
+/// new one. It names the level that is needed to read the data.
+///
+/// # Errors
+/// [`StorageError::NewerFormat`] when the level is greater than this one.
+pub(crate) fn check_level(dir: &Path, level_max: u32) -> Result<(), StorageError> {
+    let path = dir.join(FORMAT);
+    let Some(found) = read(&path)? else {
+        return replace(&path, level_format(LEVEL_FIRST).as_bytes());
+    };
+    if (LEVEL_FIRST..=level_max).any(|level| found == level_format(level).as_bytes()) {
+        return Ok(());
+    }
+    Err(StorageError::NewerFormat {
+        dir: dir.to_owned(),
+        found: String::from_utf8_lossy(&found).trim().to_owned(),
+        known: level_format(level_max).trim().to_owned(),
+    })
+}
+
+/// Notes durably that a directory of task data is about to hold what this level brought, so
+/// that an older version of z4 does not take it for damaged.
+pub(crate) fn need_level(dir: &Path, level: u32) -> Result<(), StorageError> {
+    let (path, format) = (dir.join(FORMAT), level_format(level));
+    // A level only rises, so what is there is another one of a lesser level.
+    match read(&path)? {
+        Some(found) if found == format.as_bytes() => Ok(()),
+        _ => replace(&path, format.as_bytes()),
+    }
+}
+
+fn level_format(level: u32) -> String {
+    format!("z4 db {level}\n")
 }
 
 #[cfg(test)]

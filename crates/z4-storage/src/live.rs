@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rocksdb::DB;
+use z4_consensus::level::LEVEL_FIRST;
 use z4_consensus::log::Position;
 use z4_consensus::machine::MachineError;
 use z4_core::state::StateError;
 
 use crate::db::{self, Shared};
+use crate::error::StorageError;
+use crate::files;
 use crate::metrics::Metrics;
 use crate::sentinel::Sentinel;
 use crate::step::step;
@@ -59,6 +62,12 @@ impl LiveDb {
 
     pub fn path(&self) -> &Path {
         &self.dir.path
+    }
+
+    /// Notes durably that this database is about to hold what a level brought.
+    pub fn need_level(&self, level: u32) -> Result<(), StorageError> {
+        let root = self.dir.path.parent().unwrap_or(&self.dir.path);
+        files::need_level(root, level.max(LEVEL_FIRST))
     }
 
     /// Its files go when the last reader is done.

@@ -7,6 +7,7 @@
 //!   BOUND.0 BOUND.1  what the log held at least
 //!   QUARANTINE       why this peer must not start again
 //!   REMOVED          this peer was removed from its cluster
+//!   LEVEL_HOLD       whether this peer keeps the level of its cluster from rising
 //!   log/             the raft log
 //! Z4_DB_DATA_DIR/
 //!   LOCK  FORMAT
@@ -26,6 +27,9 @@ const IDENTITY: &str = "IDENTITY";
 const OWNER: &str = "OWNER";
 const QUARANTINE: &str = "QUARANTINE";
 const REMOVED: &str = "REMOVED";
+const LEVEL_HOLD: &str = "LEVEL_HOLD";
+/// What stands in the file while the level is held.
+const HELD: &[u8] = b"yes\n";
 const LOG: &str = "log";
 const VERSION: u8 = 1;
 
@@ -140,6 +144,17 @@ impl PeerDir {
             &path,
             b"this peer was removed from its cluster; erase its directories and add it anew\n",
         )
+    }
+
+    /// Whether an operator asked this peer that the level of its cluster is not raised.
+    pub fn holds_level(&self) -> Result<bool, StorageError> {
+        Ok(files::read(&self.0.join(LEVEL_HOLD))?.is_some_and(|held| held == HELD))
+    }
+
+    pub fn set_level_hold(&self, hold: bool) -> Result<(), StorageError> {
+        let path = self.0.join(LEVEL_HOLD);
+        files::fault("level_hold.write").map_err(StorageError::io("write", &path))?;
+        files::replace(&path, if hold { HELD } else { b"no\n" })
     }
 }
 

@@ -17,8 +17,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rocksdb::checkpoint::Checkpoint;
+use z4_consensus::level::LEVEL_FIRST;
 use z4_consensus::log::Position;
 use z4_consensus::machine::Applied;
+use z4_proto::level::LEVEL_MAX;
 
 use crate::db::{self, Kind, Shared};
 use crate::error::StorageError;
@@ -201,6 +203,15 @@ pub(crate) fn install(live: &Live, position: Position) -> Result<Applied, Storag
             ),
         ));
     }
+    let level = applied.membership.level;
+    if level > LEVEL_MAX {
+        return Err(StorageError::NewerSnapshot {
+            path,
+            found: level,
+            known: LEVEL_MAX,
+        });
+    }
+    files::need_level(root, level.max(LEVEL_FIRST))?;
     step("install.verified");
     set_current(root, dir)?;
     step("install.switched");

@@ -8,6 +8,7 @@ use slog::{info, Logger};
 use z4_consensus::log::{LogError, LogStore, Position};
 use z4_consensus::machine::{Applied, MachineError};
 use z4_consensus::{Identity, Membership};
+use z4_proto::level::LEVEL_MAX;
 
 use crate::bound::BoundFile;
 use crate::db::Shared;
@@ -27,8 +28,6 @@ use crate::task_state::{RocksState, RocksView};
 
 /// Format of `Z4_PEER_DATA_DIR`.
 const PEER_FORMAT: &str = "z4 peer 1\n";
-/// Format of `Z4_DB_DATA_DIR`.
-const DB_FORMAT: &str = "z4 db 1\n";
 /// Where a founded cluster begins: no entry stands there, so every later peer
 /// begins with a snapshot.
 const BEGINNING: Position = Position { index: 1, term: 1 };
@@ -73,8 +72,10 @@ impl Store {
     /// [`StorageError`], with the remedy: print it and end.
     pub fn open(options: StoreOptions) -> Result<Self, StorageError> {
         let locks = [
-            prepare(&options.peer_dir, PEER_FORMAT)?,
-            prepare(&options.db_dir, DB_FORMAT)?,
+            prepare(&options.peer_dir, |dir| {
+                files::check_format(dir, PEER_FORMAT)
+            })?,
+            prepare(&options.db_dir, |dir| files::check_level(dir, LEVEL_MAX))?,
         ];
         let peer_dir = PeerDir::new(&options.peer_dir);
         peer_dir.check_quarantine()?;
@@ -193,7 +194,7 @@ impl Store {
         SpaceKeeper::new(Arc::clone(&self.log), Arc::clone(&self.live))
     }
 
-    /// Founds a cluster with this peer as its only member.
+    /// Founds a cluster with this peer as its only member, at the greatest level.
     ///
     /// A crash in the middle is made good at the next start: the peer is then
     /// the founder, whether or not it is told to found one again.
@@ -231,7 +232,8 @@ impl Store {
         peer_dir::set_owner(&self.options.db_dir, &identity)?;
         step("bootstrap.owned");
 
-        let membership = Membership::bootstrap(&identity, address);
+        let mut membership = Membership::bootstrap(&identity, address);
+        membership.level = LEVEL_MAX;
         // Damage ends the process where it is met: what is told here is the system's.
         let state_failed = |e: MachineError| StorageError::Database {
             doing: "write",
@@ -413,6 +415,22 @@ impl Registrar {
     pub fn mark_removed(&self) -> Result<(), StorageError> {
         self.peer_dir.mark_removed()
     }
+
+    /// Whether an operator asked this peer that the level of its cluster is not raised.
+    ///
+    /// # Errors
+    /// [`StorageError`]: the peer must not start.
+    pub fn holds_level(&self) -> Result<bool, StorageError> {
+        self.peer_dir.holds_level()
+    }
+
+    /// Notes durably what [`holds_level`](Self::holds_level) says from now on.
+    ///
+    /// # Errors
+    /// [`StorageError`]: end the process.
+    pub fn set_level_hold(&self, hold: bool) -> Result<(), StorageError> {
+        self.peer_dir.set_level_hold(hold)
+    }
 }
 
 fn join(
@@ -480,10 +498,13 @@ fn check_empty(
 }
 
 /// Makes and locks a directory, and checks its format.
-fn prepare(dir: &Path, format: &'static str) -> Result<DirLock, StorageError> {
+fn prepare(
+    dir: &Path,
+    check: impl FnOnce(&Path) -> Result<(), StorageError>,
+) -> Result<DirLock, StorageError> {
     files::make_dir(dir)?;
     let lock = DirLock::take(dir)?;
-    files::check_format(dir, format)?;
+    check(dir)?;
     Ok(lock)
 }
 

@@ -237,6 +237,8 @@ impl Base for LiveDb {
         }
         batch.put(APPLIED, position_bytes(cut.position));
         if let Some(membership) = &cut.membership {
+            let noted = self.need_level(membership.level);
+            noted.map_err(|e| MachineError(e.to_string()))?;
             batch.put(MEMBERSHIP, membership.encode());
         }
         let mut options = WriteOptions::default();

@@ -123,7 +123,7 @@ const SHARED: [&str; 10] = [
 ];
 
 /// Commands that have commands of their own: flags go behind those.
-const FAMILIES: [&str; 2] = ["dead", "ns"];
+const FAMILIES: [&str; 3] = ["dead", "ns", "upgrade"];
 
 /// The arguments with `-id` as `--id`, and with flags that stand before the
 /// command moved behind it. Nothing behind `--` is touched.

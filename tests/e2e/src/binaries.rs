@@ -1,6 +1,6 @@
 //! Where the programs under test are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The path of the program `name`: in the folder that `Z4_BIN_DIR` names, else
 /// beside the running program (a test runs in `deps`, one folder below).
@@ -13,6 +13,28 @@ pub fn find(name: &str) -> PathBuf {
         Some(folder) => PathBuf::from(folder),
         None => beside_this_program(),
     };
+    find_in(&folder, name)
+}
+
+/// The folder with the programs of the last release: the one that `Z4_RELEASE_DIR` names,
+/// and `scripts/last_release` fills.
+///
+/// # Panics
+/// When it is not set.
+#[must_use]
+pub fn last_release() -> PathBuf {
+    let folder = std::env::var_os("Z4_RELEASE_DIR");
+    folder
+        .map(PathBuf::from)
+        .expect("set Z4_RELEASE_DIR to the folder that scripts/last_release prints")
+}
+
+/// The path of the program `name` in a folder.
+///
+/// # Panics
+/// When it is not there; the message says how to build it.
+#[must_use]
+pub fn find_in(folder: &Path, name: &str) -> PathBuf {
     let path = folder.join(name);
     assert!(
         path.is_file(),

@@ -26,6 +26,8 @@ pub struct PeerSpec {
     pub bootstrap: bool,
     /// Its limits on open files, `SOFT:HARD`; those of the test unless given.
     pub descriptors: Option<String>,
+    /// The folder of its `z4-server`; that of the programs under test unless given.
+    pub programs: Option<PathBuf>,
     /// More variables.
     pub variables: Vec<(String, String)>,
     /// Variables that it is started without.
@@ -157,7 +159,10 @@ impl Peer {
     /// for a change of its settings.
     #[must_use]
     pub fn command(&self) -> Command {
-        let server = binaries::find("z4-server");
+        let server = match &self.spec.programs {
+            Some(folder) => binaries::find_in(folder, "z4-server"),
+            None => binaries::find("z4-server"),
+        };
         let mut command = match &self.spec.descriptors {
             // It becomes the server: the process id stays.
             Some(limits) => {

@@ -116,6 +116,7 @@ pub const APART: &[&str] = &[
     "log.read",
     "log.release",
     "log.bound_lowered",
+    "level_hold.write",
     "removed.mark",
     "quarantine.write",
     "snapshot.send",

@@ -40,6 +40,7 @@ mod share;
 mod silence;
 mod snapshot;
 mod streams;
+mod upgrade;
 mod waiting;
 mod walk;
 mod words;

@@ -21,6 +21,7 @@ fn members() -> Membership {
                 raft_id,
                 peer_id,
                 address,
+                levels: None,
             })
             .unwrap();
     }
@@ -320,6 +321,7 @@ fn nobody_is_elected_before_its_log_is_durable() {
             raft_id: 2,
             peer_id: "peer2".to_owned(),
             address: "a:2".to_owned(),
+            levels: None,
         })
         .unwrap();
     let three = members();

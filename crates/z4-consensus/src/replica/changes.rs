@@ -13,7 +13,7 @@ use super::{Answer, Replica};
 use crate::error::{ProposeError, StopReason};
 use crate::limits;
 use crate::log::{LogStore, Position};
-use crate::membership::Change;
+use crate::membership::{Change, Unread};
 
 struct PendingChange<P> {
     position: Position,
@@ -98,10 +98,12 @@ impl<L: LogStore, P> Replica<L, P> {
                 };
                 (kind, raft_id)
             }
+            // Nor does it know of levels.
+            Change::SetLevel(_) => (ConfChangeType::AddNode, self.config.raft_id),
         };
         conf.set_change_type(kind);
         conf.node_id = raft_id;
-        conf.context = change.encode().into();
+        conf.context = change.encode(self.membership.level).into();
         let dropped = self.raw.propose_conf_change(Vec::new(), conf).is_err();
         dropped.then_some(ProposeError::Busy {
             what: "the log of uncommitted entries",
@@ -115,22 +117,29 @@ impl<L: LogStore, P> Replica<L, P> {
         position: Position,
         data: &[u8],
     ) -> Result<bool, StopReason> {
-        let unreadable = || StopReason::Change(position.index);
-        let conf = ConfChange::parse_from_bytes(data).map_err(|_| unreadable())?;
-        let change = Change::decode(&conf.context).ok_or_else(unreadable)?;
+        let unreadable = |_| StopReason::Change(position.index);
+        let conf = ConfChange::parse_from_bytes(data).map_err(unreadable)?;
+        let levels = self.config.own.levels;
+        let change = Change::decode(&conf.context, levels.max).map_err(|unread| match unread {
+            Unread::Level(level) => StopReason::Level { level, levels },
+            Unread::Damaged => StopReason::Change(position.index),
+        })?;
         // Decided by the committed members alone: every replica decides alike.
         let result = self.membership.change(&change);
         let changed = result.is_ok();
         if changed {
-            if let Change::SetAddresses(addresses) = &change {
-                self.addresses.set(addresses.keys());
-            } else {
-                self.raw
-                    .apply_conf_change(&conf)
-                    .map_err(|e| StopReason::Raft(e.to_string()))?;
+            match &change {
+                Change::SetAddresses(addresses) => self.addresses.set(addresses.keys()),
+                Change::SetLevel(_) => {}
+                Change::AddLearner { .. } | Change::Promote { .. } | Change::Remove { .. } => {
+                    self.raw
+                        .apply_conf_change(&conf)
+                        .map_err(|e| StopReason::Raft(e.to_string()))?;
+                }
             }
             self.heard.keep(&self.membership, self.now.monotonic_ns);
             self.addresses.keep(&self.membership);
+            self.said.keep(&self.membership);
             self.work.members = Some(self.membership.clone());
             self.members_committed = true;
         }

@@ -3,6 +3,7 @@
 use raft::eraftpb::Message;
 
 use crate::error::{ProposeError, ReadError, StopReason};
+use crate::level::SaidLevels;
 use crate::log::{LogWrite, Position};
 use crate::machine::{Applied, Committed};
 use crate::membership::{Change, Membership};
@@ -86,6 +87,14 @@ pub enum Input<P> {
         raft_id: u64,
         /// `host:port` of its peer port.
         address: String,
+    },
+    /// This member, or this peer itself, says what its binary knows. A member says it
+    /// whenever it opens a stream, before it sends anything else, and again every few seconds.
+    SaidLevels {
+        /// Its raft id.
+        raft_id: u64,
+        /// What it says.
+        said: SaidLevels,
     },
     /// This member opened a stream to this peer at this address.
     ReachedAt {

@@ -16,6 +16,7 @@ mod addresses;
 mod changes;
 mod heard;
 mod input;
+mod levels;
 mod log_view;
 mod proposing;
 mod reads;
@@ -33,6 +34,7 @@ pub use input::{Answer, Input, Now, Persist, Waiting, Work};
 
 use crate::error::{ProposeError, StartError, StopReason};
 use crate::gate::{Gate, Refused};
+use crate::level::SaidLevels;
 use crate::limits;
 use crate::log::{LogStore, Position};
 use crate::machine::Applied;
@@ -54,6 +56,8 @@ pub struct Config {
     /// address into the log if the members have another one. Empty: the shell
     /// has no addresses, and none is compared.
     pub address: String,
+    /// What this peer says of its binary, and whether it holds the level of the cluster.
+    pub own: SaidLevels,
     /// Draws the election time-outs.
     pub seed: u64,
     /// Entries that stay in the log for followers that lag.
@@ -106,6 +110,7 @@ pub struct Replica<L: LogStore, P> {
     reads: Reads<P>,
     heard: Heard,
     addresses: Addresses,
+    said: levels::Said,
     changes: Changes<P>,
     /// Snapshots on their way, by receiver.
     sending: Vec<(u64, Position)>,
@@ -142,6 +147,10 @@ impl<L: LogStore, P> Replica<L, P> {
         logger: &slog::Logger,
     ) -> Result<Self, StartError> {
         let position = applied.position;
+        let (level, levels) = (applied.membership.level, config.own.levels);
+        if level > 0 && !levels.include(level) {
+            return Err(StartError::Level { level, levels });
+        }
         let hard_state = log.hard_state()?;
         let (cut, last) = (log.cut()?, log.last()?);
         if position.index > hard_state.commit || position.index < cut.index {
@@ -194,6 +203,7 @@ impl<L: LogStore, P> Replica<L, P> {
             reads: Reads::new(config.raft_id),
             heard: Heard::default(),
             addresses: Addresses::default(),
+            said: levels::Said::new(config.raft_id, config.own.clone()),
             changes: Changes::default(),
             sending: Vec::new(),
             snapshots: Vec::new(),
@@ -251,6 +261,7 @@ impl<L: LogStore, P> Replica<L, P> {
             Input::WasRemoved => self.become_removed(),
             Input::MemberAt { raft_id, address } => self.member_at(raft_id, address),
             Input::ReachedAt { raft_id, address } => self.reached_at(raft_id, address),
+            Input::SaidLevels { raft_id, said } => self.said_levels(raft_id, said),
         }
         let last_now = self.raw.raft.raft_log.last_index();
         if last_now > last && !is_of_tasks {
@@ -314,6 +325,7 @@ impl<L: LogStore, P> Replica<L, P> {
             membership: self.membership.clone(),
             progress,
             address_conflicts: self.addresses.conflicts().clone(),
+            said_levels: self.said.by_member(),
         }
     }
 
@@ -334,6 +346,7 @@ impl<L: LogStore, P> Replica<L, P> {
             raft_id_next: self.membership.raft_id_next,
             members: self.membership.members.len(),
             voters: self.membership.voter_count(),
+            level: self.membership.level,
         }
     }
 
@@ -414,6 +427,7 @@ impl<L: LogStore, P> Replica<L, P> {
         self.tick_changes();
         self.correct_addresses();
         self.promote_learners();
+        self.raise_level();
         self.plan_cut();
         self.carried_long = true;
     }

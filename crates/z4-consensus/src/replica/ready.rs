@@ -223,6 +223,8 @@ impl<L: LogStore, P> Replica<L, P> {
         self.membership = applied.membership;
         self.heard.keep(&self.membership, self.now.monotonic_ns);
         self.addresses.keep(&self.membership);
+        self.said.keep(&self.membership);
+        self.check_level();
         self.work.members = Some(self.membership.clone());
         self.installed_index = Some(self.applied_index);
         // The log was reset behind all earlier writes: they are done with.
@@ -316,7 +318,7 @@ impl<L: LogStore, P> Replica<L, P> {
         }
     }
 
-    fn stop(&mut self, reason: StopReason) {
+    pub(super) fn stop(&mut self, reason: StopReason) {
         self.work.stop.get_or_insert(reason);
     }
 

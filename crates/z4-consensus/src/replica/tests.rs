@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod addresses;
+mod levels;
 
 use std::sync::Arc;
 
 use raft::eraftpb::{Entry, HardState, MessageType};
 
 use super::*;
+use crate::level::Levels;
 use crate::mem_log::MemLog;
 use crate::membership::{Identity, Member};
 use crate::proposals::Asked;
@@ -62,14 +64,22 @@ fn start_at(
         membership,
         stamp_ns,
     };
-    let config = Config {
+    let logger = slog::Logger::root(slog::Discard, slog::o!());
+    Replica::new(config(seed), Arc::clone(log), &applied, &logger).unwrap()
+}
+
+fn config(seed: u64) -> Config {
+    Config {
         raft_id: 1,
         address: String::new(),
         seed,
+        own: SaidLevels {
+            levels: Levels { min: 1, max: 2 },
+            version: String::new(),
+            is_held: false,
+        },
         log_keep_entries: 100,
-    };
-    let logger = slog::Logger::root(slog::Discard, slog::o!());
-    Replica::new(config, Arc::clone(log), &applied, &logger).unwrap()
+    }
 }
 
 fn all_work(replica: &mut Replica<MemLog, u32>) -> Vec<Work<u32>> {

@@ -10,6 +10,7 @@ use raft::eraftpb::Message;
 use super::published::Published;
 use super::sink::{Accepted, Budget, Done, Sink};
 use crate::error::{ProposeError, ReadError};
+use crate::level::SaidLevels;
 use crate::limits;
 use crate::membership::Change;
 use crate::status::{Role, Status};
@@ -94,6 +95,11 @@ pub(crate) enum News {
     ReachedAt {
         raft_id: u64,
         address: String,
+    },
+    /// A member said what its binary knows.
+    SaidLevels {
+        raft_id: u64,
+        said: SaidLevels,
     },
 }
 
@@ -284,6 +290,14 @@ impl<R: Send + 'static> Handle<R> {
     /// `address`. `false` when the inbox is full: let it open another one.
     pub fn reached_at(&self, raft_id: u64, address: String) -> bool {
         let news = News::ReachedAt { raft_id, address };
+        self.news.try_send(news).is_ok()
+    }
+
+    /// Reports what the member `raft_id`, or this peer itself, says of its binary. To be called
+    /// for each stream of a member before its messages are reported. `false` when the
+    /// inbox is full: let it open another one.
+    pub fn said_levels(&self, raft_id: u64, said: SaidLevels) -> bool {
+        let news = News::SaidLevels { raft_id, said };
         self.news.try_send(news).is_ok()
     }
 

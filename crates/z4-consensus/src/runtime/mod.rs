@@ -34,6 +34,7 @@ pub use handle::{Handle, Proposal};
 pub use sink::{Accepted, Done, Sink};
 
 use crate::error::StartError;
+use crate::level::SaidLevels;
 use crate::limits;
 use crate::log::LogStore;
 use crate::machine::StateMachine;
@@ -51,6 +52,8 @@ pub struct Parts<L, M, T> {
     /// `host:port` at which others reach this peer; see
     /// [`replica::Config::address`].
     pub address: String,
+    /// What this peer says of its binary, and whether it holds the level of the cluster.
+    pub own: SaidLevels,
     /// Its log.
     pub log: Arc<L>,
     /// Its state machine.
@@ -132,6 +135,7 @@ impl Runtime {
         let config = replica::Config {
             raft_id: identity.raft_id,
             address: parts.address,
+            own: parts.own,
             seed,
             log_keep_entries: parts.log_keep_entries,
         };

@@ -170,6 +170,7 @@ impl<L: LogStore, M: StateMachine, T: Transport> RaftThread<L, M, T> {
                     continue;
                 }
                 News::ReachedAt { raft_id, address } => Input::ReachedAt { raft_id, address },
+                News::SaidLevels { raft_id, said } => Input::SaidLevels { raft_id, said },
             };
             self.replica.step(input, now);
         }

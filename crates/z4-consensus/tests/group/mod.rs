@@ -18,7 +18,10 @@ use z4_consensus::log::{LogStore, Position};
 use z4_consensus::machine::{Applied, Committed, StateMachine};
 use z4_consensus::proposals::{Asked, Envelope};
 use z4_consensus::replica::{Answer, Config, Input, Now, Persist, Work};
-use z4_consensus::{Change, Member, Membership, Replica};
+use z4_consensus::{Change, Levels, Member, Membership, Replica, SaidLevels};
+
+/// The levels of all peers here.
+const LEVELS: Levels = Levels { min: 1, max: 2 };
 
 /// A peer, with the work that waits to be done for it.
 struct Peer {
@@ -64,6 +67,7 @@ impl Group {
         let membership = Membership {
             members: (1..=count).map(|id| (id, member(id, true))).collect(),
             raft_id_next: count + 1,
+            level: 1,
             ..Membership::default()
         };
         let hard_state = HardState {
@@ -100,6 +104,11 @@ impl Group {
             raft_id: id,
             address: String::new(),
             seed: 0,
+            own: SaidLevels {
+                levels: LEVELS,
+                version: String::new(),
+                is_held: false,
+            },
             log_keep_entries: 4,
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
@@ -258,6 +267,7 @@ impl Group {
                         raft_id,
                         peer_id: format!("peer{raft_id}"),
                         address: format!("a:{raft_id}"),
+                        levels: None,
                     },
                     "promote" => Change::Promote { raft_id },
                     _ => Change::Remove { raft_id },

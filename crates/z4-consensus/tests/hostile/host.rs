@@ -12,10 +12,13 @@ use z4_consensus::mem_log::MemLog;
 use z4_consensus::membership::{Identity, Member, Membership};
 use z4_consensus::proposals::Asked;
 use z4_consensus::replica::{Config, Input, Now, Replica, Work};
-use z4_consensus::{Role, Status};
+use z4_consensus::{Levels, Role, SaidLevels, Status};
 
 use super::messages::Dice;
 use super::Seat;
+
+/// The levels of all peers here.
+const LEVELS: Levels = Levels { min: 1, max: 2 };
 
 const START: Position = Position { index: 20, term: 3 };
 /// This replica.
@@ -66,6 +69,11 @@ impl Host {
             raft_id: ME,
             address: String::new(),
             seed: dice.gen(),
+            own: SaidLevels {
+                levels: LEVELS,
+                version: String::new(),
+                is_held: false,
+            },
             log_keep_entries: 8,
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());

@@ -180,6 +180,7 @@ fn conf_change(dice: &mut Dice<'_>) -> Vec<u8> {
                 raft_id,
                 peer_id: format!("peer{raft_id}"),
                 address: format!("a:{raft_id}"),
+                levels: None,
             };
             (change, ConfChangeType::AddLearnerNode)
         }
@@ -194,7 +195,7 @@ fn conf_change(dice: &mut Dice<'_>) -> Vec<u8> {
     let mut conf = ConfChange::default();
     conf.set_change_type(kind);
     conf.node_id = raft_id;
-    conf.context = change.encode().into();
+    conf.context = change.encode(1).into();
     if dice.gen_bool(0.2) {
         conf.node_id = dice.gen_range(0..9);
         conf.set_change_type(ConfChangeType::RemoveNode);

@@ -13,8 +13,12 @@ use z4_consensus::mem_log::MemLog;
 use z4_consensus::metrics::Metrics;
 use z4_consensus::runtime::{prepare, Done, Parts, Proposal, Runtime, Sink};
 use z4_consensus::{
-    Change, Handle, Identity, Member, Membership, ProposeError, ReadError, Status, Transport,
+    Change, Handle, Identity, Levels, Member, Membership, ProposeError, ReadError, SaidLevels,
+    Status, Transport,
 };
+
+/// The levels of all peers here.
+const LEVELS: Levels = Levels { min: 1, max: 2 };
 
 /// Handles of the peers that run, by raft id.
 type Net = Arc<Mutex<BTreeMap<u64, Handle<u64>>>>;
@@ -136,6 +140,11 @@ impl Cluster {
             },
             clock: wall_ns,
             seed: raft_id,
+            own: SaidLevels {
+                levels: LEVELS,
+                version: String::new(),
+                is_held: false,
+            },
             log_keep_entries: 20,
             metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
             logger: self.logger.clone(),
@@ -151,6 +160,7 @@ impl Cluster {
             raft_id,
             peer_id: format!("peer{raft_id}"),
             address: format!("peer{raft_id}:1"),
+            levels: None,
         };
         self.change(1, change).expect("added");
         let is_voter = |status: &Status| {

@@ -14,6 +14,7 @@ use z4_proto::generated::peer_grpc::PeerClient;
 
 use super::{check_address, check_peer_id, AdminError};
 use crate::errors::Error;
+use crate::levels;
 use crate::limits;
 use crate::node::Node;
 
@@ -76,6 +77,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                 raft_id,
                 peer_id: peer_id.to_owned(),
                 address: address.to_owned(),
+                levels: Some(levels::read(probe.get_levels()).levels),
             })
             .await?;
             self.listed(raft_id).await;
@@ -336,6 +338,7 @@ mod tests {
             raft_id: 2,
             peer_id: "b".into(),
             address: "h:2".into(),
+            levels: None,
         };
         members.change(&change).unwrap();
         let of = |address: &str| standing(&members, "b", address);

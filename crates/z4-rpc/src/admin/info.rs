@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use z4_consensus::status::Progress;
-use z4_consensus::{Role, Status};
+use z4_consensus::{Role, SaidLevels, Status};
 use z4_core::View;
 use z4_proto::generated::admin::{ClusterInfo, MemberLiveness, MemberRole, PeerRole, Server};
 use z4_proto::generated::peer::{
@@ -12,6 +12,7 @@ use z4_proto::generated::peer::{
 
 use crate::convert::duration_of_ms;
 use crate::leader::no_leader_to_read;
+use crate::levels;
 use crate::limits;
 use crate::node::Node;
 
@@ -37,7 +38,16 @@ pub(super) async fn info<V: View + Clone + Send + Sync + 'static>(node: &Node<V>
             MemberRole::MEMBER_ROLE_LEARNER
         });
         server.set_raft_id(*raft_id);
-        if let Some(progress) = view.as_ref().and_then(|view| view.get(raft_id)) {
+        let seen = view.as_ref().and_then(|view| view.get(raft_id));
+        let own = (*raft_id == status.raft_id).then(|| node.network().own().said());
+        let said = own.or_else(|| seen.and_then(|seen| seen.said.clone()));
+        if let Some(said) = said.or_else(|| status.said_levels.get(raft_id).cloned()) {
+            server.set_version(said.version);
+            server.set_level_min(said.levels.min);
+            server.set_level_max(said.levels.max);
+            server.set_level_held(said.is_held);
+        }
+        if let Some(Seen { progress, .. }) = seen {
             server.set_match_index(progress.match_index);
             if progress.alive {
                 server.set_liveness(MemberLiveness::MEMBER_LIVENESS_ALIVE);
@@ -56,7 +66,8 @@ pub(super) async fn info<V: View + Clone + Send + Sync + 'static>(node: &Node<V>
         info.set_cluster_id(hex.collect());
     }
     info.set_role(role(status.role));
-    info.set_version(env!("CARGO_PKG_VERSION").to_owned());
+    info.set_version(node.network().own().said().version);
+    info.set_level(membership.level);
     if status.leader == 0 {
         info.set_notice(without_leader(node, &status));
     } else if status.role == Role::Learner {
@@ -65,6 +76,12 @@ pub(super) async fn info<V: View + Clone + Send + Sync + 'static>(node: &Node<V>
         info.set_notice(silent_learners(&status));
     }
     info
+}
+
+/// What the leader knows of a member.
+struct Seen {
+    progress: Progress,
+    said: Option<SaidLevels>,
 }
 
 /// Why nobody leads, and what a person may do about it where voters are not where
@@ -111,7 +128,7 @@ fn silent_learners(status: &Status) -> String {
 async fn view<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     status: &Status,
-) -> Option<BTreeMap<u64, Progress>> {
+) -> Option<BTreeMap<u64, Seen>> {
     if status.leader == 0 {
         return None;
     }
@@ -121,7 +138,11 @@ async fn view<V: View + Clone + Send + Sync + 'static>(
         let own = view.entry(status.raft_id).or_default();
         own.alive = true;
         own.match_index = own.match_index.max(status.commit_index);
-        return Some(view);
+        let seen = view.into_iter().map(|(raft_id, progress)| {
+            let said = status.said_levels.get(&raft_id).cloned();
+            (raft_id, Seen { progress, said })
+        });
+        return Some(seen.collect());
     }
     let address = node.network().address(&status.membership, status.leader)?;
     let ask = Ask::cluster_view(ClusterView::default());
@@ -136,7 +157,8 @@ async fn view<V: View + Clone + Send + Sync + 'static>(
             alive: m.get_alive() || m.get_raft_id() == status.leader,
             silent_ms: m.get_silent_ms(),
         };
-        (m.get_raft_id(), progress)
+        let said = m.has_levels().then(|| levels::read(m.get_levels()));
+        (m.get_raft_id(), Seen { progress, said })
     };
     Some(view.get_members().iter().map(of_member).collect())
 }

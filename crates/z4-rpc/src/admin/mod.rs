@@ -7,6 +7,8 @@ mod change;
 mod check;
 mod here;
 mod info;
+mod level;
+mod members;
 pub(crate) mod namespaces;
 mod remove;
 mod verify;
@@ -20,8 +22,8 @@ use z4_core::View;
 use z4_proto::generated::admin::{
     AddClusterMemberRequest, CheckHealthRequest, ClusterInfo, DeleteNamespaceRequest,
     DeleteNamespaceResponse, GetClusterInfoRequest, GetNamespaceRequest, GetNamespaceStatsRequest,
-    ListNamespacesRequest, ListNamespacesResponse, Namespace, NamespaceStats,
-    PauseNamespaceRequest, RemoveClusterMemberRequest, ResumeNamespaceRequest,
+    HoldLevelRequest, HoldLevelResponse, ListNamespacesRequest, ListNamespacesResponse, Namespace,
+    NamespaceStats, PauseNamespaceRequest, RemoveClusterMemberRequest, ResumeNamespaceRequest,
     SetMemberAddressRequest, SetMemberAddressResponse, Status, TransferLeadershipRequest,
     UpdateNamespaceRequest, VerifyClusterRequest, VerifyClusterResponse,
 };
@@ -312,6 +314,18 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         let node = self.node.of_call(&ctx);
         respond(&ctx, self.node.clone(), "VerifyCluster", sink, async move {
             verify::verify(&node).await
+        });
+    }
+
+    fn hold_level(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: HoldLevelRequest,
+        sink: UnarySink<HoldLevelResponse>,
+    ) {
+        let node = self.node.of_call(&ctx);
+        respond(&ctx, self.node.clone(), "HoldLevel", sink, async move {
+            level::hold(&node, request.get_hold()).await
         });
     }
 

@@ -1,8 +1,6 @@
 //! VerifyCluster: every member checks its state as of one entry of the log, and the
 //! findings are compared.
 
-use std::time::Instant;
-
 use futures::future::join_all;
 use z4_consensus::Status;
 use z4_core::{Command, Outcome, View};
@@ -11,9 +9,9 @@ use z4_proto::generated::peer::{
     ForwardReply_oneof_answer as Answer, ForwardRequest_oneof_ask as Ask, VerifyState,
 };
 
+use super::members;
 use crate::delivery::wall_ns;
 use crate::errors::Error;
-use crate::forward::AskError;
 use crate::limits;
 use crate::node::Node;
 use crate::propose::{unexpected, RetryPolicy};
@@ -85,33 +83,15 @@ async fn found_by<V: View + Clone + Send + Sync + 'static>(
     if raft_id == status.raft_id {
         return (name, node.verdict(mark_id).await);
     }
-    let Some(address) = node.network().address(&status.membership, raft_id) else {
-        return (name, Err("its address is not known".into()));
-    };
+    let mut ask = VerifyState::default();
+    ask.set_mark_id(mark_id);
     // The member itself gives up before.
     let patience = limits::VERIFY_TIMEOUT + limits::UNARY_TIMEOUT;
-    let reached_by = Instant::now() + limits::VERIFY_REACH_TIMEOUT;
-    let answered = loop {
-        let mut ask = VerifyState::default();
-        ask.set_mark_id(mark_id);
-        let ask = Ask::verify_state(ask);
-        let asked = Box::pin(node.forwarder().ask(raft_id, &address, ask));
-        let answered = node.timer().within(patience, asked).await;
-        // A member that has just started is not connected to at once.
-        let is_reached = !matches!(answered, Some(Err(AskError::NotSent(_))));
-        if is_reached || Instant::now() >= reached_by {
-            break answered;
-        }
-        node.timer().sleep(limits::RECONNECT_MIN).await;
-    };
-    let verdict = match answered {
-        Some(Ok(Answer::verdict(verdict))) => read(&verdict),
-        Some(Ok(_)) => Err("it answered something else".into()),
-        Some(Err(AskError::Refused(error))) => Err(error.get_message().to_owned()),
-        Some(Err(AskError::NotSent(why))) => Err(format!("it was not reached: {why}")),
-        Some(Err(AskError::Full)) => Err("too many requests are under way to it".into()),
-        Some(Err(AskError::Lost)) => Err("the connection to it broke".into()),
-        None => Err("it did not answer".into()),
+    let asked = members::ask(node, status, raft_id, Ask::verify_state(ask), patience);
+    let verdict = match asked.await {
+        Ok(Answer::verdict(verdict)) => read(&verdict),
+        Ok(_) => Err("it answered something else".into()),
+        Err(why) => Err(why.to_string()),
     };
     (name, verdict)
 }

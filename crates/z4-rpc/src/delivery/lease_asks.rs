@@ -98,7 +98,7 @@ pub(crate) fn invalid(task_id: String, token: u64, refusal: &Refusal) -> LeaseRe
 }
 
 /// The text up to so many bytes, not cut within a character.
-fn cut(mut text: String, len_max: usize) -> String {
+pub(crate) fn cut(mut text: String, len_max: usize) -> String {
     if text.len() > len_max {
         let ends = (0..=len_max).rev().find(|at| text.is_char_boundary(*at));
         text.truncate(ends.unwrap_or(0));

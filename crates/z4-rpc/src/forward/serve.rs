@@ -23,6 +23,7 @@ use z4_proto::{decode_command, encode_outcome};
 
 use crate::delivery::wall_ns;
 use crate::errors::Error;
+use crate::levels;
 use crate::limits;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -134,6 +135,14 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
             Some(Ask::set_address(ask)) => self.admin.push(Box::pin(async move {
                 let set = node.set_address_here(ask.get_peer_id(), ask.get_address());
                 result(id, set.await)
+            })),
+            Some(Ask::hold_level(ask)) => self.admin.push(Box::pin(async move {
+                result(
+                    id,
+                    node.hold_level_here(ask.get_hold())
+                        .await
+                        .map_err(Into::into),
+                )
             })),
             Some(Ask::cluster_view(_)) => self.reply(self.view(id)),
             Some(Ask::consumers_view(ask)) => self.consumers(id, &ask),
@@ -260,6 +269,9 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
             member.set_match_index(progress.match_index);
             member.set_alive(progress.alive);
             member.set_silent_ms(progress.silent_ms);
+            if let Some(said) = status.said_levels.get(raft_id) {
+                member.set_levels(levels::to_message(said));
+            }
             view.mut_members().push(member);
         }
         answer(id, Reply::view(view))

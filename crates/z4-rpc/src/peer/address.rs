@@ -18,6 +18,7 @@ use z4_proto::generated::peer::{
 };
 use z4_proto::generated::peer_grpc::PeerClient;
 
+use super::opening::inbox_full;
 use crate::admin::check_address;
 use crate::limits;
 use crate::network::Network;
@@ -115,12 +116,10 @@ pub(super) fn reached<V: View + Clone + Send + Sync + 'static>(
         let code = RpcStatusCode::INVALID_ARGUMENT;
         return Err(RpcStatus::with_message(code, message));
     }
-    if node.handle().reached_at(raft_id, address) {
-        return Ok(());
+    match node.handle().reached_at(raft_id, address) {
+        true => Ok(()),
+        false => Err(inbox_full()),
     }
-    let message = "the raft inbox is full; open the stream again".to_owned();
-    let code = RpcStatusCode::UNAVAILABLE;
-    Err(RpcStatus::with_message(code, message))
 }
 
 /// Why an address is not taken for that of a member; each text begins with the address

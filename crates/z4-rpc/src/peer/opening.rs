@@ -7,6 +7,7 @@ use z4_core::View;
 use z4_proto::generated::peer::Opening;
 
 use super::address;
+use crate::levels;
 use crate::limits;
 use crate::node::Node;
 
@@ -42,7 +43,15 @@ pub(crate) fn check<V: View + Clone + Send + Sync + 'static>(
     };
     let status = node.handle().status();
     check_against(opening, identity, &status.membership)?;
+    let own = node.network().own().levels();
+    levels::check(opening, own, status.membership.level).map_err(refuse)?;
     let from = opening.get_from_raft_id();
+    if !node
+        .handle()
+        .said_levels(from, levels::read(opening.get_levels()))
+    {
+        return Err(inbox_full());
+    }
     let peer_id = opening.get_from_peer_id();
     address::heard(node, from, peer_id, opening.get_from_address());
     Ok(from)
@@ -98,6 +107,12 @@ pub(crate) fn removed_text(raft_id: u64) -> String {
 
 pub(crate) fn refuse(message: String) -> RpcStatus {
     RpcStatus::with_message(RpcStatusCode::FAILED_PRECONDITION, message)
+}
+
+/// What this peer was told could not be taken in.
+pub(super) fn inbox_full() -> RpcStatus {
+    let message = "the raft inbox is full; open the stream again".to_owned();
+    RpcStatus::with_message(RpcStatusCode::UNAVAILABLE, message)
 }
 
 /// The stream did not begin with an opening.

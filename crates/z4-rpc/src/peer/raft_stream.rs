@@ -9,6 +9,7 @@ use z4_delivery::ClockReading;
 use z4_proto::generated::peer::{Opening, RaftBatch, RaftDone};
 
 use super::{address, opening};
+use crate::levels;
 use crate::limits;
 use crate::node::Node;
 
@@ -71,6 +72,14 @@ pub(crate) fn take_batch<V: View + Clone + Send + Sync + 'static>(
     if status.membership.removed.contains(&from) {
         return Err(opening::refuse(opening::removed_text(from)));
     }
+    if batch.has_levels() {
+        // When the inbox is full: it is said again.
+        let _ = node
+            .handle()
+            .said_levels(from, levels::read(batch.get_levels()));
+    }
+    // A stream may have been opened before the level was raised.
+    levels::check_said(&status, from, node.network().own().levels()).map_err(opening::refuse)?;
     if batch.has_disk() {
         node.network()
             .disk_admission()

@@ -157,6 +157,7 @@ impl<V: View + Clone + Send + Sync + 'static> Peer for PeerService<V> {
         reply.set_peer_id(self.node.network().peer_id().to_owned());
         reply.set_protocol_version(limits::PROTOCOL_VERSION);
         reply.set_address(self.node.network().advertise_addr().to_owned());
+        reply.set_levels(self.node.network().own_levels());
         if let Some(identity) = self.node.network().identity() {
             reply.set_cluster_id(identity.cluster_id.to_vec());
             reply.set_raft_id(identity.raft_id);

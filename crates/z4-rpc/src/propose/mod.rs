@@ -233,10 +233,11 @@ mod tests {
 
     use grpcio::EnvBuilder;
     use z4_consensus::runtime::prepare;
+    use z4_consensus::Levels;
     use z4_core::MemState;
 
     use super::*;
-    use crate::{Metrics, Network, NetworkParts, Timer};
+    use crate::{Metrics, Network, NetworkParts, OwnLevels, Timer};
 
     /// A peer in no cluster: nobody can be asked.
     fn waiting() -> Node<MemState> {
@@ -246,6 +247,12 @@ mod tests {
             identity: Arc::default(),
             peer_id: "a".into(),
             advertise_addr: "127.0.0.1:1".into(),
+            levels: OwnLevels {
+                levels: Levels::UNSAID,
+                version: "1".into(),
+                is_held: false,
+                note_hold: Arc::new(|_| ()),
+            },
             metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
             logger: slog::Logger::root(slog::Discard, slog::o!()),
         });

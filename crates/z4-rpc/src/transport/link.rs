@@ -2,7 +2,7 @@
 //! a stream of gRPC, which stays open beside it.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -41,6 +41,9 @@ pub(crate) struct Link {
     /// The stream is to carry a batch, because a task is due at the other peer by the clock
     /// that each batch of a leader tells.
     tells_clock: AtomicBool,
+    /// Since when, and how many milliseconds after it what the binary knows was said last.
+    opened_at: Instant,
+    levels_said_ms: AtomicU64,
 }
 
 impl Link {
@@ -59,6 +62,8 @@ impl Link {
             handle: handle.clone(),
             reported: Mutex::default(),
             tells_clock: AtomicBool::new(false),
+            opened_at: Instant::now(),
+            levels_said_ms: AtomicU64::new(0),
         });
         network.link_opened(to, &link);
         let client = PeerClient::new(network.channel(address));
@@ -128,6 +133,9 @@ impl Link {
         if let Some(disk) = self.network.disk_admission().to_tell() {
             batch.set_disk(disk);
         }
+        if self.has_to_say_levels() {
+            batch.set_levels(self.network.own_levels());
+        }
         let status = self.handle.status();
         if status.leader == status.raft_id && status.leader != 0 {
             let mut clock = LeaderClock::default();
@@ -135,6 +143,17 @@ impl Link {
             clock.set_at_ns(wall_ns());
             batch.set_clock(clock);
         }
+    }
+
+    /// Whether it was said long enough ago what the binary of this peer knows.
+    fn has_to_say_levels(&self) -> bool {
+        let (said_ms, now_ms) = (&self.levels_said_ms, self.opened_at.elapsed().as_millis());
+        let last_ms = said_ms.load(Ordering::Relaxed);
+        let is_due = now_ms as u64 >= last_ms + limits::LEVELS_SAY_INTERVAL.as_millis() as u64;
+        if is_due {
+            said_ms.store(now_ms as u64, Ordering::Relaxed);
+        }
+        is_due
     }
 
     /// Tells the other peer soon what the clock of this one shows. Does not block.

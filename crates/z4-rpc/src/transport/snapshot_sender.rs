@@ -12,6 +12,7 @@ use grpcio::{ClientCStreamSender, WriteFlags};
 use protobuf::Message as _;
 use raft::eraftpb::Message;
 use z4_consensus::fault::point;
+use z4_consensus::level::LEVEL_FIRST;
 use z4_consensus::log::Position;
 use z4_consensus::Handle;
 use z4_core::Outcome;
@@ -38,6 +39,22 @@ impl UnderWay {
             to,
             ok: false,
             flag,
+        }
+    }
+
+    /// Says why the receiver cannot read the snapshot, if so: its binary may be older than the
+    /// level of the cluster, and it may say nothing about that where the stream is opened.
+    fn is_read(&self) -> Result<(), String> {
+        let (status, to) = (self.handle.status(), self.to);
+        let level = status.membership.level;
+        match status.said_levels.get(&to) {
+            Some(said) if said.levels.max >= level => Ok(()),
+            Some(said) => Err(format!(
+                "raft id {to} knows the levels {} and the cluster has level {level}",
+                said.levels
+            )),
+            None if level <= LEVEL_FIRST => Ok(()),
+            None => Err(format!("raft id {to} has not said which levels it knows")),
         }
     }
 }
@@ -68,7 +85,9 @@ pub(super) fn start(
                 index: metadata.get_index(),
                 term: metadata.get_term(),
             };
-            let result = send(&network, under_way.to, &address, &dir(position), &message);
+            let result = under_way
+                .is_read()
+                .and_then(|()| send(&network, under_way.to, &address, &dir(position), &message));
             under_way.ok = result.is_ok();
             let label = if result.is_ok() { "ok" } else { "failed" };
             network

@@ -16,11 +16,13 @@ use z4_consensus::log::Position;
 use z4_consensus::machine::Applied;
 use z4_consensus::mem_log::MemLog;
 use z4_consensus::runtime::{prepare, Parts, Pending, Runtime};
-use z4_consensus::{Handle, Identity, Membership};
+use z4_consensus::{Handle, Identity, Levels, Membership};
 use z4_core::{Machine, Outcome};
 use z4_rpc::accept::{ConnectionLimits, ConnectionMetrics};
 use z4_rpc::server::{serve_clients, serve_peers, Environments, Port, PortParts};
-use z4_rpc::{GrpcTransport, LanePort, Metrics, Network, NetworkParts, Node, PeerHooks, Timer};
+use z4_rpc::{
+    GrpcTransport, LanePort, Metrics, Network, NetworkParts, Node, OwnLevels, PeerHooks, Timer,
+};
 
 use self::machine::{MemMachine, SharedState, Snapshots};
 
@@ -28,6 +30,8 @@ use self::machine::{MemMachine, SharedState, Snapshots};
 pub type SnapshotsOfTest = Snapshots;
 
 pub const CLUSTER: [u8; 16] = [7; 16];
+/// The levels of all peers here.
+const LEVELS: Levels = Levels { min: 1, max: 2 };
 
 pub struct Peer {
     pub node: Node<SharedState>,
@@ -86,6 +90,7 @@ impl Starter {
             },
             transport,
             clock: wall_ns,
+            own: self.node.said_levels(),
             log_keep_entries: 10_000,
             metrics: z4_consensus::metrics::Metrics::new(&prometheus::Registry::new()).unwrap(),
             logger: log_lines::logger(self.network.peer_id()),
@@ -120,6 +125,12 @@ impl Peer {
             identity: Arc::clone(&identity),
             peer_id: peer_id.into(),
             advertise_addr: peer_address.clone(),
+            levels: OwnLevels {
+                levels: LEVELS,
+                version: "1".into(),
+                is_held: false,
+                note_hold: Arc::new(|_| ()),
+            },
             metrics: counters.clone(),
             logger: log_lines::logger(peer_id),
         });

@@ -59,6 +59,8 @@ pub enum Fault {
     Wipe,
     /// A peer comes back at another address: `addresses.rs`.
     Address,
+    /// Peers come back with other binaries: `upgrades.rs`.
+    Upgrade,
     /// Members come and go: `admin.rs`.
     Members,
     /// Leadership is transferred: `admin.rs`.
@@ -75,7 +77,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them, with their names on the command line.
-    pub const ALL: [(Self, &'static str); 23] = [
+    pub const ALL: [(Self, &'static str); 24] = [
         (Self::Crash, "crash"),
         (Self::Blackout, "blackout"),
         (Self::Kill, "kill"),
@@ -93,6 +95,7 @@ impl Fault {
         (Self::DiskFull, "disk-full"),
         (Self::Wipe, "wipe"),
         (Self::Address, "address"),
+        (Self::Upgrade, "upgrade"),
         (Self::Members, "members"),
         (Self::Transfer, "transfer"),
         (Self::Rolling, "rolling"),
@@ -252,6 +255,7 @@ impl World {
             | Fault::LostReply
             | Fault::ClockDrift
             | Fault::Wipe
+            | Fault::Upgrade
             | Fault::Members
             | Fault::Transfer => {}
         }
@@ -260,6 +264,7 @@ impl World {
     /// Nothing new goes wrong, and what lasts is over.
     pub(crate) fn end_epoch(&mut self) {
         self.epoch.think_ms = 500;
+        self.epoch.active = Faults::none();
         self.net.heal();
         self.heal_clocks();
         self.heal_disks();
@@ -276,6 +281,7 @@ impl World {
         for id in self.peers.keys().copied().collect::<Vec<_>>() {
             self.start(id);
         }
+        self.finish_upgrades();
         self.set_addresses();
         self.lead_ns = self.lead_now_ns();
         self.last_wishes();

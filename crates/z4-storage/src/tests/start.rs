@@ -145,7 +145,8 @@ fn a_log_without_its_task_data_is_refused() {
 
 #[test]
 fn a_newer_format_is_refused() {
-    for (name, format) in [("db", "z4 db 2\n"), ("peer", "z4 peer 2\n")] {
+    let db = format!("z4 db {}\n", LEVEL_MAX + 1);
+    for (name, format) in [("db", db.as_str()), ("peer", "z4 peer 2\n")] {
         let dir = TempDir::new().unwrap();
         drop(founded(dir.path()));
         std::fs::write(dir.path().join(name).join("FORMAT"), format).unwrap();
@@ -153,6 +154,21 @@ fn a_newer_format_is_refused() {
         assert!(matches!(e, StorageError::NewerFormat { .. }), "{e}");
         assert!(e.to_string().contains(format.trim()), "{e}");
     }
+}
+
+/// An older version, which knows lesser formats only, ends before it takes for damaged what
+/// it cannot read.
+#[test]
+fn the_format_names_the_level_that_is_needed() {
+    let dir = TempDir::new().unwrap();
+    let format = || std::fs::read_to_string(dir.path().join("db/FORMAT")).unwrap();
+    drop(open(dir.path()).unwrap());
+    assert_eq!(format(), "z4 db 1\n");
+    let mut store = founded(dir.path());
+    assert_eq!(format(), format!("z4 db {LEVEL_MAX}\n"));
+    drop(store);
+    store = open(dir.path()).unwrap();
+    assert_eq!(store.applied().membership.level, LEVEL_MAX);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod once;
 mod progress;
 mod signals;
 mod tasks;
+mod upgrade;
 
 use std::io::{IsTerminal, Write};
 
@@ -38,6 +39,7 @@ pub(crate) fn run(options: Options, out: &mut impl Write) -> Result<(), Error> {
         Command::RemovePeer(remove) => cluster::remove_peer(&remove, out),
         Command::SetAddress(set) => cluster::set_address(&set, out),
         Command::TransferLeader(transfer) => cluster::transfer_leader(&transfer, out),
+        Command::Upgrade(upgrade) => upgrade::run(&upgrade, out),
         Command::Verify(verify) => cluster::verify(&verify, out),
         Command::Create(create) => {
             each_key_once("-m", &create.metadata)?;

@@ -66,6 +66,12 @@ pub(crate) enum Command {
     SetAddress(SetAddress),
     /// Hand leadership to another peer
     TransferLeader(TransferLeader),
+    /// Upgrades of the cluster, peer by peer: status, hold, finish
+    ///
+    /// A cluster has a level, which says what may stand in its log. It rises by itself, 10
+    /// seconds after all members run releases that know a greater one; until then any
+    /// member can be taken back to its older release.
+    Upgrade(Upgrade),
     /// Check that all members hold the same state and that it is sound
     ///
     /// Prints `ok`, the place in the log and the fingerprint of the state; or, with
@@ -130,6 +136,16 @@ pub(crate) enum Command {
     Ns(NamespaceCommand),
     /// Print a completion script for a shell
     Completions(Completions),
+}
+
+#[derive(StructOpt, Debug)]
+pub(crate) enum Upgrade {
+    /// Print the level of the cluster, and what each member runs
+    Status(Cluster),
+    /// Keep the level from rising, so that members can be taken back to an older release
+    Hold(Target),
+    /// Let the level rise, and wait until it has
+    Finish(Target),
 }
 
 /// Where to ask.

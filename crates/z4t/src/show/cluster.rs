@@ -53,6 +53,7 @@ pub(crate) fn status_json(info: &ClusterInfo) -> String {
         "commit_index": info.commit_index,
         "applied_index": info.applied_index,
         "notice": info.notice,
+        "level": info.level,
         "members": members,
     });
     format!("{status:#}")
@@ -197,50 +198,7 @@ fn liveness_text(member: &Member) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn nobody() -> ClusterInfo {
-        ClusterInfo {
-            server_id: String::new(),
-            leader_address: String::new(),
-            leader_id: String::new(),
-            members: Vec::new(),
-            term: 0,
-            commit_index: 0,
-            applied_index: 0,
-            cluster_id: String::new(),
-            role: PeerRole::Unknown,
-            version: String::new(),
-            notice: String::new(),
-        }
-    }
-
-    fn cluster() -> ClusterInfo {
-        let member = |number: u64, id: &str, liveness| Member {
-            id: id.into(),
-            address: format!("127.0.0.{number}:6356"),
-            role: MemberRole::Voter,
-            raft_id: number,
-            match_index: Some(121 - number),
-            liveness,
-            silent_for: (liveness == Liveness::Silent).then_some(Duration::from_millis(12_345)),
-        };
-        ClusterInfo {
-            server_id: "peer1".into(),
-            leader_id: "peer1".into(),
-            leader_address: "127.0.0.1:6356".into(),
-            role: PeerRole::Leader,
-            version: "0.1.0".into(),
-            cluster_id: "00ff".into(),
-            term: 3,
-            commit_index: 120,
-            applied_index: 119,
-            members: vec![
-                member(1, "peer1", Liveness::Alive),
-                member(2, "peer22", Liveness::Silent),
-            ],
-            ..nobody()
-        }
-    }
+    use crate::show::testing::{cluster, nobody};
 
     #[test]
     fn info_is_what_programs_have_always_read() {

@@ -7,6 +7,9 @@ mod namespace;
 mod plain;
 mod table;
 mod task;
+#[cfg(test)]
+pub(crate) mod testing;
+mod upgrade;
 
 pub(crate) use cluster::{info, status_json, status_text, verification_json, verification_text};
 pub(crate) use explain::{explanation_json, explanation_text};
@@ -20,3 +23,4 @@ pub(crate) use plain::{escape, Plain};
 pub(crate) use task::{
     dead_table, metadata_json, task_json, task_line, task_table, task_text, Body,
 };
+pub(crate) use upgrade::{upgrade_json, upgrade_text};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use z4_e2e::client::option;
+use z4_e2e::command::z4t;
 use z4_e2e::{create, http, wait, Cluster, Edit, Peer, PeerSpec};
 use z4_proto::generated::admin::PeerRole;
 use z4_proto::generated::collection::{Extend, ExtendLeasesRequest, LeaseTasksRequest};
@@ -149,6 +150,30 @@ fn a_damaged_peer_ends_even_if_it_cannot_note_it() {
         assert_ne!(done.code, 0, "{said}");
         assert!(said.contains("is quarantined"), "{said}");
     }
+}
+
+#[test]
+fn a_peer_that_cannot_note_that_it_holds_the_level_ends() {
+    let mut peer = Peer::started(PeerSpec::bootstrap("peer1"));
+    peer.wait_ready();
+    let before = peer.log().len();
+    set(&peer, "level_hold.write", ERROR);
+    let (target, since) = (peer.service_address(), Instant::now());
+    let done = z4t(&["-t", &target, "upgrade", "hold"]);
+    assert_ne!(done.code, 0, "{done:?}");
+    ended(&mut peer, "level_hold.write", End::Said, before, since);
+    let held = |peer: &Peer| {
+        let info = peer.client().info().expect("it answers");
+        info.get_members()[0].get_level_held()
+    };
+    peer.start();
+    peer.wait_ready();
+    assert!(!held(&peer), "it was not noted");
+    assert_eq!(z4t(&["-t", &target, "upgrade", "hold"]).code, 0);
+    peer.kill();
+    peer.start();
+    peer.wait_ready();
+    assert!(held(&peer), "it was noted");
 }
 
 #[test]

@@ -18,8 +18,8 @@ fn replica_at(
 }
 
 /// Does all work at once, as if every other voter had what is sent; gives the
-/// addresses that were put into the log.
-fn settle(log: &MemLog, replica: &mut Replica<MemLog, u32>) -> Vec<String> {
+/// changes of members that were put into the log.
+pub(super) fn settle(log: &MemLog, replica: &mut Replica<MemLog, u32>) -> Vec<String> {
     let mut proposed = Vec::new();
     while let Some(work) = replica.work() {
         assert_eq!(work.stop, None);
@@ -29,7 +29,7 @@ fn settle(log: &MemLog, replica: &mut Replica<MemLog, u32>) -> Vec<String> {
                 if entry.get_entry_type() == raft::eraftpb::EntryType::EntryConfChange {
                     let conf: raft::eraftpb::ConfChange =
                         protobuf::Message::parse_from_bytes(&entry.data).unwrap();
-                    proposed.push(format!("{:?}", Change::decode(&conf.context).unwrap()));
+                    proposed.push(format!("{:?}", Change::decode(&conf.context, 9).unwrap()));
                 }
             }
             let number = persist.number;
@@ -63,7 +63,7 @@ fn answer(replica: &mut Replica<MemLog, u32>, sent: &Message) {
     replica.step(Input::Message { from, message }, Now::default());
 }
 
-fn tick(log: &MemLog, replica: &mut Replica<MemLog, u32>, count: usize) -> Vec<String> {
+pub(super) fn tick(log: &MemLog, replica: &mut Replica<MemLog, u32>, count: usize) -> Vec<String> {
     let mut proposed = Vec::new();
     for _ in 0..count {
         replica.step(Input::Tick, Now::default());

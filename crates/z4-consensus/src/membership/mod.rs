@@ -6,10 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod form;
+
 use raft::eraftpb::ConfState;
 
+pub use form::Unread;
+
+use crate::level::{Levels, LEVEL_FIRST};
 use crate::planted::planted;
-use crate::proposals::wire::{Reader, Writer};
 
 /// Who a peer is: given once, durable, never changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,6 +48,9 @@ pub enum Change {
         peer_id: String,
         /// `host:port` of its peer port; must be new.
         address: String,
+        /// The levels that its binary knows; `None`: the log does not say it, because
+        /// the cluster had the first level when this was proposed.
+        levels: Option<Levels>,
     },
     /// A learner has caught up and votes from now on.
     Promote {
@@ -61,6 +68,11 @@ pub enum Change {
         /// The new `host:port` of each, by raft id.
         BTreeMap<u64, String>,
     ),
+    /// The level of the cluster is raised; see [`level`](crate::level).
+    SetLevel(
+        /// The new one.
+        u32,
+    ),
 }
 
 /// The members at one index of the log.
@@ -74,6 +86,9 @@ pub struct Membership {
     pub removed: BTreeSet<u64>,
     /// The number that the next new member gets.
     pub raft_id_next: u64,
+    /// What may stand in the log, in rows, in snapshots and in messages between members:
+    /// the [level](crate::level) of the cluster. 0: there are no members.
+    pub level: u32,
 }
 
 /// Why a change cannot be. Every replica decides the same.
@@ -97,10 +112,26 @@ pub enum ChangeError {
     /// A cluster needs a voter.
     #[error("{0} is the last voter; a cluster cannot be without one")]
     LastVoter(String),
+    /// The newcomer's binary cannot serve a cluster of this level.
+    #[error(
+        "{peer_id} knows the levels {levels} and the cluster has level {level}; start \
+         {peer_id} with a release that knows level {level}, and add it then"
+    )]
+    LevelUnknown {
+        /// The name of the newcomer.
+        peer_id: String,
+        /// What its binary knows.
+        levels: Levels,
+        /// The level of the cluster.
+        level: u32,
+    },
+    /// A level only rises.
+    #[error("the cluster has level {0} already")]
+    LevelNotHigher(u32),
 }
 
 impl Membership {
-    /// The members of a new cluster of one.
+    /// The members of a new cluster of one, at the first level.
     #[must_use]
     pub fn bootstrap(identity: &Identity, address: &str) -> Self {
         let member = Member {
@@ -113,6 +144,7 @@ impl Membership {
             members: BTreeMap::from([(identity.raft_id, member)]),
             removed: BTreeSet::new(),
             raft_id_next: identity.raft_id + 1,
+            level: LEVEL_FIRST,
         }
     }
 
@@ -157,8 +189,10 @@ impl Membership {
                 raft_id,
                 peer_id,
                 address,
+                levels,
             } => {
                 self.check_new(*raft_id, peer_id, address)?;
+                self.check_levels(peer_id, *levels)?;
                 let member = Member {
                     peer_id: peer_id.clone(),
                     address: address.clone(),
@@ -189,8 +223,27 @@ impl Membership {
                 self.removed.insert(*raft_id);
             }
             Change::SetAddresses(addresses) => self.set_addresses(addresses)?,
+            Change::SetLevel(level) => {
+                if *level <= self.level {
+                    return Err(ChangeError::LevelNotHigher(self.level));
+                }
+                self.level = *level;
+            }
         }
         Ok(())
+    }
+
+    /// A newcomer of which the log says nothing knows the first level alone.
+    fn check_levels(&self, peer_id: &str, levels: Option<Levels>) -> Result<(), ChangeError> {
+        let levels = levels.unwrap_or(Levels::UNSAID);
+        if levels.include(self.level) || planted!("newcomer-of-any-level") {
+            return Ok(());
+        }
+        Err(ChangeError::LevelUnknown {
+            peer_id: peer_id.to_owned(),
+            levels,
+            level: self.level,
+        })
     }
 
     fn set_addresses(&mut self, addresses: &BTreeMap<u64, String>) -> Result<(), ChangeError> {
@@ -229,144 +282,6 @@ impl Membership {
         }
         Ok(())
     }
-
-    /// The stored form; see [`decode`](Self::decode).
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        // Every field is named: a new one cannot be forgotten here.
-        let Self {
-            cluster_id,
-            members,
-            removed,
-            raft_id_next,
-        } = self;
-        let mut out = Writer::new(MEMBERSHIP_VERSION);
-        out.fixed(cluster_id);
-        out.number(*raft_id_next);
-        out.number(members.len() as u64);
-        for (
-            raft_id,
-            Member {
-                peer_id,
-                address,
-                voter,
-            },
-        ) in members
-        {
-            out.number(*raft_id);
-            out.number(u64::from(*voter));
-            out.bytes(peer_id.as_bytes());
-            out.bytes(address.as_bytes());
-        }
-        out.number(removed.len() as u64);
-        for raft_id in removed {
-            out.number(*raft_id);
-        }
-        out.finish()
-    }
-
-    /// Reads the stored form. `None` when it is damaged or of a newer version.
-    #[must_use]
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut input = Reader::new(bytes, MEMBERSHIP_VERSION)?;
-        let mut membership = Self {
-            cluster_id: input.fixed()?,
-            raft_id_next: input.number()?,
-            ..Self::default()
-        };
-        for _ in 0..input.number()? {
-            let raft_id = input.number()?;
-            let voter = input.number()? == 1;
-            let member = Member {
-                peer_id: input.text()?,
-                address: input.text()?,
-                voter,
-            };
-            membership.members.insert(raft_id, member);
-        }
-        for _ in 0..input.number()? {
-            membership.removed.insert(input.number()?);
-        }
-        input.end().then_some(membership)
-    }
-}
-
-/// Version of the stored form of [`Membership`].
-const MEMBERSHIP_VERSION: u8 = 1;
-/// Version of the stored form of [`Change`].
-const CHANGE_VERSION: u8 = 1;
-
-impl Change {
-    /// The form in the log.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::new(CHANGE_VERSION);
-        match self {
-            Self::AddLearner {
-                raft_id,
-                peer_id,
-                address,
-            } => {
-                out.number(1);
-                out.number(*raft_id);
-                out.bytes(peer_id.as_bytes());
-                out.bytes(address.as_bytes());
-            }
-            Self::Promote { raft_id } => {
-                out.number(2);
-                out.number(*raft_id);
-            }
-            Self::Remove { raft_id } => {
-                out.number(3);
-                out.number(*raft_id);
-            }
-            Self::SetAddresses(addresses) => {
-                out.number(4);
-                out.number(addresses.len() as u64);
-                for (raft_id, address) in addresses {
-                    out.number(*raft_id);
-                    out.bytes(address.as_bytes());
-                }
-            }
-        }
-        out.finish()
-    }
-
-    /// Reads the form in the log. `None` when it is damaged or of a newer
-    /// version: the peer must stop.
-    #[must_use]
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut input = Reader::new(bytes, CHANGE_VERSION)?;
-        let kind = input.number()?;
-        // A raft id; how many addresses change, of kind 4.
-        let number = input.number()?;
-        let raft_id = number;
-        let change = match kind {
-            1 => Self::AddLearner {
-                raft_id,
-                peer_id: input.text()?,
-                address: input.text()?,
-            },
-            2 => Self::Promote { raft_id },
-            3 => Self::Remove { raft_id },
-            4 => {
-                let mut addresses = BTreeMap::new();
-                for _ in 0..number {
-                    let raft_id = input.number()?;
-                    let next = addresses
-                        .last_key_value()
-                        .is_none_or(|(id, _)| *id < raft_id);
-                    if !next {
-                        return None;
-                    }
-                    addresses.insert(raft_id, input.text()?);
-                }
-                Self::SetAddresses(addresses)
-            }
-            _ => return None,
-        };
-        input.end().then_some(change)
-    }
 }
 
 #[cfg(test)]
@@ -386,6 +301,7 @@ mod tests {
                 raft_id,
                 peer_id: format!("p{raft_id}"),
                 address: format!("h:{raft_id}"),
+                levels: None,
             };
             membership.change(&add).unwrap();
         }
@@ -443,29 +359,47 @@ mod tests {
     }
 
     #[test]
-    fn changes_have_the_bytes_that_are_in_logs() {
-        let add = Change::AddLearner {
-            raft_id: 2,
-            peer_id: "b".into(),
-            address: "h:2".into(),
+    fn a_level_only_rises() {
+        let mut members = three();
+        members.change(&Change::SetLevel(3)).unwrap();
+        assert_eq!(members.level, 3);
+        for level in [2, 3] {
+            let again = members.change(&Change::SetLevel(level));
+            assert_eq!(again, Err(ChangeError::LevelNotHigher(3)));
+        }
+    }
+
+    #[test]
+    fn a_newcomer_knows_the_level() {
+        let add = |levels| Change::AddLearner {
+            raft_id: 4,
+            peer_id: "p4".into(),
+            address: "h:4".into(),
+            levels,
         };
-        let golden: [(Change, &[u8]); 4] = [
-            (add, b"\x01\x01\x02\x01b\x03h:2"),
-            (Change::Promote { raft_id: 2 }, &[1, 2, 2]),
-            (Change::Remove { raft_id: 300 }, &[1, 3, 0xac, 2]),
+        let range = |min, max| Some(Levels { min, max });
+        // The level of the cluster, and the levels of newcomers that it takes and refuses.
+        let table = [
+            (1, vec![None, range(1, 1), range(1, 3)], vec![range(2, 3)]),
             (
-                set(&[(1, "h:9"), (300, "h:2")]),
-                b"\x01\x04\x02\x01\x03h:9\xac\x02\x03h:2",
+                2,
+                vec![range(1, 2), range(2, 3)],
+                vec![None, range(1, 1), range(3, 4)],
             ),
         ];
-        for (change, bytes) in golden {
-            assert_eq!(change.encode(), bytes);
-            assert_eq!(Change::decode(bytes), Some(change));
-            for cut in 0..bytes.len() {
-                assert_eq!(Change::decode(&bytes[..cut]), None, "cut at {cut}");
+        for (level, taken, refused) in table {
+            let cluster = Membership { level, ..three() };
+            for levels in taken {
+                cluster.clone().change(&add(levels)).unwrap();
+            }
+            for levels in refused {
+                let mut members = cluster.clone();
+                let error = members.change(&add(levels)).unwrap_err().to_string();
+                let levels = levels.unwrap_or(Levels::UNSAID).to_string();
+                assert!(error.contains(&format!("levels {levels}")), "{error}");
+                assert!(error.contains(&format!("has level {level}")), "{error}");
+                assert_eq!(members, cluster);
             }
         }
-        let twice = b"\x01\x04\x02\x01\x03h:9\x01\x03h:2";
-        assert_eq!(Change::decode(twice), None, "a member is named twice");
     }
 }
