@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use protobuf::Message as _;
 use raft::eraftpb::{Entry, Message, MessageType};
 use z4_consensus::proposals::Envelope;
-use z4_consensus::{Change, Identity, Membership};
+use z4_consensus::{Change, Identity, Levels, Membership};
 use z4_core::state::RowKey;
 use z4_core::walk::Walk;
 use z4_core::{Machine, MemState, Outcome, State, TaskId, View};
@@ -153,20 +153,28 @@ fn members(root: &Path) {
         peer_id: "a".into(),
     };
     let mut members = Membership::bootstrap(&identity, "a:1");
-    let add = Change::AddLearner {
-        raft_id: 2,
-        peer_id: "b".into(),
-        address: "b:1".into(),
+    let add = |raft_id, levels| Change::AddLearner {
+        raft_id,
+        peer_id: format!("b{raft_id}"),
+        address: format!("b{raft_id}:1"),
+        levels,
     };
     let changes = [
-        add,
+        add(2, None),
         Change::Promote { raft_id: 2 },
         Change::SetAddresses([(1, "b:1".into()), (2, "a:1".into())].into()),
         Change::Remove { raft_id: 2 },
+        Change::SetLevel(2),
+        add(3, Some(Levels { min: 1, max: 2 })),
     ];
     for (at, change) in changes.iter().enumerate() {
         let first = members.encode();
-        let bytes = [&[first.len() as u8][..], &first, &change.encode()].concat();
+        let bytes = [
+            &[first.len() as u8][..],
+            &first,
+            &change.encode(members.level),
+        ]
+        .concat();
         put(root, "membership", &format!("change-{at}"), &bytes);
         members.change(change).unwrap();
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use grpcio::RpcStatus;
 use raft::eraftpb::Message;
-use z4_consensus::{Identity, Membership};
+use z4_consensus::{Identity, Levels, Membership};
 use z4_core::command::{Due, NamespacePatch};
 use z4_core::{Namespace, Refusal, TaskId};
 use z4_delivery::Said;
@@ -21,6 +21,7 @@ use crate::delivery::consume::{messages, opening as consuming};
 use crate::delivery::lease as leasing;
 use crate::lane::frame::{self, Kind};
 use crate::lane::frames::Frames;
+use crate::levels;
 use crate::peer::{opening, raft_stream, snapshot_files, snapshot_receiver};
 use crate::validate::{self, Token};
 
@@ -30,7 +31,9 @@ pub fn opening(
     identity: &Identity,
     membership: &Membership,
 ) -> Result<(), RpcStatus> {
-    opening::check_against(opening, identity, membership)
+    opening::check_against(opening, identity, membership)?;
+    let own = Levels { min: 1, max: 2 };
+    levels::check(opening, own, membership.level).map_err(opening::refuse)
 }
 
 /// A message of a batch.

@@ -160,10 +160,12 @@ impl World {
             return;
         }
         let is_moved = self.one_in(3);
+        // Members are held for long enough for a raise, if nobody held it.
+        let is_over = self.one_in(12);
         match self.upgrades.plan {
             Plan::Free if is_moved && self.about(Fault::Upgrade) => self.hold(),
             Plan::Free => self.let_rise(),
-            Plan::Held(_) if is_moved => {
+            Plan::Held(_) if is_over => {
                 self.upgrades.plan = Plan::Free;
                 self.let_rise();
             }
@@ -248,8 +250,9 @@ impl World {
         self.input(id, Input::SaidLevels { raft_id: id, said });
     }
 
-    /// A peer is about to write these entries: a leader that raises the level may be cut off
-    /// now, so that the raise comes late, or never.
+    /// A peer is about to write these entries. When a leader raises the level, it may be cut
+    /// off now, so that the raise comes late, or never; or the operator begins to hold the
+    /// level at this very moment.
     pub(crate) fn raise_appended(&mut self, id: u64, entries: &[Entry]) {
         let is_raise = |entry: &Entry| {
             entry.get_entry_type() == EntryType::EntryConfChange && {
@@ -258,10 +261,15 @@ impl World {
             }
         };
         let leads = self.leader_known_to(id) == Some(id);
-        if leads && !self.calm() && entries.iter().any(is_raise) && self.one_in(2) {
+        if !leads || self.calm() || !entries.iter().any(is_raise) {
+            return;
+        }
+        if self.one_in(2) {
             let ids: Vec<u64> = self.members().into_iter().collect();
             self.partition(id, &ids);
             self.saw("a leader was cut off when it raised the level");
+        } else if self.upgrades.plan == Plan::Free {
+            self.hold();
         }
     }
 

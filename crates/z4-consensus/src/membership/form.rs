@@ -79,7 +79,8 @@ impl Membership {
             Some(&MEMBERSHIP_VERSION_WITH_LEVEL) => {
                 let mut input = Reader::new(bytes, MEMBERSHIP_VERSION_WITH_LEVEL)?;
                 let level = u32::try_from(input.number()?).ok()?;
-                (input, level)
+                // A lesser one has the other form.
+                (input, (level > LEVEL_FIRST).then_some(level)?)
             }
             _ => (Reader::new(bytes, MEMBERSHIP_VERSION)?, LEVEL_FIRST),
         };
