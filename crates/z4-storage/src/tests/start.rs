@@ -2,6 +2,7 @@
 
 use tempfile::TempDir;
 use z4_consensus::Identity;
+use z4_proto::level::LEVEL_MAX;
 
 use super::*;
 
