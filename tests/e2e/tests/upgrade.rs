@@ -6,7 +6,7 @@ use std::time::Duration;
 use z4_e2e::audit::{drain, Audit};
 use z4_e2e::command::{z4t, Finished};
 use z4_e2e::load::Load;
-use z4_e2e::{binaries, create, wait, Cluster, PeerSpec};
+use z4_e2e::{binaries, wait, Cluster, PeerSpec};
 
 /// A peer stops, or starts and is found again by the load.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -36,9 +36,14 @@ fn exchange(cluster: &mut Cluster, n: usize, is_last_release: bool, load: &Load)
     load.wait_for_more(5, LIMIT);
 }
 
+/// The level that a peer tells. A client that met it while it was down connects again after
+/// a while.
 fn level(cluster: &Cluster, n: usize) -> u32 {
-    let info = cluster.peers[n].client().info();
-    info.expect("the peer answers").get_level()
+    let client = cluster.peers[n].client();
+    wait::until("the peer tells its level", LIMIT, || {
+        let info = client.info().map_err(|e| e.to_string())?;
+        Ok(info.get_level())
+    })
 }
 
 fn upgrade(cluster: &Cluster, n: usize, command: &str) -> Finished {
@@ -142,9 +147,7 @@ fn a_peer_is_taken_back_before_the_level_is_raised_and_not_after() {
     wait::until("the old program ends", LIMIT, || {
         wait::check(!peer.is_running(), || "it runs".into())
     });
-    cluster.clients()[(n + 1) % 3]
-        .create(&create("upgrade-d", "x"))
-        .expect("the others serve");
+    load.wait_for_more(5, LIMIT);
     cluster.peers[n].spec.programs = None;
     cluster.start_missing();
     finish(cluster, load, "upgrade-c");
