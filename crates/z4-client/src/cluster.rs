@@ -110,8 +110,9 @@ pub struct ClusterInfo {
     pub version: String,
     /// What it waits for, for a person; empty when all is well.
     pub notice: String,
-    /// What may stand in the log and between members; it rises by itself when all members
-    /// know a greater one. 0: the peer is in no cluster, or of a release that knows none.
+    /// The level of the cluster: it says what may stand in the log and between members, and
+    /// rises by itself when all members know a greater one. 0: the peer is in no cluster, or of
+    /// a release that knows none.
     pub level: u32,
 }
 
@@ -182,7 +183,7 @@ pub struct HeldMember {
     pub id: String,
     /// Why it was not told; empty when it was.
     pub error: String,
-    /// It runs a release that knows of no levels, and raises none.
+    /// The member runs a release that knows of no levels, and raises none.
     pub is_older: bool,
 }
 

@@ -98,7 +98,7 @@ pub enum StartError {
     Level {
         /// The level of the cluster.
         level: u32,
-        /// What the binary knows.
+        /// The levels that the binary knows.
         levels: Levels,
     },
     /// The algorithm refuses what the log holds.
@@ -140,7 +140,7 @@ pub enum StopReason {
     Level {
         /// The level that is needed.
         level: u32,
-        /// What the binary knows.
+        /// The levels that the binary knows.
         levels: Levels,
     },
     /// The log lacks what this peer acknowledged.

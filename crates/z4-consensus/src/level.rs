@@ -34,7 +34,7 @@ pub struct Levels {
 }
 
 impl Levels {
-    /// Those of a binary that does not say which ones it knows.
+    /// The levels of a binary that does not say which ones it knows.
     pub const UNSAID: Self = Self {
         min: LEVEL_FIRST,
         max: LEVEL_FIRST,
@@ -59,7 +59,7 @@ impl fmt::Display for Levels {
 /// lag behind.
 ///
 /// # Errors
-/// What is wrong, for a person: the older of the two must not get what it cannot read.
+/// A text for a person: the older of the two must not get what it cannot read.
 pub fn check_opening(
     own: Levels,
     level: u32,
@@ -85,7 +85,7 @@ pub fn check_opening(
     Ok(())
 }
 
-/// What a member says of its binary when it opens a stream.
+/// A member says this of its binary when it opens a stream, and again every few seconds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SaidLevels {
     /// The levels that its binary knows.

@@ -80,8 +80,8 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(3);
 /// one that is being taken back to its older binary is not there all the time.
 pub const LEVEL_SETTLE_TICKS: u64 = 200;
 
-/// What a member said of its binary counts for so long, unless it says it again. It is shorter
-/// than the time after which the level is raised.
+/// The levels that a member has said count for so long, unless it says them again. The time is
+/// shorter than that after which the level is raised.
 pub const LEVELS_SAID_FOR: Duration = Duration::from_secs(6);
 
 /// Members that are found at other addresses than the members have: real

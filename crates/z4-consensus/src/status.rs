@@ -62,7 +62,7 @@ pub struct Status {
     /// Known to the leader only: members that are at another address than the
     /// members have, and why that address cannot be put in, for a person.
     pub address_conflicts: BTreeMap<u64, String>,
-    /// What members have said of their binaries when they opened streams to this peer.
+    /// The levels that members have said to this peer, and its own.
     pub said_levels: BTreeMap<u64, SaidLevels>,
 }
 

@@ -1,4 +1,4 @@
-//! What peers say of their binaries, and whether this one holds the level of its cluster.
+//! Levels that peers say they know, and whether this one holds that of its cluster.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,20 +17,20 @@ use crate::node::Node;
 /// time. It ends the process when it cannot.
 pub type HoldHook = Arc<dyn Fn(bool) + Send + Sync>;
 
-/// What a peer is told of its own binary.
+/// The knowledge that a peer has of its own binary when it starts.
 #[derive(Clone)]
 pub struct OwnLevels {
     /// The levels that the binary knows.
     pub levels: Levels,
     /// Its release, for people.
     pub version: String,
-    /// Whether an operator asked this peer to hold the level, before it was started.
+    /// An operator had asked this peer to hold the level before it was started.
     pub is_held: bool,
     /// Notes it.
     pub note_hold: HoldHook,
 }
 
-/// The same, as it changes.
+/// The knowledge that a peer has of its own binary, as it changes.
 pub(crate) struct Own {
     parts: OwnLevels,
     is_held: AtomicBool,
@@ -50,7 +50,7 @@ impl Own {
         self.parts.levels
     }
 
-    /// What this peer says of its binary.
+    /// The levels that this peer says it knows, and whether it holds that of the cluster.
     pub(crate) fn said(&self) -> SaidLevels {
         SaidLevels {
             levels: self.parts.levels,
@@ -59,7 +59,7 @@ impl Own {
         }
     }
 
-    /// What this peer says of its binary, for a message, in a cluster of this level.
+    /// The message in which this peer says it, in a cluster of this level.
     pub(crate) fn message(&self, of_cluster: u32) -> Said {
         let mut message = to_message(&self.said());
         message.set_of_cluster(of_cluster);
@@ -67,7 +67,7 @@ impl Own {
     }
 }
 
-/// What a member has said, as others are told.
+/// The message that tells others what a member has said.
 pub(crate) fn to_message(said: &SaidLevels) -> Said {
     let mut message = Said::default();
     message.set_min(said.levels.min);
@@ -111,7 +111,7 @@ pub(crate) fn check_said(status: &Status, from: u64, own: Levels) -> Result<(), 
 }
 
 impl<V: View + Clone + Send + Sync + 'static> Node<V> {
-    /// What this peer says of its own binary.
+    /// The levels that this peer says it knows, and whether it holds that of the cluster.
     #[must_use]
     pub fn said_levels(&self) -> SaidLevels {
         self.network().own().said()
@@ -127,7 +127,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         let (tx, rx) = futures::channel::oneshot::channel();
         let (network, handle) = (self.network().clone(), self.handle().clone());
         let raft_id = identity.raft_id;
-        // It writes and syncs a file: not for a thread of gRPC.
+        // The note is written and synced: not for a thread of gRPC.
         let spawned = std::thread::Builder::new()
             .name("z4-hold".into())
             .spawn(move || {

@@ -299,7 +299,7 @@ pub const MEMBER_REACH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Verdicts on its own state that a peer keeps until they are asked for; older ones
 /// are forgotten, for nobody waits for them any more.
 pub const VERDICTS_MAX: usize = 16;
-/// How often a status is looked at that does not show yet what this peer has applied.
+/// A status that does not show yet what this peer has applied is looked at so often.
 pub const STATUS_LOOK: Duration = Duration::from_millis(20);
 /// A peer says so often to each other one what its binary knows, and whether it holds the
 /// level of the cluster: it may have changed since the stream was opened.

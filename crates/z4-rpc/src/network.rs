@@ -36,7 +36,7 @@ pub struct NetworkParts {
     pub peer_id: String,
     /// `host:port` at which others reach its peer port.
     pub advertise_addr: String,
-    /// What this peer says of its binary.
+    /// The levels that its binary knows, and whether it holds that of the cluster.
     pub levels: OwnLevels,
     /// Counters.
     pub metrics: Metrics,
@@ -109,12 +109,12 @@ impl Network {
         &self.inner.parts.advertise_addr
     }
 
-    /// What this peer says of its binary.
+    /// The levels that this peer knows, and whether it holds that of the cluster.
     pub(crate) fn own(&self) -> &levels::Own {
         &self.inner.own
     }
 
-    /// What this peer says of its binary, for a message.
+    /// The message in which this peer says which levels it knows.
     pub(crate) fn own_levels(&self) -> peer::Levels {
         let of_cluster = self.addresses().membership.level;
         self.own().message(of_cluster)

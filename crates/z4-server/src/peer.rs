@@ -198,7 +198,7 @@ fn serve_lanes(
     }
 }
 
-/// What this peer says of its binary.
+/// The levels of this release, and whether this peer holds that of its cluster.
 fn own_levels(store: &Arc<Store>, logger: &Logger) -> Result<OwnLevels, String> {
     let (registrar, logger) = (store.registrar(), logger.clone());
     Ok(OwnLevels {

@@ -161,6 +161,8 @@ pub(crate) enum Event {
     Admin,
     /// The operator of upgrades takes a step.
     Operate,
+    /// The operator gives a peer the newest binary.
+    Exchange(u64),
     Settled,
 }
 
@@ -182,7 +184,7 @@ impl Event {
             Self::Deliver { .. } | Self::Snapshot { .. } | Self::SnapshotSent { .. } => None,
             Self::Opened { .. } | Self::LookAt { .. } | Self::Propose { .. } => None,
             Self::Told { .. } | Self::ToldRemoved(_) | Self::Down { .. } => None,
-            Self::ToldClock { .. } | Self::Operate => None,
+            Self::ToldClock { .. } | Self::Operate | Self::Exchange(_) => None,
             // What clients, consumers, faults and the administrator do.
             Self::Consumer(_) | Self::Client(_) | Self::Timeout { .. } => None,
             Self::Reply { .. } | Self::Ended(_) | Self::Admin | Self::Core => None,
@@ -308,6 +310,7 @@ impl World {
             Event::Core => self.core_look(),
             Event::Admin => self.administer(),
             Event::Operate => self.operate(),
+            Event::Exchange(id) => self.exchange(id),
             Event::Settled => {}
         }
     }

@@ -57,7 +57,7 @@ pub(crate) enum Token {
     },
     /// The command after all members were told to hold the level.
     Hold {
-        /// Which try it is.
+        /// The number of the try.
         number: u64,
         /// The peer that tells the others.
         asked: u64,
@@ -127,7 +127,7 @@ pub(crate) struct Running {
     pub(crate) said_at: BTreeMap<u64, (Life, u64)>,
 }
 
-/// What came of a start.
+/// The result of a start.
 pub(crate) enum Started {
     Runs {
         /// The log ended in a write that is there in part, and was dropped.
@@ -170,7 +170,7 @@ pub(crate) struct Peer {
     pub(crate) levels: Levels,
     /// The operator was careless: the binary does not know the level of the cluster.
     pub(crate) is_too_old: bool,
-    /// It was told to hold the level of the cluster.
+    /// The peer was told to hold the level of the cluster.
     pub(crate) holds_level: bool,
     /// Was removed and knows it, or lost its disk: does not run again.
     pub(crate) gone: bool,
@@ -204,7 +204,7 @@ impl Peer {
         }
     }
 
-    /// What it says of its binary.
+    /// The levels that it says it knows.
     pub(crate) fn says_levels(&self) -> SaidLevels {
         SaidLevels {
             levels: self.levels,

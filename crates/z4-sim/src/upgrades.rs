@@ -27,7 +27,7 @@ const TOP: u32 = 4;
 /// A peer says so often what its binary knows.
 const SAY_NS: u64 = 2_000 * MS;
 
-/// What the operator is at.
+/// The operator's plan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Plan {
     /// The level may rise.
@@ -45,7 +45,7 @@ enum Plan {
 pub(crate) struct Upgrades {
     plan: Plan,
     tries: u64,
-    /// Who was told to hold the level.
+    /// Members that were told to hold the level.
     told: BTreeSet<u64>,
     /// The greatest level that was ever committed.
     level: u32,
@@ -121,7 +121,7 @@ impl World {
         self.within(200, 3_000, Event::Restart(id));
     }
 
-    /// Whether a stream from one peer to another is refused for their levels.
+    /// Tells whether a stream from one peer to another is refused for their levels.
     pub(crate) fn is_refused(&self, from: u64, to: u64) -> bool {
         let of = |id: u64| {
             let peer = self.peers.get(&id)?;
@@ -280,7 +280,7 @@ impl World {
             self.saw("the level was raised");
             self.upgrades.level = level;
         }
-        // Who told all was answered; as long as one of them is there, the level stays.
+        // The level stays as long as one of those that were told is there.
         let holds = |id: &u64| self.peers.get(id).is_some_and(|peer| !peer.gone);
         if !self.upgrades.told.iter().any(holds) {
             self.upgrades.plan = Plan::Free;
@@ -326,13 +326,18 @@ impl World {
             .values()
             .filter(|p| p.levels.max < TOP && !p.gone);
         for id in old.map(|peer| peer.raft_id).collect::<Vec<_>>() {
-            self.die(id);
-            self.start(id);
+            self.within(3_000, 9_000, Event::Exchange(id));
         }
         self.let_rise();
     }
 
-    /// Why the level is not what it is to be at rest.
+    /// A peer is started anew, with the newest binary.
+    pub(crate) fn exchange(&mut self, id: u64) {
+        self.die(id);
+        self.start(id);
+    }
+
+    /// The reason for which the level is not what it is to be at rest.
     pub(crate) fn level_open(&self, leader: u64, level: u32) -> Option<String> {
         if level >= TOP {
             return None;

@@ -28,7 +28,7 @@ const OWNER: &str = "OWNER";
 const QUARANTINE: &str = "QUARANTINE";
 const REMOVED: &str = "REMOVED";
 const LEVEL_HOLD: &str = "LEVEL_HOLD";
-/// What stands in the file while the level is held.
+/// Content of the file while the level is held.
 const HELD: &[u8] = b"yes\n";
 const LOG: &str = "log";
 const VERSION: u8 = 1;
@@ -146,11 +146,12 @@ impl PeerDir {
         )
     }
 
-    /// Whether an operator asked this peer that the level of its cluster is not raised.
+    /// Tells whether an operator asked this peer to hold the level of its cluster.
     pub fn holds_level(&self) -> Result<bool, StorageError> {
         Ok(files::read(&self.0.join(LEVEL_HOLD))?.is_some_and(|held| held == HELD))
     }
 
+    /// Notes durably whether this peer holds the level of its cluster.
     pub fn set_level_hold(&self, hold: bool) -> Result<(), StorageError> {
         let path = self.0.join(LEVEL_HOLD);
         files::fault("level_hold.write").map_err(StorageError::io("write", &path))?;

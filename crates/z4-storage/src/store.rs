@@ -416,7 +416,7 @@ impl Registrar {
         self.peer_dir.mark_removed()
     }
 
-    /// Whether an operator asked this peer that the level of its cluster is not raised.
+    /// Tells whether an operator asked this peer to hold the level of its cluster.
     ///
     /// # Errors
     /// [`StorageError`]: the peer must not start.

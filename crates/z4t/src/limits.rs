@@ -37,7 +37,7 @@ pub(crate) const PAGE_GROWTH: u32 = 8;
 /// Dead letters of one call that changes them: each is answered in good time, however
 /// many there are.
 pub(crate) const DEAD_CHANGE_MAX: u64 = 10_000;
-/// How often it is looked whether the level of the cluster has risen.
+/// The level of the cluster is looked at so often while it is to rise.
 pub(crate) const LEVEL_LOOK: Duration = Duration::from_millis(500);
 /// How often a deletion is looked at: somebody waits for its end at a terminal.
 pub(crate) const DELETION_LOOK_INTERVAL: Duration = Duration::from_millis(200);

@@ -68,7 +68,7 @@ fn finish(mut cluster: Cluster, load: Load, namespace: &str) {
     let target = cluster.peers[0].service_address();
     let verified = z4t(&["-t", &target, "verify"]);
     assert_eq!(verified.code, 0, "{verified:?}");
-    // What was upgraded comes up again by itself.
+    // A cluster that was upgraded comes up again by itself.
     cluster.kill_all();
     cluster.start_missing();
     cluster.wait_settled();

@@ -13,7 +13,7 @@ use crate::proposals::wire::{Reader, Writer};
 
 /// Version of the stored form of [`Membership`] at the first level.
 const MEMBERSHIP_VERSION: u8 = 1;
-/// The same with the level, which follows the version.
+/// Version of the stored form of [`Membership`] with the level, which follows the version.
 const MEMBERSHIP_VERSION_WITH_LEVEL: u8 = 2;
 /// Version of the stored form of [`Change`].
 const CHANGE_VERSION: u8 = 1;
@@ -21,9 +21,9 @@ const CHANGE_VERSION: u8 = 1;
 /// Why a stored form cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unread {
-    /// It is damaged, or of a release that this one does not know of.
+    /// The form is damaged, or of a release that this one does not know of.
     Damaged,
-    /// It needs this level, which is greater than what the binary knows.
+    /// The form needs this level, which is greater than what the binary knows.
     Level(u32),
 }
 

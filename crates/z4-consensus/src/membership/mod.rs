@@ -86,8 +86,8 @@ pub struct Membership {
     pub removed: BTreeSet<u64>,
     /// The number that the next new member gets.
     pub raft_id_next: u64,
-    /// What may stand in the log, in rows, in snapshots and in messages between members:
-    /// the [level](crate::level) of the cluster. 0: there are no members.
+    /// The [level](crate::level) of the cluster: it says what may stand in the log, in rows, in
+    /// snapshots and in messages between members. 0: there are no members.
     pub level: u32,
 }
 
@@ -120,7 +120,7 @@ pub enum ChangeError {
     LevelUnknown {
         /// The name of the newcomer.
         peer_id: String,
-        /// What its binary knows.
+        /// The levels that its binary knows.
         levels: Levels,
         /// The level of the cluster.
         level: u32,

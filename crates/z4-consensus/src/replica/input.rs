@@ -93,7 +93,7 @@ pub enum Input<P> {
     SaidLevels {
         /// Its raft id.
         raft_id: u64,
-        /// What it says.
+        /// The levels that it knows, and whether it holds that of the cluster.
         said: SaidLevels,
     },
     /// This member opened a stream to this peer at this address.

@@ -69,8 +69,8 @@ impl<L: LogStore, P> Replica<L, P> {
         let of_member = |id: &u64| {
             let is_own = *id == self.config.raft_id;
             let row = self.said.by_member.get(id);
-            // What was said long ago may be of an earlier binary, or of a stream that was
-            // slower than that of the present one.
+            // A row that is old may be of an earlier binary, or of a stream that was slower
+            // than the present one.
             let row = row.filter(|row| is_own || now_ns.saturating_sub(row.at_ns) <= span_ns);
             let Some(row) = row.filter(|_| is_own || self.alive(*id)) else {
                 return planted!("level-of-the-silent").then_some(u32::MAX);

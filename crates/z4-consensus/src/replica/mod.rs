@@ -56,7 +56,7 @@ pub struct Config {
     /// address into the log if the members have another one. Empty: the shell
     /// has no addresses, and none is compared.
     pub address: String,
-    /// What this peer says of its binary, and whether it holds the level of the cluster.
+    /// The levels that this binary knows, and whether this peer holds that of the cluster.
     pub own: SaidLevels,
     /// Draws the election time-outs.
     pub seed: u64,

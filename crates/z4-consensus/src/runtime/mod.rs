@@ -52,7 +52,7 @@ pub struct Parts<L, M, T> {
     /// `host:port` at which others reach this peer; see
     /// [`replica::Config::address`].
     pub address: String,
-    /// What this peer says of its binary, and whether it holds the level of the cluster.
+    /// The levels that its binary knows, and whether it holds that of the cluster.
     pub own: SaidLevels,
     /// Its log.
     pub log: Arc<L>,

@@ -78,7 +78,7 @@ pub(super) async fn info<V: View + Clone + Send + Sync + 'static>(node: &Node<V>
     info
 }
 
-/// What the leader knows of a member.
+/// A member as the leader sees it.
 struct Seen {
     progress: Progress,
     said: Option<SaidLevels>,

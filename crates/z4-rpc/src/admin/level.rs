@@ -53,7 +53,7 @@ pub(super) async fn hold<V: View + Clone + Send + Sync + 'static>(
     }
 }
 
-/// What this peer knows when it has applied what was acknowledged anywhere before the call.
+/// The status of this peer when it has applied what was acknowledged anywhere before the call.
 async fn applied<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
 ) -> Result<Arc<Status>, Error> {
@@ -63,7 +63,7 @@ async fn applied<V: View + Clone + Send + Sync + 'static>(
         if status.applied_index >= index {
             return Ok(status);
         }
-        // It is published with the next tick.
+        // The status is published with the next tick.
         node.timer().sleep(limits::STATUS_LOOK).await;
     }
 }

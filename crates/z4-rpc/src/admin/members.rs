@@ -12,13 +12,13 @@ use crate::forward::AskError;
 use crate::limits;
 use crate::node::Node;
 
-/// Why a member gave no answer, for a person.
+/// The reason for which a member gave no answer, for a person.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unanswered {
-    /// It does not want to, or does not know what it is asked.
+    /// The member does not want to, or does not know what it is asked.
     #[error("{}", .0.get_message())]
     Refused(ForwardError),
-    /// It was not reached, or did not answer.
+    /// The member was not reached, or did not answer.
     #[error("{0}")]
     Silent(String),
 }

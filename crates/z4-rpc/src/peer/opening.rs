@@ -109,7 +109,7 @@ pub(crate) fn refuse(message: String) -> RpcStatus {
     RpcStatus::with_message(RpcStatusCode::FAILED_PRECONDITION, message)
 }
 
-/// What this peer was told could not be taken in.
+/// The answer to an opening that cannot be taken in now.
 pub(super) fn inbox_full() -> RpcStatus {
     let message = "the raft inbox is full; open the stream again".to_owned();
     RpcStatus::with_message(RpcStatusCode::UNAVAILABLE, message)

@@ -73,7 +73,7 @@ pub(crate) fn take_batch<V: View + Clone + Send + Sync + 'static>(
         return Err(opening::refuse(opening::removed_text(from)));
     }
     if batch.has_levels() {
-        // When the inbox is full: it is said again.
+        // The sender says it again if the inbox is full now.
         let _ = node
             .handle()
             .said_levels(from, levels::read(batch.get_levels()));

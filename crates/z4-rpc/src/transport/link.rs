@@ -41,8 +41,8 @@ pub(crate) struct Link {
     /// The stream is to carry a batch, because a task is due at the other peer by the clock
     /// that each batch of a leader tells.
     tells_clock: AtomicBool,
-    /// Since when, and how many milliseconds after it what the binary knows was said last.
     opened_at: Instant,
+    /// The levels that this peer knows were said last so many milliseconds after that.
     levels_said_ms: AtomicU64,
 }
 
@@ -145,7 +145,7 @@ impl Link {
         }
     }
 
-    /// Whether it was said long enough ago what the binary of this peer knows.
+    /// Tells whether the levels that this peer knows were said long enough ago.
     fn has_to_say_levels(&self) -> bool {
         let (said_ms, now_ms) = (&self.levels_said_ms, self.opened_at.elapsed().as_millis());
         let last_ms = said_ms.load(Ordering::Relaxed);

@@ -188,9 +188,7 @@ impl World {
 
     /// A peer applied grants.
     pub(super) fn judge_granted(&mut self, id: u64, grants: &[Grant]) {
-        if self.healed_at_ns.is_none() {
-            return;
-        }
+        let is_healed = self.healed_at_ns.is_some();
         // Long enough for a release to come in time.
         let now_ns = self.checks.now_ns().max(self.wall_ns()) + 500 * MS;
         let term_now = self.peers.keys().filter_map(|id| self.term_of(*id)).max();
@@ -214,18 +212,24 @@ impl World {
             let Some((_, number)) = grant.consumer.split_once(&here) else {
                 continue;
             };
-            let mut is_there = u64::from_str_radix(number, 16).is_ok_and(|number| {
+            let is_there = u64::from_str_radix(number, 16).is_ok_and(|number| {
                 let session = SessionId(number);
                 self.task(id, session).is_some()
             });
             // A session that took over has it too.
-            let consumer = z4_delivery::consumer_id::of(&grant.consumer).to_owned();
-            is_there |= self.wires_of(id).any(|of| of == consumer);
+            let consumer = z4_delivery::consumer_id::of(&grant.consumer);
+            if is_there || self.wires_of(id).any(|of| of == consumer) {
+                continue;
+            }
             let is_live = self.checks.leases.is_live(&(grant.id, grant.token), now_ns);
             // One that somebody resumed since is no stray.
             let is_its = self.checks.leases.is_held_by(grant.id, &grant.consumer);
-            if is_live && is_its && !is_there {
-                self.saw("a grant came for a session that was gone");
+            if !is_live || !is_its {
+                continue;
+            }
+            self.saw("a grant came for a session that was gone");
+            // Before that the release may be lost with its peer.
+            if is_healed {
                 let stray = Stray {
                     token: grant.token,
                     holder: grant.consumer.clone(),

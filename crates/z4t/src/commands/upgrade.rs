@@ -67,7 +67,8 @@ fn told(members: &[HeldMember], meanwhile: &str) -> Result<(), Error> {
     }
 }
 
-/// Why the cluster has not the greatest level that is known to any member; `None`: it has.
+/// The reason for which the cluster has not the greatest level that is known to any member;
+/// `None`: it has.
 fn in_the_way(info: &ClusterInfo) -> Option<String> {
     let unknown = info.members.iter().find(|member| member.levels.is_none());
     if let Some(member) = unknown {

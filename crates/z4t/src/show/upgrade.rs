@@ -51,7 +51,7 @@ pub(crate) fn upgrade_text(info: &ClusterInfo) -> String {
     text
 }
 
-/// What becomes of the level.
+/// The next level, and what it waits for.
 fn next(info: &ClusterInfo) -> String {
     let holders: Vec<_> = info.members.iter().filter(|m| m.level_held).collect();
     match (info.level_next(), holders.first()) {

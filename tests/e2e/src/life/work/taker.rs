@@ -64,7 +64,7 @@ struct Said {
     act: Act,
     token: u64,
     at_ns: u64,
-    /// When the handler began.
+    /// The time at which the handler began.
     began_ns: u64,
 }
 
@@ -174,8 +174,8 @@ impl Taker {
         };
         let said = self.open.borrow_mut().remove(&lease.task_id);
         let (act, at_ns) = match &said {
-            // What the crate tells of a lost lease may be the answer to an extension, which
-            // was under way when the handler ended and is older than its end.
+            // The crate's word of a lost lease may be the answer to an extension, which was
+            // under way when the handler ended and is older than its end.
             Some(said) if is_lost(&ending) => (Act::Extend, said.began_ns),
             Some(said) => (said.act, said.at_ns),
             None => (Act::Release, self.asked_ns.get()),
@@ -204,7 +204,7 @@ impl Taker {
     }
 }
 
-/// Whether the lease had ended before the handler did.
+/// Tells whether the lease had ended before the handler did.
 fn is_lost(ending: &Ending) -> bool {
     use LeaseOutcome::{AlreadyDead, Expired, Gone, Taken};
     matches!(ending.answer.outcome, Expired | Taken | Gone | AlreadyDead)
