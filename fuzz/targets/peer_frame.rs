@@ -23,6 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
         raft_id: 2,
         peer_id: "b".into(),
         address: "b:1".into(),
+        levels: None,
     });
     if let Ok(batch) = RaftBatch::parse_from_bytes(bytes) {
         let _ = fuzzing::opening(batch.get_opening(), &identity, &membership);
