@@ -161,8 +161,6 @@ pub(crate) enum Event {
     Admin,
     /// The operator of upgrades takes a step.
     Operate,
-    /// The operator gives a peer the newest binary.
-    Exchange(u64),
     Settled,
 }
 
@@ -184,7 +182,7 @@ impl Event {
             Self::Deliver { .. } | Self::Snapshot { .. } | Self::SnapshotSent { .. } => None,
             Self::Opened { .. } | Self::LookAt { .. } | Self::Propose { .. } => None,
             Self::Told { .. } | Self::ToldRemoved(_) | Self::Down { .. } => None,
-            Self::ToldClock { .. } | Self::Operate | Self::Exchange(_) => None,
+            Self::ToldClock { .. } | Self::Operate => None,
             // What clients, consumers, faults and the administrator do.
             Self::Consumer(_) | Self::Client(_) | Self::Timeout { .. } => None,
             Self::Reply { .. } | Self::Ended(_) | Self::Admin | Self::Core => None,
@@ -310,7 +308,6 @@ impl World {
             Event::Core => self.core_look(),
             Event::Admin => self.administer(),
             Event::Operate => self.operate(),
-            Event::Exchange(id) => self.exchange(id),
             Event::Settled => {}
         }
     }

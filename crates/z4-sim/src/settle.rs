@@ -134,7 +134,7 @@ impl World {
         let Some((leader, members)) = self.some_leader() else {
             return Ok(Some("no peer leads".into()));
         };
-        if let Some(what) = self.level_open(leader, members.level) {
+        if let Some(what) = self.level_open(leader, &members) {
             return Ok(Some(what));
         }
         let last = self.checks.history.last_index();

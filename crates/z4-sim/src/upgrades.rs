@@ -13,7 +13,7 @@ use raft::eraftpb::{ConfChange, Entry, EntryType};
 use rand::Rng;
 use z4_consensus::level::check_opening;
 use z4_consensus::replica::Input;
-use z4_consensus::{Change, Levels};
+use z4_consensus::{Change, Levels, Membership};
 use z4_core::Command;
 use z4_proto::encode_command;
 
@@ -81,7 +81,7 @@ impl World {
         };
         let max = peer.levels.max;
         if is_calm {
-            peer.levels.max = TOP;
+            peer.levels.max = max.max(level);
             peer.is_too_old = false;
             return;
         }
@@ -318,28 +318,19 @@ impl World {
         }
     }
 
-    /// All faults are over: the operator starts each peer with the newest binary.
+    /// All faults are over: the level may rise to what the members know.
     pub(crate) fn finish_upgrades(&mut self) {
         self.upgrades.plan = Plan::Free;
-        let old = self
-            .peers
-            .values()
-            .filter(|p| p.levels.max < TOP && !p.gone);
-        for id in old.map(|peer| peer.raft_id).collect::<Vec<_>>() {
-            self.within(3_000, 9_000, Event::Exchange(id));
-        }
+        self.replace_too_old();
         self.let_rise();
     }
 
-    /// A peer is started anew, with the newest binary.
-    pub(crate) fn exchange(&mut self, id: u64) {
-        self.die(id);
-        self.start(id);
-    }
-
     /// The reason for which the level is not what it is to be at rest.
-    pub(crate) fn level_open(&self, leader: u64, level: u32) -> Option<String> {
-        if level >= TOP {
+    pub(crate) fn level_open(&self, leader: u64, members: &Membership) -> Option<String> {
+        let ids = members.members.keys();
+        let known = ids.filter_map(|id| Some(self.peers.get(id)?.levels.max));
+        let (level, known) = (members.level, known.min()?);
+        if level >= known {
             return None;
         }
         let run = self.peers.get(&leader).and_then(|p| p.run.as_ref())?;
@@ -349,7 +340,7 @@ impl World {
             .map(|(id, said)| (id, said.levels.max, said.is_held))
             .collect();
         Some(format!(
-            "the cluster has level {level}, and all know {TOP}; said to {leader}: {said:?}"
+            "the cluster has level {level}, and all know {known}; said to {leader}: {said:?}"
         ))
     }
 }
