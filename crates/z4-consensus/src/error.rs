@@ -2,7 +2,7 @@
 //! They are kept apart because callers act differently on each.
 
 use crate::gate::Refused;
-use crate::level::Levels;
+use crate::level::UnknownLevel;
 use crate::log::LogError;
 use crate::membership::ChangeError;
 
@@ -91,16 +91,8 @@ pub enum StartError {
         commit: u64,
     },
     /// The binary is too old for what the peer has, or too new.
-    #[error(
-        "the cluster has level {level}, and this release knows the levels {levels}; start this \
-         peer with a release that knows level {level}"
-    )]
-    Level {
-        /// The level of the cluster.
-        level: u32,
-        /// The levels that the binary knows.
-        levels: Levels,
-    },
+    #[error(transparent)]
+    Level(#[from] UnknownLevel),
     /// The algorithm refuses what the log holds.
     #[error(transparent)]
     Raft(#[from] raft::Error),
@@ -133,16 +125,8 @@ pub enum StopReason {
     #[error("{0}")]
     Raft(String),
     /// The cluster has risen to a level that the binary does not know.
-    #[error(
-        "the cluster has level {level}, and this release knows the levels {levels}; start this \
-         peer with a release that knows level {level}"
-    )]
-    Level {
-        /// The level that is needed.
-        level: u32,
-        /// The levels that the binary knows.
-        levels: Levels,
-    },
+    #[error(transparent)]
+    Level(#[from] UnknownLevel),
     /// The log lacks what this peer acknowledged.
     #[error(transparent)]
     LogLost(Refused),

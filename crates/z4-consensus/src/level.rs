@@ -8,8 +8,8 @@
 //!
 //! The leader raises the level by itself, with [`Change::SetLevel`](crate::Change), when
 //! all members have said for a while that they know a greater one, and no operator holds it.
-//! It is a change of members, of which one is in the log at a time. So nobody becomes a member
-//! while a raise is on its way, and after it nobody who does not know the new level.
+//! The raise is a change of members, of which one is in the log at a time. So nobody becomes a
+//! member while a raise is on its way, and after it nobody who does not know the new level.
 //!
 //! The idea is that of the versions of a CockroachDB cluster and of etcd: automatic, with a
 //! way to hold it, and never a list of switches that people must remember.
@@ -83,6 +83,19 @@ pub fn check_opening(
         ));
     }
     Ok(())
+}
+
+/// The binary of a peer does not know the level of its cluster: the peer must not go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "the cluster has level {level}, and this release knows the levels {levels}; start this peer \
+     with a release that knows level {level}"
+)]
+pub struct UnknownLevel {
+    /// The level of the cluster.
+    pub level: u32,
+    /// The levels that the binary knows.
+    pub levels: Levels,
 }
 
 /// A member says this of its binary when it opens a stream, and again every few seconds.

@@ -104,7 +104,9 @@ pub(crate) fn check(opening: &Opening, own: Levels, level: u32) -> Result<(), St
 /// so.
 pub(crate) fn check_said(status: &Status, from: u64, own: Levels) -> Result<(), String> {
     let level = status.membership.level;
-    let Some(said) = status.said_levels.get(&from) else {
+    // Each batch of messages comes by here, so the text is made only if it is needed.
+    let said = status.said_levels.get(&from);
+    let Some(said) = said.filter(|said| said.levels.max < level) else {
         return Ok(());
     };
     check_opening(own, level, &format!("raft id {from}"), said.levels, level)
@@ -170,6 +172,28 @@ mod tests {
         assert_eq!(check(&opening, own, 1), Ok(()));
         let why = check(&opening, own, 2).err().unwrap_or_default();
         assert!(why.contains("b knows the levels 1 to 1"), "{why}");
+    }
+
+    /// A stream that was opened before the level was raised.
+    #[test]
+    fn a_member_that_cannot_read_the_level_is_refused_later_too() {
+        let own = Levels { min: 1, max: 3 };
+        let refused = |max: Option<u32>, level| {
+            let mut status = Status::default();
+            status.membership.level = level;
+            let said = max.map(|max| SaidLevels {
+                levels: Levels { min: 1, max },
+                version: String::new(),
+                is_held: false,
+            });
+            status.said_levels.extend(said.map(|said| (2, said)));
+            check_said(&status, 2, own).err().unwrap_or_default()
+        };
+        for (max, level) in [(None, 2), (Some(2), 2), (Some(3), 2), (Some(1), 1)] {
+            assert_eq!(refused(max, level), "");
+        }
+        let why = refused(Some(1), 2);
+        assert!(why.contains("raft id 2 knows the levels 1 to 1"), "{why}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The stored forms of members and of changes of members.
 //!
-//! What the first level knows has the bytes that binaries wrote before there were levels,
+//! The forms of the first level have the bytes that binaries wrote before there were levels,
 //! so that a binary of that time reads them. A form that a greater level brought is read
 //! by a binary that knows the level, and by no other.
 

@@ -11,6 +11,7 @@ use raft::eraftpb::{ConfChange, ConfChangeType};
 
 use super::{Answer, Replica};
 use crate::error::{ProposeError, StopReason};
+use crate::level::UnknownLevel;
 use crate::limits;
 use crate::log::{LogStore, Position};
 use crate::membership::{Change, Unread};
@@ -121,7 +122,7 @@ impl<L: LogStore, P> Replica<L, P> {
         let conf = ConfChange::parse_from_bytes(data).map_err(unreadable)?;
         let levels = self.config.own.levels;
         let change = Change::decode(&conf.context, levels.max).map_err(|unread| match unread {
-            Unread::Level(level) => StopReason::Level { level, levels },
+            Unread::Level(level) => UnknownLevel { level, levels }.into(),
             Unread::Damaged => StopReason::Change(position.index),
         })?;
         // Decided by the committed members alone: every replica decides alike.

@@ -1,4 +1,4 @@
-//! What members say of levels, and when their leader raises that of the cluster.
+//! Levels that members say they know, and the raise of that of the cluster by their leader.
 //!
 //! Every peer keeps in mind what the others have said, so that whoever leads next can
 //! raise the level. What a member said counts while it answers and says it again: one that
@@ -8,8 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::Replica;
-use crate::error::StopReason;
-use crate::level::SaidLevels;
+use crate::level::{SaidLevels, UnknownLevel};
 use crate::limits;
 use crate::log::LogStore;
 use crate::membership::{Change, Membership};
@@ -106,7 +105,7 @@ impl<L: LogStore, P> Replica<L, P> {
     pub(super) fn check_level(&mut self) {
         let (level, levels) = (self.membership.level, self.config.own.levels);
         if level > 0 && !levels.include(level) {
-            self.stop(StopReason::Level { level, levels });
+            self.stop(UnknownLevel { level, levels }.into());
         }
     }
 }

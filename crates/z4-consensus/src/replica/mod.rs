@@ -34,7 +34,7 @@ pub use input::{Answer, Input, Now, Persist, Waiting, Work};
 
 use crate::error::{ProposeError, StartError, StopReason};
 use crate::gate::{Gate, Refused};
-use crate::level::SaidLevels;
+use crate::level::{SaidLevels, UnknownLevel};
 use crate::limits;
 use crate::log::{LogStore, Position};
 use crate::machine::Applied;
@@ -149,7 +149,7 @@ impl<L: LogStore, P> Replica<L, P> {
         let position = applied.position;
         let (level, levels) = (applied.membership.level, config.own.levels);
         if level > 0 && !levels.include(level) {
-            return Err(StartError::Level { level, levels });
+            return Err(UnknownLevel { level, levels }.into());
         }
         let hard_state = log.hard_state()?;
         let (cut, last) = (log.cut()?, log.last()?);

@@ -1,4 +1,4 @@
-//! What a release had in its messages is there still, under the same numbers and types.
+//! The messages of each release are there still, with the same numbers and types.
 //!
 //! `proto/released/` has a file for each release, with a line for each field, value and
 //! method. A line may be added with time, and none may go. `Z4_WRITE_SURFACE=FILE` writes the

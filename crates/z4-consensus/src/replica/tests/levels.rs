@@ -2,7 +2,7 @@
 
 use super::addresses::{settle, tick};
 use super::*;
-use crate::level::SaidLevels;
+use crate::level::{SaidLevels, UnknownLevel};
 use crate::membership::Change;
 
 /// So many ticks raise the level when nothing is in the way.
@@ -99,7 +99,8 @@ fn a_peer_stops_before_a_level_that_it_does_not_know() {
         }
     }
     let levels = Levels { min: 1, max: 2 };
-    assert_eq!(stop, Some(StopReason::Level { level: 3, levels }));
+    let unknown = UnknownLevel { level: 3, levels };
+    assert_eq!(stop, Some(StopReason::Level(unknown)));
     assert_eq!(level(&replica), 1);
 }
 
