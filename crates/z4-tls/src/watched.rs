@@ -1,0 +1,89 @@
+//! Material that follows its files.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::files::{FileError, Files};
+use crate::material::Material;
+
+/// Material that is read again when somebody looks, and stays as it is while the files
+/// are bad. Cheap to share by an [`Arc`].
+pub struct Watched {
+    files: Files,
+    state: Mutex<State>,
+}
+
+struct State {
+    material: Arc<Material>,
+    generation: u64,
+    /// What was wrong at the last look.
+    trouble: Option<FileError>,
+}
+
+/// What a look at the files has shown.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Looked {
+    /// Nothing is new.
+    Same,
+    /// There is new material.
+    New(Arc<Material>),
+    /// A file is bad, as it was at the look before, and what was read stays in use. A
+    /// first bad look counts as nothing new: it may be that one file of two is written
+    /// already.
+    Bad(FileError),
+}
+
+impl Watched {
+    /// Reads the files. Blocks for the reads.
+    ///
+    /// # Errors
+    /// See [`Material::read`].
+    pub fn open(files: Files) -> Result<Self, FileError> {
+        let material = Arc::new(Material::read(&files)?);
+        Ok(Self {
+            files,
+            state: Mutex::new(State {
+                material,
+                generation: 1,
+                trouble: None,
+            }),
+        })
+    }
+
+    /// The material that is in use, and its number: it rises with each that is new.
+    #[must_use]
+    pub fn current(&self) -> (u64, Arc<Material>) {
+        let state = self.lock();
+        (state.generation, Arc::clone(&state.material))
+    }
+
+    /// Reads the files again. Blocks for the reads; to be called every few seconds.
+    pub fn look(&self) -> Looked {
+        let read = Material::read(&self.files);
+        let mut state = self.lock();
+        match read {
+            Ok(material) if material == *state.material => {
+                state.trouble = None;
+                Looked::Same
+            }
+            Ok(material) => {
+                state.trouble = None;
+                state.generation += 1;
+                state.material = Arc::new(material);
+                Looked::New(Arc::clone(&state.material))
+            }
+            Err(error) => {
+                let is_second = state.trouble.as_ref() == Some(&error);
+                state.trouble = Some(error.clone());
+                match is_second {
+                    true => Looked::Bad(error),
+                    false => Looked::Same,
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change of it is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
