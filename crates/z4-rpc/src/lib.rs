@@ -14,6 +14,7 @@
 //! | [`health`], [`reflection`] | the standard services |
 //! | [`accept`] | connections accepted, counted and bounded |
 //! | [`server`] | the two ports of gRPC, and their end |
+//! | [`tls`] | what ports and connections to peers show, and who is let in |
 //! | [`errors`] | the one table to gRPC status |
 //! | [`validate`] | from request to command |
 //! | [`limits`] | every bound of streams, queues and waits |
@@ -52,6 +53,7 @@ mod reading;
 pub mod reflection;
 pub mod server;
 mod status_details;
+pub mod tls;
 pub mod transport;
 pub mod validate;
 pub mod verdicts;
@@ -65,6 +67,7 @@ pub use metrics::Metrics;
 pub use network::{Network, NetworkParts};
 pub use node::Node;
 pub use peer::PeerHooks;
+pub use tls::{PeerTls, PortTls};
 pub use transport::GrpcTransport;
 pub use verdicts::{Verdict, Verdicts};
 use z4_timer as timer;

@@ -49,6 +49,14 @@ pub const LISTEN_AGAIN_MAX: Duration = Duration::from_secs(10);
 /// A connection without a call for so long is told to go; a client's next call
 /// opens another. A waiting stream is a call.
 pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(600);
+/// A connection that has been open for so long is told to go, streams on it aside: what
+/// its client calls next shows a certificate and is judged again.
+pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
+/// From the first byte of a connection to the end of its handshake, that of TLS and that of
+/// HTTP/2 together.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Characters of the names of a certificate in an error: whoever connects has written them.
+pub const CERTIFICATE_NAMES_LEN_MAX: usize = 256;
 /// Concurrent calls of one connection.
 pub const CALLS_PER_CONNECTION_MAX: i32 = 4_096;
 /// Calls that a server of gRPC has asked its library for in advance. A call that has begun

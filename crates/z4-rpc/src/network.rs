@@ -16,6 +16,7 @@ use crate::levels::{self, OwnLevels};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::timer::Timer;
+use crate::tls::PeerTls;
 use crate::transport::Link;
 
 /// What connections to other peers share. Cheap to clone.
@@ -38,6 +39,8 @@ pub struct NetworkParts {
     pub advertise_addr: String,
     /// The levels that its binary knows, and whether it holds that of the cluster.
     pub levels: OwnLevels,
+    /// TLS between peers; `None`: they talk in the clear.
+    pub tls: Option<PeerTls>,
     /// Counters.
     pub metrics: Metrics,
     /// Parent of log lines.
@@ -171,11 +174,22 @@ impl Network {
         &self.inner.parts.logger
     }
 
+    /// TLS between peers, where it is on.
+    pub(crate) fn tls(&self) -> Option<&PeerTls> {
+        self.inner.parts.tls.as_ref()
+    }
+
+    /// The number of the certificate that this peer shows; it rises when there is another
+    /// one, and a connection that was made before should be made anew when it broke.
+    pub(crate) fn generation(&self) -> u64 {
+        self.tls().map_or(0, |tls| tls.watched.current().0)
+    }
+
     /// A connection to a peer port, of its own: bulk on one never holds up
     /// heartbeats on another.
     pub(crate) fn channel(&self, address: &str) -> Channel {
         let len = limits::PEER_MESSAGE_LEN_MAX as i32;
-        ChannelBuilder::new(Arc::clone(&self.inner.parts.env))
+        let builder = ChannelBuilder::new(Arc::clone(&self.inner.parts.env))
             .max_receive_message_len(len)
             .max_send_message_len(len)
             .initial_reconnect_backoff(limits::RECONNECT_MIN)
@@ -189,8 +203,11 @@ impl Network {
             .raw_cfg_int(
                 CString::from(c"grpc.dns_min_time_between_resolutions_ms"),
                 limits::RESOLVE_INTERVAL.as_millis() as i32,
-            )
-            .connect(address)
+            );
+        match self.tls() {
+            Some(tls) => builder.set_credentials(tls.channel()).connect(address),
+            None => builder.connect(address),
+        }
     }
 
     /// The opening of a stream to a member; `None` while this peer is in no

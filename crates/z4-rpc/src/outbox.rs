@@ -45,9 +45,7 @@ impl<T> Outbox<T> {
     pub(crate) fn push(&self, item: T, bytes: usize) -> Result<(), T> {
         {
             let mut state = self.lock();
-            let full = state.items.len() >= self.len_max || state.bytes + bytes > self.bytes_max;
-            // One that is larger than the bound alone still passes when alone.
-            if self.is_closed() || (full && !state.items.is_empty()) {
+            if self.is_closed() || !self.fits(&state, bytes) {
                 return Err(item);
             }
             state.bytes += bytes;
@@ -55,6 +53,17 @@ impl<T> Outbox<T> {
         }
         self.reader.wake();
         Ok(())
+    }
+
+    /// Tells whether an item of so many bytes would be taken now.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.fits(&self.lock(), bytes)
+    }
+
+    /// One that is larger than the bound alone still passes when alone.
+    fn fits(&self, state: &State<T>, bytes: usize) -> bool {
+        let full = state.items.len() >= self.len_max || state.bytes + bytes > self.bytes_max;
+        !full || state.items.is_empty()
     }
 
     /// Takes the first item.

@@ -1,11 +1,10 @@
 //! The two ports of gRPC, and their end within a time.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use futures::executor::block_on;
-use grpcio::{ChannelBuilder, EnvBuilder, Environment, Server, ServerBuilder};
+use grpcio::{ChannelBuilder, EnvBuilder, Environment, ServerBuilder};
 use z4_core::View;
 use z4_proto::generated::{
     admin_grpc, collection_grpc, health_grpc, peer_grpc, reflection_v1_grpc,
@@ -13,7 +12,8 @@ use z4_proto::generated::{
 };
 
 use crate::accept::{
-    serve_socket, Acceptor, AcceptorParts, ConnectionLimits, ConnectionMetrics, PortWatch,
+    Acceptor, AcceptorParts, ConnectionLimits, ConnectionMetrics, PortWatch, ServerOptions,
+    Services, Serving,
 };
 use crate::admin::AdminService;
 use crate::collection::CollectionService;
@@ -24,6 +24,7 @@ use crate::node::Node;
 use crate::peer::{PeerHooks, PeerService};
 use crate::reflection::ReflectionService;
 use crate::timer::Timer;
+use crate::tls::PortTls;
 
 /// The threads of gRPC. Nothing that runs on them may block.
 pub struct Environments {
@@ -61,7 +62,7 @@ fn env(name: &str) -> Arc<Environment> {
     Arc::new(builder.name_prefix(name).build())
 }
 
-/// Where a port is opened, and for how many.
+/// Where a port is opened, and for whom.
 pub struct PortParts {
     /// Port 0 picks a free one.
     pub address: SocketAddr,
@@ -69,11 +70,13 @@ pub struct PortParts {
     pub limits: ConnectionLimits,
     /// Counters of connections.
     pub metrics: ConnectionMetrics,
+    /// What is shown to those who connect; `None`: they are served in the clear.
+    pub tls: Option<PortTls>,
 }
 
 /// A port that is being served.
 pub struct Port {
-    server: Arc<Mutex<Server>>,
+    serving: Arc<Serving>,
     acceptor: Acceptor,
     timer: Timer,
 }
@@ -87,22 +90,40 @@ pub fn serve_clients<V: View + Clone + Send + Sync + 'static>(
     parts: PortParts,
     node: &Node<V>,
 ) -> Result<Port, String> {
-    let reflection = ReflectionService::new();
-    let builder = ServerBuilder::new(Arc::clone(&env))
-        .channel_args(channel_options(&env, limits::MESSAGE_LEN_MAX).build_args())
-        .register_service(collection_grpc::create_collection(CollectionService::new(
-            node.clone(),
-        )))
-        .register_service(lease_service(node.clone()))
-        .register_service(admin_grpc::create_admin(AdminService::new(node.clone())))
-        .register_service(health_grpc::create_health(HealthService::new(node.clone())))
-        .register_service(reflection_v1_grpc::create_server_reflection(
-            reflection.clone(),
-        ))
-        .register_service(reflection_v1alpha_grpc::create_server_reflection(
-            reflection,
-        ));
-    listen("service", builder, parts, node)
+    let options = {
+        let env = Arc::clone(&env);
+        move || {
+            channel_options(&env, limits::MESSAGE_LEN_MAX).raw_cfg_int(
+                c"grpc.max_connection_age_ms".to_owned(),
+                limits::CONNECTION_AGE_MAX.as_millis() as i32,
+            )
+        }
+    };
+    let of_services = node.clone();
+    let services = move || {
+        let node = || of_services.clone();
+        let reflection = ReflectionService::new();
+        ServerBuilder::new(Arc::clone(&env))
+            .register_service(collection_grpc::create_collection(CollectionService::new(
+                node(),
+            )))
+            .register_service(lease_service(node()))
+            .register_service(admin_grpc::create_admin(AdminService::new(node())))
+            .register_service(health_grpc::create_health(HealthService::new(node())))
+            .register_service(reflection_v1_grpc::create_server_reflection(
+                reflection.clone(),
+            ))
+            .register_service(reflection_v1alpha_grpc::create_server_reflection(
+                reflection,
+            ))
+    };
+    listen(
+        "service",
+        Box::new(services),
+        Box::new(options),
+        parts,
+        node,
+    )
 }
 
 /// Serves other peers.
@@ -115,13 +136,17 @@ pub fn serve_peers<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     hooks: PeerHooks,
 ) -> Result<Port, String> {
-    let builder = ServerBuilder::new(Arc::clone(&env))
-        .channel_args(channel_options(&env, limits::PEER_MESSAGE_LEN_MAX).build_args())
-        .register_service(peer_grpc::create_peer(PeerService::new(
-            node.clone(),
-            hooks,
-        )));
-    listen("peer", builder, parts, node)
+    let options = {
+        let env = Arc::clone(&env);
+        move || channel_options(&env, limits::PEER_MESSAGE_LEN_MAX)
+    };
+    // One for all servers of the port: it has one snapshot at a time, whoever serves it.
+    let service = PeerService::new(node.clone(), hooks);
+    let services = move || {
+        let service = service.clone();
+        ServerBuilder::new(Arc::clone(&env)).register_service(peer_grpc::create_peer(service))
+    };
+    listen("peer", Box::new(services), Box::new(options), parts, node)
 }
 
 fn channel_options(env: &Arc<Environment>, message_len_max: usize) -> ChannelBuilder {
@@ -135,6 +160,10 @@ fn channel_options(env: &Arc<Environment>, message_len_max: usize) -> ChannelBui
         // Peers ping as often as this end does.
         .http2_min_recv_ping_interval_without_data(limits::KEEPALIVE_TIMEOUT)
         .raw_cfg_int(
+            c"grpc.server_handshake_timeout_ms".to_owned(),
+            limits::HANDSHAKE_TIMEOUT.as_millis() as i32,
+        )
+        .raw_cfg_int(
             c"grpc.max_connection_idle_ms".to_owned(),
             limits::CONNECTION_IDLE_MAX.as_millis() as i32,
         )
@@ -142,18 +171,13 @@ fn channel_options(env: &Arc<Environment>, message_len_max: usize) -> ChannelBui
 
 fn listen<V: View + Clone + Send + Sync + 'static>(
     port: &'static str,
-    builder: ServerBuilder,
+    services: Services,
+    options: ServerOptions,
     parts: PortParts,
     node: &Node<V>,
 ) -> Result<Port, String> {
     let address = parts.address;
-    let failed = |error: String| {
-        format!("cannot listen at {address}: {error}; is another process on this port?")
-    };
-    let builder = builder.requests_slot_per_cq(limits::CALLS_AWAITED);
-    let mut server = builder.build().map_err(|e| failed(e.to_string()))?;
-    server.start();
-    let server = Arc::new(Mutex::new(server));
+    let serving = Arc::new(Serving::start(services, options, parts.tls)?);
     let parts = AcceptorParts {
         is_needed: true,
         port,
@@ -162,20 +186,15 @@ fn listen<V: View + Clone + Send + Sync + 'static>(
         metrics: parts.metrics,
         logger: node.network().logger().clone(),
     };
-    let serving = Arc::clone(&server);
-    let acceptor = Acceptor::start(parts, move |socket| {
-        serve_socket(&mut lock(&serving), socket);
-    });
+    let taking = Arc::clone(&serving);
+    let acceptor = Acceptor::start(parts, move |socket| taking.take(socket));
     Ok(Port {
-        acceptor: acceptor.map_err(|e| failed(e.to_string()))?,
-        server,
+        acceptor: acceptor.map_err(|error| {
+            format!("cannot listen at {address}: {error}; is another process on this port?")
+        })?,
+        serving,
         timer: node.timer().clone(),
     })
-}
-
-fn lock(server: &Mutex<Server>) -> std::sync::MutexGuard<'_, Server> {
-    // gRPC has locks of its own; this one only makes the calls exclusive.
-    server.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Port {
@@ -191,19 +210,31 @@ impl Port {
         self.acceptor.watch()
     }
 
+    /// Renews what the port shows, while it is served.
+    #[must_use]
+    pub fn renewal(&self) -> Renewal {
+        Renewal(Arc::downgrade(&self.serving))
+    }
+
     /// Takes no more calls, waits for those in flight, and cancels what is not
     /// done after `grace`. Blocks; not to be called from a thread of gRPC.
     pub fn shutdown(self, grace: Duration) {
-        let started = Instant::now();
         self.acceptor.stop();
-        let mut server = lock(&self.server);
-        let mut done = server.shutdown();
-        if block_on(self.timer.within(grace, &mut done)).is_some() {
-            return;
-        }
-        server.cancel_all_calls();
-        // Cancelled calls end at once; a second bounds what should not happen.
-        let left = grace.saturating_sub(started.elapsed()) + Duration::from_secs(1);
-        let _ = block_on(self.timer.within(left, done));
+        self.serving.shutdown(&self.timer, grace);
+    }
+}
+
+/// Gives a port the certificate that its files hold now.
+#[derive(Clone)]
+pub struct Renewal(Weak<Serving>);
+
+impl Renewal {
+    /// Shows what was read last to all who connect from now on. Connections that are open
+    /// go on, and their clients are told to make new ones for what they call next.
+    ///
+    /// # Errors
+    /// For a person; the port goes on as it was then.
+    pub fn renew(&self) -> Result<(), String> {
+        self.0.upgrade().map_or(Ok(()), |serving| serving.renew())
     }
 }

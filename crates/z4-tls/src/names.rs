@@ -34,21 +34,6 @@ impl Names {
         names
     }
 
-    /// Names as gRPC tells them of the other side of a connection: a text for each,
-    /// whatever its kind.
-    #[must_use]
-    pub fn of_texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut names = Self::default();
-        for text in texts {
-            match text.parse() {
-                Ok(ip) => names.ips.push(ip),
-                Err(_) if text.contains("://") => names.uris.push(text.to_owned()),
-                Err(_) => names.dns.push(text.to_ascii_lowercase()),
-            }
-        }
-        names
-    }
-
     /// Tells whether one of the names is `wanted`: a URI or an IP address as it is, a DNS
     /// name in any case, and `*.` for one label of any DNS name.
     #[must_use]

@@ -70,7 +70,11 @@ fn what_was_issued_is_read_back_with_its_names_and_its_end() {
 
 #[test]
 fn a_wildcard_is_one_label_and_a_uri_is_itself() {
-    let names = Names::of_texts(["z4-0.peers.example", "spiffe://a/z4", "10.0.0.7"]);
+    let names = Names {
+        dns: vec!["z4-0.peers.example".to_owned()],
+        uris: vec!["spiffe://a/z4".to_owned()],
+        ips: vec![[10, 0, 0, 7].into()],
+    };
     assert!(names.has("*.peers.example") && names.has("z4-0.PEERS.example"));
     assert!(names.has("spiffe://a/z4") && names.has("10.0.0.7"));
     assert!(!names.has("*.example") && !names.has("spiffe://a") && !names.has("10.0.0.8"));

@@ -11,16 +11,20 @@
 //! | `listener` | the listening socket |
 //! | `connections` | which connections are open, and whether one more may be |
 //! | `thread` | the thread that accepts |
-//! | `raw` | the two calls that work on bare descriptor numbers |
+//! | `handover` | a server of gRPC that listens nowhere |
+//! | `serving` | the server behind a port, and the ones before it |
+//! | `raw` | what stands behind a descriptor number |
 
 mod connections;
+mod handover;
 mod listener;
 mod metrics;
 mod raw;
+mod serving;
 mod thread;
 
 pub use connections::ConnectionLimits;
 pub use metrics::ConnectionMetrics;
 pub use thread::{Acceptor, AcceptorParts, PortWatch};
 
-pub(crate) use raw::serve_socket;
+pub(crate) use serving::{ServerOptions, Services, Serving};

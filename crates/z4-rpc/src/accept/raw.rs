@@ -1,21 +1,11 @@
-//! The two calls that work on bare descriptor numbers.
+//! The call that works on a bare descriptor number.
 //!
 //! gRPC takes a connection as a number, and does not say when it closes it. So whoever
 //! counts connections can only ask the system what stands behind the number now.
 
 #![allow(unsafe_code)]
 
-use std::net::TcpStream;
-use std::os::fd::{BorrowedFd, IntoRawFd, RawFd};
-
-use grpcio::Server;
-
-/// Gives a connection to a server of gRPC, which closes it.
-pub(crate) fn serve_socket(server: &mut Server, socket: TcpStream) {
-    // SAFETY: it is a connected stream socket, and nobody else has it from here
-    // on: the number is given away with the ownership.
-    unsafe { server.add_channel_from_fd(socket.into_raw_fd()) }
-}
+use std::os::fd::{BorrowedFd, RawFd};
 
 /// The inode of what a descriptor number stands for now; `None` when it stands
 /// for nothing. No two sockets that are open at the same time share one.

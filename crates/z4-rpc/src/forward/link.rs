@@ -42,10 +42,8 @@ impl Link {
             waiting: Outbox::new(limits::FORWARD_COUNT_MAX, limits::FORWARD_BYTES_MAX),
             under_way: Mutex::default(),
         });
-        let client = PeerClient::new(network.channel(address));
-        let (task, network) = (Arc::clone(&link), network.clone());
-        let of_task = client.clone();
-        client.spawn(async move { task.run(of_task, network, to, lost).await });
+        let (task, of_task) = (Arc::clone(&link), network.clone());
+        network.spawn(async move { task.run(of_task, to, lost).await });
         link
     }
 
@@ -81,7 +79,9 @@ impl Link {
     }
 
     /// Connects whenever there is something to send.
-    async fn run(self: Arc<Self>, client: PeerClient, network: Network, to: u64, lost: Lost) {
+    async fn run(self: Arc<Self>, network: Network, to: u64, lost: Lost) {
+        let mut generation = network.generation();
+        let mut client = PeerClient::new(network.channel(&self.address));
         loop {
             poll_fn(|cx| {
                 self.waiting.register(cx.waker());
@@ -93,6 +93,11 @@ impl Link {
             .await;
             if self.waiting.is_closed() {
                 return self.fail("the connection to the leader was closed");
+            }
+            if generation != network.generation() {
+                // What gRPC was given once it shows for as long as a channel lives.
+                generation = network.generation();
+                client = PeerClient::new(network.channel(&self.address));
             }
             let why = match connect(&client, &network, to, &self.address).await {
                 Ok((sender, receiver)) => {

@@ -29,6 +29,7 @@ use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::peer::opening;
 use crate::propose::{Appended, Local, Proposed, Until};
+use crate::tls::Caller;
 use crate::verdicts::Verdict;
 
 type AdminWork = Pin<Box<dyn std::future::Future<Output = ForwardReply> + Send>>;
@@ -45,13 +46,14 @@ struct Served<V> {
 /// Serves one follower until its stream ends.
 pub(crate) async fn serve<V: View + Clone + Send + Sync + 'static>(
     node: Node<V>,
+    caller: Caller,
     mut requests: RequestStream<ForwardRequest>,
     mut sink: DuplexSink<ForwardReply>,
 ) {
     let first = requests.next().await;
     let opened = match first {
         Some(Ok(request)) if request.has_opening() => {
-            opening::check_member(&node, request.get_opening())
+            opening::check_member(&node, &caller, request.get_opening())
         }
         _ => Err(opening::missing()),
     };

@@ -14,6 +14,7 @@
 //! | `secrets` | the secrets that open lanes |
 //! | `sender` | the end that messages are written to |
 //! | `receiver` | the end that they come out of |
+//! | `wire` | a socket, in the clear or sealed by TLS |
 //! | `port` | the port of lanes, and what is open there |
 
 pub(crate) mod frame;
@@ -22,6 +23,7 @@ mod port;
 mod receiver;
 mod secrets;
 pub(crate) mod sender;
+pub(crate) mod wire;
 
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,7 +2,7 @@
 //! its end.
 
 use std::convert::Infallible;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,16 @@ use grpcio::RpcStatus;
 use protobuf::Message as _;
 use z4_core::View;
 use z4_proto::generated::peer::RaftBatch;
+use z4_tls::Stream;
 
 use super::frame::{self, Kind};
 use super::frames::{Ended, Frames};
+use super::wire::{Incoming, Timed};
 use super::{read_hello, HELLO_LEN};
 use crate::limits;
 use crate::node::Node;
 use crate::peer::raft_stream;
+use crate::tls::PeerTls;
 
 /// Why a connection is closed.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +33,9 @@ pub(super) enum Refused {
     /// The hello did not come in time.
     #[error("no hello came within {} s", limits::LANE_HELLO_TIMEOUT.as_secs())]
     Slow,
+    /// There is no connection of TLS, or not with a peer.
+    #[error("{0}")]
+    Tls(String),
     /// The first frame is no hello, or its secret opens nothing.
     #[error("the hello does not open a lane")]
     Hello,
@@ -48,6 +54,7 @@ impl Refused {
             Self::Gone(_) => None,
             Self::Frame(_) => Some("frame"),
             Self::Slow => Some("slow"),
+            Self::Tls(_) => Some("tls"),
             Self::Hello => Some("hello"),
             Self::Kind => Some("kind"),
             Self::Batch(_) => Some("batch"),
@@ -64,36 +71,18 @@ impl From<Ended> for Refused {
     }
 }
 
-/// A socket whose reads end at a moment, or each after a while.
-pub(super) struct Timed<'a> {
-    socket: &'a TcpStream,
-    until: Option<Instant>,
-}
-
-impl Read for Timed<'_> {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let left = match self.until {
-            Some(until) => until.saturating_duration_since(Instant::now()),
-            None => return self.socket.read(to),
-        };
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.socket.set_read_timeout(Some(left))?;
-        self.socket.read(to)
-    }
-}
-
-/// Reads the hello of a new connection. Gives the sender, and the connection behind
+/// Does the handshake of TLS where it is on, and reads the hello of a new connection. Gives the sender, and the connection behind
 /// the hello.
 pub(super) fn open<'a, V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     socket: &'a TcpStream,
-) -> Result<(u64, Frames<Timed<'a>>), Refused> {
-    let mut frames = Frames::new(Timed {
-        socket,
-        until: Some(Instant::now() + limits::LANE_HELLO_TIMEOUT),
-    });
+) -> Result<(u64, Frames<Incoming<'a>>), Refused> {
+    let timed = Timed::new(socket, Instant::now() + limits::LANE_HELLO_TIMEOUT);
+    let wire = match node.network().tls() {
+        Some(tls) => Incoming::Sealed(Box::new(shake(tls, socket, timed)?)),
+        None => Incoming::Clear(timed),
+    };
+    let mut frames = Frames::new(wire);
     let (kind, body) = match frames.next(HELLO_LEN) {
         Err(Ended::Silent) => return Err(Refused::Slow),
         next => next?,
@@ -103,8 +92,23 @@ pub(super) fn open<'a, V: View + Clone + Send + Sync + 'static>(
         .filter(|(from, secret)| kind == Kind::Hello && lanes.redeem(*from, secret))
         .map(|(from, _)| from)
         .ok_or(Refused::Hello)?;
-    frames.source().until = None;
+    frames.source().untimed();
     Ok((from, frames))
+}
+
+/// Does the handshake. Lets the certificate of a peer in.
+fn shake<'a>(
+    tls: &PeerTls,
+    socket: &TcpStream,
+    timed: Timed<'a>,
+) -> Result<Stream<Timed<'a>>, Refused> {
+    let refused = |why: &dyn std::fmt::Display| Refused::Tls(why.to_string());
+    let limit = Some(limits::LANE_HELLO_TIMEOUT);
+    socket.set_write_timeout(limit).map_err(|e| refused(&e))?;
+    let server = tls.server().map_err(|e| refused(&e))?;
+    let stream = server.accept(timed).map_err(|e| refused(&e))?;
+    tls.check(&stream.names()).map_err(|e| refused(&e))?;
+    Ok(stream)
 }
 
 /// Takes the frames of a sender that was let in, until the connection ends.
@@ -112,7 +116,7 @@ pub(super) fn take_all<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     from: u64,
     socket: &TcpStream,
-    mut frames: Frames<Timed<'_>>,
+    mut frames: Frames<Incoming<'_>>,
 ) -> Result<Infallible, Refused> {
     let io = |error| Refused::Gone(Ended::Failed(error));
     // The sender asks for signs of life far more often.
@@ -120,7 +124,7 @@ pub(super) fn take_all<V: View + Clone + Send + Sync + 'static>(
     socket.set_read_timeout(limit).map_err(io)?;
     socket.set_write_timeout(limit).map_err(io)?;
     // This tells the sender that it was let in.
-    say_heard(socket).map_err(io)?;
+    say_heard(frames.source()).map_err(io)?;
     loop {
         match frames.next(limits::LANE_BODY_LEN_MAX)? {
             (Kind::Batch, body) => {
@@ -136,16 +140,16 @@ pub(super) fn take_all<V: View + Clone + Send + Sync + 'static>(
                 // A sender that was removed while it had nothing to say is judged too.
                 let nothing = RaftBatch::default();
                 raft_stream::take_batch(node, from, &nothing).map_err(Refused::Batch)?;
-                say_heard(socket).map_err(io)?;
+                say_heard(frames.source()).map_err(io)?;
             }
             (Kind::Hello | Kind::Heard, _) => return Err(Refused::Kind),
         }
     }
 }
 
-fn say_heard(mut socket: &TcpStream) -> io::Result<()> {
+fn say_heard(wire: &mut Incoming<'_>) -> io::Result<()> {
     match frame::encode(Kind::Heard, &[]) {
-        Some(heard) => socket.write_all(&heard),
+        Some(heard) => wire.write_all(&heard),
         None => Ok(()),
     }
 }

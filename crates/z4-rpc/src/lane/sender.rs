@@ -9,7 +9,7 @@
 //! Whoever sends a frame adds a ping when the last one is old, and reads the answer to it
 //! before a later frame. So a sign of life wakes no thread of the sender.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,7 @@ use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
 
 use super::frame::{self, Kind};
 use super::frames::{Ended, Frames};
+use super::wire::Outgoing;
 use super::Place;
 use crate::limits;
 use crate::outbox::Outbox;
@@ -36,8 +37,9 @@ pub(crate) struct Lane {
 
 /// A connection that carries frames.
 struct Connection {
-    socket: Socket,
-    answers: Frames<Socket>,
+    socket: Arc<TcpStream>,
+    /// Seals what is sent, and gives the answers.
+    wire: Frames<Outgoing>,
     /// Why it cannot go on, once that is known.
     broken: Option<String>,
     /// Whether frames have to go behind others that wait.
@@ -47,16 +49,6 @@ struct Connection {
     /// Set while that one is not answered: when it was sent, or when the socket last took
     /// something that waited in front of it.
     asked_at: Option<Instant>,
-}
-
-/// A socket that the raft thread and the thread of the lane share.
-#[derive(Clone)]
-struct Socket(Arc<TcpStream>);
-
-impl Read for Socket {
-    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
-        (&*self.0).read(to)
-    }
 }
 
 impl Lane {
@@ -108,30 +100,43 @@ impl Lane {
         is_sent
     }
 
-    fn put(&self, connection: &mut Connection, mut frame: Vec<u8>) -> bool {
+    fn put(&self, connection: &mut Connection, frame: Vec<u8>) -> bool {
+        // What is sealed has to be sent: the other side opens nothing behind a gap.
+        if connection.is_behind && !self.waiting.has_room(frame.len()) {
+            return false;
+        }
+        let mut sealed = match connection.wire.source().seal(frame) {
+            Ok(sealed) => sealed,
+            Err(error) => return self.broke(connection, error.to_string()),
+        };
         let mut taken = 0;
         if !connection.is_behind {
-            taken = match (&*connection.socket.0).write(&frame) {
-                Ok(taken) if taken == frame.len() => return true,
+            taken = match (&*connection.socket).write(&sealed) {
+                Ok(taken) if taken == sealed.len() => return true,
                 Ok(taken) => taken,
                 Err(error) if is_full(&error) => 0,
-                Err(error) => {
-                    connection.broken = Some(error.to_string());
-                    self.wake();
-                    return false;
-                }
+                Err(error) => return self.broke(connection, error.to_string()),
             };
         }
-        let rest = frame.split_off(taken);
+        let rest = sealed.split_off(taken);
         let bytes = rest.len();
         // The rest of a frame of which a part is on its way is the first in the
         // queue, which takes a first one whatever its size.
-        let is_queued = self.waiting.push(rest, bytes).is_ok();
+        if self.waiting.push(rest, bytes).is_err() {
+            return self.broke(connection, "more waits than may".to_owned());
+        }
         if !connection.is_behind {
             connection.is_behind = true;
             self.wake();
         }
-        is_queued
+        true
+    }
+
+    /// Notes why the connection cannot go on. Gives `false`.
+    fn broke(&self, connection: &mut Connection, why: String) -> bool {
+        connection.broken = Some(why);
+        self.wake();
+        false
     }
 
     /// Ends the lane for good.
@@ -156,20 +161,20 @@ impl Lane {
     /// it breaks or the lane is closed; says why, and how many frames waited then. They
     /// are lost: Raft sends anew, and what is old by then is worth less. On a thread
     /// that may block.
-    pub(crate) fn carry(&self, socket: TcpStream) -> (String, usize) {
-        if let Err(error) = socket.set_nonblocking(true) {
+    pub(crate) fn carry(&self, mut wire: Outgoing) -> (String, usize) {
+        if let Err(error) = wire.go_up() {
             return (error.to_string(), 0);
         }
-        let socket = Socket(Arc::new(socket));
+        let socket = wire.socket();
         *self.lock() = Some(Connection {
-            answers: Frames::new(socket.clone()),
-            socket: socket.clone(),
+            wire: Frames::new(wire),
+            socket: Arc::clone(&socket),
             broken: None,
             is_behind: false,
             pinged_at: None,
             asked_at: None,
         });
-        let why = self.drive(&socket.0);
+        let why = self.drive(&socket);
         let mut connection = self.lock();
         *connection = None;
         let lost = self.waiting.clear();
@@ -311,7 +316,7 @@ impl Connection {
             return;
         }
         for _ in 0..limits::LANE_HEARD_COUNT_MAX {
-            match self.answers.next(0) {
+            match self.wire.next(0) {
                 Ok((Kind::Heard, _)) => self.asked_at = None,
                 Ok(_) => return self.broken = Some("the answer to a ping is none".into()),
                 Err(Ended::Silent) => return,

@@ -10,6 +10,7 @@ use super::address;
 use crate::levels;
 use crate::limits;
 use crate::node::Node;
+use crate::tls::Caller;
 
 /// How the message begins that tells a peer that it was removed.
 pub(crate) const REMOVED: &str = "removed";
@@ -18,9 +19,10 @@ pub(crate) const REMOVED: &str = "removed";
 /// knows. Gives its raft id.
 pub(crate) fn check_member<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
+    caller: &Caller,
     opening: &Opening,
 ) -> Result<u64, RpcStatus> {
-    let from = check(node, opening)?;
+    let from = check(node, caller, opening)?;
     if !node
         .handle()
         .status()
@@ -36,8 +38,10 @@ pub(crate) fn check_member<V: View + Clone + Send + Sync + 'static>(
 /// Lets the opener in, or says why not. Gives its raft id.
 pub(crate) fn check<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
+    caller: &Caller,
     opening: &Opening,
 ) -> Result<u64, RpcStatus> {
+    caller.check_peer_id(opening.get_from_peer_id())?;
     let Some(identity) = node.network().identity() else {
         return Err(refuse("this peer is in no cluster yet".into()));
     };

@@ -12,14 +12,16 @@ use super::{address, opening};
 use crate::levels;
 use crate::limits;
 use crate::node::Node;
+use crate::tls::Caller;
 
 /// Takes the messages of a stream until it ends or breaks a rule.
 pub(super) async fn receive<V: View + Clone + Send + Sync + 'static>(
     node: Node<V>,
+    caller: Caller,
     mut stream: RequestStream<RaftBatch>,
     sink: ClientStreamingSink<RaftDone>,
 ) {
-    let ended = take_all(&node, &mut stream).await;
+    let ended = take_all(&node, &caller, &mut stream).await;
     // The other side has gone when these fail.
     let _ = match ended {
         Ok(()) => sink.success(RaftDone::default()).await,
@@ -29,6 +31,7 @@ pub(super) async fn receive<V: View + Clone + Send + Sync + 'static>(
 
 async fn take_all<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
+    caller: &Caller,
     stream: &mut RequestStream<RaftBatch>,
 ) -> Result<(), RpcStatus> {
     let mut from = None;
@@ -39,7 +42,7 @@ async fn take_all<V: View + Clone + Send + Sync + 'static>(
             Some(sender) if !batch.has_opening() => sender,
             None if batch.has_opening() => {
                 let said = batch.get_opening();
-                let sender = opening::check(node, said)?;
+                let sender = opening::check(node, caller, said)?;
                 address::reached(node, sender, said.get_to_address())?;
                 sender
             }

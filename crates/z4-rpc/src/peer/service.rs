@@ -22,6 +22,7 @@ use crate::admin;
 use crate::forward;
 use crate::limits;
 use crate::node::Node;
+use crate::tls::Caller;
 
 /// Stores an identity durably and starts the runtime; see [`PeerHooks::join`].
 pub type JoinHook = Arc<dyn Fn(Identity) -> Result<(), String> + Send + Sync>;
@@ -81,8 +82,8 @@ impl<V: View + Clone + Send + Sync + 'static> PeerService<V> {
 
 impl<V: View + Clone + Send + Sync + 'static> PeerService<V> {
     /// Offers a lane to a peer that may open streams here.
-    fn offer(&self, opening: &Opening) -> Result<LaneOffer, RpcStatus> {
-        let from = opening::check(&self.node, opening)?;
+    fn offer(&self, caller: &Caller, opening: &Opening) -> Result<LaneOffer, RpcStatus> {
+        let from = opening::check(&self.node, caller, opening)?;
         let (lanes, mut offer) = (self.node.network().lanes(), LaneOffer::default());
         let Some(port) = lanes.port() else {
             return Ok(offer);
@@ -95,6 +96,13 @@ impl<V: View + Clone + Send + Sync + 'static> PeerService<V> {
         offer.set_port(port.into());
         offer.set_secret(secret.to_vec());
         Ok(offer)
+    }
+}
+
+impl<V: View + Clone + Send + Sync + 'static> PeerService<V> {
+    /// Who makes a call, if it is a peer.
+    fn caller(&self, ctx: &RpcContext<'_>) -> Result<Caller, RpcStatus> {
+        Caller::of(self.node.network().tls(), ctx)
     }
 }
 
@@ -122,7 +130,15 @@ impl<V: View + Clone + Send + Sync + 'static> Peer for PeerService<V> {
         stream: RequestStream<RaftBatch>,
         sink: ClientStreamingSink<RaftDone>,
     ) {
-        ctx.spawn(raft_stream::receive(self.node.clone(), stream, sink));
+        match self.caller(&ctx) {
+            Ok(caller) => ctx.spawn(raft_stream::receive(
+                self.node.clone(),
+                caller,
+                stream,
+                sink,
+            )),
+            Err(status) => ctx.spawn(sink.fail(status).map(|_| drop(stream))),
+        }
     }
 
     fn snapshot(
@@ -131,16 +147,14 @@ impl<V: View + Clone + Send + Sync + 'static> Peer for PeerService<V> {
         stream: RequestStream<SnapshotPart>,
         sink: ClientStreamingSink<SnapshotDone>,
     ) {
+        let caller = match self.caller(&ctx) {
+            Ok(caller) => caller,
+            Err(status) => return ctx.spawn(sink.fail(status).map(|_| drop(stream))),
+        };
         let incoming_dir = Arc::clone(&self.hooks.incoming_dir);
         let receiving = Arc::clone(&self.receiving);
-        snapshot_receiver::start(
-            self.node.clone(),
-            incoming_dir,
-            receiving,
-            &ctx,
-            stream,
-            sink,
-        );
+        let node = self.node.clone();
+        snapshot_receiver::start(node, caller, incoming_dir, receiving, &ctx, stream, sink);
     }
 
     fn forward(
@@ -149,10 +163,16 @@ impl<V: View + Clone + Send + Sync + 'static> Peer for PeerService<V> {
         stream: RequestStream<ForwardRequest>,
         sink: DuplexSink<ForwardReply>,
     ) {
-        ctx.spawn(forward::serve(self.node.clone(), stream, sink));
+        match self.caller(&ctx) {
+            Ok(caller) => ctx.spawn(forward::serve(self.node.clone(), caller, stream, sink)),
+            Err(status) => ctx.spawn(sink.fail(status).map(|_| drop(stream))),
+        }
     }
 
     fn probe(&mut self, ctx: RpcContext<'_>, request: ProbeRequest, sink: UnarySink<ProbeReply>) {
+        if let Err(status) = self.caller(&ctx) {
+            return ctx.spawn(sink.fail(status).map(|_| ()));
+        }
         let mut reply = ProbeReply::default();
         reply.set_peer_id(self.node.network().peer_id().to_owned());
         reply.set_protocol_version(limits::PROTOCOL_VERSION);
@@ -183,13 +203,17 @@ impl<V: View + Clone + Send + Sync + 'static> Peer for PeerService<V> {
     }
 
     fn open_lane(&mut self, ctx: RpcContext<'_>, opening: Opening, sink: UnarySink<LaneOffer>) {
-        match self.offer(&opening) {
+        let offered = self.caller(&ctx);
+        match offered.and_then(|caller| self.offer(&caller, &opening)) {
             Ok(offer) => ctx.spawn(sink.success(offer).map(|_| ())),
             Err(status) => ctx.spawn(sink.fail(status).map(|_| ())),
         }
     }
 
     fn join(&mut self, ctx: RpcContext<'_>, request: JoinRequest, sink: UnarySink<JoinReply>) {
+        if let Err(status) = self.caller(&ctx) {
+            return ctx.spawn(sink.fail(status).map(|_| ()));
+        }
         let identity = match identity_of(&request, self.node.network().peer_id()) {
             Ok(identity) => identity,
             Err(status) => return ctx.spawn(sink.fail(status).map(|_| ())),

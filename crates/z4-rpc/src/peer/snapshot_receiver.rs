@@ -19,10 +19,12 @@ use super::service::DirHook;
 use super::snapshot_files::Incoming;
 use crate::limits;
 use crate::node::Node;
+use crate::tls::Caller;
 
 /// Starts to receive, unless another snapshot is being received.
 pub(super) fn start<V: View + Clone + Send + Sync + 'static>(
     node: Node<V>,
+    caller: Caller,
     incoming_dir: DirHook,
     receiving: Arc<AtomicBool>,
     ctx: &RpcContext<'_>,
@@ -41,7 +43,7 @@ pub(super) fn start<V: View + Clone + Send + Sync + 'static>(
     // closure, which cancels the call.
     let spawned = std::thread::Builder::new()
         .name("z4-snap-in".into())
-        .spawn(move || receive(&node, &incoming_dir, stream, sink, one));
+        .spawn(move || receive(&node, &caller, &incoming_dir, stream, sink, one));
     drop(spawned);
 }
 
@@ -56,12 +58,13 @@ impl Drop for OneAtATime {
 
 fn receive<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
+    caller: &Caller,
     incoming_dir: &DirHook,
     mut stream: RequestStream<SnapshotPart>,
     sink: ClientStreamingSink<SnapshotDone>,
     one: OneAtATime,
 ) {
-    let result = take(node, incoming_dir, &mut stream);
+    let result = take(node, caller, incoming_dir, &mut stream);
     drop(one);
     let label = if result.is_ok() { "ok" } else { "failed" };
     let metrics = node.network().metrics();
@@ -78,13 +81,14 @@ fn receive<V: View + Clone + Send + Sync + 'static>(
 
 fn take<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
+    caller: &Caller,
     incoming_dir: &DirHook,
     stream: &mut RequestStream<SnapshotPart>,
 ) -> Result<(), RpcStatus> {
     let Some(Part::header(mut header)) = next(node, stream)? else {
         return Err(opening::missing());
     };
-    let from = opening::check(node, header.get_opening())?;
+    let from = opening::check(node, caller, header.get_opening())?;
     let me = node
         .network()
         .identity()

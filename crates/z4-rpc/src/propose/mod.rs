@@ -253,6 +253,7 @@ mod tests {
                 is_held: false,
                 note_hold: Arc::new(|_| ()),
             },
+            tls: None,
             metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
             logger: slog::Logger::root(slog::Discard, slog::o!()),
         });

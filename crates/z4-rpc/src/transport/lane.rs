@@ -13,15 +13,16 @@ use std::time::{Duration, Instant};
 use grpcio::{CallOption, RpcStatusCode};
 use prometheus::IntGauge;
 use rustix::net::sockopt;
-use z4_proto::generated::peer_grpc::PeerClient;
 
 use super::link::Link;
 use crate::lane::frame::{self, Kind};
 use crate::lane::frames::Frames;
 use crate::lane::sender::Lane;
+use crate::lane::wire::Outgoing;
 use crate::lane::{hello, Secret};
 use crate::limits;
 use crate::network::Network;
+use crate::tls::PeerTls;
 
 /// What the other side answers when it is asked for a lane.
 enum Answer {
@@ -41,32 +42,32 @@ pub(super) fn place(network: &Network) -> Option<Lane> {
 }
 
 /// Keeps a lane open for as long as the link is.
-pub(super) fn start(link: &Arc<Link>, client: PeerClient) {
+pub(super) fn start(link: &Arc<Link>) {
     if link.lane().is_none() {
         return;
     }
     let link = Arc::clone(link);
     let thread = Builder::new().name("z4-lane-out".into()).spawn(move || {
         if let Some(lane) = link.lane() {
-            run(&link, lane, &client);
+            run(&link, lane);
         }
     });
     // Without a thread messages go over gRPC.
     drop(thread);
 }
 
-fn run(link: &Link, lane: &Lane, client: &PeerClient) {
+fn run(link: &Link, lane: &Lane) {
     let logger = link.network.logger();
     let (to, gauges) = (link.to().to_string(), &link.network.metrics().lane_up);
     // There from the first scrape on: a lane that never came up shows too.
     let up = gauges.with_label_values(&[&to]);
     let mut wait = limits::RECONNECT_MIN;
     while !lane.is_closed() {
-        let pause = match ask(link, client) {
+        let pause = match ask(link) {
             Answer::Offer(port, secret) => {
                 let since = Instant::now();
                 let why = match dial(link, port, &secret) {
-                    Ok(socket) => carry(link, lane, socket, &up),
+                    Ok(wire) => carry(link, lane, wire, &up),
                     Err(why) => why,
                 };
                 slog::debug!(logger, "no lane, messages go over gRPC"; "to" => link.to(),
@@ -100,11 +101,11 @@ fn next_wait(wait: Duration, lived: Duration) -> Duration {
 }
 
 /// Carries messages until the lane ends; says why it did.
-fn carry(link: &Link, lane: &Lane, socket: TcpStream, up: &IntGauge) -> String {
+fn carry(link: &Link, lane: &Lane, wire: Outgoing, up: &IntGauge) -> String {
     slog::debug!(link.network.logger(), "the lane is up"; "to" => link.to(),
         "address" => link.address());
     up.inc();
-    let (why, lost) = lane.carry(socket);
+    let (why, lost) = lane.carry(wire);
     up.dec();
     // A frame holds one message mostly.
     link.count_dropped("disconnected", lost);
@@ -115,12 +116,12 @@ fn carry(link: &Link, lane: &Lane, socket: TcpStream, up: &IntGauge) -> String {
     why
 }
 
-fn ask(link: &Link, client: &PeerClient) -> Answer {
+fn ask(link: &Link) -> Answer {
     let Some(opening) = link.network.opening(link.to(), link.address()) else {
         return Answer::Failed("this peer is in no cluster".into());
     };
     let option = CallOption::default().timeout(limits::PROBE_TIMEOUT);
-    let offer = match client.open_lane_opt(&opening, option) {
+    let offer = match link.client().open_lane_opt(&opening, option) {
         Ok(offer) => offer,
         Err(grpcio::Error::RpcFailure(status)) if status.code() == RpcStatusCode::UNIMPLEMENTED => {
             return Answer::NoLane
@@ -137,14 +138,14 @@ fn ask(link: &Link, client: &PeerClient) -> Answer {
 }
 
 /// Connects, and waits until the other side has let this one in.
-fn dial(link: &Link, port: u16, secret: &Secret) -> Result<TcpStream, String> {
+fn dial(link: &Link, port: u16, secret: &Secret) -> Result<Outgoing, String> {
     let identity = link
         .network
         .identity()
         .ok_or("this peer is in no cluster")?;
     let hello = frame::encode(Kind::Hello, &hello(identity.raft_id, secret));
     let hello = hello.ok_or("the hello is too long")?;
-    let mut socket = connect(host(link.address()), port)?;
+    let socket = connect(host(link.address()), port)?;
     let text = |error: std::io::Error| error.to_string();
     socket.set_nodelay(true).map_err(text)?;
     // What was sent and is not taken in for so long: the other side is gone. It is
@@ -155,12 +156,25 @@ fn dial(link: &Link, port: u16, secret: &Secret) -> Result<TcpStream, String> {
     let limit = Some(limits::LANE_HELLO_TIMEOUT);
     socket.set_write_timeout(limit).map_err(text)?;
     socket.set_read_timeout(limit).map_err(text)?;
-    socket.write_all(&hello).map_err(text)?;
-    match Frames::new(&socket).next(0) {
-        Ok((Kind::Heard, _)) => Ok(socket),
+    let mut wire = match link.network.tls() {
+        Some(tls) => shake(tls, host(link.address()), socket)?,
+        None => Outgoing::Clear(Arc::new(socket)),
+    };
+    wire.write_all(&hello).map_err(text)?;
+    match Frames::new(&mut wire).next(0) {
+        Ok((Kind::Heard, _)) => Ok(wire),
         Ok(_) => Err("the answer to the hello is none".into()),
         Err(why) => Err(why.to_string()),
     }
+}
+
+/// Does the handshake. Takes the certificate of a peer alone for an answer.
+fn shake(tls: &PeerTls, host: &str, socket: TcpStream) -> Result<Outgoing, String> {
+    let connector = tls.connector().map_err(|e| e.to_string())?;
+    let stream = connector.connect(host, Outgoing::pipe(socket));
+    let stream = stream.map_err(|e| e.to_string())?;
+    tls.check(&stream.names())?;
+    Ok(Outgoing::Sealed(Box::new(stream)))
 }
 
 fn connect(host: &str, port: u16) -> Result<TcpStream, String> {

@@ -36,6 +36,8 @@ pub(crate) struct Link {
     /// be.
     lane: Option<Lane>,
     pub(super) network: Network,
+    /// The stubs, and the number of the certificate that they show.
+    client: Mutex<(u64, PeerClient)>,
     handle: Handle<Outcome>,
     reported: Mutex<Option<Instant>>,
     /// The stream is to carry a batch, because a task is due at the other peer by the clock
@@ -53,9 +55,12 @@ impl Link {
         to: u64,
         address: &str,
     ) -> Arc<Self> {
+        let generation = network.generation();
+        let client = PeerClient::new(network.channel(address));
         let link = Arc::new(Self {
             to,
             address: address.to_owned(),
+            client: Mutex::new((generation, client.clone())),
             waiting: Outbox::new(limits::PEER_QUEUE_LEN_MAX, limits::PEER_QUEUE_BYTES_MAX),
             lane: lane::place(network),
             network: network.clone(),
@@ -66,11 +71,23 @@ impl Link {
             levels_said_ms: AtomicU64::new(0),
         });
         network.link_opened(to, &link);
-        let client = PeerClient::new(network.channel(address));
-        let (task, of_task) = (Arc::clone(&link), client.clone());
-        client.spawn(async move { task.run(of_task).await });
-        lane::start(&link, client);
+        let task = Arc::clone(&link);
+        client.spawn(async move { task.run().await });
+        lane::start(&link);
         link
+    }
+
+    /// The stubs of the other peer, made anew when this one has another certificate: what
+    /// gRPC was given once it shows for as long as a channel lives.
+    pub(super) fn client(&self) -> PeerClient {
+        let generation = self.network.generation();
+        let client = self.client.lock();
+        let mut client = client.unwrap_or_else(PoisonError::into_inner);
+        if client.0 != generation {
+            let channel = self.network.channel(&self.address);
+            *client = (generation, PeerClient::new(channel));
+        }
+        client.1.clone()
     }
 
     pub(super) fn address(&self) -> &str {
@@ -191,12 +208,12 @@ impl Link {
     }
 
     /// Keeps a stream open until the link is closed.
-    async fn run(self: Arc<Self>, client: PeerClient) {
+    async fn run(self: Arc<Self>) {
         let mut wait = limits::RECONNECT_MIN;
         let mut attempts = 0;
         while !self.waiting.is_closed() {
             let since = Instant::now();
-            let why = self.carry(&client).await;
+            let why = self.carry(&self.client()).await;
             if self.waiting.is_closed() {
                 break;
             }

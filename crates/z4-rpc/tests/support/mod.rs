@@ -131,6 +131,7 @@ impl Peer {
                 is_held: false,
                 note_hold: Arc::new(|_| ()),
             },
+            tls: None,
             metrics: counters.clone(),
             logger: log_lines::logger(peer_id),
         });
@@ -163,6 +164,7 @@ impl Peer {
             address: address.parse().unwrap(),
             limits,
             metrics: metrics.clone(),
+            tls: None,
         };
         let lane_port = lanes.map(|at| LanePort::start(parts(at), &node).unwrap());
         let peers = serve_peers(envs.peers, parts(&peer_address), &node, hooks).unwrap();

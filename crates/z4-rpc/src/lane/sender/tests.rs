@@ -18,7 +18,11 @@ fn up() -> (Arc<Lane>, TcpStream, mpsc::Receiver<String>) {
     let lane = Arc::new(Lane::new(Lanes::default().place().unwrap()).unwrap());
     let (ended, why) = mpsc::channel();
     let theirs = Arc::clone(&lane);
-    thread::spawn(move || ended.send(theirs.carry(near).0).unwrap());
+    thread::spawn(move || {
+        ended
+            .send(theirs.carry(Outgoing::Clear(Arc::new(near))).0)
+            .unwrap()
+    });
     wait_for("the lane is up", || lane.is_open());
     (lane, far, why)
 }
