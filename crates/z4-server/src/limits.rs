@@ -46,8 +46,15 @@ pub(crate) const STATUS_WAITING_MAX: usize = 32;
 pub(crate) const STATUS_CONNECTIONS_MAX: usize = STATUS_WORKERS + STATUS_WAITING_MAX;
 /// Those of one address: they leave threads for others.
 pub(crate) const STATUS_CONNECTIONS_PER_ADDRESS_MAX: usize = STATUS_WORKERS / 2;
-/// A status request's time, from first byte to last, and again the answer's.
-pub(crate) const STATUS_REQUEST_TIME: Duration = Duration::from_secs(2);
+/// The time of a status request: handshake, request and answer together.
+pub(crate) const STATUS_REQUEST_TIME: Duration = Duration::from_secs(4);
+
+/// Between two looks at the files of certificates.
+pub(crate) const CERTIFICATE_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Between two log lines of bad files, or of a certificate that runs out.
+pub(crate) const CERTIFICATE_SAY_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+/// So long before a certificate runs out the log begins to warn.
+pub(crate) const CERTIFICATE_WARN_AHEAD: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// Lines that wait for the writer. When it is full, lines are dropped, counted,
 /// and the count is logged: the database never waits for its log.

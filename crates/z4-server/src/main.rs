@@ -8,6 +8,7 @@
 //! | `allocator` | what the allocator of the C library is told |
 //! | `descriptors` | how many file descriptors there are, and what for |
 //! | `membership` | storage opened; a cluster founded when asked |
+//! | `certificates` | what the ports show, read again while the peer runs |
 //! | `disk` | free space of the volumes, and what is done when there is little |
 //! | `peer` | the crates wired into a peer, and the order of stopping |
 //! | `status_server` | `/metrics`, `/healthz`, `/readyz` |
@@ -16,6 +17,7 @@
 //! | `shutdown` | signals, and the limit on stopping |
 
 mod allocator;
+mod certificates;
 mod descriptors;
 mod disk;
 mod limits;
@@ -33,9 +35,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use prometheus::Registry;
-use slog::{crit, info, Logger};
+use slog::{crit, info, warn, Logger};
 use z4_rpc::accept::ConnectionMetrics;
+use z4_rpc::PortTls;
 
+use crate::certificates::Certificates;
 use crate::descriptors::Budget;
 use crate::options::{Options, Told};
 use crate::peer::{Peer, PeerPorts};
@@ -100,7 +104,13 @@ fn run(options: &Options, budget: &Budget, logger: &Logger) -> Result<(), String
     let registry = Registry::new();
     let standing = Arc::new(Standing::new(&registry).map_err(|e| e.to_string())?);
     let connections = ConnectionMetrics::new(&registry).map_err(|e| e.to_string())?;
-    serve_status(options, &standing, &connections, logger)?;
+    let certificates = Certificates::read(&options.tls, &registry)?;
+    if let Some(warning) = options.tls.warning(options.bind()) {
+        warn!(logger, "Z4_INSECURE is set"; "warning" => warning,
+            "bind_addr" => options.bind().to_string());
+    }
+    let tls = certificates.service.clone();
+    serve_status(options, &standing, &connections, tls, logger)?;
     let waits = |what: &str| standing.waits_for(what);
     if let Some(signal) = disk::wait_for_room(options, &mut signals, waits, logger) {
         info!(logger, "stopped before there was room"; "signal" => signal);
@@ -111,6 +121,7 @@ fn run(options: &Options, budget: &Budget, logger: &Logger) -> Result<(), String
     let ports = PeerPorts {
         clients: budget.clients,
         metrics: connections,
+        certificates,
     };
     let peer = Peer::start(options, ports, &store, &registry, logger)?;
     standing.runs(&store, peer.handle(), peer.ports());
@@ -127,6 +138,7 @@ fn serve_status(
     options: &Options,
     standing: &Arc<Standing>,
     connections: &ConnectionMetrics,
+    tls: Option<PortTls>,
     logger: &Logger,
 ) -> Result<(), String> {
     let (ready, metrics) = (Arc::clone(standing), Arc::clone(standing));
@@ -134,10 +146,10 @@ fn serve_status(
         ready: Box::new(move || ready.ready()),
         metrics: Box::new(move || metrics.metrics()),
     };
-    let address = (options.bind_addr, options.metrics_port).into();
+    let address = (options.bind(), options.metrics_port).into();
     let complaint = "is it taken? set Z4_METRICS_PORT";
     let connections = connections.clone();
-    status_server::start(address, sources, connections, logger.clone())
+    status_server::start(address, sources, connections, tls, logger.clone())
         .map(drop)
         .map_err(|e| format!("cannot open the metrics port {address}: {e}; {complaint}"))
 }

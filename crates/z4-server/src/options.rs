@@ -8,6 +8,10 @@ use structopt::clap::{AppSettings, ErrorKind};
 use structopt::StructOpt;
 use z4_core::address::Address;
 
+mod tls;
+
+pub(crate) use tls::TlsOptions;
+
 /// One peer of z4, a replicated database of scheduled tasks.
 #[derive(StructOpt, Clone, PartialEq, Eq, Debug)]
 #[structopt(
@@ -68,14 +72,14 @@ pub(crate) struct Options {
     pub peer_data_dir: PathBuf,
 
     /// Address that the ports are opened on
+    /// [default: all, and loopback where a port has no TLS]
     #[structopt(
         long,
         env = "Z4_BIND_ADDR",
         value_name = "IP",
-        default_value = "0.0.0.0",
         parse(try_from_str = ip)
     )]
-    pub bind_addr: IpAddr,
+    bind_addr: Option<IpAddr>,
 
     /// Port of the gRPC services
     #[structopt(
@@ -131,6 +135,9 @@ pub(crate) struct Options {
     /// Those of one address [default: half of all]
     #[structopt(long, env = "Z4_CONNECTIONS_PER_ADDRESS_MAX", value_name = "COUNT")]
     pub connections_per_address_max: Option<usize>,
+
+    #[structopt(flatten)]
+    pub tls: TlsOptions,
 
     /// Log what is of use to developers only
     #[structopt(
@@ -196,8 +203,16 @@ impl Options {
         }
         self.check_folders()?;
         self.check_ports()?;
+        self.tls.check()?;
+        self.tls.check_bind(self.bind())?;
         self.peer_advertise_addr = self.advertised()?.to_string();
         Ok(self)
+    }
+
+    /// The address that the ports are opened on.
+    pub(crate) fn bind(&self) -> IpAddr {
+        let given = self.bind_addr;
+        given.unwrap_or_else(|| self.tls.bind_default())
     }
 
     fn check_folders(&self) -> Result<(), String> {
@@ -269,7 +284,7 @@ impl Options {
     /// The address that other peers are told: as given, else where this peer
     /// listens, and loopback when that is every address of the machine.
     fn advertised(&self) -> Result<Address, String> {
-        let bind = self.bind_addr;
+        let bind = self.bind();
         if self.peer_advertise_addr.is_empty() {
             let ip = match bind {
                 IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -376,7 +391,7 @@ mod tests {
             bootstrap_cluster: false,
             db_data_dir: "z4data".into(),
             peer_data_dir: "z4peer".into(),
-            bind_addr: [0, 0, 0, 0].into(),
+            bind_addr: None,
             service_port: 6355,
             peer_port: 6356,
             peer_lane_port: None,
@@ -385,9 +400,11 @@ mod tests {
             disk_reserve_bytes: None,
             connections_max: None,
             connections_per_address_max: None,
+            tls: TlsOptions::default(),
             debug_logging_enabled: false,
         };
         assert_eq!(options, expected);
+        assert!(options.bind().is_loopback(), "no port has TLS");
     }
 
     #[test]
@@ -410,6 +427,15 @@ mod tests {
             "Z4_DISK_RESERVE_BYTES",
             "Z4_CONNECTIONS_MAX",
             "Z4_CONNECTIONS_PER_ADDRESS_MAX",
+            "Z4_TLS_CERT",
+            "Z4_TLS_KEY",
+            "Z4_TLS_CLIENT_CA",
+            "Z4_TLS_CLIENT_AUTH",
+            "Z4_PEER_TLS_CERT",
+            "Z4_PEER_TLS_KEY",
+            "Z4_PEER_TLS_CA",
+            "Z4_PEER_TLS_NAMES",
+            "Z4_INSECURE",
         ] {
             let flag = variable
                 .trim_start_matches("Z4_")
@@ -454,6 +480,15 @@ mod tests {
             (&["--bootstrap-cluster", "perhaps"], "true or false"),
             (&["--bind-addr", "localhost"], "Z4_BIND_ADDR"),
             (&["--bind-addr", ""], "Z4_BIND_ADDR"),
+            (&["--bind-addr", "0.0.0.0"], "Z4_INSECURE"),
+            (&["--tls-cert", "f"], "Z4_TLS_KEY"),
+            (&["--tls-key", "f"], "Z4_TLS_CERT"),
+            (&["--tls-client-ca", "f"], "Z4_TLS_CERT"),
+            (&["--tls-client-auth", "maybe"], "Z4_TLS_CLIENT_AUTH"),
+            (&["--tls-client-auth", "require"], "Z4_TLS_CLIENT_CA"),
+            (&["--peer-tls-cert", "f"], "Z4_PEER_TLS_KEY"),
+            (&["--peer-tls-ca", "f"], "Z4_PEER_TLS_CERT"),
+            (&["--peer-tls-names", "a"], "Z4_PEER_TLS_CA"),
             (&["--bind-addr", "[10.0.0.1]"], "Z4_BIND_ADDR"),
             (&["--no-such-flag"], "--no-such-flag"),
         ] {
@@ -476,8 +511,12 @@ mod tests {
         for (args, address) in [
             (&[][..], "127.0.0.1:6356"),
             (&["--peer-port", "7000"], "127.0.0.1:7000"),
-            (&["--bind-addr", "10.0.0.7"], "10.0.0.7:6356"),
-            (&["--bind-addr", "::"], "[::1]:6356"),
+            (
+                &["--bind-addr", "10.0.0.7", "--insecure", "true"],
+                "10.0.0.7:6356",
+            ),
+            (&["--bind-addr", "::", "--insecure", "1"], "[::1]:6356"),
+            (&["--insecure", "true"], "127.0.0.1:6356"),
             (&["--bind-addr", "[::1]"], "[::1]:6356"),
             (
                 &["--peer-advertise-addr", "PEER1.example.org:06356"],
@@ -486,7 +525,8 @@ mod tests {
         ] {
             assert_eq!(told(args).as_deref(), Ok(address), "{args:?}");
         }
-        let apart = ["--bind-addr", "10.0.0.7", "--peer-advertise-addr"];
+        let apart = "--insecure true --bind-addr 10.0.0.7 --peer-advertise-addr";
+        let apart: Vec<&str> = apart.split(' ').collect();
         let error = told(&[&apart[..], &["localhost:6356"]].concat()).unwrap_err();
         assert!(error.contains("Z4_BIND_ADDR"), "{error}");
         assert!(error.contains("Z4_PEER_ADVERTISE_ADDR"), "{error}");

@@ -21,10 +21,11 @@ use z4_rpc::limits as rpc;
 use z4_rpc::server::{self, Port, PortParts};
 use z4_rpc::{
     AppliedEvents, GrpcTransport, LanePort, Network, NetworkParts, Node, OwnLevels, PeerHooks,
-    Timer,
+    PeerTls, PortTls, Timer,
 };
 use z4_storage::{EventSink, RocksView, StorageError, Store, TaskMachine};
 
+use crate::certificates::Certificates;
 use crate::disk::{Guard, Watched};
 use crate::limits;
 use crate::options::{Options, LANE_PORT_DEFAULT, LANE_PORT_NAME};
@@ -52,6 +53,8 @@ pub(crate) struct PeerPorts {
     pub clients: ConnectionLimits,
     /// Counters of connections.
     pub metrics: ConnectionMetrics,
+    /// What they show.
+    pub certificates: Certificates,
 }
 
 impl Peer {
@@ -76,6 +79,7 @@ impl Peer {
             peer_id: options.peer_id.clone(),
             advertise_addr: options.peer_advertise_addr.clone(),
             levels: own_levels(store, logger)?,
+            tls: ports.certificates.peers.clone(),
             metrics: z4_rpc::Metrics::new(registry).map_err(|e| e.to_string())?,
             logger: logger.new(o!("part" => "rpc")),
         });
@@ -97,22 +101,30 @@ impl Peer {
         if let Some(identity) = store.identity() {
             starter.run(&mut starter.phase(), identity.clone())?;
         }
-        let parts = |port: u16, limits: ConnectionLimits| PortParts {
-            address: SocketAddr::new(options.bind_addr, port),
+        let parts = |port: u16, limits: ConnectionLimits, tls: Option<PortTls>| PortParts {
+            address: SocketAddr::new(options.bind(), port),
             limits,
             metrics: ports.metrics.clone(),
+            tls,
         };
+        let certificates = &ports.certificates;
         let hooks = starter.hooks();
         let of_peers = ConnectionLimits {
             count_max: rpc::PEER_CONNECTIONS_MAX,
             per_address_max: rpc::PEER_CONNECTIONS_PER_ADDRESS_MAX,
         };
-        let parts_of_peers = parts(options.peer_port, of_peers);
+        let of_peer_port = certificates.peers.as_ref().map(PeerTls::port);
+        let parts_of_peers = parts(options.peer_port, of_peers, of_peer_port);
         let peer_port = server::serve_peers(envs.peers, parts_of_peers, &node, hooks)
             .map_err(|e| format!("{e} set Z4_PEER_PORT"))?;
-        let parts_of_clients = parts(options.service_port, ports.clients);
+        let of_service_port = certificates.service.clone();
+        let parts_of_clients = parts(options.service_port, ports.clients, of_service_port);
         let service_port = server::serve_clients(envs.clients, parts_of_clients, &node)
             .map_err(|e| format!("{e} set Z4_SERVICE_PORT"))?;
+        let (of_service, of_peers) = (service_port.renewal(), peer_port.renewal());
+        certificates
+            .follow(of_service, of_peers, logger)
+            .map_err(|e| format!("no thread that follows certificates: {e}"))?;
         info!(logger, "serving"; "service_port" => service_port.number(),
             "peer_port" => peer_port.number(),
             "lane_port" => lane_port.as_ref().map_or(0, LanePort::number));
@@ -174,7 +186,7 @@ fn serve_lanes(
     if port == 0 {
         return Ok(None);
     }
-    let address = SocketAddr::new(options.bind_addr, port);
+    let address = SocketAddr::new(options.bind(), port);
     let parts = PortParts {
         address,
         limits: ConnectionLimits {
@@ -182,6 +194,8 @@ fn serve_lanes(
             per_address_max: rpc::LANE_CONNECTIONS_PER_ADDRESS_MAX,
         },
         metrics: metrics.clone(),
+        // The network has it, because lanes are dialled with it too.
+        tls: None,
     };
     match LanePort::start(parts, node) {
         Ok(lane_port) => Ok(Some(lane_port)),

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{bounded, Receiver};
 use slog::{debug, Logger};
 use z4_rpc::accept::{Acceptor, AcceptorParts, ConnectionLimits, ConnectionMetrics};
+use z4_rpc::PortTls;
+use z4_tls::Server;
 
 use self::head::{Parsed, Request};
 use crate::limits::{self, STATUS_REQUEST_TIME};
@@ -35,17 +37,18 @@ pub(crate) fn start(
     address: SocketAddr,
     sources: Sources,
     metrics: ConnectionMetrics,
+    tls: Option<PortTls>,
     logger: Logger,
 ) -> io::Result<SocketAddr> {
     let (queue, waiting) = bounded::<TcpStream>(limits::STATUS_WAITING_MAX);
     let sources = Arc::new(sources);
     for number in 0..limits::STATUS_WORKERS {
-        let (waiting, sources) = (waiting.clone(), Arc::clone(&sources));
+        let (waiting, sources, tls) = (waiting.clone(), Arc::clone(&sources), tls.clone());
         let logger = logger.clone();
         let name = format!("status-{number}");
         thread::Builder::new()
             .name(name)
-            .spawn(move || work(&waiting, &sources, &logger))?;
+            .spawn(move || work(&waiting, &sources, tls.as_ref(), &logger))?;
     }
     let parts = AcceptorParts {
         is_needed: true,
@@ -65,22 +68,64 @@ pub(crate) fn start(
     Ok(acceptor.address())
 }
 
-fn work(waiting: &Receiver<TcpStream>, sources: &Sources, logger: &Logger) {
-    for mut connection in waiting {
-        if let Err(error) = serve(&mut connection, sources) {
+fn work(waiting: &Receiver<TcpStream>, sources: &Sources, tls: Option<&PortTls>, logger: &Logger) {
+    for connection in waiting {
+        if let Err(error) = serve(&connection, sources, tls) {
             debug!(logger, "status request not answered"; "error" => %error);
         }
     }
 }
 
-fn serve(connection: &mut TcpStream, sources: &Sources) -> io::Result<()> {
+/// A connection whose reads and writes end together after a while.
+struct Timed<'a> {
+    connection: &'a TcpStream,
+    deadline: Instant,
+}
+
+impl Timed<'_> {
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        match left.is_zero() {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => Ok(Some(left)),
+        }
+    }
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        self.connection.set_read_timeout(self.left()?)?;
+        self.connection.read(to)
+    }
+}
+
+impl Write for Timed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.connection.set_write_timeout(self.left()?)?;
+        self.connection.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Does the handshake where there is TLS, and answers one request.
+fn serve(mut connection: &TcpStream, sources: &Sources, tls: Option<&PortTls>) -> io::Result<()> {
     connection.set_nonblocking(false)?;
-    connection.set_write_timeout(Some(STATUS_REQUEST_TIME))?;
-    let answer = match read_request(connection)? {
-        Some(request) => answer(&request, sources),
-        None => Answer::text(400, "not a request that is understood here\n"),
+    let mut timed = Timed {
+        connection,
+        deadline: Instant::now() + STATUS_REQUEST_TIME,
     };
-    answer.write(connection)?;
+    match tls {
+        None => exchange(&mut timed, sources)?,
+        Some(tls) => {
+            let server = Server::new(&tls.watched.current().1, tls.auth);
+            let mut stream = server.map_err(io::Error::other)?.accept(timed)?;
+            exchange(&mut stream, sources)?;
+            stream.say_end();
+        }
+    }
     // Say that this is all, and let the other side say so too: closing with
     // unread bytes would reset the connection under the answer.
     connection.shutdown(std::net::Shutdown::Write)?;
@@ -89,18 +134,20 @@ fn serve(connection: &mut TcpStream, sources: &Sources) -> io::Result<()> {
     Ok(())
 }
 
+fn exchange(connection: &mut (impl Read + Write), sources: &Sources) -> io::Result<()> {
+    let answer = match read_request(connection)? {
+        Some(request) => answer(&request, sources),
+        None => Answer::text(400, "not a request that is understood here\n"),
+    };
+    answer.write(connection)
+}
+
 /// Reads up to the end of the head; a body is not waited for. `None` for
 /// anything that is not HTTP, or too long.
-fn read_request(connection: &mut TcpStream) -> io::Result<Option<Request>> {
-    let deadline = Instant::now() + STATUS_REQUEST_TIME;
+fn read_request(connection: &mut impl Read) -> io::Result<Option<Request>> {
     let mut head = Vec::new();
     let mut part = [0; 1_024];
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        connection.set_read_timeout(Some(left))?;
         let count = connection.read(&mut part)?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

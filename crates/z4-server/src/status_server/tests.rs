@@ -19,7 +19,7 @@ fn server(ready: &Arc<AtomicBool>) -> SocketAddr {
     };
     let logger = Logger::root(slog::Discard, slog::o!());
     let metrics = ConnectionMetrics::new(&prometheus::Registry::new()).unwrap();
-    start(([127, 0, 0, 1], 0).into(), sources, metrics, logger).unwrap()
+    start(([127, 0, 0, 1], 0).into(), sources, metrics, None, logger).unwrap()
 }
 
 fn ask(address: SocketAddr, request: &[u8]) -> String {
