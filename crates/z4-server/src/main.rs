@@ -49,6 +49,11 @@ use crate::standing::Standing;
 fn main() -> ExitCode {
     // Before there are threads.
     allocator::give_back_what_is_free();
+    // gRPC has a line for each stranger whose handshake fails, and they would fill the log. It
+    // reads this when it starts.
+    if std::env::var_os("GRPC_VERBOSITY").is_none() {
+        std::env::set_var("GRPC_VERBOSITY", "NONE");
+    }
     // In every profile, as in the release: the other threads would go on serving
     // beside the one that is gone, and what it served would hang.
     let say = std::panic::take_hook();

@@ -4,7 +4,9 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use grpcio::{CallOption, Channel, ChannelBuilder, EnvBuilder, Environment, RpcStatusCode};
+use grpcio::{
+    CallOption, Channel, ChannelBuilder, ChannelCredentials, EnvBuilder, Environment, RpcStatusCode,
+};
 use z4_proto::generated::admin::{
     AddClusterMemberRequest, CheckHealthRequest, ClusterInfo, GetClusterInfoRequest,
     RemoveClusterMemberRequest,
@@ -14,6 +16,8 @@ use z4_proto::generated::collection::{
     CreateTaskRequest, CreateTaskResponse, GetTaskRequest, Task,
 };
 use z4_proto::generated::collection_grpc::CollectionClient;
+
+use crate::tls;
 
 /// How long one call may take, unless it says otherwise.
 pub const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -60,13 +64,26 @@ pub fn environment() -> Arc<Environment> {
 /// A channel of its own connection that comes back quickly after a restart.
 #[must_use]
 pub fn channel(environment: Arc<Environment>, address: &str) -> Channel {
-    ChannelBuilder::new(environment)
+    channel_with(environment, address, tls::credentials(address))
+}
+
+/// The same, which shows this and nothing else.
+#[must_use]
+pub fn channel_with(
+    environment: Arc<Environment>,
+    address: &str,
+    credentials: Option<ChannelCredentials>,
+) -> Channel {
+    let builder = ChannelBuilder::new(environment)
         .use_local_subchannel_pool(true)
         .initial_reconnect_backoff(Duration::from_millis(100))
         .max_reconnect_backoff(Duration::from_millis(200))
         .max_send_message_len(-1)
-        .max_receive_message_len(-1)
-        .connect(address)
+        .max_receive_message_len(-1);
+    match credentials {
+        Some(credentials) => builder.set_credentials(credentials).connect(address),
+        None => builder.connect(address),
+    }
 }
 
 /// A client of one peer.

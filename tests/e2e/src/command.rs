@@ -25,6 +25,7 @@ pub struct Finished {
 pub fn z4t(arguments: &[&str]) -> Finished {
     let mut command = clean(&crate::binaries::find("z4t"));
     command.args(arguments);
+    crate::tls::prepare(&mut command, arguments.iter().copied());
     run(command, Duration::from_secs(30))
 }
 

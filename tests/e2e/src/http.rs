@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::tls;
+
 /// How long a connection may be silent.
 const LIMIT: Duration = Duration::from_secs(3);
 
@@ -45,9 +47,10 @@ pub fn put(address: &str, path: &str) -> Result<u16, String> {
 /// When nothing accepts the connection. A connection that the other side
 /// resets is an answer as good as another: what came before it is given.
 pub fn exchange(address: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let mut stream = TcpStream::connect(address).map_err(|e| format!("{address}: {e}"))?;
-    let _ = stream.set_read_timeout(Some(LIMIT));
-    let _ = stream.set_write_timeout(Some(LIMIT));
+    let socket = TcpStream::connect(address).map_err(|e| format!("{address}: {e}"))?;
+    let _ = socket.set_read_timeout(Some(LIMIT));
+    let _ = socket.set_write_timeout(Some(LIMIT));
+    let mut stream = tls::wire(address, socket).map_err(|e| format!("{address}: {e}"))?;
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     let mut part = [0; 4096];

@@ -22,6 +22,7 @@ pub mod ports;
 pub mod reader;
 pub mod request;
 pub mod small_disk;
+pub mod tls;
 pub mod tool;
 pub mod wait;
 

@@ -7,9 +7,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use z4_tls::Role;
 
 use crate::client::Client;
 use crate::ports::Port;
+use crate::tls::{self, Own};
 use crate::{binaries, command, http, wait};
 
 /// How long a peer may take to answer after its start.
@@ -32,6 +34,8 @@ pub struct PeerSpec {
     pub variables: Vec<(String, String)>,
     /// Variables that it is started without.
     pub left_out: Vec<String>,
+    /// Speaks TLS on every port.
+    pub is_sealed: bool,
 }
 
 impl PeerSpec {
@@ -40,6 +44,7 @@ impl PeerSpec {
     pub fn waiting(id: &str) -> Self {
         Self {
             id: id.to_owned(),
+            is_sealed: tls::is_switched_on(),
             ..Self::default()
         }
     }
@@ -57,6 +62,13 @@ impl PeerSpec {
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With TLS on every port.
+    #[must_use]
+    pub fn sealed(mut self) -> Self {
+        self.is_sealed = true;
         self
     }
 
@@ -79,21 +91,33 @@ pub struct Peer {
     metrics: Port,
     child: Option<Child>,
     client: Client,
+    /// Its certificate, if it speaks TLS.
+    own: Option<Own>,
 }
 
 impl Peer {
     /// A place for a peer; nothing runs yet.
     #[must_use]
     pub fn new(spec: PeerSpec) -> Self {
-        let service = Port::claim();
+        let (service, peer) = (Port::claim(), Port::claim());
+        let (lane, metrics) = (Port::claim(), Port::claim());
+        if spec.is_sealed {
+            for port in [&service, &peer, &lane, &metrics] {
+                tls::seal(&format!("127.0.0.1:{}", port.number()));
+            }
+        }
         let client = Client::new(&format!("127.0.0.1:{}", service.number()));
         Self {
+            own: spec.is_sealed.then(|| {
+                let name = format!("{}-{}", spec.id, service.number());
+                tls::shared().pki.files_of(Role::Peer, &spec.id, &name)
+            }),
             spec,
             folder: TempDir::with_prefix("z4-e2e-").expect("a folder for a peer"),
             service,
-            peer: Port::claim(),
-            lane: Port::claim(),
-            metrics: Port::claim(),
+            peer,
+            lane,
+            metrics,
             child: None,
             client,
         }
@@ -116,6 +140,15 @@ impl Peer {
     pub fn move_address(&mut self) {
         assert!(!self.is_running(), "{} runs", self.spec.id);
         self.peer = Port::claim();
+        if self.spec.is_sealed {
+            tls::seal(&self.peer_address());
+        }
+    }
+
+    /// The files of its certificate, if it speaks TLS.
+    #[must_use]
+    pub fn own(&self) -> Option<&Own> {
+        self.own.as_ref()
     }
 
     /// Two peers that do not run swap their ports for peers.
@@ -183,6 +216,11 @@ impl Peer {
             .env("Z4_METRICS_PORT", self.metrics.number().to_string())
             .env("Z4_PEER_ADVERTISE_ADDR", self.peer_address())
             .env("Z4_BOOTSTRAP_CLUSTER", self.spec.bootstrap.to_string())
+            .envs(
+                self.own
+                    .iter()
+                    .flat_map(|own| tls::shared().pki.variables(own)),
+            )
             .envs(self.spec.variables.iter().cloned());
         for name in &self.spec.left_out {
             command.env_remove(name);

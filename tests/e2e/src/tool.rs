@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::binaries;
 use crate::command::{self, Finished};
 use crate::peer::Peer;
+use crate::tls;
 
 /// How long one command may take.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -33,6 +34,7 @@ impl Tool {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command::clean(&binaries::find("z4t"));
         command.args(["-t", &self.target]).args(arguments);
+        tls::prepare(&mut command, [self.target.as_str()]);
         command
     }
 

@@ -31,7 +31,11 @@ const MIB: usize = 1 << 20;
 
 /// A channel with nothing set.
 fn plain(address: &str) -> Channel {
-    ChannelBuilder::new(environment()).connect(address)
+    let builder = ChannelBuilder::new(environment());
+    match z4_e2e::tls::credentials(address) {
+        Some(credentials) => builder.set_credentials(credentials).connect(address),
+        None => builder.connect(address),
+    }
 }
 
 fn plain_client(address: &str) -> Client {

@@ -40,6 +40,7 @@ mod share;
 mod silence;
 mod snapshot;
 mod streams;
+mod tls;
 mod upgrade;
 mod waiting;
 mod walk;

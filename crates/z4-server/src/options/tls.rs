@@ -115,6 +115,23 @@ fn client_auth(text: &str) -> Result<ClientAuth, &'static str> {
 impl TlsOptions {
     /// Checks what the argument library does not.
     pub(super) fn check(&self) -> Result<(), String> {
+        for (name, file) in [
+            ("Z4_TLS_CERT", &self.tls_cert),
+            ("Z4_TLS_KEY", &self.tls_key),
+            ("Z4_TLS_CLIENT_CA", &self.tls_client_ca),
+            ("Z4_PEER_TLS_CERT", &self.peer_tls_cert),
+            ("Z4_PEER_TLS_KEY", &self.peer_tls_key),
+            ("Z4_PEER_TLS_CA", &self.peer_tls_ca),
+        ] {
+            if file
+                .as_ref()
+                .is_some_and(|file| file.as_os_str().is_empty())
+            {
+                return Err(format!(
+                    "{name} is set to nothing: give a file, or do not set it to have no TLS there"
+                ));
+            }
+        }
         if self.auth() != ClientAuth::Off && self.tls_client_ca.is_none() {
             return Err(
                 "Z4_TLS_CLIENT_AUTH asks clients for certificates, and Z4_TLS_CLIENT_CA is not \
