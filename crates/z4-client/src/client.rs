@@ -97,7 +97,7 @@ impl Client {
     /// The address that is asked first now.
     #[must_use]
     pub fn address(&self) -> &str {
-        &self.peers.first().address
+        self.peers.first_address()
     }
 
     /// A request id that no other client makes up.

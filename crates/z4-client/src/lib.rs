@@ -41,6 +41,7 @@ mod client;
 mod cluster;
 mod consumer;
 mod convert;
+mod dial;
 mod error;
 mod lease;
 pub mod limits;

@@ -1,37 +1,29 @@
 //! The given peers: reaching one, asking in turn, going to the leader.
 
-use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use grpcio::{
-    CallOption, Channel, ChannelBuilder, ClientUnaryReceiver, ConnectivityState, EnvBuilder,
-};
+use grpcio::{CallOption, ClientUnaryReceiver, ConnectivityState};
 use z4_proto::admin::{CheckHealthRequest, GetClusterInfoRequest};
-use z4_proto::admin_grpc::AdminClient;
-use z4_proto::collection_grpc::CollectionClient;
 use z4_timer::Timer;
 
 use crate::client::Options;
+use crate::dial::{Dialler, Peer};
 use crate::error::{Error, ErrorKind};
 use crate::limits;
 use crate::retry::{Backoff, Repeat};
 use crate::tries::{span, Tries};
 
-/// One of the addresses, and the stubs of its services.
-pub(crate) struct Peer {
-    /// Its place among the addresses.
-    pub place: usize,
-    pub address: String,
-    channel: Channel,
-    pub collection: CollectionClient,
-    pub admin: AdminClient,
+/// One of the addresses, and the peer there as it is dialled now.
+struct Slot {
+    address: String,
+    peer: Mutex<Arc<Peer>>,
 }
 
 /// All addresses and which of them is asked first.
 pub(crate) struct Peers {
-    peers: Vec<Peer>,
+    slots: Vec<Slot>,
     first: AtomicUsize,
     pub timer: Timer,
     pub options: Options,
@@ -57,20 +49,13 @@ impl Peers {
         }
         let timer = Timer::start()
             .map_err(|e| Error::new(ErrorKind::Client, format!("no thread for the timer: {e}")))?;
-        let env = EnvBuilder::new().cq_count(1).name_prefix("z4-client");
-        let env = Arc::new(env.build());
-        let peer = |(place, address): (usize, &String)| {
-            let channel = channel(Arc::clone(&env), address);
-            Peer {
-                place,
-                address: address.clone(),
-                collection: CollectionClient::new(channel.clone()),
-                admin: AdminClient::new(channel.clone()),
-                channel,
-            }
+        let dialler = Dialler::new();
+        let slot = |(place, address): (usize, &String)| Slot {
+            address: address.clone(),
+            peer: Mutex::new(Arc::new(dialler.dial(place, address))),
         };
         Ok(Self {
-            peers: addresses.iter().enumerate().map(peer).collect(),
+            slots: addresses.iter().enumerate().map(slot).collect(),
             first: AtomicUsize::new(0),
             timer,
             options,
@@ -79,30 +64,43 @@ impl Peers {
         })
     }
 
-    /// The peer that is asked first.
-    pub(crate) fn first(&self) -> &Peer {
-        &self.peers[self.first.load(Ordering::Relaxed) % self.peers.len()]
+    fn first_place(&self) -> usize {
+        self.first.load(Ordering::Relaxed) % self.slots.len()
     }
 
-    /// The peer with this [`Peer::place`].
-    pub(crate) fn at(&self, place: usize) -> &Peer {
-        &self.peers[place]
+    /// The address that is asked first.
+    pub(crate) fn first_address(&self) -> &str {
+        &self.slots[self.first_place()].address
+    }
+
+    /// The peer that is asked first.
+    pub(crate) fn first(&self) -> Arc<Peer> {
+        self.at(self.first_place())
+    }
+
+    /// The peer with this [`Peer::place`]. Whoever has a stream open at it holds it as
+    /// long.
+    pub(crate) fn at(&self, place: usize) -> Arc<Peer> {
+        let slot = &self.slots[place];
+        let peer = slot.peer.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&peer)
     }
 
     /// The first that takes a connection, each asked once; it is asked first
     /// from then on.
-    pub(crate) async fn reach(&self, within: Duration) -> Result<&Peer, Error> {
+    pub(crate) async fn reach(&self, within: Duration) -> Result<Arc<Peer>, Error> {
         let end = Instant::now() + within;
         let start = self.first.load(Ordering::Relaxed);
         let mut tries = Tries::new(Repeat::Round);
-        for step in 0..self.peers.len() {
-            let at = (start + step) % self.peers.len();
-            match self.connected(at, end).await {
+        for step in 0..self.slots.len() {
+            let at = (start + step) % self.slots.len();
+            let peer = self.at(at);
+            match self.connected(&peer, end).await {
                 Ok(()) => {
                     self.first.store(at, Ordering::Relaxed);
-                    return Ok(&self.peers[at]);
+                    return Ok(peer);
                 }
-                Err(why) => tries.unreached(&self.peers[at].address, why),
+                Err(why) => tries.unreached(&self.slots[at].address, why),
             }
         }
         Err(tries.give_up(within))
@@ -111,9 +109,9 @@ impl Peers {
     /// `peer` failed: another is asked first. Does nothing when that has been
     /// said before.
     pub(crate) fn leave(&self, peer: &Peer) {
-        let at = self.first.load(Ordering::Relaxed) % self.peers.len();
-        if std::ptr::eq(&self.peers[at], peer) {
-            let next = (at + 1) % self.peers.len();
+        let at = self.first_place();
+        if at == peer.place {
+            let next = (at + 1) % self.slots.len();
             let _ = self
                 .first
                 .compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
@@ -133,21 +131,21 @@ impl Peers {
         let mut tries = Tries::new(repeat);
         loop {
             let first = self.first.load(Ordering::Relaxed);
-            for step in 0..self.peers.len() {
-                let peer = &self.peers[(first + step) % self.peers.len()];
-                if let Err(why) = self.connected((first + step) % self.peers.len(), end).await {
-                    tries.unreached(&peer.address, why);
+            for step in 0..self.slots.len() {
+                let at = (first + step) % self.slots.len();
+                let (peer, address) = (self.at(at), &self.slots[at].address);
+                if let Err(why) = self.connected(&peer, end).await {
+                    tries.unreached(address, why);
                     continue;
                 }
                 count += 1;
                 let option = CallOption::default().timeout(self.time_of_try(repeat, end));
-                let answer = match call(peer, option) {
+                let answer = match call(&peer, option) {
                     Ok(receiver) => receiver.await,
                     Err(error) => Err(error),
                 };
                 match answer.map_err(|error| Error::of_call(error, repeat)) {
                     Ok(value) => {
-                        let at = (first + step) % self.peers.len();
                         self.first.store(at, Ordering::Relaxed);
                         return Ok(Answer {
                             value,
@@ -156,13 +154,13 @@ impl Peers {
                     }
                     Err(error) => {
                         if error.kind() == ErrorKind::Unavailable {
-                            self.leave(peer);
+                            self.leave(&peer);
                         }
                         if !repeat.allows(error.kind()) && error.is_answer() {
                             return Err(tries.refused(error));
                         }
                         let is_over = !repeat.allows(error.kind());
-                        tries.failed(&peer.address, error);
+                        tries.failed(address, error);
                         if is_over {
                             return Err(tries.give_up(start.elapsed()));
                         }
@@ -219,7 +217,7 @@ impl Peers {
     /// With others to ask, one that does not answer must not use up all time.
     fn time_of_try(&self, repeat: Repeat, end: Instant) -> Duration {
         let left = end.saturating_duration_since(Instant::now());
-        let is_one_of_many = !repeat.is_once() && self.peers.len() > 1;
+        let is_one_of_many = !repeat.is_once() && self.slots.len() > 1;
         match is_one_of_many {
             true => left.min(limits::TRY_TIMEOUT),
             false => left,
@@ -227,10 +225,10 @@ impl Peers {
     }
 
     /// Waits for a connection; else says why there is none, in a few words.
-    async fn connected(&self, at: usize, end: Instant) -> Result<(), String> {
-        let channel = &self.peers[at].channel;
+    async fn connected(&self, peer: &Peer, end: Instant) -> Result<(), String> {
+        let channel = &peer.channel;
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
-        let share = match self.peers.len() {
+        let share = match self.slots.len() {
             1 => left(end),
             _ => left(end).min(self.options.connect_timeout),
         };
@@ -240,7 +238,7 @@ impl Peers {
             match state {
                 ConnectivityState::GRPC_CHANNEL_READY => return Ok(()),
                 ConnectivityState::GRPC_CHANNEL_TRANSIENT_FAILURE => {
-                    return self.why_unreachable(at).await;
+                    return self.why_unreachable(peer).await;
                 }
                 ConnectivityState::GRPC_CHANNEL_SHUTDOWN => {
                     return Err("the client is closed".into());
@@ -256,12 +254,10 @@ impl Peers {
 
     /// gRPC says why a connection failed to the calls that it fails for it, at
     /// once: one that changes nothing is made.
-    async fn why_unreachable(&self, at: usize) -> Result<(), String> {
+    async fn why_unreachable(&self, peer: &Peer) -> Result<(), String> {
         let option = CallOption::default().timeout(limits::REASON_TIMEOUT);
         let request = CheckHealthRequest::default();
-        let call = self.peers[at]
-            .admin
-            .check_health_async_opt(&request, option);
+        let call = peer.admin.check_health_async_opt(&request, option);
         let answer = match call {
             Ok(receiver) => receiver.await,
             Err(error) => Err(error),
@@ -277,7 +273,7 @@ impl Peers {
     /// given addresses at which the leader is, and asks it first from then on.
     /// (What peers say of the leader's address is its port for peers.)
     pub(crate) fn look_for_leader(self: &Arc<Self>) {
-        if self.peers.len() < 2 || !self.may_look() {
+        if self.slots.len() < 2 || !self.may_look() {
             return;
         }
         let peers = Arc::clone(self);
@@ -303,14 +299,14 @@ impl Peers {
 
     async fn find_leader(&self) {
         let end = Instant::now() + limits::CONNECT_TIMEOUT;
-        for at in 0..self.peers.len() {
-            if self.connected(at, end).await.is_err() {
+        for at in 0..self.slots.len() {
+            let peer = self.at(at);
+            if self.connected(&peer, end).await.is_err() {
                 continue;
             }
             let option = CallOption::default().timeout(limits::CONNECT_TIMEOUT);
             let request = GetClusterInfoRequest::default();
-            let admin = &self.peers[at].admin;
-            let Ok(receiver) = admin.get_cluster_info_async_opt(&request, option) else {
+            let Ok(receiver) = peer.admin.get_cluster_info_async_opt(&request, option) else {
                 continue;
             };
             let Ok(info) = receiver.await else { continue };
@@ -320,26 +316,6 @@ impl Peers {
             }
         }
     }
-}
-
-fn channel(env: Arc<grpcio::Environment>, address: &str) -> Channel {
-    let len = i32::try_from(limits::MESSAGE_LEN_MAX).unwrap_or(i32::MAX);
-    ChannelBuilder::new(env)
-        .max_receive_message_len(len)
-        .max_send_message_len(len)
-        .initial_reconnect_backoff(limits::RECONNECT_MIN)
-        .max_reconnect_backoff(limits::RECONNECT_MAX)
-        .keepalive_time(limits::KEEPALIVE_TIME)
-        .keepalive_timeout(limits::KEEPALIVE_TIMEOUT)
-        // Peers are dialled directly, whatever http_proxy says.
-        .raw_cfg_int(CString::from(c"grpc.enable_http_proxy"), 0)
-        // A peer that comes back under its name with another IP address is found
-        // again when the next attempt is made.
-        .raw_cfg_int(
-            CString::from(c"grpc.dns_min_time_between_resolutions_ms"),
-            i32::try_from(limits::RESOLVE_INTERVAL.as_millis()).unwrap_or(i32::MAX),
-        )
-        .connect(address)
 }
 
 #[cfg(test)]
@@ -420,10 +396,10 @@ mod tests {
     fn a_peer_that_failed_is_left_once() {
         let peers = peers(&["a:1", "b:1", "c:1"].map(str::to_owned));
         let first = peers.first();
-        assert_eq!(first.address, "a:1");
-        peers.leave(first);
-        peers.leave(first);
-        assert_eq!(peers.first().address, "b:1");
+        assert_eq!(peers.first_address(), "a:1");
+        peers.leave(&first);
+        peers.leave(&first);
+        assert_eq!(peers.first_address(), "b:1");
     }
 
     #[test]

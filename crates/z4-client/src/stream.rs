@@ -1,5 +1,6 @@
 //! Tasks that count as done once the peer has sent them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{select, Either};
@@ -8,6 +9,7 @@ use grpcio::ClientSStreamReceiver;
 use z4_proto::collection::{self as wire, StreamTasksRequest};
 
 use crate::client::Client;
+use crate::dial::Peer;
 use crate::error::Error;
 use crate::limits;
 use crate::retry::{Backoff, Repeat};
@@ -31,8 +33,8 @@ pub struct TaskStream {
 /// A stream that is open, and at which peer: other calls of the same client move on
 /// to other peers meanwhile.
 struct Open {
-    place: usize,
     tasks: ClientSStreamReceiver<wire::Task>,
+    peer: Arc<Peer>,
 }
 
 impl Client {
@@ -100,8 +102,7 @@ impl TaskStream {
             if let Some(mut open) = self.open.take() {
                 // One at a peer that has lost the cluster is open still.
                 open.tasks.cancel();
-                let peers = &self.client.peers;
-                peers.leave(peers.at(open.place));
+                self.client.peers.leave(&open.peer);
             }
             let pause = self.backoff.pause();
             self.client.peers.timer.sleep(pause).await;
@@ -113,18 +114,16 @@ impl TaskStream {
         if self.open.is_none() {
             let peer = peers.reach(self.client.timeout()).await?;
             // A peer without the cluster would open a stream on which nothing comes.
-            peers.knows_leader(peer).await?;
-            self.open = Some(Open {
-                place: peer.place,
-                tasks: peer.collection.get_task_stream(&self.request)?,
-            });
+            peers.knows_leader(&peer).await?;
+            let tasks = peer.collection.get_task_stream(&self.request)?;
+            self.open = Some(Open { tasks, peer });
             self.waiting.got_on(Instant::now());
         }
         let Some(open) = &mut self.open else {
             return Err(Error::stream_ended());
         };
         let opened = Instant::now();
-        let leaderless = peers.leaderless(peers.at(open.place));
+        let leaderless = peers.leaderless(&open.peer);
         futures::pin_mut!(leaderless);
         // What has come is looked at first: it counts as done.
         let next = match select(open.tasks.next(), leaderless).await {
@@ -161,7 +160,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::Arc;
     use std::thread;
 
     use futures::executor::block_on;
@@ -251,7 +249,7 @@ mod tests {
         let client = block_on(Client::connect([one, two], Options::default())).unwrap();
         let mut stream = client.stream("ns");
         assert_eq!(block_on(stream.next()).err(), None);
-        client.peers.leave(client.peers.at(0));
+        client.peers.leave(&client.peers.at(0));
         assert_eq!(block_on(stream.next()).err(), None);
         assert_eq!(well.opened.load(Ordering::SeqCst), 1);
     }

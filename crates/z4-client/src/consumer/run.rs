@@ -15,10 +15,10 @@ use z4_core::limits::LEASE_MS_DEFAULT;
 use super::ledger::{Answer, Arrival, Ledger, Summary};
 use super::session::{may_reopen, Event, Reader, Session};
 use super::{Consumer, Ending, Failure};
+use crate::dial::Peer;
 use crate::error::{Error, ErrorKind};
 use crate::lease::Delivery;
 use crate::limits;
-use crate::peers::Peer;
 use crate::retry::Backoff;
 use crate::waiting::Waiting;
 
@@ -74,7 +74,7 @@ where
             Ok(peer) => {
                 let (ledger, handlers) = (&mut ledger, &mut handlers);
                 let waiting = &mut waiting;
-                let end = session(&consumer, peer, ledger, handlers, waiting, &start, &tell).await;
+                let end = session(&consumer, &peer, ledger, handlers, waiting, &start, &tell).await;
                 tell_all(ledger, &tell);
                 match end {
                     End::Drained => return Ok(ledger.summary()),
@@ -84,7 +84,7 @@ where
                             lost_at = Instant::now();
                             began_at = lost_at;
                         }
-                        peers.leave(peer);
+                        peers.leave(&peer);
                         error
                     }
                 }

@@ -13,10 +13,10 @@ use z4_proto::collection::{
 use super::ledger::Answer;
 use super::Consumer;
 use crate::convert;
+use crate::dial::Peer;
 use crate::error::{Error, ErrorKind};
 use crate::lease::{extend_wire, Delivery, LeaseRef};
 use crate::outcome::LeaseResult;
-use crate::peers::Peer;
 
 /// What a peer says.
 pub(super) enum Event {

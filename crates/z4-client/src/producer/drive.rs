@@ -11,9 +11,9 @@ use z4_proto::collection::{CreateTaskRequest, TaskStreamResponse};
 
 use super::window::{Answered, Entry};
 use super::{Reply, Shared};
+use crate::dial::Peer;
 use crate::error::{Error, ErrorKind};
 use crate::limits;
-use crate::peers::Peer;
 use crate::retry::Backoff;
 use crate::task::Task;
 use crate::waiting::Waiting;
@@ -34,12 +34,12 @@ pub(super) async fn drive(shared: Arc<Shared>) {
     while has_work(&shared).await {
         let began_at = Instant::now();
         let error = match peers.reach(shared.client.timeout()).await {
-            Ok(peer) => match stream(&shared, peer, &mut pace).await {
+            Ok(peer) => match stream(&shared, &peer, &mut pace).await {
                 Ok(()) => return,
                 // Another peer would ask the same leader about the same limit.
                 Err(error) if error.kind() == ErrorKind::Exhausted => error,
                 Err(error) => {
-                    peers.leave(peer);
+                    peers.leave(&peer);
                     error
                 }
             },
