@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::peers::Peers;
 use crate::retry::random_bits;
+use crate::tls::Tls;
 
 /// How a [`Client`] behaves.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Options {
     /// How long one of several peers may take to be reached; a single one has
     /// the whole `timeout`. Default 2 s.
     pub connect_timeout: Duration,
+    /// TLS, and whom to trust by it. Default `None`: in the clear.
+    pub tls: Option<Tls>,
 }
 
 impl Options {
@@ -28,6 +31,7 @@ impl Options {
             timeout: self.timeout.min(limits::WAIT_MAX),
             member_timeout: self.member_timeout.min(limits::WAIT_MAX),
             connect_timeout: self.connect_timeout.min(limits::WAIT_MAX),
+            tls: self.tls,
         }
     }
 }
@@ -38,6 +42,7 @@ impl Default for Options {
             timeout: limits::TIMEOUT,
             member_timeout: limits::MEMBER_TIMEOUT,
             connect_timeout: limits::CONNECT_TIMEOUT,
+            tls: None,
         }
     }
 }
@@ -77,8 +82,9 @@ impl Client {
     /// takes a connection.
     ///
     /// # Errors
-    /// `InvalidArgument` for an address that is none, `NobodyAnswers` when no
-    /// peer can be reached within [`Options::timeout`].
+    /// `InvalidArgument` for an address that is none and for a file of [`Tls`] that
+    /// cannot be used, `NobodyAnswers` when no peer can be reached within
+    /// [`Options::timeout`].
     pub async fn connect<A: Into<String>>(
         addresses: impl IntoIterator<Item = A>,
         options: Options,

@@ -1,18 +1,29 @@
 //! Channels to peers, and the stubs of the services on them.
+//!
+//! gRPC does not let a channel take new certificates. When the files of TLS have changed,
+//! the peer of an address is dialled by a new channel; whoever has a stream open holds the
+//! old one until the stream ends.
 
 use std::ffi::CString;
 use std::sync::Arc;
+use std::time::Instant;
 
 use grpcio::{Channel, ChannelBuilder, EnvBuilder, Environment};
 use z4_proto::admin_grpc::AdminClient;
 use z4_proto::collection_grpc::CollectionClient;
 
+use crate::client::Options;
+use crate::error::Error;
 use crate::limits;
+use crate::reasons::unconnected;
+use crate::tls::Followed;
 
 /// The peer of one of the addresses, as one channel reaches it.
 pub(crate) struct Peer {
     /// Its place among the addresses.
     pub place: usize,
+    /// The number of the TLS material that the channel was made with; 0 in the clear.
+    pub generation: u64,
     pub channel: Channel,
     pub collection: CollectionClient,
     pub admin: AdminClient,
@@ -21,22 +32,47 @@ pub(crate) struct Peer {
 /// What all channels are made of.
 pub(crate) struct Dialler {
     env: Arc<Environment>,
+    tls: Option<Followed>,
 }
 
 impl Dialler {
-    pub(crate) fn new() -> Self {
+    /// Reads the files of TLS, if there are any.
+    pub(crate) fn new(options: &Options) -> Result<Self, Error> {
+        let tls = options.tls.as_ref().map(Followed::open).transpose()?;
         let env = EnvBuilder::new().cq_count(1).name_prefix("z4-client");
-        Self {
+        Ok(Self {
             env: Arc::new(env.build()),
+            tls,
+        })
+    }
+
+    /// The least [`Peer::generation`] that new calls may use.
+    pub(crate) fn generation(&self) -> u64 {
+        self.tls
+            .as_ref()
+            .map_or(0, |tls| tls.generation(Instant::now()))
+    }
+
+    /// Why there is no connection, with what is wrong with the files of TLS.
+    pub(crate) fn explain(&self, why: &str) -> String {
+        let why = unconnected(why, self.tls.is_some());
+        match self.tls.as_ref().and_then(Followed::trouble) {
+            Some(trouble) => format!("{why}; {trouble}"),
+            None => why.to_owned(),
         }
     }
 
     /// The peer at this address, by a channel of its own. gRPC connects when the channel
     /// is used.
     pub(crate) fn dial(&self, place: usize, address: &str) -> Peer {
-        let channel = self.builder().connect(address);
+        let (builder, generation) = match &self.tls {
+            Some(tls) => tls.arm(self.builder()),
+            None => (self.builder(), 0),
+        };
+        let channel = builder.connect(address);
         Peer {
             place,
+            generation,
             collection: CollectionClient::new(channel.clone()),
             admin: AdminClient::new(channel.clone()),
             channel,

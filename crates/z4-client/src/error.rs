@@ -2,9 +2,9 @@
 
 use grpcio::{RpcStatus, RpcStatusCode};
 
+use crate::reasons::plain_reason;
 use crate::retry::Repeat;
 use crate::status::Done;
-use crate::tries::plain_reason;
 
 /// The kinds of what can go wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -7,6 +7,7 @@
 //! | [`Consumer`] | runs a handler per task; extends, acks and nacks leases |
 //! | [`TaskStream`] | tasks that count as done once they are received |
 //! | [`Client::lease`], [`Client::ack`] … | leases one call at a time |
+//! | [`Tls`] | encrypted, with peers that are who they say |
 //!
 //! Futures of this crate need no runtime: they run on every executor, also on
 //! `futures::executor::block_on`. A client has two threads of its own, one for
@@ -50,11 +51,13 @@ mod namespaces;
 mod outcome;
 mod peers;
 mod producer;
+mod reasons;
 mod retry;
 mod status;
 mod stream;
 mod task;
 mod tasks;
+mod tls;
 mod tries;
 mod waiting;
 
@@ -72,4 +75,5 @@ pub use producer::{Producer, ProducerOptions, Sent};
 pub use stream::TaskStream;
 pub use task::{DeathReason, NewTask, Task, TaskState};
 pub use tasks::Due;
+pub use tls::Tls;
 pub use waiting::{OnWait, Wait};

@@ -41,6 +41,12 @@ pub const KEEPALIVE_TIME: Duration = Duration::from_secs(20);
 /// A connection whose probe is not answered in this time is closed.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The files of TLS are looked at this often at most: three small files are read and
+/// understood anew, which takes a fraction of a millisecond.
+pub const TLS_LOOK_INTERVAL: Duration = Duration::from_secs(3);
+/// Longest name of a server that certificates are measured by: the limit of DNS.
+pub const SERVER_NAME_LEN_MAX: usize = 253;
+
 /// Tasks of a producer that are sent and not answered: as many as a peer reads
 /// ahead.
 pub const PRODUCER_COUNT: usize = 1_024;

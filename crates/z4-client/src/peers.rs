@@ -24,6 +24,7 @@ struct Slot {
 /// All addresses and which of them is asked first.
 pub(crate) struct Peers {
     slots: Vec<Slot>,
+    dialler: Dialler,
     first: AtomicUsize,
     pub timer: Timer,
     pub options: Options,
@@ -49,13 +50,14 @@ impl Peers {
         }
         let timer = Timer::start()
             .map_err(|e| Error::new(ErrorKind::Client, format!("no thread for the timer: {e}")))?;
-        let dialler = Dialler::new();
+        let dialler = Dialler::new(&options)?;
         let slot = |(place, address): (usize, &String)| Slot {
             address: address.clone(),
             peer: Mutex::new(Arc::new(dialler.dial(place, address))),
         };
         Ok(Self {
             slots: addresses.iter().enumerate().map(slot).collect(),
+            dialler,
             first: AtomicUsize::new(0),
             timer,
             options,
@@ -78,11 +80,15 @@ impl Peers {
         self.at(self.first_place())
     }
 
-    /// The peer with this [`Peer::place`]. Whoever has a stream open at it holds it as
-    /// long.
+    /// The peer with this [`Peer::place`], dialled anew when its channel is older than the
+    /// files of TLS. Whoever has a stream open at it holds it as long.
     pub(crate) fn at(&self, place: usize) -> Arc<Peer> {
         let slot = &self.slots[place];
-        let peer = slot.peer.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = self.dialler.generation();
+        let mut peer = slot.peer.lock().unwrap_or_else(PoisonError::into_inner);
+        if peer.generation < generation {
+            *peer = Arc::new(self.dialler.dial(place, &slot.address));
+        }
         Arc::clone(&peer)
     }
 
@@ -263,7 +269,7 @@ impl Peers {
             Err(error) => Err(error),
         };
         match answer.map_err(Error::from) {
-            Err(error) if !error.is_answer() => Err(error.message().to_owned()),
+            Err(error) if !error.is_answer() => Err(self.dialler.explain(error.message())),
             // It is there again.
             _ => Ok(()),
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
+use crate::reasons::remedy;
 use crate::retry::Repeat;
 
 /// The tries of one call so far.
@@ -69,7 +70,10 @@ impl Tries {
                 ),
                 false => Error::new(
                     ErrorKind::NobodyAnswers,
-                    format!("{silence}; is a peer running there, and is this its service port?"),
+                    format!(
+                        "{silence}; {}",
+                        remedy(self.silent.iter().map(|(_, why)| &**why))
+                    ),
                 ),
             });
         };
@@ -118,29 +122,6 @@ pub(crate) fn span(span: Duration) -> String {
     match tenths % 10 {
         0 => format!("{} s", tenths / 10),
         rest => format!("{}.{rest} s", tenths / 10),
-    }
-}
-
-/// Why a connection failed, in a few words, from what gRPC says of it.
-pub(crate) fn plain_reason(said: &str) -> String {
-    let table = [
-        ("Connection refused", "connection refused"),
-        ("No route to host", "no route to the host"),
-        ("Network is unreachable", "the network is unreachable"),
-        ("Connection reset", "the connection was reset"),
-        ("Socket closed", "the connection was closed"),
-        ("http1", "what listens there does not speak gRPC"),
-        ("HTTP/1", "what listens there does not speak gRPC"),
-        ("Name or service not known", "the name does not resolve"),
-        ("omain name not found", "the name does not resolve"),
-        ("DNS resolution failed", "the name does not resolve"),
-        ("keepalive", "the connection was silent for too long"),
-        ("timed out", "it did not answer in time"),
-    ];
-    let found = table.iter().find(|(theirs, _)| said.contains(theirs));
-    match found {
-        Some((_, ours)) => (*ours).to_owned(),
-        None => said.split_whitespace().collect::<Vec<_>>().join(" "),
     }
 }
 
@@ -244,13 +225,5 @@ mod tests {
     fn spans_are_short() {
         assert_eq!(span(Duration::from_millis(10_000)), "10 s");
         assert_eq!(span(Duration::from_millis(1_501)), "1.6 s");
-    }
-
-    #[test]
-    fn reasons_of_grpc_are_put_in_plain_words() {
-        let said = "failed to connect to all addresses; last error: UNKNOWN: \
-                    ipv4:127.0.0.1:9: Failed to connect to remote host: Connection refused";
-        assert_eq!(plain_reason(said), "connection refused");
-        assert_eq!(plain_reason("a\n b"), "a b");
     }
 }
