@@ -109,7 +109,7 @@ fn matches(args: &[OsString]) -> Result<ArgMatches<'static>, Mistake> {
 }
 
 /// Flags with a value that may stand before the command.
-const SHARED: [&str; 10] = [
+const SHARED: [&str; 14] = [
     "-t",
     "--target",
     "-p",
@@ -120,6 +120,10 @@ const SHARED: [&str; 10] = [
     "--output",
     "--timeout",
     "--tz",
+    "--ca",
+    "--cert",
+    "--key",
+    "--server-name",
 ];
 
 /// Commands that have commands of their own: flags go behind those.
@@ -234,6 +238,10 @@ mod tests {
         assert_eq!(
             normal("z4t --target=a:1 -tb:1 -id=x remove-peer"),
             "z4t remove-peer --target=a:1 -tb:1 --id=x"
+        );
+        assert_eq!(
+            normal("z4t --ca c --cert=d --key e --server-name=f health -t a:1"),
+            "z4t health --ca c --cert=d --key e --server-name=f -t a:1"
         );
     }
 

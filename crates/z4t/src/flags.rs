@@ -7,7 +7,7 @@ use z4_core::settings::SETTINGS;
 
 /// Fields of requests that z4t fills, and where it has them from; but for the
 /// settings of a namespace, whose flags are their names.
-const FLAGS: [(&str, &str); 34] = [
+const FLAGS: [(&str, &str); 35] = [
     ("consumer_id", "--consumer-id"),
     ("delay", "--delay"),
     ("deliver_at", "--at"),
@@ -34,6 +34,7 @@ const FLAGS: [(&str, &str); 34] = [
     ("rate.period", "--rate"),
     ("rate_per_s", "--rate-per-s"),
     ("request_id", "--request-id"),
+    ("server_name", "--server-name"),
     ("task_id", "the task id"),
     ("task_ids", "the list of task ids"),
     ("tasks", "--batch"),

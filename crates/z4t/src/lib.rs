@@ -9,6 +9,7 @@
 //! | `moment` | times in and out |
 //! | `rate` | rates in and out |
 //! | `limits` | bounds and spans |
+//! | `quiet` | gRPC's own words on standard error, which nobody needs |
 //! | `zone` | in which zone times are meant and shown |
 //! | `error` | one line that says what to do |
 //! | `flags` | fields in the errors of a peer as flags |
@@ -24,6 +25,7 @@ pub mod fuzzing;
 mod limits;
 mod moment;
 mod options;
+mod quiet;
 mod rate;
 mod show;
 mod zone;
@@ -38,6 +40,7 @@ use crate::error::Error;
 /// was done, 2 for a command line to mend, and what `error` says for all else.
 #[must_use]
 pub fn main() -> ExitCode {
+    quiet::keep();
     match run(std::env::args_os()) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads our output has had enough: `z4t stream ns | head -1`.

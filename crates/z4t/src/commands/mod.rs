@@ -72,6 +72,7 @@ fn connect(target: &Target) -> Result<Client, Error> {
     let options = z4_client::Options {
         timeout: target.timeout.unwrap_or(limits::CALL_TIMEOUT),
         member_timeout: target.timeout.unwrap_or(limits::PATIENT_TIMEOUT),
+        tls: target.secure.tls()?,
         ..z4_client::Options::default()
     };
     Ok(block_on(Client::connect(&target.targets, options))?)

@@ -4,6 +4,7 @@ mod consume;
 mod dead;
 mod namespaces;
 mod pick;
+mod secure;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub(crate) use consume::{Consume, Extend, Lease, Leases, NackLeases};
 pub(crate) use dead::{Dead, DeadChange, DeadList};
 pub(crate) use namespaces::{NamespaceCommand, NamespaceDelete, NamespaceList, NamespaceName};
 pub(crate) use pick::{each_key_once, Pick};
+pub(crate) use secure::Secure;
 pub(crate) use tasks::{Create, Get, List, OneTask, Reschedule, Sort, Stream};
 
 /// Administration of z4, a replicated database of scheduled tasks.
@@ -31,7 +33,8 @@ pub(crate) use tasks::{Create, Get, List, OneTask, Reschedule, Sort, Stream};
     setting = AppSettings::SubcommandRequiredElseHelp,
     after_help = "Flags may stand before the command or after it; `z4t COMMAND --help` lists them.\n\
                   Every command takes -t HOST:PORT, the service port of a peer (localhost:6355\n\
-                  unless given), or several, separated by commas: the first that answers is used."
+                  unless given), or several, separated by commas: the first that answers is used.\n\
+                  To peers that speak TLS, give the file of their CA by --ca."
 )]
 pub(crate) struct Options {
     /// The zone of times without an offset, and of those shown: a name such as
@@ -167,6 +170,8 @@ pub(crate) struct Target {
     /// members and verify; consume and stream wait for ever
     #[structopt(long, value_name = "TIME", parse(try_from_str = crate::moment::span))]
     pub timeout: Option<Duration>,
+    #[structopt(flatten)]
+    pub secure: Secure,
 }
 
 /// How to print.

@@ -17,6 +17,7 @@ use tempfile::NamedTempFile;
 use z4_client::{Delivery, Failure};
 
 use crate::limits::LOOK_EVERY;
+use crate::quiet;
 use crate::show;
 pub(super) use program::check;
 pub(super) use running::Running;
@@ -139,6 +140,7 @@ impl Exec {
             .stderr(Stdio::piped())
             // Ctrl-C is for us: commands that run are waited for.
             .process_group(0);
+        quiet::not_for(&mut command);
         command
     }
 
