@@ -24,8 +24,8 @@ pub struct Finished {
 #[must_use]
 pub fn z4t(arguments: &[&str]) -> Finished {
     let mut command = clean(&crate::binaries::find("z4t"));
-    command.args(arguments);
     crate::tls::prepare(&mut command, arguments.iter().copied());
+    command.args(arguments);
     run(command, Duration::from_secs(30))
 }
 

@@ -223,14 +223,33 @@ pub fn credentials(address: &str) -> Option<ChannelCredentials> {
     Some(shared.pki.credentials(Some(&shared.client)))
 }
 
-/// Has a command of z4t speak TLS, if one of its words is an address where it is spoken.
+/// How a client of the crate reaches these addresses.
+#[must_use]
+pub fn options(addresses: &[String]) -> z4_client::Options {
+    let is_sealed = addresses.iter().any(|address| is_sealed(address));
+    let tls = is_sealed.then(|| {
+        let shared = shared();
+        let own = &shared.client_files;
+        z4_client::Tls::new(shared.pki.ca_file()).certificate(&own.cert, &own.key)
+    });
+    z4_client::Options {
+        tls,
+        ..z4_client::Options::default()
+    }
+}
+
+/// Has a command of z4t, which has no words yet, speak TLS, if one of those that it will
+/// have is an address where it is spoken.
 pub fn prepare<'a>(command: &mut Command, words: impl IntoIterator<Item = &'a str>) {
     if words.into_iter().any(is_sealed) {
         let shared = shared();
         command
-            .env("Z4_CA", shared.pki.ca_file())
-            .env("Z4_CERT", &shared.client_files.cert)
-            .env("Z4_KEY", &shared.client_files.key);
+            .arg("--ca")
+            .arg(shared.pki.ca_file())
+            .arg("--cert")
+            .arg(&shared.client_files.cert)
+            .arg("--key")
+            .arg(&shared.client_files.key);
     }
 }
 

@@ -33,8 +33,8 @@ impl Tool {
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command::clean(&binaries::find("z4t"));
-        command.args(["-t", &self.target]).args(arguments);
         tls::prepare(&mut command, [self.target.as_str()]);
+        command.args(["-t", &self.target]).args(arguments);
         command
     }
 

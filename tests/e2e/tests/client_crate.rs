@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::executor::block_on;
 use z4_client::{
-    Client, Consumer, Delivery, Failure, NewTask, Options, Producer, ProducerOptions, SettingsPatch,
+    Client, Consumer, Delivery, Failure, NewTask, Producer, ProducerOptions, SettingsPatch,
 };
 use z4_e2e::{wait, Cluster};
 
@@ -19,7 +19,9 @@ const LEASE: Duration = Duration::from_secs(2);
 
 fn connect(cluster: &Cluster) -> Client {
     let addresses = cluster.peers.iter().map(|p| p.service_address());
-    block_on(Client::connect(addresses, Options::default())).unwrap()
+    let addresses: Vec<String> = addresses.collect();
+    let options = z4_e2e::tls::options(&addresses);
+    block_on(Client::connect(addresses, options)).unwrap()
 }
 
 /// Ready after a while, without holding up other handlers.

@@ -11,9 +11,7 @@ use rand::rngs::StdRng;
 use rand::Rng;
 use z4_check::history::Standing;
 use z4_check::told::{Call, End, Spec};
-use z4_client::{
-    Client, Error, ErrorKind, NewTask, Options, Producer, ProducerOptions, Task, TaskState,
-};
+use z4_client::{Client, Error, ErrorKind, NewTask, Producer, ProducerOptions, Task, TaskState};
 
 use super::producer::{self, REPEAT_LIMIT};
 use super::{calls, Scene};
@@ -52,7 +50,9 @@ pub fn run(scene: Scene, client: u32, rng: StdRng) {
 pub fn connect(scene: &Scene, client: u32, goes_on: fn(&Scene) -> bool) -> Option<Client> {
     scene.record.told().through_crate.insert(client);
     while goes_on(scene) {
-        let connecting = Client::connect(scene.addresses(client), Options::default());
+        let addresses = scene.addresses(client);
+        let options = crate::tls::options(&addresses);
+        let connecting = Client::connect(addresses, options);
         if let Ok(client) = block_on(connecting) {
             return Some(client);
         }
