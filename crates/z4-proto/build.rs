@@ -16,6 +16,7 @@ fn main() {
     let files = [
         "z4/collection.proto",
         "z4/admin.proto",
+        "z4/access.proto",
         "z4/peer.proto",
         "z4/log.proto",
         "grpc/health.proto",

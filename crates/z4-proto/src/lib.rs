@@ -7,7 +7,7 @@
 //! | [`row`] | rows of the task state on disk |
 //! | [`error`] | why bytes are not a message |
 //! | [`level`] | the levels that this release knows, and what each of them brought |
-//! | [`collection`], [`admin`], [`health`], [`reflection_v1`], [`reflection_v1alpha`] | messages of the services for clients |
+//! | [`collection`], [`admin`], [`access`], [`health`], [`reflection_v1`], [`reflection_v1alpha`] | messages of the services for clients |
 //! | [`peer`] | messages between peers |
 //! | [`log`] | messages of the log and the disk; use the codec instead |
 //!
@@ -45,10 +45,12 @@ mod tests;
 
 pub use command::{decode_command, encode_command, encode_create};
 pub use error::DecodeError;
-pub use generated::{admin, collection, health, log, peer, reflection_v1, reflection_v1alpha};
+pub use generated::{
+    access, admin, collection, health, log, peer, reflection_v1, reflection_v1alpha,
+};
 #[cfg(feature = "services")]
 pub use generated::{
-    admin_grpc, collection_grpc, health_grpc, peer_grpc, reflection_v1_grpc,
+    access_grpc, admin_grpc, collection_grpc, health_grpc, peer_grpc, reflection_v1_grpc,
     reflection_v1alpha_grpc,
 };
 pub use outcome::{decode_outcome, encode_outcome};
