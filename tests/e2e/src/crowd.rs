@@ -66,16 +66,21 @@ impl Crowd {
 }
 
 /// Whether a server of gRPC takes one more connection: it says its settings at
-/// once.
+/// once. Behind TLS it waits for the handshake, and does not close the connection.
 #[must_use]
 pub fn is_greeted(address: &str, from: Ipv4Addr) -> bool {
     let to: SocketAddr = address.parse().expect("an address of ours");
+    let is_sealed = crate::tls::is_sealed(address);
+    let patience = Duration::from_secs(if is_sealed { 1 } else { 3 });
     let greeting = dial(to, from).and_then(|mut socket| {
         socket.set_nonblocking(false)?;
-        socket.set_read_timeout(Some(Duration::from_secs(3)))?;
+        socket.set_read_timeout(Some(patience))?;
         socket.read(&mut [0; 512])
     });
-    greeting.is_ok_and(|len| len > 0)
+    match greeting {
+        Ok(len) => len > 0,
+        Err(error) => is_sealed && error.kind() == ErrorKind::WouldBlock,
+    }
 }
 
 fn dial(to: SocketAddr, from: Ipv4Addr) -> io::Result<TcpStream> {

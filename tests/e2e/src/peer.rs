@@ -103,7 +103,7 @@ impl Peer {
         let (lane, metrics) = (Port::claim(), Port::claim());
         if spec.is_sealed {
             for port in [&service, &peer, &lane, &metrics] {
-                tls::seal(&format!("127.0.0.1:{}", port.number()));
+                tls::seal(port.number());
             }
         }
         let client = Client::new(&format!("127.0.0.1:{}", service.number()));
@@ -141,7 +141,7 @@ impl Peer {
         assert!(!self.is_running(), "{} runs", self.spec.id);
         self.peer = Port::claim();
         if self.spec.is_sealed {
-            tls::seal(&self.peer_address());
+            tls::seal(self.peer.number());
         }
     }
 

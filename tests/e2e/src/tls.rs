@@ -97,7 +97,7 @@ impl Pki {
         self.ca.to_pem().expect("OpenSSL writes a CA").cert_pem
     }
 
-    /// A certificate for `name` and loopback, made now and good for a day.
+    /// A certificate for `name`, for its host name in tests, and for loopback, made now and good for a day.
     #[must_use]
     pub fn issue(&self, role: Role, name: &str) -> Issued {
         self.issue_at(role, name, now_s())
@@ -109,8 +109,10 @@ impl Pki {
     /// When it cannot be made.
     #[must_use]
     pub fn issue_at(&self, role: Role, name: &str, from_s: i64) -> Issued {
-        let loopback = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-        let issued = self.ca.issue(role, name, &loopback, 1, from_s);
+        let mut others = ["localhost", "::1"].map(str::to_owned).to_vec();
+        others.push(format!("{name}.z4.test"));
+        others.extend((1..50).flat_map(|n| [format!("127.0.0.{n}"), format!("127.0.7.{n}")]));
+        let issued = self.ca.issue(role, name, &others, 1, from_s);
         issued.expect("OpenSSL makes a certificate")
     }
 
@@ -199,21 +201,25 @@ pub fn shared() -> &'static Shared {
     })
 }
 
-fn sealed() -> MutexGuard<'static, HashSet<String>> {
-    static SEALED: OnceLock<Mutex<HashSet<String>>> = OnceLock::new();
+/// Ports, for a peer is reached by several names and addresses of loopback.
+fn sealed() -> MutexGuard<'static, HashSet<u16>> {
+    static SEALED: OnceLock<Mutex<HashSet<u16>>> = OnceLock::new();
     let sealed = SEALED.get_or_init(Mutex::default).lock();
     sealed.unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Notes that a peer speaks TLS there from now on.
-pub fn seal(address: &str) {
-    sealed().insert(address.to_owned());
+/// Notes that a peer speaks TLS at this port from now on.
+pub fn seal(port: u16) {
+    sealed().insert(port);
 }
 
 /// Whether a peer speaks TLS there.
 #[must_use]
 pub fn is_sealed(address: &str) -> bool {
-    sealed().contains(address)
+    let port = address
+        .rsplit_once(':')
+        .and_then(|(_, port)| port.parse().ok());
+    port.is_some_and(|port| sealed().contains(&port))
 }
 
 /// What a client shows at this address; `None` where no TLS is spoken.
