@@ -17,6 +17,7 @@
 //! | [`dispatch`] | who gets due tasks and when to wake, as pure decisions |
 //! | [`inspect`] | what people ask of tasks and namespaces |
 //! | [`invariants`] | what must hold at every index, as code |
+//! | [`access`] | principals, roles and tokens: who may do what |
 //! | [`address`] | the address of a peer, checked in one place for all |
 //! | [`time`] | spans in the units of machine time |
 //! | [`limits`] | every limit of a request, in one place |
@@ -25,6 +26,7 @@
 //! With the feature `testing`, for tests alone: `walk` (a random walk over all
 //! commands), `state::contract` (what every state must do).
 
+pub mod access;
 pub mod address;
 mod check;
 pub mod command;

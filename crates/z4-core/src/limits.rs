@@ -119,5 +119,18 @@ pub const RATE_MARK_MS: u64 = 10_000;
 /// Most namespaces of a cluster. Each holds its counters and cursors in memory
 /// (about 600 bytes).
 pub const NAMESPACE_COUNT_MAX: usize = 100_000;
+/// Most principals of a cluster: each change looks at all of them.
+pub const PRINCIPALS_MAX: usize = 1_000;
+/// Most grants of a principal.
+pub const GRANTS_MAX: usize = 64;
+/// Most tokens of a principal, expired ones too: two for each of a few programs, so that one
+/// can be exchanged while the other is in use.
+pub const TOKENS_MAX: usize = 16;
+/// Longest life of a token that ends, in milliseconds (100 years).
+pub const TOKEN_MS_MAX: u64 = TTL_MS_MAX;
+/// Most names of client certificates of a principal.
+pub const NAMES_MAX: usize = 16;
+/// Longest name of a client certificate, in bytes.
+pub const NAME_LEN_MAX: usize = 256;
 /// Most violations that the report of a check of the state has in words.
 pub const VIOLATIONS_MAX: usize = 100;

@@ -106,6 +106,23 @@ impl FromStr for TaskId {
     }
 }
 
+/// Checks a name of the alphabet and the length that namespaces have.
+///
+/// # Errors
+/// [`Refusal`] with code `Invalid` that names `field` and the limit.
+pub(crate) fn check_name(field: &str, name: &str) -> Result<(), Refusal> {
+    let fits = (1..=limits::NAMESPACE_LEN_MAX).contains(&name.len());
+    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
+    if fits && name.bytes().all(plain) {
+        return Ok(());
+    }
+    let rule = format!(
+        "must be 1 to {} characters of A-Z a-z 0-9 . _ -",
+        limits::NAMESPACE_LEN_MAX
+    );
+    Err(Refusal::invalid(field, rule))
+}
+
 /// The name of a namespace: 1 to 128 characters of `[A-Za-z0-9._-]`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Namespace(Box<str>);
@@ -117,18 +134,8 @@ impl Namespace {
     /// [`Refusal`] with code `Invalid` that names the field `namespace` and the
     /// limit.
     pub fn new(name: &str) -> Result<Self, Refusal> {
-        let fits = (1..=limits::NAMESPACE_LEN_MAX).contains(&name.len());
-        let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
-        if fits && name.bytes().all(plain) {
-            return Ok(Self(name.into()));
-        }
-        Err(Refusal::invalid(
-            "namespace",
-            format!(
-                "must be 1 to {} characters of A-Z a-z 0-9 . _ -",
-                limits::NAMESPACE_LEN_MAX
-            ),
-        ))
+        check_name("namespace", name)?;
+        Ok(Self(name.into()))
     }
 
     /// The name.
