@@ -127,7 +127,7 @@ const SHARED: [&str; 14] = [
 ];
 
 /// Commands that have commands of their own: flags go behind those.
-const FAMILIES: [&str; 3] = ["dead", "ns", "upgrade"];
+const FAMILIES: [&str; 4] = ["certs", "dead", "ns", "upgrade"];
 
 /// The arguments with `-id` as `--id`, and with flags that stand before the
 /// command moved behind it. Nothing behind `--` is touched.

@@ -37,6 +37,14 @@ pub(crate) const PAGE_GROWTH: u32 = 8;
 /// Dead letters of one call that changes them: each is answered in good time, however
 /// many there are.
 pub(crate) const DEAD_CHANGE_MAX: u64 = 10_000;
+/// The longest first name of a certificate, in bytes: X.509 takes no longer common name.
+pub(crate) const CERT_NAME_LEN_MAX: usize = 64;
+/// Longest further name of a certificate, in bytes: the limit of DNS.
+pub(crate) const HOST_LEN_MAX: usize = 253;
+/// Most names of a certificate: it is sent at each handshake.
+pub(crate) const SANS_MAX: usize = 100;
+/// Longest time for which a certificate is good, in days: a hundred years.
+pub(crate) const CERT_DAYS_MAX: u32 = 36_500;
 /// The level of the cluster is looked at so often while it is to rise.
 pub(crate) const LEVEL_LOOK: Duration = Duration::from_millis(500);
 /// How often a deletion is looked at: somebody waits for its end at a terminal.

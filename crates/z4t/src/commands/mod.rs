@@ -1,6 +1,7 @@
 //! One file per family of commands.
 
 mod batch;
+mod certs;
 mod cluster;
 mod consume;
 mod create;
@@ -63,6 +64,7 @@ pub(crate) fn run(options: Options, out: &mut impl Write) -> Result<(), Error> {
         Command::Release(leases) => leases::release(&leases, out),
         Command::Dead(command) => dead::run(&command, out),
         Command::Ns(command) => namespaces::run(&command, out),
+        Command::Certs(command) => certs::run(&command, out),
         Command::Completions(completions) => write_completions(&completions, out),
     }
 }

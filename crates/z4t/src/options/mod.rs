@@ -1,5 +1,6 @@
 //! Commands and their flags.
 
+mod certs;
 mod consume;
 mod dead;
 mod namespaces;
@@ -16,6 +17,7 @@ use structopt::StructOpt;
 
 use crate::zone::Zone;
 
+pub(crate) use certs::{Certs, CreateCa, CreateClient, CreatePeer, Making};
 pub(crate) use consume::{Consume, Extend, Lease, Leases, NackLeases};
 pub(crate) use dead::{Dead, DeadChange, DeadList};
 pub(crate) use namespaces::{NamespaceCommand, NamespaceDelete, NamespaceList, NamespaceName};
@@ -137,6 +139,10 @@ pub(crate) enum Command {
     Dead(Dead),
     /// Namespaces: list, get, set, pause, resume, delete, stats
     Ns(NamespaceCommand),
+    /// Certificates for TLS: a CA, peers, clients
+    ///
+    /// Makes files in a folder, certs unless --out names another, and contacts no cluster.
+    Certs(Certs),
     /// Print a completion script for a shell
     Completions(Completions),
 }

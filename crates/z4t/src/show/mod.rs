@@ -1,5 +1,6 @@
 //! Output, for people and for programs.
 
+mod certs;
 mod cluster;
 mod explain;
 mod lease;
@@ -11,6 +12,7 @@ mod task;
 pub(crate) mod testing;
 mod upgrade;
 
+pub(crate) use certs::{made_json, made_text, Made, MadeFor};
 pub(crate) use cluster::{info, status_json, status_text, verification_json, verification_text};
 pub(crate) use explain::{explanation_json, explanation_text};
 pub(crate) use lease::{
