@@ -97,7 +97,7 @@ fn founding_is_finished_after_a_crash() {
 
 // ---- joining ----
 
-fn newcomer() -> Identity {
+pub(super) fn newcomer() -> Identity {
     Identity {
         cluster_id: CLUSTER,
         raft_id: 4,
