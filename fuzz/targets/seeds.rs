@@ -181,7 +181,8 @@ fn members(root: &Path) {
     // Version, cluster, then numbers; the checksum is put by the target.
     let bound = [&[1, 1, 5][..], &[7; 16], &[1, 3, 2, 40, 3]].concat();
     let identity = [&[1, 1][..], &[7; 16], &[1, 1, b'a', 1, 3], b"a:1"].concat();
-    for (name, bytes) in [("bound", bound), ("identity", identity)] {
+    let list = vec![1, 1, 5, 60];
+    for (name, bytes) in [("bound", bound), ("identity", identity), ("list", list)] {
         put(root, "small_file", name, &bytes);
     }
     put(root, "small_file", "state", b"\0state-40-3-2");

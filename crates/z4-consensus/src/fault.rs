@@ -43,7 +43,7 @@ pub const POINTS: &[(&str, &str)] = &[
     ),
     (
         "bound.write",
-        "a copy of the lower bound of the log is written and synced",
+        "a file of the lower bound of the log is written and synced",
     ),
     // The raft log, z4-storage/src/raft_log.rs.
     ("log.open", "the database of the raft log is opened"),

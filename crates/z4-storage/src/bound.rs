@@ -11,7 +11,7 @@
 //! There are two copies, written in turn, so that a torn write leaves one. What
 //! the file promises about entries is taken back, in both copies, before
 //! entries are replaced. Beside them stands what the last synced write held,
-//! itself not synced.
+//! itself not synced, and how far the log's list of files reached (`list`).
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -24,6 +24,8 @@ use z4_consensus::Identity;
 
 use crate::error::StorageError;
 use crate::files;
+use crate::list::ListFile;
+use crate::peer_dir::PeerDir;
 
 const VERSION: u8 = 1;
 const NAMES: [&str; 2] = ["BOUND.0", "BOUND.1"];
@@ -96,21 +98,22 @@ pub(crate) struct BoundFile {
     /// Which copy is the older one.
     copy_next: usize,
     bound: Bound,
-    copies: [Copy; 2],
-    hint: Copy,
+    copies: [InPlace; 2],
+    hint: InPlace,
+    list: ListFile,
 }
 
-/// One file of it, and how long it is.
+/// One file that is written in place, and how long it is.
 #[derive(Debug)]
-struct Copy {
+pub(crate) struct InPlace {
     path: PathBuf,
     file: File,
     len: u64,
 }
 
-impl Copy {
+impl InPlace {
     /// Opens it, or makes it.
-    fn open(dir: &Path, name: &str) -> Result<Self, StorageError> {
+    pub fn open(dir: &Path, name: &str) -> Result<Self, StorageError> {
         let path = dir.join(name);
         let mut options = OpenOptions::new();
         options.create(true).write(true).truncate(false);
@@ -133,12 +136,25 @@ impl Copy {
         }
         Ok(())
     }
+
+    /// Writes it in place, durably.
+    pub fn write_synced(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        files::fault("bound.write")
+            .and_then(|()| self.write(bytes))
+            .and_then(|()| self.file.sync_data())
+            .map_err(StorageError::io("write", &self.path))
+    }
 }
 
 /// The two copies, open.
-fn open_copies(dir: &Path) -> Result<[Copy; 2], StorageError> {
+fn open_copies(dir: &Path) -> Result<[InPlace; 2], StorageError> {
     let [first, second] = NAMES;
-    Ok([Copy::open(dir, first)?, Copy::open(dir, second)?])
+    Ok([InPlace::open(dir, first)?, InPlace::open(dir, second)?])
+}
+
+/// The list of files of the log beside it, which is open.
+fn open_list(dir: &Path) -> Result<ListFile, StorageError> {
+    ListFile::open(dir, &PeerDir::new(dir).log_path())
 }
 
 impl BoundFile {
@@ -178,7 +194,8 @@ impl BoundFile {
                 copy_next,
                 bound,
                 copies: open_copies(dir)?,
-                hint: Copy::open(dir, HINT)?,
+                hint: InPlace::open(dir, HINT)?,
+                list: open_list(dir)?,
             })),
             None if found => Err(StorageError::damaged(
                 dir.join(NAMES[0]),
@@ -200,7 +217,8 @@ impl BoundFile {
             sequence: 0,
             copy_next: 0,
             copies: open_copies(dir)?,
-            hint: Copy::open(dir, HINT)?,
+            hint: InPlace::open(dir, HINT)?,
+            list: open_list(dir)?,
             bound: Bound {
                 term: hard_state.term,
                 vote: hard_state.vote,
@@ -233,6 +251,7 @@ impl BoundFile {
         self.bound.term = hard_state.term;
         self.bound.vote = hard_state.vote;
         self.bound.last = last;
+        self.list.follow()?;
         self.write_one()
     }
 
@@ -242,6 +261,7 @@ impl BoundFile {
         self.bound.term = hard_state.term;
         self.bound.vote = hard_state.vote;
         self.bound.last = last;
+        self.list.follow()?;
         self.sequence += 1;
         let bytes = self.bound.encode(self.sequence);
         let hint = &mut self.hint;
@@ -267,9 +287,6 @@ impl BoundFile {
         let bytes = self.bound.encode(self.sequence);
         let copy = &mut self.copies[self.copy_next];
         self.copy_next = 1 - self.copy_next;
-        files::fault("bound.write")
-            .and_then(|()| copy.write(&bytes))
-            .and_then(|()| copy.file.sync_data())
-            .map_err(StorageError::io("write", &copy.path))
+        copy.write_synced(&bytes)
     }
 }

@@ -4,6 +4,7 @@
 use protobuf::Message as _;
 
 use crate::bound::Bound;
+use crate::list::ListBound;
 use crate::peer_dir::IdentityFile;
 use crate::snapshot::StateDir;
 use crate::{files, raft_log};
@@ -23,13 +24,17 @@ pub fn small_file(bytes: &[u8], sealed: bool) -> bool {
         );
         true
     });
+    let list = ListBound::decode(&bytes).is_some_and(|bound| {
+        assert_eq!(ListBound::decode(&bound.encode()), Some(bound));
+        true
+    });
     let identity = IdentityFile::decode(&bytes).is_some_and(|file| {
         assert_eq!(IdentityFile::decode(&file.encode()), Some(file));
         true
     });
     let dir = std::str::from_utf8(&bytes).is_ok_and(|name| StateDir::parse(name).is_some());
     let cut = raft_log::decode_position(&bytes).is_some();
-    bound || identity || dir || cut
+    bound || list || identity || dir || cut
 }
 
 /// Reads bytes as an entry of the raft log; its term by both ways. The log holds

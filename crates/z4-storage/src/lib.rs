@@ -44,6 +44,7 @@ mod files;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod list;
 mod live;
 mod peer_dir;
 mod recover;

@@ -5,6 +5,8 @@
 //!   LOCK  FORMAT
 //!   IDENTITY         who this peer is, once it is in a cluster
 //!   BOUND.0 BOUND.1  what the log held at least
+//!   BOUND.hint       the same, of the last synced write; itself not synced
+//!   BOUND.list       how far the list of files of the log reached at least
 //!   QUARANTINE       why this peer must not start again
 //!   REMOVED          this peer was removed from its cluster
 //!   LEVEL_HOLD       whether this peer keeps the level of its cluster from rising

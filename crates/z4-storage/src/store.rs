@@ -14,6 +14,7 @@ use crate::bound::BoundFile;
 use crate::db::Shared;
 use crate::error::StorageError;
 use crate::files::{self, DirLock};
+use crate::list;
 use crate::live::Live;
 use crate::machine::TaskStore as _;
 use crate::metrics::Metrics;
@@ -83,6 +84,9 @@ impl Store {
         let owner = peer_dir::owner(&options.db_dir)?;
         check_owners(&options, known.as_ref(), owner.as_ref())?;
 
+        if known.is_some() {
+            list::check(&peer_dir)?;
+        }
         let shared = Shared::new(options.open_files_max)?;
         let metrics = options.metrics.clone();
         let log = match RaftLog::open_shared(&peer_dir.log_path(), &shared, metrics.clone()) {

@@ -70,8 +70,8 @@ fn a_missing_log_is_refused() {
     refused(dir.path());
 }
 
-#[test]
-fn an_older_copy_of_the_log_is_refused() {
+/// A peer of which the log is an older copy, from before a vote.
+fn peer_with_older_log() -> TempDir {
     let dir = TempDir::new().unwrap();
     let store = founded(dir.path());
     append(store.log().as_ref(), 2, 9, 1);
@@ -100,8 +100,31 @@ fn an_older_copy_of_the_log_is_refused() {
     drop(store);
     std::fs::remove_dir_all(&log).unwrap();
     std::fs::rename(&copy, &log).unwrap();
+    dir
+}
+
+#[test]
+fn an_older_copy_of_the_log_is_refused() {
+    let dir = peer_with_older_log();
+    let reason = refused(dir.path());
+    assert!(reason.contains("list of files"), "{reason}");
+    // Earlier versions did not note how far the list had come.
+    let dir = peer_with_older_log();
+    std::fs::remove_file(dir.path().join("peer/BOUND.list")).unwrap();
     let reason = refused(dir.path());
     assert!(reason.contains("vote"), "{reason}");
+}
+
+#[test]
+fn a_lower_bound_of_the_list_of_files_that_is_torn_or_missing_is_borne() {
+    let dir = peer();
+    let path = dir.path().join("peer/BOUND.list");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    drop(open(dir.path()).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    drop(open(dir.path()).unwrap());
+    assert!(std::fs::read(&path).unwrap() > bytes, "a later list");
 }
 
 #[test]

@@ -183,6 +183,42 @@ fn an_installed_state_of_before_is_refused_or_made_good_by_the_log() {
     assert!(found.behind_cut > 0, "{found:?}");
 }
 
+#[test]
+fn a_log_with_a_hole_is_refused() {
+    let mut peer = Peer::founded(4);
+    peer.go_on(60);
+    peer.flush();
+    peer.flush_log();
+    peer.go_on(40);
+    let through = peer.flush();
+    peer.cut(through);
+    peer.flush_log();
+    // The state stands behind the hole, and the log ends where it should.
+    peer.go_on(40);
+    peer.flush();
+    let found = Ended::of(peer, "peer").lose_ends();
+    assert_eq!(found.made_good, 0, "{found:?}");
+}
+
+#[test]
+fn a_log_with_entries_that_were_replaced_is_refused() {
+    for is_applied in [false, true] {
+        let mut peer = Peer::founded(5);
+        peer.go_on(60);
+        peer.flush();
+        peer.is_replaced(30);
+        peer.flush_log();
+        peer.go_on(30);
+        peer.flush_log();
+        peer.go_on(20);
+        if is_applied {
+            peer.flush();
+        }
+        let found = Ended::of(peer, "peer").lose_ends();
+        assert_eq!(found.made_good, 0, "{found:?}");
+    }
+}
+
 /// A record that is not whole was not synced, and nobody relied on it.
 #[test]
 fn a_record_that_was_being_written_is_borne() {

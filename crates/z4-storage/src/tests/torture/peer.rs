@@ -89,6 +89,17 @@ impl Peer {
         }
     }
 
+    /// Appends `count` entries that are never committed: a later leader, whose term
+    /// begins here, replaces them.
+    pub fn is_replaced(&mut self, count: u64) {
+        let from = self.machine.applied().position.index + 1;
+        for index in from..from + count {
+            let entry = self.entry(index, 0, &[create(1)]);
+            self.append(entry, from - 1);
+        }
+        self.term += 1;
+    }
+
     fn entry(&self, index: u64, stamp_ns: u64, commands: &[Command]) -> Entry {
         let envelope = Envelope {
             stamp_ns,
