@@ -7,9 +7,10 @@ mod bytes;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use rand::Rng;
+use z4_core::access::{Grant, PrincipalName, Role, Scope};
 use z4_core::command::{
-    CreateTasks, Due, Extend, ExtendLeases, HeldLeases, LeaseRefs, LeaseTasks, Nack, NackTasks,
-    NamespacePatch, NewTask, RedriveTasks, RescheduleTasks, ResumeLeases, SetNamespace, Taker,
+    ChangePrincipal, CreateTasks, Due, Extend, ExtendLeases, HeldLeases, LeaseRefs, LeaseTasks, Nack, NackTasks,
+    NamespacePatch, NewTask, PrincipalChange, RedriveTasks, RescheduleTasks, ResumeLeases, SetNamespace, Taker,
     TaskRefs,
 };
 use z4_core::invariants::{check, state_hash};
@@ -122,9 +123,38 @@ impl Author<'_> {
         Command::SetNamespace(SetNamespace { namespace, patch })
     }
 
+    fn principal(&mut self) -> Option<Command> {
+        let name = PrincipalName::new(NAMES[self.below(NAMES.len())]).ok()?;
+        let change = match self.below(8) {
+            0..=2 => {
+                let grants = (0..self.below(3)).map(|_| Grant {
+                    role: Role::ALL[self.below(Role::ALL.len())],
+                    scope: self.scope(),
+                });
+                let grants = grants.collect();
+                let names = (0..self.below(3)).map(|_| format!("n{}", self.below(3)));
+                let names = names.collect();
+                PrincipalChange::Put { grants, names }
+            }
+            3 => PrincipalChange::Delete,
+            4..=6 => PrincipalChange::AddToken {
+                id: self.number(),
+                secret_hash: [self.below(2) as u8; 32],
+                expires_in_ms: self.number(),
+            },
+            _ => PrincipalChange::RevokeToken { id: self.number() },
+        };
+        Some(Command::ChangePrincipal(ChangePrincipal { name, change }))
+    }
+
+    fn scope(&mut self) -> Scope {
+        let pattern = ["a", "a*", "*"][self.below(3)];
+        Scope::new(pattern).unwrap_or_else(|_| Scope::all())
+    }
+
     fn command(&mut self) -> Option<Command> {
         let namespace = Namespace::new(NAMES[self.below(NAMES.len())]).ok()?;
-        let kind = self.below(18);
+        let kind = self.below(19);
         Some(match kind {
             0..=3 => self.create(namespace),
             4..=6 => {
@@ -218,6 +248,7 @@ impl Author<'_> {
                 })
             }
             15 => self.set(namespace),
+            18 => return self.principal(),
             16 if self.below(4) == 3 => Command::DeleteNamespace(namespace),
             _ => Command::Pulse,
         })

@@ -9,6 +9,7 @@ use std::fmt;
 
 use crate::error::Refusal;
 use crate::limits;
+pub use crate::state::{find_principal, principals};
 use crate::task::{check_name, Namespace};
 
 /// The name of a principal: 1 to 128 characters of `[A-Za-z0-9._-]`.

@@ -2,9 +2,10 @@
 //! caller learns at once, and again when it is applied, so that nothing that
 //! came another way breaks the machine. The answer depends on the command only.
 
+use crate::access::{check_certificate_name, Grant};
 use crate::command::{
     Command, CreateTasks, Due, Extend, ExtendLeases, HeldLeases, LeaseRefs, LeaseTasks, Nack,
-    NackTasks, NewTask, ResumeLeases,
+    NackTasks, NewTask, PrincipalChange, ResumeLeases,
 };
 use crate::error::Refusal;
 use crate::limits;
@@ -32,6 +33,7 @@ impl Command {
             }
             Self::RedriveTasks(redrive) => changes(redrive.ids.len()),
             Self::SetNamespace(set) => set.patch.check(),
+            Self::ChangePrincipal(change) => change.change.check(),
             Self::DeleteNamespace(_) | Self::Pulse | Self::Mark { .. } => Ok(()),
         }
     }
@@ -192,6 +194,29 @@ impl ExtendLeases {
     }
 }
 
+impl PrincipalChange {
+    /// Checks every field against its limit.
+    ///
+    /// # Errors
+    /// [`Refusal`] with code `Invalid` that names the field and the limit.
+    pub fn check(&self) -> Result<(), Refusal> {
+        match self {
+            Self::Put { grants, names } => {
+                few("grants", grants, limits::GRANTS_MAX)?;
+                grants.iter().try_for_each(Grant::check)?;
+                few("names", names, limits::NAMES_MAX)?;
+                names
+                    .iter()
+                    .try_for_each(|name| check_certificate_name(name))
+            }
+            Self::AddToken { expires_in_ms, .. } => {
+                within("expires_in", *expires_in_ms, 0, limits::TOKEN_MS_MAX)
+            }
+            Self::Delete | Self::RevokeToken { .. } => Ok(()),
+        }
+    }
+}
+
 impl RateLimit {
     /// Checks count and period against their limits.
     ///
@@ -249,6 +274,25 @@ fn at_most(field: &str, len: usize, max: usize) -> Result<(), Refusal> {
         field,
         format!("is {len} bytes long; it must be at most {max} bytes"),
     ))
+}
+
+/// Checks that there are at most so many, none of them twice; none at all will do.
+fn few<T: PartialEq + std::fmt::Debug>(field: &str, all: &[T], max: usize) -> Result<(), Refusal> {
+    if all.len() > max {
+        let rule = format!("has {} elements; it must have at most {max}", all.len());
+        return Err(Refusal::invalid(field, rule));
+    }
+    let mut places = 1..=all.len();
+    let twice = all
+        .iter()
+        .find(|one| places.next().is_some_and(|next| all[next..].contains(one)));
+    match twice {
+        Some(twice) => Err(Refusal::invalid(
+            field,
+            format!("has {twice:?} twice; give it once"),
+        )),
+        None => Ok(()),
+    }
 }
 
 fn counted(field: &str, count: usize, max: usize) -> Result<(), Refusal> {

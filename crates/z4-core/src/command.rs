@@ -4,6 +4,10 @@
 //! every replica alike. Commands carry no time: the stamp of their entry is the
 //! only clock.
 
+mod access;
+
+pub use self::access::{ChangePrincipal, PrincipalChange};
+use crate::access::Principal;
 use crate::error::Refusal;
 pub use crate::settings::NamespacePatch;
 use crate::state::NamespaceConfig;
@@ -47,6 +51,8 @@ pub enum Command {
     SetNamespace(SetNamespace),
     /// Begins to remove a namespace with all its tasks; pulses go on with it.
     DeleteNamespace(Namespace),
+    /// Changes a principal, or one of its tokens.
+    ChangePrincipal(ChangePrincipal),
     /// The pulse: ends leases whose deadline is at or before the entry's stamp,
     /// buries tasks that are too old, forgets dead letters, and takes a step of
     /// each deletion of a namespace.
@@ -320,6 +326,8 @@ pub enum Outcome {
     },
     /// The namespace takes nothing any more, and is being removed.
     NamespaceDeleting,
+    /// The principal is like this now; `None`: it is gone.
+    PrincipalChanged(Option<Principal>),
     /// So many leases, old tasks, dead letters and tasks of namespaces in
     /// deletion were dealt with.
     Pulsed {

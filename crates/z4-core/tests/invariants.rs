@@ -2,11 +2,12 @@
 //! the fingerprint of a state is what it was.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use z4_core::access::{Grant, Principal, PrincipalName, Role, Scope, Token};
 use z4_core::command::{
     CreateTasks, Due, LeaseTasks, NamespacePatch, NewTask, SetNamespace, Taker,
 };
 use z4_core::invariants::{self, state_hash};
-use z4_core::limits::VIOLATIONS_MAX;
+use z4_core::limits::{GRANTS_MAX, NAMES_MAX, PRINCIPALS_MAX, TOKENS_MAX, VIOLATIONS_MAX};
 use z4_core::state::{Row, RowKey};
 use z4_core::task::{LeaseToken, Phase, Priority, TaskStatus};
 use z4_core::{Command, Machine, MemState, Namespace, State, TaskId, View};
@@ -246,6 +247,106 @@ fn wrong_statuses(status: &TaskStatus) -> Vec<Row> {
         wrong.remove(6);
     }
     wrong.into_iter().map(Row::Status).collect()
+}
+
+#[test]
+fn principals_that_cannot_be_are_found_out() {
+    let grant = |role, scope: &str| Grant {
+        role,
+        scope: Scope::new(scope).unwrap(),
+    };
+    let token = |id, created_at_ns, expires_at_ns| Token {
+        id,
+        secret_hash: [1; 32],
+        created_at_ns,
+        expires_at_ns,
+    };
+    let whole = Principal {
+        grants: vec![grant(Role::Admin, "*")],
+        names: vec!["a.z4".into()],
+        tokens: vec![token(1, 5, 0), token(2, 5, 6)],
+    };
+    let having = |others: &[&Principal]| {
+        let mut state = store();
+        for (n, principal) in others.iter().enumerate() {
+            let key = RowKey::Principal(PrincipalName::new(&format!("p{n}")).unwrap());
+            state.put(key, Row::Principal(Box::new((*principal).clone())));
+        }
+        state
+    };
+    check(&having(&[&whole])).unwrap();
+    assert_ne!(state_hash(&having(&[&whole])), state_hash(&store()));
+    let mut wrong = vec![whole.clone(); 11];
+    wrong[0].grants = vec![grant(Role::Admin, "a")];
+    wrong[1].grants = vec![grant(Role::Reader, "a"); 2];
+    let many = |n| grant(Role::Reader, &format!("a{n}"));
+    wrong[2].grants = (0..=GRANTS_MAX).map(many).collect();
+    wrong[3].names = vec![String::new()];
+    wrong[4].names = vec!["a.z4".into(); 2];
+    wrong[5].names = (0..=NAMES_MAX).map(|n| format!("{n}.z4")).collect();
+    wrong[6].tokens = vec![token(1, 5, 0), token(1, 5, 0)];
+    wrong[7].tokens = (0..=TOKENS_MAX as u64).map(|n| token(n, 5, 0)).collect();
+    wrong[8].tokens = vec![token(1, 5, 5)];
+    wrong[9].tokens = vec![token(1, u64::MAX, 0)];
+    wrong[10].tokens = vec![token(1, 5, 4)];
+    for principal in wrong {
+        let broken = having(&[&principal]);
+        assert!(check(&broken).is_err(), "{principal:?}");
+        assert_ne!(state_hash(&broken), state_hash(&having(&[&whole])));
+    }
+    let mut namesake = whole.clone();
+    namesake.tokens.clear();
+    assert!(
+        check(&having(&[&whole, &namesake])).is_err(),
+        "a name of two"
+    );
+    let mut twin = whole.clone();
+    twin.names.clear();
+    assert!(check(&having(&[&whole, &twin])).is_err(), "a token of two");
+    let none = Principal::default();
+    check(&having(&vec![&none; PRINCIPALS_MAX])).unwrap();
+    let many = having(&vec![&none; PRINCIPALS_MAX + 1]);
+    assert!(check(&many).is_err(), "one principal too many");
+    let mut other_kind = store();
+    let key = RowKey::Principal(PrincipalName::new("p").unwrap());
+    other_kind.put(key, Row::Timer);
+    assert!(check(&other_kind).is_err(), "a row of another kind");
+}
+
+/// A state in which something of a principal is another one.
+#[test]
+fn all_of_a_principal_counts_in_the_fingerprint() {
+    let grant = |role, scope| Grant {
+        role,
+        scope: Scope::new(scope).unwrap(),
+    };
+    let whole = Principal {
+        grants: vec![grant(Role::Reader, "a")],
+        names: vec!["a.z4".into()],
+        tokens: vec![Token {
+            id: 1,
+            secret_hash: [1; 32],
+            created_at_ns: 2,
+            expires_at_ns: 3,
+        }],
+    };
+    let mut all = vec![whole; 9];
+    all[1].grants[0].role = Role::Producer;
+    all[2].grants[0].scope = Scope::all();
+    all[3].names[0] = "b.z4".into();
+    all[4].tokens[0].id = 9;
+    all[5].tokens[0].secret_hash[31] = 9;
+    all[6].tokens[0].created_at_ns = 9;
+    all[7].tokens[0].expires_at_ns = 9;
+    all[8].tokens.clear();
+    let hash = |principal: Principal| {
+        let mut state = MemState::new();
+        let key = RowKey::Principal(PrincipalName::new("p").unwrap());
+        state.put(key, Row::Principal(Box::new(principal)));
+        state_hash(&state).unwrap()
+    };
+    let hashes: std::collections::BTreeSet<_> = all.into_iter().map(hash).collect();
+    assert_eq!(hashes.len(), 9);
 }
 
 #[test]

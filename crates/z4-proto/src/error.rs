@@ -55,6 +55,15 @@ pub enum DecodeError {
         /// What should hold.
         rule: &'static str,
     },
+    /// A text that the core does not take for what it should be.
+    #[error("{what}: {refusal}")]
+    Refused {
+        /// Which field.
+        what: &'static str,
+        /// What the core says.
+        #[source]
+        refusal: Refusal,
+    },
     /// A name that is not a namespace.
     #[error("namespace: {0}")]
     Namespace(#[source] Refusal),

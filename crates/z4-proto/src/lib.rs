@@ -34,6 +34,7 @@ pub mod generated {
     }
 }
 
+mod access;
 pub mod command;
 pub mod error;
 pub mod level;

@@ -10,7 +10,7 @@ mod ends;
 
 use crate::error::DecodeError;
 use crate::generated::log;
-use crate::parts;
+use crate::{access, parts};
 
 use log::Outcome_oneof_kind as Kind;
 
@@ -53,6 +53,13 @@ pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
             Kind::namespace_set(set)
         }
         Outcome::NamespaceDeleting => Kind::namespace_deleting(log::NamespaceDeleting::default()),
+        Outcome::PrincipalChanged(after) => {
+            let mut changed = log::PrincipalChanged::default();
+            if let Some(principal) = after {
+                changed.set_principal(access::to_principal(principal));
+            }
+            Kind::principal_changed(changed)
+        }
         Outcome::Marked { id } => Kind::marked(log::Marked {
             id: *id,
             ..Default::default()
@@ -115,6 +122,10 @@ pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, DecodeError> {
             paused_at_ns: (set.paused_at_ns > 0).then_some(set.paused_at_ns),
         },
         Some(Kind::namespace_deleting(_)) => Outcome::NamespaceDeleting,
+        Some(Kind::principal_changed(changed)) => {
+            let principal = changed.principal.into_option();
+            Outcome::PrincipalChanged(principal.map(access::principal).transpose()?)
+        }
         Some(Kind::marked(marked)) => Outcome::Marked { id: marked.id },
         Some(Kind::pulsed(expired)) => Outcome::Pulsed {
             count: expired.count,

@@ -31,16 +31,19 @@ pub(crate) fn known(what: &'static str, unknown: &UnknownFields) -> Result<(), D
     }
 }
 
-pub(crate) fn bytes16(what: &'static str, bytes: &[u8]) -> Result<[u8; 16], DecodeError> {
+pub(crate) fn bytes_of<const N: usize>(
+    what: &'static str,
+    bytes: &[u8],
+) -> Result<[u8; N], DecodeError> {
     bytes.try_into().map_err(|_| DecodeError::Length {
         what,
         len: bytes.len(),
-        want: 16,
+        want: N,
     })
 }
 
 pub(crate) fn task_id(what: &'static str, bytes: &[u8]) -> Result<TaskId, DecodeError> {
-    bytes16(what, bytes).map(TaskId::from_bytes)
+    bytes_of(what, bytes).map(TaskId::from_bytes)
 }
 
 pub(crate) fn namespace(name: &str) -> Result<Namespace, DecodeError> {

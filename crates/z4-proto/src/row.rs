@@ -11,7 +11,7 @@ use z4_core::{NamespaceId, TaskId};
 
 use crate::error::DecodeError;
 use crate::generated::log;
-use crate::{outcome, parts};
+use crate::{access, outcome, parts};
 
 /// The bytes of a row.
 #[must_use]
@@ -44,6 +44,7 @@ pub fn encode_row(row: &Row) -> Vec<u8> {
             expires_at_ns: row.expires_at_ns,
             ..Default::default()
         }),
+        Row::Principal(principal) => parts::write(&access::to_principal(principal)),
         Row::Dead | Row::Timer | Row::RequestExpiry => Vec::new(),
     }
 }
@@ -73,6 +74,10 @@ pub fn decode_row(key: &RowKey, bytes: &[u8]) -> Result<Row, DecodeError> {
         RowKey::RequestExpiry { .. } => {
             empty("the RequestExpiry row", bytes)?;
             Row::RequestExpiry
+        }
+        RowKey::Principal(_) => {
+            let row = parts::parse("PrincipalRow", bytes)?;
+            Row::Principal(Box::new(access::principal(row)?))
         }
         RowKey::End => return Err(DecodeError::Kind { what: "Row" }),
     })
@@ -470,7 +475,7 @@ fn phase(row: &log::StatusRow) -> Result<Phase, DecodeError> {
 fn request(bytes: &[u8]) -> Result<RequestRow, DecodeError> {
     let row: log::RequestRow = parts::parse("RequestRow", bytes)?;
     parts::known("RequestRow", &row.unknown_fields)?;
-    let hash = parts::bytes16("RequestRow.content_hash", &row.content_hash)?;
+    let hash = parts::bytes_of("RequestRow.content_hash", &row.content_hash)?;
     let tasks = row.tasks.iter().map(|task| {
         parts::known("CreatedTask", &task.unknown_fields)?;
         outcome::created_task(task)

@@ -18,6 +18,7 @@ use crate::{
     DecodeError,
 };
 
+mod access;
 mod golden;
 mod hostile;
 mod surface;
@@ -60,7 +61,7 @@ fn commands() -> Vec<Command> {
         seconds: -1,
         nanos: 999_999_999,
     });
-    vec![
+    let mut commands = vec![
         Command::CreateTasks(CreateTasks {
             namespace: space(),
             request_id: "r".into(),
@@ -158,7 +159,9 @@ fn commands() -> Vec<Command> {
             held: held("c"),
             by: "d".into(),
         }),
-    ]
+    ];
+    commands.extend(access::commands());
+    commands
 }
 
 fn a_minute() -> RateLimit {
@@ -287,6 +290,7 @@ fn outcomes() -> Vec<Outcome> {
     ];
     let refused = |code| Outcome::Refused(Refusal::new(code, "no"));
     outcomes.extend(Code::ALL.map(refused));
+    outcomes.extend(access::outcomes());
     outcomes
 }
 
@@ -438,7 +442,7 @@ fn rows() -> Vec<(RowKey, Row)> {
         namespace: space_id,
         request_id: "r".into(),
     };
-    vec![
+    let mut rows = vec![
         (RowKey::Meta, Row::Meta(meta)),
         (
             RowKey::Namespace(space()),
@@ -490,7 +494,9 @@ fn rows() -> Vec<(RowKey, Row)> {
             })),
         ),
         (RowKey::Status(space_id, id()), returned),
-    ]
+    ];
+    rows.extend(access::rows());
+    rows
 }
 
 fn status(phase: Phase) -> Row {

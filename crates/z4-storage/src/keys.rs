@@ -5,6 +5,7 @@
 //! fields of fixed length, so they need neither length nor terminator to sort
 //! right and to be told apart.
 
+use z4_core::access::PrincipalName;
 use z4_core::state::RowKey;
 use z4_core::{Namespace, NamespaceId, TaskId};
 
@@ -20,6 +21,7 @@ const REQUEST: u8 = 7;
 const REQUEST_EXPIRY: u8 = 8;
 const DEAD: u8 = 9;
 const TIMER: u8 = 10;
+const PRINCIPAL: u8 = 11;
 const END: u8 = 0xff;
 
 /// The bytes of a key.
@@ -102,6 +104,10 @@ pub fn encode(key: &RowKey) -> Vec<u8> {
             out.extend_from_slice(&namespace.0.to_be_bytes());
             out.extend_from_slice(request_id.as_bytes());
         }
+        RowKey::Principal(name) => {
+            out.push(PRINCIPAL);
+            out.extend_from_slice(name.as_str().as_bytes());
+        }
         RowKey::End => out.push(END),
     }
     out
@@ -147,6 +153,7 @@ pub fn decode(bytes: &[u8]) -> Option<RowKey> {
             namespace: fields.namespace()?,
             request_id: fields.text()?.to_owned(),
         },
+        PRINCIPAL => RowKey::Principal(PrincipalName::new(fields.text()?).ok()?),
         END => RowKey::End,
         _ => return None,
     };
@@ -219,7 +226,7 @@ mod tests {
     }
 
     fn key(rng: &mut StdRng) -> RowKey {
-        match rng.gen_range(0..11) {
+        match rng.gen_range(0..12) {
             0 => RowKey::Meta,
             1 => RowKey::Namespace(name(rng)),
             2 => RowKey::Body(namespace(rng), id(rng)),
@@ -246,6 +253,7 @@ mod tests {
             },
             8 => RowKey::dead(namespace(rng), number(rng), id(rng)),
             9 => RowKey::timer(number(rng), namespace(rng), id(rng)),
+            10 => RowKey::Principal(PrincipalName::new(name(rng).as_str()).unwrap()),
             _ => RowKey::End,
         }
     }
@@ -262,12 +270,38 @@ mod tests {
         }
     }
 
+    /// Databases have them.
+    #[test]
+    fn keys_keep_their_bytes() {
+        let prefixes = [
+            (RowKey::Meta, 1),
+            (RowKey::Namespace(Namespace::new("a").unwrap()), 2),
+            (RowKey::bodies(NamespaceId(1), TaskId::default()).0, 3),
+            (RowKey::statuses(NamespaceId(1), TaskId::default()).0, 4),
+            (RowKey::queue_end(NamespaceId(1), 0), 5),
+            (RowKey::leases().0, 6),
+            (RowKey::requests(NamespaceId(1)).0, 7),
+            (RowKey::request_expiries(1).0, 8),
+            (RowKey::dead(NamespaceId(1), 1, TaskId::default()), 9),
+            (RowKey::timer(1, NamespaceId(1), TaskId::default()), 10),
+            (RowKey::principals().0, 11),
+            (RowKey::End, 0xff),
+        ];
+        for (key, prefix) in prefixes {
+            assert_eq!(encode(&key)[0], prefix, "{key:?}");
+        }
+        let ada = RowKey::Principal(PrincipalName::new("ada").unwrap());
+        assert_eq!(encode(&ada), b"\x0bada");
+    }
+
     #[test]
     fn bytes_that_are_no_key_are_refused() {
         for bytes in [
             &b""[..],
             &[OWN],
-            &[11],
+            &[12],
+            &[PRINCIPAL],
+            &[PRINCIPAL, b'a', b' '],
             &[BODY, 1, 2, 3],
             &[META, 0],
             &[NAMESPACE],

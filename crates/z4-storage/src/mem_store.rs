@@ -43,6 +43,9 @@ impl MemSnapshots {
                         !matches!(key, RowKey::Request { .. } | RowKey::RequestExpiry { .. })
                     });
                 }
+                if planted!("principals-not-in-snapshot") {
+                    cut.rows.retain(|key| !matches!(key, RowKey::Principal(_)));
+                }
                 if planted!("leases-not-in-snapshot") {
                     cut.rows.retain(|key| !matches!(key, RowKey::Lease { .. }));
                 }

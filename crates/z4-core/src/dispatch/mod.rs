@@ -271,7 +271,7 @@ impl Dispatcher {
             // A place under the limit on live leases may be free.
             Event::Ended { namespace, .. } => self.reopen(namespace, Shut::UntilEvent),
             Event::Namespace { namespace } => self.reopen(namespace, Shut::default()),
-            Event::Resumed { .. } => {}
+            Event::Resumed { .. } | Event::Access => {}
         }
     }
 

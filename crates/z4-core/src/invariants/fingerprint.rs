@@ -4,6 +4,7 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::access::{Grant, Principal, Token};
 use crate::command::CreatedTask;
 use crate::settings::{Kind, Setting, SETTINGS};
 use crate::state::{NamespaceConfig, NamespaceCounts, NamespaceRow, RateWindow, Row, RowKey};
@@ -49,6 +50,7 @@ impl Fingerprint {
                 }
             }
             Row::RequestExpiry => self.numbers(&[8]),
+            Row::Principal(principal) => self.principal(principal),
         }
     }
 
@@ -116,6 +118,10 @@ impl Fingerprint {
                 self.id(*id);
             }
             RowKey::End => self.numbers(&[11]),
+            RowKey::Principal(name) => {
+                self.numbers(&[12]);
+                self.text(name.as_str());
+            }
         }
     }
 
@@ -247,6 +253,34 @@ impl Fingerprint {
                 reason,
                 forget_at_ns,
             } => self.numbers(&[3, *at_ns, *reason as u64, *forget_at_ns]),
+        }
+    }
+
+    fn principal(&mut self, principal: &Principal) {
+        let Principal {
+            grants,
+            names,
+            tokens,
+        } = principal;
+        self.numbers(&[12, grants.len() as u64]);
+        for Grant { role, scope } in grants {
+            self.numbers(&[*role as u64]);
+            self.text(scope.as_str());
+        }
+        self.numbers(&[names.len() as u64]);
+        for name in names {
+            self.text(name);
+        }
+        self.numbers(&[tokens.len() as u64]);
+        for token in tokens {
+            let Token {
+                id,
+                secret_hash,
+                created_at_ns,
+                expires_at_ns,
+            } = token;
+            self.numbers(&[*id, *created_at_ns, *expires_at_ns]);
+            self.0.update(secret_hash);
         }
     }
 

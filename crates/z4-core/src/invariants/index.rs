@@ -6,7 +6,7 @@ use super::{scan, Report};
 use crate::state::{MetaRow, Row, RowKey, StateError, View};
 use crate::task::{NamespaceId, Priority, TaskId};
 
-/// Visits every row that is not a body, a namespace or the meta row.
+/// Visits every row that is not a body, a namespace, a principal or the meta row.
 pub(super) fn visit(
     view: &(impl View + ?Sized),
     meta: &MetaRow,
@@ -14,7 +14,8 @@ pub(super) fn visit(
     report: &mut Report,
 ) -> Result<(), StateError> {
     let from = RowKey::Status(NamespaceId(0), TaskId::default());
-    scan(view, (from, RowKey::End), |key, row| {
+    let to = RowKey::principals().0;
+    scan(view, (from, to), |key, row| {
         report.rows += 1;
         let Some(namespace) = namespace_of(&key) else {
             return Ok(());
@@ -91,7 +92,7 @@ pub(super) fn visit(
 
 fn namespace_of(key: &RowKey) -> Option<NamespaceId> {
     match key {
-        RowKey::Meta | RowKey::Namespace(_) | RowKey::End => None,
+        RowKey::Meta | RowKey::Namespace(_) | RowKey::Principal(_) | RowKey::End => None,
         RowKey::Body(namespace, _)
         | RowKey::Status(namespace, _)
         | RowKey::Due { namespace, .. }

@@ -16,8 +16,10 @@
 //! | `tasks` | bodies, and what belongs to each |
 //! | `index` | the other tables |
 //! | `tally` | the counts of a namespace |
+//! | `access` | principals |
 //! | `fingerprint` | rows as bytes |
 
+mod access;
 mod fingerprint;
 mod index;
 mod tally;
@@ -70,7 +72,8 @@ impl Report {
 
 /// Checks what must hold between entries: conservation and bytes per namespace;
 /// every task in exactly one place, and its rows agreeing about it; counts and
-/// cursors; timers; the two rows of every request id.
+/// cursors; timers; the two rows of every request id; principals within their limits, of which
+/// no two share a name or a token.
 ///
 /// `view` must stand still meanwhile: a snapshot, or a store that nobody
 /// changes.
@@ -89,6 +92,7 @@ pub fn check(view: &(impl View + ?Sized)) -> Result<Report, StateError> {
     let mut tallies = Tallies::load(view, &meta, &mut report)?;
     tasks::visit(view, &meta, &mut tallies, &mut report)?;
     index::visit(view, &meta, &mut tallies, &mut report)?;
+    access::visit(view, &meta, &mut report)?;
     tallies.settle(&mut report);
     Ok(report)
 }

@@ -11,6 +11,7 @@
 //! | `dead` | dead letters |
 //! | `change` | CancelTasks, RescheduleTasks, RedriveTasks, PurgeTasks |
 //! | `settings` | SetNamespace |
+//! | `access` | ChangePrincipal |
 //! | `pulse` | the pulse: leases and ages that end |
 //! | `delete` | DeleteNamespace |
 //! | `place` | the moves of a task between its places |
@@ -22,6 +23,7 @@
 //! that was opened a moment ago writes the same rows as one that runs for
 //! months.
 
+mod access;
 mod backoff;
 mod change;
 mod create;
@@ -90,6 +92,9 @@ pub enum Event {
         /// The name of the consumer that holds them from now on.
         by: String,
     },
+    /// A principal or one of its tokens changed, or is gone: whoever keeps a copy of principals
+    /// reads them again.
+    Access,
     /// The settings of a namespace changed, or it is gone: what was held back
     /// may go on.
     Namespace {
@@ -270,6 +275,7 @@ impl<S: State> Machine<S> {
             Command::PurgeTasks(refs) => self.purge(&refs),
             Command::SetNamespace(set) => self.set_namespace(entry, set),
             Command::DeleteNamespace(name) => self.delete_namespace(&name),
+            Command::ChangePrincipal(change) => self.change_principal(entry, change),
             Command::Pulse => self.pulse(entry),
             Command::Mark { id } => Ok(Outcome::Marked { id }),
         }

@@ -15,6 +15,7 @@ use super::{
     MetaRow, NamespaceConfig, NamespaceCounts, NamespaceRow, QueueHead, RateMark, RateWindow,
     RequestRow, Row, RowKey, State, View,
 };
+use crate::access::{Grant, Principal, PrincipalName, Role, Scope, Token};
 use crate::command::{CreatedTask, NamespacePatch};
 use crate::settings::SETTINGS;
 use crate::task::{
@@ -324,11 +325,35 @@ fn one_of_each() -> Vec<(RowKey, Row)> {
         (expiry, Row::RequestExpiry),
         (RowKey::dead(space, 10, late), Row::Dead),
         (RowKey::timer(11, space, late), Row::Timer),
+        (principal_key("a"), Row::Principal(Box::default())),
+        (principal_key("a-b"), principal()),
     ]
 }
 
 fn name_key(name: &str) -> RowKey {
     RowKey::Namespace(Namespace::new(name).unwrap())
+}
+
+fn principal_key(name: &str) -> RowKey {
+    RowKey::Principal(PrincipalName::new(name).unwrap())
+}
+
+fn principal() -> Row {
+    let grant = |role: Role| {
+        let scope = Scope::new(if role == Role::Admin { "*" } else { "mail.*" });
+        Grant::new(role, scope.unwrap()).unwrap()
+    };
+    let token = |id| Token {
+        id,
+        secret_hash: std::array::from_fn(|place| place as u8),
+        created_at_ns: 18,
+        expires_at_ns: id,
+    };
+    Row::Principal(Box::new(Principal {
+        grants: Role::ALL.map(grant).into(),
+        names: vec!["spiffe://z4/a".into(), "a.z4".into()],
+        tokens: [0, 19, u64::MAX].map(token).into(),
+    }))
 }
 
 fn due_row(touched: bool) -> Row {

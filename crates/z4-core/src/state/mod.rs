@@ -15,7 +15,8 @@ pub use crate::settings::NamespaceConfig;
 pub use mem::MemState;
 pub use rate_limit::RateLimit;
 pub use reads::{
-    due_next_after, due_next_of, find_body, find_namespace, find_status, find_task, machine_ns,
+    due_next_after, due_next_of, find_body, find_namespace, find_principal, find_status, find_task,
+    machine_ns, principals,
 };
 pub use rows::{
     rank, MetaRow, NamespaceCounts, NamespaceRow, QueueHead, RateMark, RateWindow, RequestRow, Row,

@@ -1,6 +1,7 @@
 //! Reads for those who hold a view but no machine.
 
 use super::{NamespaceRow, Row, RowKey, StateError, View};
+use crate::access::{Principal, PrincipalName};
 use crate::task::{Namespace, NamespaceId, TaskBody, TaskId, TaskStatus};
 
 /// The row of a namespace, or `None` when it has never had a task.
@@ -73,6 +74,41 @@ pub fn find_status(
         ))),
         None => Ok(None),
     }
+}
+
+/// A principal, or `None` when there is none of this name.
+///
+/// # Errors
+/// [`StateError`] when the store fails.
+pub fn find_principal(
+    view: &(impl View + ?Sized),
+    name: &PrincipalName,
+) -> Result<Option<Principal>, StateError> {
+    match view.get(&RowKey::Principal(name.clone()))? {
+        Some(Row::Principal(principal)) => Ok(Some(*principal)),
+        Some(_) => Err(StateError(format!(
+            "the row of principal {name} is of another kind"
+        ))),
+        None => Ok(None),
+    }
+}
+
+/// All principals, in the order of their names.
+///
+/// # Errors
+/// [`StateError`] when the store fails.
+pub fn principals(
+    view: &(impl View + ?Sized),
+) -> Result<Vec<(PrincipalName, Principal)>, StateError> {
+    let mut all = Vec::new();
+    let (from, to) = RowKey::principals();
+    view.scan(&from, &to, &mut |key, row| {
+        if let (RowKey::Principal(name), Row::Principal(principal)) = (key, row) {
+            all.push((name, *principal));
+        }
+        true
+    })?;
+    Ok(all)
 }
 
 /// Machine time in nanoseconds: the greatest stamp applied; 0 before the first.

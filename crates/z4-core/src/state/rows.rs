@@ -1,6 +1,7 @@
 //! The rows of the store. Key order is the order of the enum: what must be
 //! scanned together stands together.
 
+use crate::access::{Principal, PrincipalName};
 use crate::command::CreatedTask;
 use crate::settings::NamespaceConfig;
 use crate::task::{LeaseToken, Namespace, NamespaceId, Priority, TaskBody, TaskId, TaskStatus};
@@ -72,6 +73,8 @@ pub enum RowKey {
         /// The task.
         id: TaskId,
     },
+    /// Somebody who may do something.
+    Principal(PrincipalName),
     /// Above every row: the end of a scan of all.
     End,
 }
@@ -155,7 +158,13 @@ impl RowKey {
     #[must_use]
     pub fn timers(from_ns: u64) -> (Self, Self) {
         let start = Self::timer(from_ns, NamespaceId(0), TaskId::default());
-        (start, Self::End)
+        (start, Self::principals().0)
+    }
+
+    /// The range of all principals.
+    #[must_use]
+    pub fn principals() -> (Self, Self) {
+        (Self::Principal(PrincipalName::least()), Self::End)
     }
 
     /// The range of a namespace's bodies from an id on.
@@ -258,6 +267,8 @@ pub enum Row {
     Request(RequestRow),
     /// Of [`RowKey::RequestExpiry`].
     RequestExpiry,
+    /// Of [`RowKey::Principal`].
+    Principal(Box<Principal>),
 }
 
 /// The machine's own row.

@@ -69,6 +69,7 @@ impl Walk {
                 | Command::RescheduleTasks(_)
                 | Command::RedriveTasks(_)
                 | Command::SetNamespace(_)
+                | Command::ChangePrincipal(_)
                 | Command::Pulse
                 | Command::Mark { .. },
                 _,

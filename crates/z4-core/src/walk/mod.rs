@@ -9,6 +9,7 @@
 // A walk of a test: it may stop at what cannot be.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod access;
 mod dice;
 mod learn;
 mod settings;
@@ -64,7 +65,7 @@ impl Walk {
             return (self.stamp_ns, vec![command]);
         }
         self.stamp_ns = self.stamp_next();
-        if let Some(commands) = self.flood_step() {
+        if let Some(commands) = self.flood_step().or_else(|| self.tokens_step()) {
             return (self.stamp_ns, commands);
         }
         let count = self.dice.between(1, 3);
@@ -92,6 +93,7 @@ impl Walk {
             89 => Command::Mark {
                 id: self.dice.below(1_000),
             },
+            90..=91 => self.change_principal(),
             _ => Command::Pulse,
         }
     }

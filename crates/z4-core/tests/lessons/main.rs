@@ -1,6 +1,7 @@
 //! What an earlier implementation got wrong, as tests of the machine.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod access;
 mod fields;
 mod leases;
 mod life;

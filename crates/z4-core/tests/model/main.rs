@@ -14,7 +14,7 @@ use plain::Plain;
 use seen::Seen;
 use z4_core::command::{Command, Outcome};
 use z4_core::invariants::{check, state_hash};
-use z4_core::state::{due_next_after, find_namespace, Row, RowKey};
+use z4_core::state::{due_next_after, find_namespace, principals, Row, RowKey};
 use z4_core::walk::{Walk, SPACES};
 use z4_core::{Machine, MemState, Namespace, NamespaceId, View};
 
@@ -127,6 +127,9 @@ impl Pair {
                 assert_eq!(got, want.map(Row::Status), "{at}: {id} after {commands:?}");
             }
         }
+        let got = principals(state).unwrap();
+        let want: Vec<_> = self.plain.principals.clone().into_iter().collect();
+        assert_eq!(got, want, "{at}: after {commands:?}");
         // A timer that went before it rang may cost a pulse, but none is missed.
         let want = self.plain.pulse_next();
         let got = self.machine.pulse_next_ns();

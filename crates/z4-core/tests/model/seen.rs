@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use z4_core::command::{Command, Ended, LeaseLost, Outcome, Unchanged};
+use z4_core::command::{Command, Ended, LeaseLost, Outcome, PrincipalChange, Unchanged};
 use z4_core::limits;
 use z4_core::task::DeathReason;
 use z4_core::Code;
@@ -11,7 +11,7 @@ use z4_core::Code;
 pub struct Seen(BTreeMap<&'static str, u64>);
 
 /// What a walk must come by: at least so often in a hundred thousand steps.
-const OFTEN: [(&str, u64); 59] = [
+const OFTEN: [(&str, u64); 71] = [
     ("created", 1_000),
     ("request repeated", 500),
     ("request misused", 100),
@@ -58,6 +58,18 @@ const OFTEN: [(&str, u64); 59] = [
     ("set refused: deleting", 5),
     ("deletion", 50),
     ("deletion of none", 10),
+    ("principal put", 500),
+    ("principal deleted", 50),
+    ("token added", 200),
+    ("token revoked", 50),
+    ("put refused: invalid", 50),
+    ("put refused: a name is taken", 50),
+    ("put refused: the only admin", 20),
+    ("delete of no principal", 20),
+    ("delete refused: the only admin", 5),
+    ("token refused: taken", 50),
+    ("token refused: too many", 20),
+    ("revocation of none", 100),
     ("pulsed", 1_000),
     ("flood of leases", 2),
     ("flood of a pulse", 2),
@@ -170,6 +182,9 @@ impl Seen {
                 Outcome::Refused(_) => "deletion of none",
                 _ => "deletion",
             }),
+            (Command::ChangePrincipal(change), outcome) => {
+                self.note_principal(&change.change, outcome)
+            }
             (_, Outcome::Pulsed { count }) => {
                 if *count > 0 {
                     self.count("pulsed");
@@ -180,6 +195,32 @@ impl Seen {
             }
             _ => {}
         }
+    }
+
+    fn note_principal(&mut self, change: &PrincipalChange, outcome: &Outcome) {
+        let refused = match outcome {
+            Outcome::Refused(refusal) => Some(refusal.code),
+            _ => None,
+        };
+        self.count(match (change, refused) {
+            (PrincipalChange::Put { .. }, None) => "principal put",
+            (PrincipalChange::Delete, None) => "principal deleted",
+            (PrincipalChange::AddToken { .. }, None) => "token added",
+            (PrincipalChange::RevokeToken { .. }, None) => "token revoked",
+            (PrincipalChange::Put { .. }, Some(Code::Invalid)) => "put refused: invalid",
+            (PrincipalChange::Put { .. }, Some(Code::AlreadyExists)) => {
+                "put refused: a name is taken"
+            }
+            (PrincipalChange::Put { .. }, Some(Code::Precondition)) => {
+                "put refused: the only admin"
+            }
+            (PrincipalChange::Delete, Some(Code::NotFound)) => "delete of no principal",
+            (PrincipalChange::Delete, Some(Code::Precondition)) => "delete refused: the only admin",
+            (PrincipalChange::AddToken { .. }, Some(Code::AlreadyExists)) => "token refused: taken",
+            (PrincipalChange::AddToken { .. }, Some(Code::Exhausted)) => "token refused: too many",
+            (PrincipalChange::RevokeToken { .. }, Some(Code::NotFound)) => "revocation of none",
+            _ => return,
+        });
     }
 
     fn note_end(&mut self, command: &Command, result: Result<Ended, LeaseLost>) {

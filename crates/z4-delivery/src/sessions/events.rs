@@ -48,7 +48,7 @@ impl<E> Sessions<E> {
                     leases,
                     by,
                 } => self.resumed_by(&namespace, &leases, &by, now),
-                Event::Due { .. } | Event::Namespace { .. } => {}
+                Event::Due { .. } | Event::Namespace { .. } | Event::Access => {}
             }
         }
         self.leading.dispatcher.set_pulse(applied.pulse_next_ns);

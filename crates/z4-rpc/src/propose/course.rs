@@ -163,6 +163,7 @@ pub(super) fn is_harmless(command: &Command) -> bool {
         | Command::RedriveTasks(_)
         | Command::SetNamespace(_)
         | Command::DeleteNamespace(_)
+        | Command::ChangePrincipal(_)
         | Command::Pulse
         | Command::Mark { .. } => false,
     }

@@ -1,9 +1,10 @@
 //! A layer: rows that were changed, in the order of keys, above others.
 
-use std::mem::size_of;
+use std::mem::{size_of, size_of_val};
 use std::sync::Arc;
 
 use imbl::ordmap::OrdMap;
+use z4_core::access::Principal;
 use z4_core::command::CreatedTask;
 use z4_core::planted;
 use z4_core::state::{NamespaceRow, Row, RowKey};
@@ -104,6 +105,7 @@ impl Layer {
 fn text_bytes(key: &RowKey) -> usize {
     match key {
         RowKey::Namespace(name) => name.as_str().len(),
+        RowKey::Principal(name) => name.as_str().len(),
         RowKey::Request { request_id, .. } | RowKey::RequestExpiry { request_id, .. } => {
             request_id.len()
         }
@@ -116,6 +118,22 @@ fn text_bytes(key: &RowKey) -> usize {
         | RowKey::Timer { .. }
         | RowKey::End => 0,
     }
+}
+
+/// About what a principal takes in memory, in bytes.
+fn principal_bytes(principal: &Principal) -> usize {
+    let Principal {
+        grants,
+        names,
+        tokens,
+    } = principal;
+    let scopes = grants.iter().map(|grant| grant.scope.as_str().len());
+    let names_bytes = names.iter().map(|name| size_of::<String>() + name.len());
+    size_of::<Principal>()
+        + size_of_val(grants.as_slice())
+        + scopes.sum::<usize>()
+        + names_bytes.sum::<usize>()
+        + size_of_val(tokens.as_slice())
 }
 
 impl Change {
@@ -139,6 +157,7 @@ impl Change {
             }
             Row::Lease { consumer, .. } => consumer.len(),
             Row::Request(request) => request.tasks.len() * size_of::<CreatedTask>(),
+            Row::Principal(principal) => principal_bytes(principal),
             Row::Meta(_) | Row::Due { .. } | Row::Dead | Row::Timer | Row::RequestExpiry => 0,
         };
         LAYER_CHANGE_BYTES + size_of::<Row>() + held

@@ -1,6 +1,7 @@
 //! The machine as one would write it with no store, no index and no cursor:
 //! lists, searched from end to end. Slow, and plain enough to be believed.
 
+mod access;
 mod change;
 mod create;
 mod end;
@@ -10,6 +11,7 @@ mod time;
 
 use std::collections::BTreeMap;
 
+use z4_core::access::{Principal, PrincipalName};
 use z4_core::command::{Command, CreatedTask, NewTask, Outcome};
 use z4_core::state::{NamespaceConfig, NamespaceCounts};
 use z4_core::task::{DeathReason, LeaseToken, Phase, TaskStatus};
@@ -27,6 +29,7 @@ pub struct Plain {
     /// What happened that no outcome tells of, and how often.
     pub unseen: BTreeMap<&'static str, u64>,
     spaces: BTreeMap<Namespace, Space>,
+    pub principals: BTreeMap<PrincipalName, Principal>,
 }
 
 /// A namespace.
@@ -133,6 +136,7 @@ impl Plain {
             Command::PurgeTasks(refs) => self.purge(refs),
             Command::SetNamespace(set) => self.set_namespace(set),
             Command::DeleteNamespace(name) => self.delete_namespace(name),
+            Command::ChangePrincipal(change) => self.change_principal(change),
             Command::Pulse => self.pulse(),
             Command::Mark { id } => Outcome::Marked { id: *id },
         }
