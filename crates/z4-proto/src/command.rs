@@ -13,7 +13,7 @@ mod tasks;
 
 use crate::error::DecodeError;
 use crate::generated::log;
-use crate::{access, parts};
+use crate::{parts, principal};
 
 use log::{Command_oneof_kind as Kind, NewTask_oneof_due as DueKind};
 
@@ -38,7 +38,7 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
             namespace: namespace.as_str().to_owned(),
             ..Default::default()
         }),
-        Command::ChangePrincipal(change) => Kind::change_principal(access::to_change(change)),
+        Command::ChangePrincipal(change) => Kind::change_principal(principal::to_change(change)),
         Command::Pulse => Kind::pulse(log::Pulse::default()),
         Command::Mark { id } => Kind::mark(log::Mark {
             id: *id,
@@ -103,7 +103,9 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, DecodeError> {
             parts::known("DeleteNamespace", &delete.unknown_fields)?;
             Command::DeleteNamespace(parts::namespace(&delete.namespace)?)
         }
-        Some(Kind::change_principal(change)) => Command::ChangePrincipal(access::change(change)?),
+        Some(Kind::change_principal(change)) => {
+            Command::ChangePrincipal(principal::change(change)?)
+        }
         Some(Kind::mark(mark)) => {
             parts::known("Mark", &mark.unknown_fields)?;
             Command::Mark { id: mark.id }

@@ -34,12 +34,12 @@ pub mod generated {
     }
 }
 
-mod access;
 pub mod command;
 pub mod error;
 pub mod level;
 pub mod outcome;
 mod parts;
+mod principal;
 pub mod row;
 #[cfg(test)]
 mod tests;

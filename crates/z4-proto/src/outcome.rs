@@ -10,7 +10,7 @@ mod ends;
 
 use crate::error::DecodeError;
 use crate::generated::log;
-use crate::{access, parts};
+use crate::{parts, principal};
 
 use log::Outcome_oneof_kind as Kind;
 
@@ -56,7 +56,7 @@ pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
         Outcome::PrincipalChanged(after) => {
             let mut changed = log::PrincipalChanged::default();
             if let Some(principal) = after {
-                changed.set_principal(access::to_principal(principal));
+                changed.set_principal(principal::to_principal(principal));
             }
             Kind::principal_changed(changed)
         }
@@ -124,7 +124,7 @@ pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, DecodeError> {
         Some(Kind::namespace_deleting(_)) => Outcome::NamespaceDeleting,
         Some(Kind::principal_changed(changed)) => {
             let principal = changed.principal.into_option();
-            Outcome::PrincipalChanged(principal.map(access::principal).transpose()?)
+            Outcome::PrincipalChanged(principal.map(principal::principal).transpose()?)
         }
         Some(Kind::marked(marked)) => Outcome::Marked { id: marked.id },
         Some(Kind::pulsed(expired)) => Outcome::Pulsed {

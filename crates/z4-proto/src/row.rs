@@ -11,7 +11,7 @@ use z4_core::{NamespaceId, TaskId};
 
 use crate::error::DecodeError;
 use crate::generated::log;
-use crate::{access, outcome, parts};
+use crate::{outcome, parts, principal};
 
 /// The bytes of a row.
 #[must_use]
@@ -44,7 +44,7 @@ pub fn encode_row(row: &Row) -> Vec<u8> {
             expires_at_ns: row.expires_at_ns,
             ..Default::default()
         }),
-        Row::Principal(principal) => parts::write(&access::to_principal(principal)),
+        Row::Principal(principal) => parts::write(&principal::to_principal(principal)),
         Row::Dead | Row::Timer | Row::RequestExpiry => Vec::new(),
     }
 }
@@ -77,7 +77,7 @@ pub fn decode_row(key: &RowKey, bytes: &[u8]) -> Result<Row, DecodeError> {
         }
         RowKey::Principal(_) => {
             let row = parts::parse("PrincipalRow", bytes)?;
-            Row::Principal(Box::new(access::principal(row)?))
+            Row::Principal(Box::new(principal::principal(row)?))
         }
         RowKey::End => return Err(DecodeError::Kind { what: "Row" }),
     })

@@ -8,6 +8,7 @@
 //! | no such task, namespace, peer | NOT_FOUND |
 //! | request id with other content, name or address taken | ALREADY_EXISTS |
 //! | the state forbids it | FAILED_PRECONDITION |
+//! | nobody knows the caller; the caller lacks a grant | UNAUTHENTICATED; PERMISSION_DENIED |
 //! | a queue or a store is full, or a disk nearly | RESOURCE_EXHAUSTED, with a retry delay |
 
 use grpcio::{RpcStatus, RpcStatusCode};
@@ -67,6 +68,13 @@ pub enum Error {
     /// The state of the cluster forbids it; nothing was done.
     #[error("{0}")]
     Precondition(String),
+    /// The caller has shown nothing that is good. It is not told why: whoever guesses
+    /// learns nothing.
+    #[error("the caller is not known; show a token or a certificate of a principal")]
+    Unauthenticated,
+    /// The caller may not do this; the grant that is missing is named.
+    #[error("{0}")]
+    Denied(String),
     /// What another peer answered.
     #[error("{message}")]
     Remote {
@@ -132,6 +140,8 @@ impl Error {
             Self::Unknown { idempotent: false } | Self::Uncertain(_) => RpcStatusCode::UNKNOWN,
             Self::Busy { .. } | Self::DiskLow { .. } => RpcStatusCode::RESOURCE_EXHAUSTED,
             Self::Precondition(_) => RpcStatusCode::FAILED_PRECONDITION,
+            Self::Unauthenticated => RpcStatusCode::UNAUTHENTICATED,
+            Self::Denied(_) => RpcStatusCode::PERMISSION_DENIED,
             Self::Remote { code, .. } => RpcStatusCode::from(*code),
             Self::Internal(_) => RpcStatusCode::INTERNAL,
         }

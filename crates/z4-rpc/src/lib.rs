@@ -12,6 +12,7 @@
 //! | [`network`] | connections to other peers |
 //! | [`lane`] | raft messages beside gRPC |
 //! | [`health`], [`reflection`] | the standard services |
+//! | [`access`] | who may do what |
 //! | [`accept`] | connections accepted, counted and bounded |
 //! | [`server`] | the two ports of gRPC, and their end |
 //! | [`tls`] | what ports and connections to peers show, and who is let in |
@@ -25,6 +26,7 @@
 //! | `propose` | the one path of a proposal, with its retries |
 
 pub mod accept;
+pub mod access;
 pub mod admin;
 mod answer;
 pub mod collection;
@@ -58,6 +60,7 @@ pub mod transport;
 pub mod validate;
 pub mod verdicts;
 
+pub use access::Access;
 pub use delivery::{AppliedEvents, Delivery};
 pub use disk_admission::{DiskAdmission, DiskSpace};
 pub use errors::Error;

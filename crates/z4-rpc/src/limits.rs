@@ -57,6 +57,10 @@ pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Characters of the names of a certificate in an error: whoever connects has written them.
 pub const CERTIFICATE_NAMES_LEN_MAX: usize = 256;
+/// Between two looks at a caller that waits for tasks: at its deadline, and that it is known.
+pub const WAITING_LOOK: Duration = Duration::from_millis(500);
+/// How long a token may last, in milliseconds: a hundred years.
+pub const TOKEN_LIFE_MAX_MS: u64 = 36_525 * 86_400_000;
 /// Concurrent calls of one connection.
 pub const CALLS_PER_CONNECTION_MAX: i32 = 4_096;
 /// Calls that a server of gRPC has asked its library for in advance. A call that has begun

@@ -8,6 +8,7 @@ use z4_consensus::Handle;
 use z4_core::{Outcome, View};
 use z4_delivery::Input;
 
+use crate::access::{Access, Caller};
 use crate::deadline;
 use crate::delivery::Delivery;
 use crate::forward::Forwarder;
@@ -22,11 +23,14 @@ pub struct Node<V> {
     inner: Arc<Inner<V>>,
     /// When the caller that this serves must have its answer.
     answer_by: Option<Instant>,
+    /// The caller that this serves, where callers are asked who they are.
+    caller: Option<Caller>,
 }
 
 struct Inner<V> {
     handle: Handle<Outcome>,
     view: V,
+    access: Access,
     network: Network,
     forwarder: Forwarder,
     readers: Readers,
@@ -41,17 +45,23 @@ impl<V> Clone for Node<V> {
         Self {
             inner: Arc::clone(&self.inner),
             answer_by: self.answer_by,
+            caller: self.caller.clone(),
         }
     }
 }
 
 impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     /// Starts the threads of reads and of deliveries. `view` reads the applied
-    /// task state.
+    /// task state, `access` says who may do what.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(handle: Handle<Outcome>, view: V, network: Network) -> std::io::Result<Self> {
+    pub fn start(
+        handle: Handle<Outcome>,
+        view: V,
+        network: Network,
+        access: Access,
+    ) -> std::io::Result<Self> {
         let (delivery, inbox) = Delivery::new();
         let told = delivery.clone();
         let lost = move |leader| told.input(Input::ReportsLost(leader));
@@ -60,6 +70,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             inner: Arc::new(Inner {
                 readers: Readers::start()?,
                 handle,
+                access,
                 view,
                 network,
                 forwarder,
@@ -68,6 +79,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                 adding: futures::lock::Mutex::default(),
             }),
             answer_by: None,
+            caller: None,
         };
         crate::delivery::start(node.clone(), inbox)?;
         Ok(node)
@@ -79,6 +91,15 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         Self {
             inner: Arc::clone(&self.inner),
             answer_by: deadline::answer_by(ctx.deadline()),
+            caller: self.access().caller(ctx),
+        }
+    }
+
+    /// The same, for a stream: it lasts as long as its caller likes.
+    pub(crate) fn of_stream(&self, ctx: &RpcContext<'_>) -> Self {
+        Self {
+            answer_by: None,
+            ..self.of_call(ctx)
         }
     }
 
@@ -88,6 +109,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         Self {
             inner: Arc::clone(&self.inner),
             answer_by: self.answer_by.map(sooner),
+            caller: self.caller.clone(),
         }
     }
 
@@ -109,6 +131,17 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     #[must_use]
     pub fn network(&self) -> &Network {
         &self.inner.network
+    }
+
+    /// Who may do what.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.inner.access
+    }
+
+    /// The caller that this serves; `None` where nobody is asked who they are.
+    pub(crate) fn caller(&self) -> Option<&Caller> {
+        self.caller.as_ref()
     }
 
     /// Where the state machine's events go.

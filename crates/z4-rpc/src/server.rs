@@ -7,7 +7,7 @@ use std::time::Duration;
 use grpcio::{ChannelBuilder, EnvBuilder, Environment, ServerBuilder};
 use z4_core::View;
 use z4_proto::generated::{
-    admin_grpc, collection_grpc, health_grpc, peer_grpc, reflection_v1_grpc,
+    access_grpc, admin_grpc, collection_grpc, health_grpc, peer_grpc, reflection_v1_grpc,
     reflection_v1alpha_grpc,
 };
 
@@ -15,6 +15,7 @@ use crate::accept::{
     Acceptor, AcceptorParts, ConnectionLimits, ConnectionMetrics, PortWatch, ServerOptions,
     Services, Serving,
 };
+use crate::access::{AccessService, Front};
 use crate::admin::AdminService;
 use crate::collection::CollectionService;
 use crate::delivery::lease_service;
@@ -103,12 +104,20 @@ pub fn serve_clients<V: View + Clone + Send + Sync + 'static>(
     let services = move || {
         let node = || of_services.clone();
         let reflection = ReflectionService::new();
-        ServerBuilder::new(Arc::clone(&env))
+        let mut builder = ServerBuilder::new(Arc::clone(&env));
+        if of_services.access().is_on() {
+            builder = builder.add_checker(Front {
+                access: of_services.access().clone(),
+                metrics: of_services.network().metrics().clone(),
+            });
+        }
+        builder
             .register_service(collection_grpc::create_collection(CollectionService::new(
                 node(),
             )))
             .register_service(lease_service(node()))
             .register_service(admin_grpc::create_admin(AdminService::new(node())))
+            .register_service(access_grpc::create_access(AccessService::new(node())))
             .register_service(health_grpc::create_health(HealthService::new(node())))
             .register_service(reflection_v1_grpc::create_server_reflection(
                 reflection.clone(),

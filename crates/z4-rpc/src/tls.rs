@@ -102,7 +102,7 @@ impl Caller {
         let Some(tls) = tls else {
             return Ok(Self::default());
         };
-        let names = names_of(ctx);
+        let names = names_of(ctx).unwrap_or_default();
         tls.check(&names).map_err(refuse)?;
         let tls = Some((tls.clone(), names));
         Ok(Self { tls })
@@ -121,13 +121,12 @@ fn refuse(why: String) -> RpcStatus {
     RpcStatus::with_message(RpcStatusCode::PERMISSION_DENIED, why)
 }
 
-/// The names in the certificate of the caller, as gRPC has verified it; none where it
-/// showed none.
-fn names_of(ctx: &RpcContext<'_>) -> Names {
+/// The names in the certificate of the caller, as gRPC has verified it: no names where it
+/// showed none, and `None` where it came in the clear.
+pub(crate) fn names_of(ctx: &RpcContext<'_>) -> Option<Names> {
     let mut names = Names::default();
-    let Some(auth) = ctx.auth_context() else {
-        return names;
-    };
+    let auth = ctx.auth_context()?;
+    let mut is_sealed = false;
     for property in &auth {
         // A name that is not text is nobody's.
         let Ok(value) = property.value_str() else {
@@ -137,10 +136,11 @@ fn names_of(ctx: &RpcContext<'_>) -> Names {
             "peer_dns" => names.dns.push(value.to_ascii_lowercase()),
             "peer_uri" => names.uris.push(value.to_owned()),
             "peer_ip" => names.ips.extend(value.parse::<std::net::IpAddr>().ok()),
+            "transport_security_type" => is_sealed = value == "ssl",
             _ => {}
         }
     }
-    names
+    is_sealed.then_some(names)
 }
 
 /// What a server of gRPC shows and asks.

@@ -8,6 +8,7 @@
 //! | `allocator` | what the allocator of the C library is told |
 //! | `descriptors` | how many file descriptors there are, and what for |
 //! | `membership` | storage opened; a cluster founded when asked |
+//! | `access` | whether clients are asked who they are, and the token of the first admin |
 //! | `certificates` | what the ports show, read again while the peer runs |
 //! | `disk` | free space of the volumes, and what is done when there is little |
 //! | `peer` | the crates wired into a peer, and the order of stopping |
@@ -16,6 +17,7 @@
 //! | `task_metrics` | gauges of the task state |
 //! | `shutdown` | signals, and the limit on stopping |
 
+mod access;
 mod allocator;
 mod certificates;
 mod descriptors;

@@ -139,6 +139,25 @@ pub(crate) struct Options {
     #[structopt(flatten)]
     pub tls: TlsOptions,
 
+    /// Ask clients who they are: on or off
+    #[structopt(
+        long,
+        env = "Z4_AUTH",
+        value_name = "BOOL",
+        default_value = "off",
+        parse(try_from_str = switch)
+    )]
+    pub auth: bool,
+
+    /// File with the token of the first admin, which counts until there is an admin
+    #[structopt(
+        long,
+        env = "Z4_AUTH_ROOT_TOKEN_FILE",
+        value_name = "FILE",
+        parse(from_os_str)
+    )]
+    pub auth_root_token_file: Option<PathBuf>,
+
     /// Log what is of use to developers only
     #[structopt(
         long,
@@ -204,6 +223,13 @@ impl Options {
         self.check_folders()?;
         self.check_ports()?;
         self.tls.check()?;
+        if self.auth_root_token_file.is_some() && !self.auth {
+            return Err(
+                "Z4_AUTH_ROOT_TOKEN_FILE is set and Z4_AUTH is off: nobody would ask for the \
+                 token; set Z4_AUTH=on, or leave the file out"
+                    .to_owned(),
+            );
+        }
         self.tls.check_bind(self.bind())?;
         self.peer_advertise_addr = self.advertised()?.to_string();
         Ok(self)
@@ -401,6 +427,8 @@ mod tests {
             connections_max: None,
             connections_per_address_max: None,
             tls: TlsOptions::default(),
+            auth: false,
+            auth_root_token_file: None,
             debug_logging_enabled: false,
         };
         assert_eq!(options, expected);
@@ -436,6 +464,8 @@ mod tests {
             "Z4_PEER_TLS_CA",
             "Z4_PEER_TLS_NAMES",
             "Z4_INSECURE",
+            "Z4_AUTH",
+            "Z4_AUTH_ROOT_TOKEN_FILE",
         ] {
             let flag = variable
                 .trim_start_matches("Z4_")
@@ -481,6 +511,8 @@ mod tests {
             (&["--bind-addr", "localhost"], "Z4_BIND_ADDR"),
             (&["--bind-addr", ""], "Z4_BIND_ADDR"),
             (&["--bind-addr", "0.0.0.0"], "Z4_INSECURE"),
+            (&["--auth", "perhaps"], "Z4_AUTH"),
+            (&["--auth-root-token-file", "f"], "Z4_AUTH"),
             (&["--tls-cert", "f"], "Z4_TLS_KEY"),
             (&["--tls-key", "f"], "Z4_TLS_CERT"),
             (&["--tls-client-ca", "f"], "Z4_TLS_CERT"),

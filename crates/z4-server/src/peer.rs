@@ -14,7 +14,7 @@ use slog::{crit, info, o, warn, Logger};
 use z4_consensus::log::Position;
 use z4_consensus::runtime::{prepare, Parts, Pending, Runtime};
 use z4_consensus::{Handle, Identity, Levels};
-use z4_core::Outcome;
+use z4_core::{Event, Outcome};
 use z4_proto::level::{LEVEL_MAX, LEVEL_MIN};
 use z4_rpc::accept::{ConnectionLimits, ConnectionMetrics, PortWatch};
 use z4_rpc::limits as rpc;
@@ -25,6 +25,7 @@ use z4_rpc::{
 };
 use z4_storage::{EventSink, RocksView, StorageError, Store, TaskMachine};
 
+use crate::access;
 use crate::certificates::Certificates;
 use crate::disk::{Guard, Watched};
 use crate::limits;
@@ -83,7 +84,10 @@ impl Peer {
             metrics: z4_rpc::Metrics::new(registry).map_err(|e| e.to_string())?,
             logger: logger.new(o!("part" => "rpc")),
         });
-        let node = Node::start(handle, store.view(), network).map_err(|e| e.to_string())?;
+        let access = access::read(options)?;
+        let view = store.view();
+        access.refresh(&view).map_err(|e| e.to_string())?;
+        let node = Node::start(handle, view, network, access).map_err(|e| e.to_string())?;
         let starter = Arc::new(Starter {
             store: Arc::clone(store),
             db_dir: options.db_data_dir.clone().into(),
@@ -291,7 +295,14 @@ impl Starter {
             return Err(format!("this peer is raft id {} already", known.raft_id));
         }
         let delivery = self.node.delivery().clone();
+        let (access, view) = (self.node.access().clone(), self.store.view());
+        let logger = self.logger.clone();
         let events: EventSink = Box::new(move |run| {
+            if run.is_jump || run.events.contains(&Event::Access) {
+                if let Err(error) = access.refresh(&view) {
+                    end_process(&logger, "cannot read the principals", &error.to_string());
+                }
+            }
             delivery.applied(AppliedEvents {
                 events: run.events,
                 stamp_ns: run.stamp_ns,

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod abandoned;
+mod access;
 mod address_checks;
 mod addresses;
 mod all_killed;

@@ -33,6 +33,7 @@ use z4_proto::generated::peer::{
     SetAddress, TransferLeader,
 };
 
+use crate::access::{About, Method};
 use crate::collection::respond;
 use crate::errors::Error;
 use crate::forward::AskError;
@@ -201,7 +202,8 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<Status>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(&ctx, self.node.clone(), "CheckHealth", sink, async move {
+        let call = node.judge(Method::CheckHealth, About::Nothing);
+        respond(&ctx, self.node.clone(), call, sink, async move {
             validate::request_id(request.get_request_id())?;
             let status = node.handle().status();
             if status.leader == 0 {
@@ -218,13 +220,10 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<ClusterInfo>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(
-            &ctx,
-            self.node.clone(),
-            "GetClusterInfo",
-            sink,
-            async move { Ok(info::info(&node).await) },
-        );
+        let call = node.judge(Method::GetClusterInfo, About::Nothing);
+        respond(&ctx, self.node.clone(), call, sink, async move {
+            Ok(info::info(&node).await)
+        });
     }
 
     fn add_cluster_member(
@@ -234,19 +233,17 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<Empty>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(
-            &ctx,
-            self.node.clone(),
-            "AddClusterMember",
-            sink,
-            async move {
-                check_peer_id(request.get_member_id())?;
-                let address = check_address(request.get_member_address())?;
-                let peer_id = request.member_id;
-                let work = Work::Add { peer_id, address };
-                node.administer(work).await
-            },
+        let call = node.judge(
+            Method::AddClusterMember,
+            About::Other(request.get_member_id()),
         );
+        respond(&ctx, self.node.clone(), call, sink, async move {
+            check_peer_id(request.get_member_id())?;
+            let address = check_address(request.get_member_address())?;
+            let peer_id = request.member_id;
+            let work = Work::Add { peer_id, address };
+            node.administer(work).await
+        });
     }
 
     fn remove_cluster_member(
@@ -256,17 +253,15 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<Empty>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(
-            &ctx,
-            self.node.clone(),
-            "RemoveClusterMember",
-            sink,
-            async move {
-                check_peer_id(request.get_member_id())?;
-                let peer_id = request.member_id;
-                node.administer(Work::Remove { peer_id }).await
-            },
+        let call = node.judge(
+            Method::RemoveClusterMember,
+            About::Other(request.get_member_id()),
         );
+        respond(&ctx, self.node.clone(), call, sink, async move {
+            check_peer_id(request.get_member_id())?;
+            let peer_id = request.member_id;
+            node.administer(Work::Remove { peer_id }).await
+        });
     }
 
     fn transfer_leadership(
@@ -276,19 +271,17 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<Empty>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(
-            &ctx,
-            self.node.clone(),
-            "TransferLeadership",
-            sink,
-            async move {
-                if !request.get_member_id().is_empty() {
-                    check_peer_id(request.get_member_id())?;
-                }
-                let peer_id = request.member_id;
-                node.administer(Work::Transfer { peer_id }).await
-            },
+        let call = node.judge(
+            Method::TransferLeadership,
+            About::Other(request.get_member_id()),
         );
+        respond(&ctx, self.node.clone(), call, sink, async move {
+            if !request.get_member_id().is_empty() {
+                check_peer_id(request.get_member_id())?;
+            }
+            let peer_id = request.member_id;
+            node.administer(Work::Transfer { peer_id }).await
+        });
     }
 
     fn set_member_address(
@@ -298,11 +291,15 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<SetMemberAddressResponse>,
     ) {
         let node = self.node.of_call(&ctx);
+        let call = node.judge(
+            Method::SetMemberAddress,
+            About::Other(request.get_member_id()),
+        );
         let work = async move {
             let (peer_id, address) = (request.get_member_id(), request.get_member_address());
             address::set(&node, peer_id, address).await
         };
-        respond(&ctx, self.node.clone(), "SetMemberAddress", sink, work);
+        respond(&ctx, self.node.clone(), call, sink, work);
     }
 
     fn verify_cluster(
@@ -312,7 +309,8 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<VerifyClusterResponse>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(&ctx, self.node.clone(), "VerifyCluster", sink, async move {
+        let call = node.judge(Method::VerifyCluster, About::Nothing);
+        respond(&ctx, self.node.clone(), call, sink, async move {
             verify::verify(&node).await
         });
     }
@@ -324,7 +322,8 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<HoldLevelResponse>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(&ctx, self.node.clone(), "HoldLevel", sink, async move {
+        let call = node.judge(Method::HoldLevel, About::Nothing);
+        respond(&ctx, self.node.clone(), call, sink, async move {
             level::hold(&node, request.get_hold()).await
         });
     }
@@ -336,8 +335,9 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<ListNamespacesResponse>,
     ) {
         let node = self.node.of_call(&ctx);
+        let call = node.judge(Method::ListNamespaces, About::Nothing);
         let work = async move { namespaces::list(&node, &request).await };
-        respond(&ctx, self.node.clone(), "ListNamespaces", sink, work);
+        respond(&ctx, self.node.clone(), call, sink, work);
     }
 
     fn get_namespace(
@@ -347,8 +347,9 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<Namespace>,
     ) {
         let node = self.node.of_call(&ctx);
+        let call = node.judge(Method::GetNamespace, About::Namespace(request.get_name()));
         let work = async move { namespaces::get(&node, request.get_name()).await };
-        respond(&ctx, self.node.clone(), "GetNamespace", sink, work);
+        respond(&ctx, self.node.clone(), call, sink, work);
     }
 
     fn update_namespace(
@@ -358,8 +359,12 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<Namespace>,
     ) {
         let node = self.node.of_call(&ctx);
+        let call = node.judge(
+            Method::UpdateNamespace,
+            About::Namespace(request.get_name()),
+        );
         let work = async move { namespaces::update(&node, &request).await };
-        respond(&ctx, self.node.clone(), "UpdateNamespace", sink, work);
+        respond(&ctx, self.node.clone(), call, sink, work);
     }
 
     fn delete_namespace(
@@ -369,8 +374,12 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<DeleteNamespaceResponse>,
     ) {
         let node = self.node.of_call(&ctx);
+        let call = node.judge(
+            Method::DeleteNamespace,
+            About::Namespace(request.get_name()),
+        );
         let work = async move { namespaces::delete(&node, request.get_name()).await };
-        respond(&ctx, self.node.clone(), "DeleteNamespace", sink, work);
+        respond(&ctx, self.node.clone(), call, sink, work);
     }
 
     fn pause_namespace(
@@ -380,8 +389,9 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<Namespace>,
     ) {
         let node = self.node.of_call(&ctx);
+        let call = node.judge(Method::PauseNamespace, About::Namespace(request.get_name()));
         let work = async move { namespaces::pause(&node, request.get_name(), true).await };
-        respond(&ctx, self.node.clone(), "PauseNamespace", sink, work);
+        respond(&ctx, self.node.clone(), call, sink, work);
     }
 
     fn resume_namespace(
@@ -391,8 +401,12 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<Namespace>,
     ) {
         let node = self.node.of_call(&ctx);
+        let call = node.judge(
+            Method::ResumeNamespace,
+            About::Namespace(request.get_name()),
+        );
         let work = async move { namespaces::pause(&node, request.get_name(), false).await };
-        respond(&ctx, self.node.clone(), "ResumeNamespace", sink, work);
+        respond(&ctx, self.node.clone(), call, sink, work);
     }
 
     fn get_namespace_stats(
@@ -402,11 +416,15 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         sink: UnarySink<NamespaceStats>,
     ) {
         let node = self.node.of_call(&ctx);
+        let call = node.judge(
+            Method::GetNamespaceStats,
+            About::Namespace(request.get_name()),
+        );
         let work = async move {
             let name = namespaces::named(request.get_name())?;
             let consumers = node.consumers_view(&name).await?;
             namespaces::stats(&node, name, consumers).await
         };
-        respond(&ctx, self.node.clone(), "GetNamespaceStats", sink, work);
+        respond(&ctx, self.node.clone(), call, sink, work);
     }
 }

@@ -13,6 +13,7 @@ use z4_core::View;
 use z4_proto::generated::collection::{CreateTaskRequest, TaskStreamResponse};
 
 use super::{create, undecodable};
+use crate::access::{About, Guard, Method};
 use crate::limits;
 use crate::node::Node;
 use crate::propose::Until;
@@ -20,7 +21,8 @@ use crate::propose::Until;
 struct Pipeline<V> {
     node: Node<V>,
     until: Until,
-    method: &'static str,
+    method: Method,
+    guard: Guard,
     /// In the order of requests: an answer and the bytes its request held.
     in_flight: FuturesOrdered<BoxFuture<'static, (TaskStreamResponse, usize)>>,
     bytes: usize,
@@ -37,23 +39,35 @@ pub(super) async fn run<V: View + Clone + Send + Sync + 'static>(
 ) {
     sink.enhance_batch(true);
     let mut pipeline = Pipeline {
+        // Each message says which namespace it is for.
+        guard: node.guard(Method::WhoAmI, None),
         node,
         until,
         method: match until {
-            Until::Applied => "CreateTaskStream",
-            Until::Accepted => "CreateTaskStreamAsync",
+            Until::Applied => Method::CreateTaskStream,
+            Until::Accepted => Method::CreateTaskStreamAsync,
         },
         in_flight: FuturesOrdered::new(),
         bytes: 0,
         ended: false,
     };
-    let ended = poll_fn(|cx| pipeline.poll(&mut requests, &mut sink, cx)).await;
+    let ended = poll_fn(|cx| {
+        if let Poll::Ready(status) = pipeline.guard.poll(cx) {
+            return Poll::Ready(Err(Over::Revoked(status)));
+        }
+        let polled = pipeline.poll(&mut requests, &mut sink, cx);
+        polled.map(|ended| ended.map_err(Over::Broken))
+    });
     // The client has gone when these fail.
-    match ended {
+    match ended.await {
         Ok(()) => {
             let _ = sink.close().await;
         }
-        Err(grpcio::Error::Codec(_)) => {
+        // What is in flight is done, and nobody is told.
+        Err(Over::Revoked(status)) => {
+            let _ = sink.fail(status).await;
+        }
+        Err(Over::Broken(grpcio::Error::Codec(_))) => {
             // What is in flight is answered before the stream ends.
             while let Some((response, _)) = pipeline.in_flight.next().await {
                 let _ = sink.feed((response, WriteFlags::default())).await;
@@ -62,8 +76,16 @@ pub(super) async fn run<V: View + Clone + Send + Sync + 'static>(
             let error = grpcio::Error::Codec("not a CreateTaskRequest".into());
             let _ = sink.fail(undecodable(&error)).await;
         }
-        Err(_) => {}
+        Err(Over::Broken(_)) => {}
     }
+}
+
+/// Why a stream ended before its client was done.
+enum Over {
+    /// The client is gone, or said what is no request.
+    Broken(grpcio::Error),
+    /// The client is not known any more.
+    Revoked(RpcStatus),
 }
 
 impl<V: View + Clone + Send + Sync + 'static> Pipeline<V> {
@@ -115,7 +137,11 @@ impl<V: View + Clone + Send + Sync + 'static> Pipeline<V> {
         let (node, until, method) = (self.node.clone(), self.until, self.method);
         let creating = async move {
             let started = Instant::now();
-            let result = create::create(&node, request, until, limits::UNARY_TIMEOUT).await;
+            let about = About::Namespace(request.get_namespace());
+            let result = match node.authorize(method, about) {
+                Ok(()) => create::create(&node, request, until, limits::UNARY_TIMEOUT).await,
+                Err(error) => Err(error),
+            };
             let mut response = TaskStreamResponse::default();
             let status = match result {
                 Ok(mut created) => {
@@ -132,7 +158,7 @@ impl<V: View + Clone + Send + Sync + 'static> Pipeline<V> {
             };
             let seconds = started.elapsed().as_secs_f64();
             let metrics = node.network().metrics();
-            metrics.request(method, status.code(), seconds);
+            metrics.request(method.name(), status.code(), seconds);
             (response, bytes)
         };
         self.in_flight.push_back(creating.boxed());

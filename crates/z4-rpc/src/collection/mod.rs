@@ -13,7 +13,6 @@ mod unchanged;
 
 use std::time::Instant;
 
-use futures::FutureExt;
 use grpcio::{
     DuplexSink, RequestStream, RpcContext, RpcStatus, RpcStatusCode, ServerStreamingSink, UnarySink,
 };
@@ -30,6 +29,7 @@ use z4_proto::generated::collection::{
 };
 use z4_proto::generated::collection_grpc::Collection;
 
+use crate::access::{note, About, Done, Judged, Method};
 use crate::delivery::{self, lease_asks};
 use crate::errors::Error;
 use crate::limits;
@@ -67,11 +67,12 @@ impl<V: View + Clone + Send + Sync + 'static> CollectionService<V> {
         until: Until,
     ) {
         let method = match until {
-            Until::Applied => "CreateTask",
-            Until::Accepted => "CreateTaskAsync",
+            Until::Applied => Method::CreateTask,
+            Until::Accepted => Method::CreateTaskAsync,
         };
         let node = self.node.of_call(ctx);
-        respond(ctx, self.node.clone(), method, sink, async move {
+        let call = node.judge(method, About::Namespace(request.get_namespace()));
+        respond(ctx, self.node.clone(), call, sink, async move {
             create::create(&node, request, until, limits::UNARY_TIMEOUT).await
         });
     }
@@ -83,7 +84,8 @@ impl<V: View + Clone + Send + Sync + 'static> CollectionService<V> {
         sink: DuplexSink<TaskStreamResponse>,
         until: Until,
     ) {
-        ctx.spawn(create_stream::run(self.node.clone(), stream, sink, until));
+        let node = self.node.of_stream(ctx);
+        ctx.spawn(create_stream::run(node, stream, sink, until));
     }
 }
 
@@ -126,7 +128,8 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
 
     fn get_task(&mut self, ctx: RpcContext<'_>, request: GetTaskRequest, sink: UnarySink<Task>) {
         let node = self.node.of_call(&ctx);
-        respond(&ctx, self.node.clone(), "GetTask", sink, async move {
+        let call = node.judge(Method::GetTask, About::Namespace(request.get_namespace()));
+        respond(&ctx, self.node.clone(), call, sink, async move {
             get::get(&node, &request).await
         });
     }
@@ -137,16 +140,19 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         request: StreamTasksRequest,
         sink: ServerStreamingSink<Task>,
     ) {
-        let node = self.node.clone();
-        let checked = validate::request_id(request.get_request_id())
-            .and_then(|()| Namespace::new(request.get_namespace()));
+        let node = self.node.of_stream(&ctx);
+        let about = About::Namespace(request.get_namespace());
+        let checked = node.authorize(Method::GetTaskStream, about).and_then(|()| {
+            validate::request_id(request.get_request_id())?;
+            Ok(Namespace::new(request.get_namespace())?)
+        });
         ctx.spawn(async move {
             let started = Instant::now();
             let metrics = node.network().metrics().clone();
             let status = match checked {
                 Ok(namespace) => delivery::run_stream(node, namespace, sink).await,
-                Err(refusal) => {
-                    let status = Error::from(refusal).status();
+                Err(error) => {
+                    let status = error.status();
                     // The consumer has gone when this fails.
                     let _ = sink.fail(status.clone()).await;
                     status
@@ -164,7 +170,11 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         sink: UnarySink<CreateTasksResponse>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(&ctx, self.node.clone(), "CreateTasks", sink, async move {
+        let call = node.judge(
+            Method::CreateTasks,
+            About::Namespace(request.get_namespace()),
+        );
+        respond(&ctx, self.node.clone(), call, sink, async move {
             create_batch::create_batch(&node, request, limits::UNARY_TIMEOUT).await
         });
     }
@@ -176,7 +186,11 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         sink: UnarySink<Task>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(&ctx, self.node.clone(), "CancelTask", sink, async move {
+        let call = node.judge(
+            Method::CancelTask,
+            About::Namespace(request.get_namespace()),
+        );
+        respond(&ctx, self.node.clone(), call, sink, async move {
             change::cancel(&node, &request).await
         });
     }
@@ -188,13 +202,18 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         sink: UnarySink<Task>,
     ) {
         let node = self.node.of_call(&ctx);
+        let call = node.judge(
+            Method::RescheduleTask,
+            About::Namespace(request.get_namespace()),
+        );
         let work = async move { change::reschedule(&node, &request).await };
-        respond(&ctx, self.node.clone(), "RescheduleTask", sink, work);
+        respond(&ctx, self.node.clone(), call, sink, work);
     }
 
     fn run_task(&mut self, ctx: RpcContext<'_>, request: RunTaskRequest, sink: UnarySink<Task>) {
         let node = self.node.of_call(&ctx);
-        respond(&ctx, self.node.clone(), "RunTask", sink, async move {
+        let call = node.judge(Method::RunTask, About::Namespace(request.get_namespace()));
+        respond(&ctx, self.node.clone(), call, sink, async move {
             change::run(&node, &request).await
         });
     }
@@ -206,7 +225,8 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         sink: UnarySink<ListTasksResponse>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(&ctx, self.node.clone(), "ListTasks", sink, async move {
+        let call = node.judge(Method::ListTasks, About::Namespace(request.get_namespace()));
+        respond(&ctx, self.node.clone(), call, sink, async move {
             list::list(&node, &request).await
         });
     }
@@ -218,7 +238,11 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         sink: UnarySink<RedriveTasksResponse>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(&ctx, self.node.clone(), "RedriveTasks", sink, async move {
+        let call = node.judge(
+            Method::RedriveTasks,
+            About::Namespace(request.get_namespace()),
+        );
+        respond(&ctx, self.node.clone(), call, sink, async move {
             dead::redrive(&node, &request).await
         });
     }
@@ -230,7 +254,11 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         sink: UnarySink<PurgeTasksResponse>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(&ctx, self.node.clone(), "PurgeTasks", sink, async move {
+        let call = node.judge(
+            Method::PurgeTasks,
+            About::Namespace(request.get_namespace()),
+        );
+        respond(&ctx, self.node.clone(), call, sink, async move {
             dead::purge(&node, &request).await
         });
     }
@@ -242,7 +270,11 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         sink: UnarySink<ExplainTaskResponse>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(&ctx, self.node.clone(), "ExplainTask", sink, async move {
+        let call = node.judge(
+            Method::ExplainTask,
+            About::Namespace(request.get_namespace()),
+        );
+        respond(&ctx, self.node.clone(), call, sink, async move {
             let (namespace, id) =
                 validate::task_of(request.get_namespace(), request.get_task_id())?;
             let consumers = node.consumers_view(&namespace).await?;
@@ -256,7 +288,7 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         requests: RequestStream<ConsumeRequest>,
         sink: DuplexSink<ConsumeResponse>,
     ) {
-        let node = self.node.clone();
+        let node = self.node.of_stream(&ctx);
         ctx.spawn(async move {
             let started = Instant::now();
             let metrics = node.network().metrics().clone();
@@ -273,7 +305,8 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         sink: UnarySink<AckTasksResponse>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(&ctx, self.node.clone(), "AckTasks", sink, async move {
+        let call = node.judge(Method::AckTasks, About::Namespace(request.get_namespace()));
+        respond(&ctx, self.node.clone(), call, sink, async move {
             let asked = request.leases.into_iter().map(lease_asks::ack);
             let name = &request.namespace;
             let results = leases::end(&node, name, Kind::Ack, "leases", asked).await?;
@@ -290,7 +323,8 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         sink: UnarySink<NackTasksResponse>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(&ctx, self.node.clone(), "NackTasks", sink, async move {
+        let call = node.judge(Method::NackTasks, About::Namespace(request.get_namespace()));
+        respond(&ctx, self.node.clone(), call, sink, async move {
             let asked = request.nacks.into_iter().map(lease_asks::nack);
             let name = &request.namespace;
             let results = leases::end(&node, name, Kind::Nack, "nacks", asked).await?;
@@ -307,7 +341,11 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         sink: UnarySink<ExtendLeasesResponse>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(&ctx, self.node.clone(), "ExtendLeases", sink, async move {
+        let call = node.judge(
+            Method::ExtendLeases,
+            About::Namespace(request.get_namespace()),
+        );
+        respond(&ctx, self.node.clone(), call, sink, async move {
             let asked = request.extends.into_iter().map(lease_asks::extend);
             let name = &request.namespace;
             let results = leases::end(&node, name, Kind::Extend, "extends", asked).await?;
@@ -324,7 +362,11 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
         sink: UnarySink<ReleaseTasksResponse>,
     ) {
         let node = self.node.of_call(&ctx);
-        respond(&ctx, self.node.clone(), "ReleaseTasks", sink, async move {
+        let call = node.judge(
+            Method::ReleaseTasks,
+            About::Namespace(request.get_namespace()),
+        );
+        respond(&ctx, self.node.clone(), call, sink, async move {
             let asked = request.leases.into_iter().map(lease_asks::release);
             let name = &request.namespace;
             let results = leases::end(&node, name, Kind::Release, "leases", asked).await?;
@@ -335,11 +377,11 @@ impl<V: View + Clone + Send + Sync + 'static> Collection for CollectionService<V
     }
 }
 
-/// Runs the work of a unary call, answers it, and counts it.
+/// Runs the work of a unary call whose caller may make it, answers it, and counts it.
 pub(crate) fn respond<V, T>(
     ctx: &RpcContext<'_>,
     node: Node<V>,
-    method: &'static str,
+    call: Judged,
     sink: UnarySink<T>,
     work: impl std::future::Future<Output = Result<T, Error>> + Send + 'static,
 ) where
@@ -347,7 +389,17 @@ pub(crate) fn respond<V, T>(
     T: Send + 'static,
 {
     let started = Instant::now();
-    ctx.spawn(work.then(move |result| async move {
+    let Judged {
+        method,
+        verdict,
+        audited,
+    } = call;
+    let audited = audited.map(|audited| (audited, ctx.peer()));
+    ctx.spawn(async move {
+        let result = match verdict {
+            Ok(()) => work.await,
+            Err(error) => Err(error),
+        };
         let status = match &result {
             Ok(_) => RpcStatus::ok(),
             Err(error) => error.status(),
@@ -360,8 +412,21 @@ pub(crate) fn respond<V, T>(
         // The caller has gone when this fails.
         let _ = answered.await;
         let seconds = started.elapsed().as_secs_f64();
-        node.network().metrics().request(method, code, seconds);
-    }));
+        node.network()
+            .metrics()
+            .request(method.name(), code, seconds);
+        if let Some((audited, from)) = audited {
+            let commit_index = node.handle().status().commit_index;
+            let done = Done {
+                audited,
+                from,
+                method,
+                code,
+                commit_index,
+            };
+            note(node.network().logger(), &done);
+        }
+    });
 }
 
 /// What is said of a request whose bytes cannot be read.

@@ -14,6 +14,7 @@ use z4_proto::generated::collection::{LeaseTasksRequest, LeaseTasksResponse};
 use super::caller::Caller;
 use super::line::{status_of, Line};
 use super::{bodies, deliver, lease_asks};
+use crate::access::{self, About};
 use crate::answer::{field_len, AnswerBudget};
 use crate::errors::Error;
 use crate::leader::no_leader;
@@ -34,6 +35,8 @@ struct Want {
 enum Answered {
     Deliver(Vec<Delivery>),
     Close(End<Error>),
+    /// The caller is not known any more.
+    Refused(Error),
     /// The caller has left.
     Left,
 }
@@ -53,6 +56,7 @@ pub(super) async fn respond<V: View + Clone + Send + Sync + 'static>(
                 Ok(filled) => return answer(&node, want, filled, caller, &line).await,
                 Err(error) => error.status(),
             },
+            Answered::Refused(error) => error.status(),
             Answered::Close(end) => status_of(end, "", "", &node.handle().status()),
         },
         Err(error) => error.status(),
@@ -68,8 +72,12 @@ async fn told<V: View + Clone + Send + Sync + 'static>(
     caller: &mut Caller,
 ) -> Answered {
     loop {
-        // A deadline is looked at now and then; a caller that hangs up is told of.
-        let look_at = Instant::now() + Duration::from_secs(1);
+        // A deadline is looked at now and then, and that the caller is still known; a caller
+        // that hangs up is told of.
+        let look_at = Instant::now() + limits::WAITING_LOOK;
+        if let Err(error) = node.authorize(access::Method::WhoAmI, About::Nothing) {
+            return Answered::Refused(error);
+        }
         let told = poll_fn(|cx| match caller.poll_left(cx) {
             Poll::Ready(()) => Poll::Ready(Answered::Left),
             Poll::Pending => loop {
@@ -156,6 +164,8 @@ fn open<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     request: LeaseTasksRequest,
 ) -> Result<(Want, Line<V>), Error> {
+    let about = About::Namespace(request.get_namespace());
+    node.authorize(access::Method::LeaseTasks, about)?;
     let fields = fields_of(&request)?;
     if request.resume && request.consumer_id.is_empty() {
         return Err(Error::invalid("consumer_id", "must be given with resume"));

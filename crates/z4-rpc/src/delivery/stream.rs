@@ -15,6 +15,7 @@ use z4_proto::generated::collection::Task;
 use super::bodies::Bodies;
 use super::line::{status_of, Line};
 use super::wall_ns;
+use crate::access::{self, Guard};
 use crate::convert;
 use crate::errors::Error;
 use crate::leader::no_leader;
@@ -24,6 +25,7 @@ use crate::node::Node;
 struct Consumer<V> {
     node: Node<V>,
     line: Line<V>,
+    guard: Guard,
     bodies: Bodies<V, Task>,
     /// Handed to gRPC, which has not said that they are written.
     writing: Vec<Delivery>,
@@ -82,6 +84,7 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
         Ok(Self {
             node: node.clone(),
             line: node.delivery().open(node.clone(), open)?,
+            guard: node.guard(access::Method::GetTaskStream, Some(namespace.clone())),
             bodies: Bodies::new(node.clone(), namespace, task),
             writing: Vec::new(),
             group_bytes: 0,
@@ -90,7 +93,10 @@ impl<V: View + Clone + Send + Sync + 'static> Consumer<V> {
     }
 
     fn poll(&mut self, sink: &mut ServerStreamingSink<Task>, cx: &mut Context<'_>) -> Poll<Over> {
-        let over = self.turn(sink, cx);
+        let over = match self.guard.poll(cx) {
+            Poll::Ready(status) => Some(Over::Status(status)),
+            Poll::Pending => self.turn(sink, cx),
+        };
         self.line.delivered(self.bodies.take_delivered());
         match over {
             Some(over) => Poll::Ready(over),

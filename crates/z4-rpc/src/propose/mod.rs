@@ -17,7 +17,7 @@ use z4_consensus::Status;
 use z4_core::command::CreateTasks;
 use z4_core::dispatch::is_due_at_once;
 use z4_core::{Command, Outcome, Refusal, View};
-use z4_proto::{encode_command, encode_create};
+use z4_proto::{encode_command, encode_create, level};
 
 use crate::delivery::wall_ns;
 use crate::errors::Error;
@@ -118,8 +118,22 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         command: &Command,
         policy: RetryPolicy,
     ) -> Result<Settled, Error> {
+        self.check_level(command)?;
         let course = self.course(Encoded::of(command)?, policy);
         self.pursue(course).await?.applied()
+    }
+
+    /// Refuses what members of the cluster may not know.
+    fn check_level(&self, command: &Command) -> Result<(), Error> {
+        let (needed, status) = (level::needed(command), self.handle().status());
+        let has = status.membership.level;
+        if needed <= has || status.raft_id == 0 {
+            return Ok(());
+        }
+        Err(Error::Precondition(format!(
+            "the cluster has level {has}, and this needs level {needed}: start all members with a \
+             release that knows it (z4t upgrade status), then try again"
+        )))
     }
 
     /// The same, without a future for the first try: when there is a leader, the
@@ -237,7 +251,7 @@ mod tests {
     use z4_core::MemState;
 
     use super::*;
-    use crate::{Metrics, Network, NetworkParts, OwnLevels, Timer};
+    use crate::{Access, Metrics, Network, NetworkParts, OwnLevels, Timer};
 
     /// A peer in no cluster: nobody can be asked.
     fn waiting() -> Node<MemState> {
@@ -258,7 +272,7 @@ mod tests {
             logger: slog::Logger::root(slog::Discard, slog::o!()),
         });
         let (handle, _) = prepare();
-        Node::start(handle, MemState::new(), network).unwrap()
+        Node::start(handle, MemState::new(), network, Access::off()).unwrap()
     }
 
     #[test]

@@ -136,7 +136,13 @@ impl Peer {
             logger: log_lines::logger(peer_id),
         });
         let state = SharedState::default();
-        let node = Node::start(handle.clone(), state.clone(), network.clone()).unwrap();
+        let node = Node::start(
+            handle.clone(),
+            state.clone(),
+            network.clone(),
+            z4_rpc::Access::off(),
+        )
+        .unwrap();
         let starter = Arc::new(Starter {
             handle,
             pending: Mutex::new(Some(pending)),

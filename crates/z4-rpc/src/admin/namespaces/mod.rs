@@ -34,7 +34,10 @@ pub(super) async fn list<V: View + Clone + Send + Sync + 'static>(
         None => None,
         Some(place) => Some(read_place(&place)?),
     };
-    let read = move |view: &V| some_namespaces(view, from.as_ref(), size);
+    // A caller is shown what it may see, and is not told of the rest.
+    let of_caller = node.clone();
+    let sees = move |name: &Namespace| of_caller.sees(name);
+    let read = move |view: &V| some_namespaces(view, from.as_ref(), size, &sees);
     let (found, next) = reading::latest(node, read).await?;
     let mut response = ListNamespacesResponse::default();
     for (name, row) in &found {
@@ -58,11 +61,12 @@ fn read_place(place: &[u8]) -> Result<Namespace, Error> {
 
 type Found = (Vec<(Namespace, NamespaceRow)>, Option<Namespace>);
 
-/// `size` namespaces from a name on, and the name that comes next.
+/// `size` namespaces that are to be seen, from a name on, and the name that comes next.
 fn some_namespaces(
     view: &impl View,
     from: Option<&Namespace>,
     size: usize,
+    sees: &dyn Fn(&Namespace) -> bool,
 ) -> Result<Found, StateError> {
     let (first, end) = RowKey::namespaces();
     let first = from.map_or(first, |name| RowKey::Namespace(name.clone()));
@@ -71,6 +75,9 @@ fn some_namespaces(
         let (RowKey::Namespace(name), Row::Namespace(row)) = (key, row) else {
             return true;
         };
+        if !sees(&name) {
+            return true;
+        }
         if found.len() == size {
             next = Some(name);
             return false;

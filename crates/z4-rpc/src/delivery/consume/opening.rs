@@ -9,6 +9,7 @@ use z4_proto::generated::collection::{
     ConsumeCredit, ConsumeOpen, ConsumeRequest, ConsumeRequest_oneof_message as Message,
 };
 
+use crate::access::{self, About};
 use crate::collection::undecodable;
 use crate::delivery::lease::id_or_new;
 use crate::delivery::lease_asks;
@@ -67,6 +68,8 @@ pub(super) fn open<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     open: ConsumeOpen,
 ) -> Result<(Open, Line<V>), Error> {
+    let about = About::Namespace(open.get_namespace());
+    node.authorize(access::Method::Consume, about)?;
     let fields = fields_of(&open)?;
     let status = node.handle().status();
     if status.raft_id == 0 {

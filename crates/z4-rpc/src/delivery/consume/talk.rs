@@ -15,6 +15,7 @@ use z4_proto::generated::collection::{
 };
 
 use super::messages::{check, Heard};
+use crate::access::{Guard, Method};
 use crate::collection::undecodable;
 use crate::delivery::bodies::Bodies;
 use crate::delivery::line::Line;
@@ -37,6 +38,7 @@ pub(super) enum Over {
 pub(super) struct Talk<V> {
     node: Node<V>,
     line: Line<V>,
+    guard: Guard,
     consumer_id: String,
     bodies: Bodies<V, Delivery>,
     /// To be written, before deliveries; and whether it answers a request.
@@ -57,6 +59,7 @@ pub(super) struct Talk<V> {
 impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
     pub(super) fn new(node: Node<V>, open: Open, line: Line<V>) -> Self {
         Self {
+            guard: node.guard(Method::Consume, Some(open.namespace.clone())),
             bodies: Bodies::new(node.clone(), open.namespace, deliver::delivery),
             node,
             line,
@@ -77,6 +80,9 @@ impl<V: View + Clone + Send + Sync + 'static> Talk<V> {
         sink: &mut DuplexSink<ConsumeResponse>,
         cx: &mut Context<'_>,
     ) -> Poll<Over> {
+        if let Poll::Ready(status) = self.guard.poll(cx) {
+            return Poll::Ready(Over::Status(status));
+        }
         loop {
             let turned = self.turn(requests, sink, cx);
             self.line.delivered(self.bodies.take_delivered());

@@ -1,0 +1,779 @@
+//! Who may do what: every method against every kind of caller, from one table.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use futures::{SinkExt, StreamExt};
+use grpcio::{CallOption, MetadataBuilder, RpcStatusCode, WriteFlags};
+use tempfile::TempDir;
+use z4_e2e::client::{channel, environment, option, Refused};
+use z4_e2e::{wait, Peer, PeerSpec};
+use z4_proto::generated::access::{
+    CreateTokenRequest, DeletePrincipalRequest, GetPrincipalRequest, Grant, ListPrincipalsRequest,
+    PutPrincipalRequest, RevokeTokenRequest, Role, WhoAmIRequest,
+};
+use z4_proto::generated::access_grpc::AccessClient;
+use z4_proto::generated::admin::{
+    AddClusterMemberRequest, CheckHealthRequest, DeleteNamespaceRequest, GetClusterInfoRequest,
+    GetNamespaceRequest, GetNamespaceStatsRequest, HoldLevelRequest, ListNamespacesRequest,
+    PauseNamespaceRequest, RemoveClusterMemberRequest, ResumeNamespaceRequest,
+    SetMemberAddressRequest, TransferLeadershipRequest, UpdateNamespaceRequest,
+    VerifyClusterRequest,
+};
+use z4_proto::generated::admin_grpc::AdminClient;
+use z4_proto::generated::collection::{
+    AckTasksRequest, CancelTaskRequest, ConsumeOpen, ConsumeRequest, CreateTaskRequest,
+    CreateTasksRequest, ExplainTaskRequest, ExtendLeasesRequest, GetTaskRequest, LeaseTasksRequest,
+    ListTasksRequest, NackTasksRequest, PurgeTasksRequest, RedriveTasksRequest,
+    ReleaseTasksRequest, RescheduleTaskRequest, RunTaskRequest, StreamTasksRequest,
+};
+use z4_proto::generated::collection_grpc::CollectionClient;
+use z4_proto::generated::health::HealthCheckRequest;
+use z4_proto::generated::health_grpc::HealthClient;
+
+const LIMIT: Duration = Duration::from_secs(20);
+const ROOT: &str = "z4_root_0123456789abcdef0123456789abcdef";
+const SPACE: &str = "mail.out";
+
+/// The stubs of one peer, for a caller that shows a token or nothing.
+struct Stubs {
+    collection: CollectionClient,
+    admin: AdminClient,
+    access: AccessClient,
+    health: HealthClient,
+    token: Option<String>,
+}
+
+impl Stubs {
+    fn new(peer: &Peer, token: Option<&str>) -> Self {
+        let channel = channel(environment(), &peer.service_address());
+        Self {
+            collection: CollectionClient::new(channel.clone()),
+            admin: AdminClient::new(channel.clone()),
+            access: AccessClient::new(channel.clone()),
+            health: HealthClient::new(channel),
+            token: token.map(str::to_owned),
+        }
+    }
+
+    fn option(&self) -> CallOption {
+        self.option_for(LIMIT)
+    }
+
+    fn option_for(&self, limit: Duration) -> CallOption {
+        let option = option(limit);
+        let Some(token) = &self.token else {
+            return option;
+        };
+        let mut headers = MetadataBuilder::new();
+        let value = format!("Bearer {token}");
+        headers.add_str("authorization", &value).unwrap();
+        option.headers(headers.build())
+    }
+
+    fn put(&self, name: &str, role: Role, namespaces: &str) -> Result<(), Refused> {
+        let mut grant = Grant::new();
+        grant.set_role(role);
+        grant.set_namespaces(namespaces.to_owned());
+        let mut put = PutPrincipalRequest::new();
+        put.set_name(name.to_owned());
+        put.set_grants(vec![grant].into());
+        self.access.put_principal_opt(&put, self.option())?;
+        Ok(())
+    }
+
+    /// A token of a principal, and its id.
+    fn token(&self, name: &str, life_s: i64) -> (String, String) {
+        let mut create = CreateTokenRequest::new();
+        create.set_principal(name.to_owned());
+        if life_s != 0 {
+            create.mut_expires_in().set_seconds(life_s);
+        }
+        let made = self.access.create_token_opt(&create, self.option());
+        let mut made = made.unwrap();
+        (made.take_secret(), made.take_token().take_id())
+    }
+
+    fn revoke(&self, name: &str, id: &str) {
+        let mut revoke = RevokeTokenRequest::new();
+        revoke.set_principal(name.to_owned());
+        revoke.set_token_id(id.to_owned());
+        let revoked = self.access.revoke_token_opt(&revoke, self.option());
+        revoked.unwrap();
+    }
+}
+
+/// What a caller needs for a method.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Need {
+    Nothing,
+    Known,
+    On(Role),
+    AnyOn,
+    Admin,
+}
+
+type Call = fn(&Stubs) -> Result<(), Refused>;
+
+macro_rules! unary {
+    ($stub:ident . $method:ident ( $request:ident { $($set:ident : $value:expr),* } )) => {
+        |stubs| {
+            #[allow(unused_mut)]
+            let mut request = $request::new();
+            $( request.$set($value.into()); )*
+            stubs.$stub.$method(&request, stubs.option())?;
+            Ok(())
+        }
+    };
+}
+
+const TASK: &str = "0rxjczcwggrgcg000000070000";
+
+/// Every method, by its path. It stands apart from the table of the server on purpose.
+fn methods() -> Vec<(&'static str, Need, Call)> {
+    use Need::{Admin, AnyOn, Known, Nothing, On};
+    use Role::{
+        ROLE_CONSUMER as CONSUMER, ROLE_OPERATOR as OPERATOR, ROLE_PRODUCER as PRODUCER,
+        ROLE_READER as READER,
+    };
+    vec![
+        (
+            "CreateTask",
+            On(PRODUCER),
+            unary!(collection.create_task_opt(CreateTaskRequest {
+                set_namespace: SPACE
+            })),
+        ),
+        (
+            "CreateTaskAsync",
+            On(PRODUCER),
+            unary!(collection.create_task_accepted_opt(CreateTaskRequest {
+                set_namespace: SPACE
+            })),
+        ),
+        (
+            "CreateTasks",
+            On(PRODUCER),
+            unary!(collection.create_tasks_opt(CreateTasksRequest {
+                set_namespace: SPACE
+            })),
+        ),
+        ("CreateTaskStream", On(PRODUCER), |stubs| {
+            created_by_stream(stubs, false)
+        }),
+        ("CreateTaskStreamAsync", On(PRODUCER), |stubs| {
+            created_by_stream(stubs, true)
+        }),
+        (
+            "CancelTask",
+            On(PRODUCER),
+            unary!(collection.cancel_task_opt(CancelTaskRequest {
+                set_namespace: SPACE,
+                set_task_id: TASK
+            })),
+        ),
+        (
+            "RescheduleTask",
+            On(PRODUCER),
+            unary!(collection.reschedule_task_opt(RescheduleTaskRequest {
+                set_namespace: SPACE,
+                set_task_id: TASK
+            })),
+        ),
+        ("GetTaskStream", On(CONSUMER), streamed),
+        ("Consume", On(CONSUMER), consumed),
+        (
+            "LeaseTasks",
+            On(CONSUMER),
+            unary!(collection.lease_tasks_opt(LeaseTasksRequest {
+                set_namespace: SPACE
+            })),
+        ),
+        (
+            "AckTasks",
+            On(CONSUMER),
+            unary!(collection.ack_tasks_opt(AckTasksRequest {
+                set_namespace: SPACE
+            })),
+        ),
+        (
+            "NackTasks",
+            On(CONSUMER),
+            unary!(collection.nack_tasks_opt(NackTasksRequest {
+                set_namespace: SPACE
+            })),
+        ),
+        (
+            "ExtendLeases",
+            On(CONSUMER),
+            unary!(collection.extend_leases_opt(ExtendLeasesRequest {
+                set_namespace: SPACE
+            })),
+        ),
+        (
+            "ReleaseTasks",
+            On(CONSUMER),
+            unary!(collection.release_tasks_opt(ReleaseTasksRequest {
+                set_namespace: SPACE
+            })),
+        ),
+        (
+            "GetTask",
+            On(READER),
+            unary!(collection.get_task_opt(GetTaskRequest {
+                set_namespace: SPACE,
+                set_task_id: TASK
+            })),
+        ),
+        (
+            "ListTasks",
+            On(READER),
+            unary!(collection.list_tasks_opt(ListTasksRequest {
+                set_namespace: SPACE
+            })),
+        ),
+        (
+            "ExplainTask",
+            On(READER),
+            unary!(collection.explain_task_opt(ExplainTaskRequest {
+                set_namespace: SPACE,
+                set_task_id: TASK
+            })),
+        ),
+        (
+            "RunTask",
+            On(OPERATOR),
+            unary!(collection.run_task_opt(RunTaskRequest {
+                set_namespace: SPACE,
+                set_task_id: TASK
+            })),
+        ),
+        (
+            "RedriveTasks",
+            On(OPERATOR),
+            unary!(collection.redrive_tasks_opt(RedriveTasksRequest {
+                set_namespace: SPACE
+            })),
+        ),
+        (
+            "PurgeTasks",
+            On(OPERATOR),
+            unary!(collection.purge_tasks_opt(PurgeTasksRequest {
+                set_namespace: SPACE
+            })),
+        ),
+        (
+            "GetNamespace",
+            AnyOn,
+            unary!(admin.get_namespace_opt(GetNamespaceRequest { set_name: SPACE })),
+        ),
+        (
+            "GetNamespaceStats",
+            AnyOn,
+            unary!(admin.get_namespace_stats_opt(GetNamespaceStatsRequest { set_name: SPACE })),
+        ),
+        (
+            "ListNamespaces",
+            Known,
+            unary!(admin.list_namespaces_opt(ListNamespacesRequest {})),
+        ),
+        (
+            "UpdateNamespace",
+            On(OPERATOR),
+            unary!(admin.update_namespace_opt(UpdateNamespaceRequest { set_name: SPACE })),
+        ),
+        (
+            "PauseNamespace",
+            On(OPERATOR),
+            unary!(admin.pause_namespace_opt(PauseNamespaceRequest { set_name: SPACE })),
+        ),
+        (
+            "ResumeNamespace",
+            On(OPERATOR),
+            unary!(admin.resume_namespace_opt(ResumeNamespaceRequest { set_name: SPACE })),
+        ),
+        (
+            "CheckHealth",
+            Known,
+            unary!(admin.check_health_opt(CheckHealthRequest {})),
+        ),
+        (
+            "GetClusterInfo",
+            Known,
+            unary!(admin.get_cluster_info_opt(GetClusterInfoRequest {})),
+        ),
+        (
+            "AddClusterMember",
+            Admin,
+            unary!(admin.add_cluster_member_opt(AddClusterMemberRequest {
+                set_member_id: "peer9",
+                set_member_address: "127.0.0.1:1"
+            })),
+        ),
+        (
+            "RemoveClusterMember",
+            Admin,
+            unary!(admin.remove_cluster_member_opt(RemoveClusterMemberRequest {
+                set_member_id: "peer9"
+            })),
+        ),
+        (
+            "TransferLeadership",
+            Admin,
+            unary!(admin.transfer_leadership_opt(TransferLeadershipRequest {
+                set_member_id: "peer9"
+            })),
+        ),
+        (
+            "SetMemberAddress",
+            Admin,
+            unary!(admin.set_member_address_opt(SetMemberAddressRequest {
+                set_member_id: "peer9",
+                set_member_address: "127.0.0.1:1"
+            })),
+        ),
+        (
+            "VerifyCluster",
+            Admin,
+            unary!(admin.verify_cluster_opt(VerifyClusterRequest {})),
+        ),
+        (
+            "HoldLevel",
+            Admin,
+            unary!(admin.hold_level_opt(HoldLevelRequest { set_hold: false })),
+        ),
+        (
+            "PutPrincipal",
+            Admin,
+            unary!(access.put_principal_opt(PutPrincipalRequest { set_name: "nobody" })),
+        ),
+        (
+            "GetPrincipal",
+            Admin,
+            unary!(access.get_principal_opt(GetPrincipalRequest { set_name: "nobody" })),
+        ),
+        (
+            "ListPrincipals",
+            Admin,
+            unary!(access.list_principals_opt(ListPrincipalsRequest {})),
+        ),
+        (
+            "CreateToken",
+            Admin,
+            unary!(access.create_token_opt(CreateTokenRequest {
+                set_principal: "no-such"
+            })),
+        ),
+        (
+            "RevokeToken",
+            Admin,
+            unary!(access.revoke_token_opt(RevokeTokenRequest {
+                set_principal: "no-such",
+                set_token_id: "0000000000000000"
+            })),
+        ),
+        (
+            "DeletePrincipal",
+            Admin,
+            unary!(access.delete_principal_opt(DeletePrincipalRequest { set_name: "nobody" })),
+        ),
+        (
+            "WhoAmI",
+            Known,
+            unary!(access.who_am_i_opt(WhoAmIRequest {})),
+        ),
+        (
+            "Check",
+            Nothing,
+            unary!(health.check_opt(HealthCheckRequest {})),
+        ),
+        // The last one: the namespace is gone behind it.
+        (
+            "DeleteNamespace",
+            On(OPERATOR),
+            unary!(admin.delete_namespace_opt(DeleteNamespaceRequest { set_name: SPACE })),
+        ),
+    ]
+}
+
+/// A create by a stream: what its answer says, or why there is none.
+fn created_by_stream(stubs: &Stubs, is_accepted: bool) -> Result<(), Refused> {
+    let option = stubs.option();
+    let opened = match is_accepted {
+        true => stubs.collection.create_task_stream_async_opt(option),
+        false => stubs.collection.create_task_stream_opt(option),
+    };
+    let (mut sender, mut receiver) = opened?;
+    let mut request = CreateTaskRequest::new();
+    request.set_namespace(SPACE.to_owned());
+    let answer = block_on(async {
+        let _ = sender.send((request, WriteFlags::default())).await;
+        receiver.next().await
+    });
+    match answer {
+        Some(Ok(answer)) if answer.get_status() == 0 => Ok(()),
+        Some(Ok(answer)) => Err(Refused {
+            code: (answer.get_status() as i32).into(),
+            message: answer.get_message().to_owned(),
+        }),
+        Some(Err(error)) => Err(error.into()),
+        None => Err(Refused {
+            code: RpcStatusCode::UNKNOWN,
+            message: "it ended without a word".to_owned(),
+        }),
+    }
+}
+
+/// A stream of tasks that is left at once.
+fn streamed(stubs: &Stubs) -> Result<(), Refused> {
+    let mut request = StreamTasksRequest::new();
+    request.set_namespace(SPACE.to_owned());
+    let option = stubs.option_for(Duration::from_secs(1));
+    let mut receiver = stubs.collection.get_task_stream_opt(&request, option)?;
+    match block_on(receiver.next()) {
+        Some(Err(error)) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn consumed(stubs: &Stubs) -> Result<(), Refused> {
+    let (mut sender, mut receiver) = stubs.collection.consume_opt(stubs.option())?;
+    let mut open = ConsumeOpen::new();
+    open.set_namespace(SPACE.to_owned());
+    let mut request = ConsumeRequest::new();
+    request.set_open(open);
+    let answer = block_on(async {
+        let _ = sender.send((request, WriteFlags::default())).await;
+        receiver.next().await
+    });
+    match answer {
+        Some(Err(error)) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// A peer that asks who they are, and its first admin.
+fn asking(spec: PeerSpec) -> PeerSpec {
+    static FOLDER: OnceLock<TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = TempDir::with_prefix("z4-e2e-").unwrap();
+        std::fs::write(folder.path().join("root"), ROOT).unwrap();
+        folder
+    });
+    let root = folder.path().join("root").display().to_string();
+    spec.with("Z4_AUTH", "on")
+        .with("Z4_AUTH_ROOT_TOKEN_FILE", &root)
+}
+
+/// An admin with a token of its own, made by the token of the file.
+fn admin(peer: &Peer) -> Stubs {
+    let root = Stubs::new(peer, Some(ROOT));
+    wait::until("the first admin is made", LIMIT, || {
+        let put = root.put("boss", Role::ROLE_ADMIN, "*");
+        put.map_err(|e| e.to_string())
+    });
+    let (token, _) = root.token("boss", 0);
+    Stubs::new(peer, Some(&token))
+}
+
+fn started(spec: PeerSpec) -> Peer {
+    let mut peer = Peer::new(asking(spec));
+    peer.start();
+    peer.wait_ready();
+    peer
+}
+
+#[test]
+fn every_method_asks_what_it_has_to_of_every_kind_of_caller() {
+    let peer = started(PeerSpec::bootstrap("peer1"));
+    let boss = admin(&peer);
+    let roles = [
+        Role::ROLE_READER,
+        Role::ROLE_PRODUCER,
+        Role::ROLE_CONSUMER,
+        Role::ROLE_OPERATOR,
+    ];
+    // Name, token, role, and whether its grant is for the namespace.
+    let mut callers: Vec<(String, Option<String>, Option<(Role, bool)>)> = vec![
+        ("nobody".into(), None, None),
+        ("a token that is none".into(), Some("z4_x".into()), None),
+        (
+            "an unknown token".into(),
+            Some(format!("z4_{}_{}", "0".repeat(16), "0".repeat(64))),
+            None,
+        ),
+        (
+            "the root token, with an admin there".into(),
+            Some(ROOT.into()),
+            None,
+        ),
+    ];
+    for (n, role) in roles.into_iter().enumerate() {
+        for (is_on, scope) in [(true, "mail.*"), (false, "other*")] {
+            let name = format!("p{n}-{is_on}");
+            boss.put(&name, role, scope).unwrap();
+            let (token, _) = boss.token(&name, 0);
+            callers.push((
+                format!("{role:?} on {scope}"),
+                Some(token),
+                Some((role, is_on)),
+            ));
+        }
+    }
+    callers.push((
+        "admin".into(),
+        boss.token.clone(),
+        Some((Role::ROLE_ADMIN, true)),
+    ));
+    boss.put("late", Role::ROLE_ADMIN, "*").unwrap();
+    let (late, _) = boss.token("late", 1);
+    let (gone, gone_id) = boss.token("late", 0);
+    boss.revoke("late", &gone_id);
+    std::thread::sleep(Duration::from_millis(1_100));
+    callers.push(("a token that ran out".into(), Some(late), None));
+    callers.push(("a revoked token".into(), Some(gone), None));
+    let mut cells = 0;
+    for (method, need, call) in methods() {
+        for (who, token, role) in &callers {
+            let said = call(&Stubs::new(&peer, token.as_deref()));
+            let code = said.as_ref().err().map(|refused| refused.code);
+            let expected = match (need, role) {
+                (Need::Nothing, _) => None,
+                (_, None) => Some(RpcStatusCode::UNAUTHENTICATED),
+                (_, Some((Role::ROLE_ADMIN, _))) | (Need::Known, Some(_)) => None,
+                (Need::AnyOn, Some((_, true))) => None,
+                (Need::On(needed), Some((role, true)))
+                    if *role == needed || *role == Role::ROLE_OPERATOR =>
+                {
+                    None
+                }
+                _ => Some(RpcStatusCode::PERMISSION_DENIED),
+            };
+            let is_let_in = !matches!(
+                code,
+                Some(RpcStatusCode::UNAUTHENTICATED | RpcStatusCode::PERMISSION_DENIED)
+            );
+            match expected {
+                None => assert!(is_let_in, "{method} by {who}: {said:?}"),
+                Some(_) => assert_eq!(code, expected, "{method} by {who}: {said:?}"),
+            }
+            if let (Some(RpcStatusCode::PERMISSION_DENIED), Err(refused)) = (expected, &said) {
+                assert!(refused.message.contains("it lacks the grant"), "{refused}");
+            }
+            cells += 1;
+        }
+    }
+    println!(
+        "{cells} cells, {} methods, {} callers",
+        methods().len(),
+        callers.len()
+    );
+    let log = peer.log();
+    assert!(
+        log.contains("audit") && log.contains("DeleteNamespace"),
+        "an audit line"
+    );
+    for (_, token, _) in &callers {
+        let secret = token.as_ref().and_then(|t| t.rsplit('_').next());
+        let is_secret = |secret: &&str| secret.len() == 64 && secret.bytes().any(|c| c != b'0');
+        if let Some(secret) = secret.filter(is_secret) {
+            assert!(!log.contains(secret), "a secret stands in the log");
+        }
+    }
+}
+
+#[test]
+fn a_caller_sees_its_namespaces_and_knows_itself() {
+    let peer = started(PeerSpec::bootstrap("peer1"));
+    let boss = admin(&peer);
+    for name in ["mail.in", "mail.out", "money"] {
+        let mut create = CreateTaskRequest::new();
+        create.set_namespace(name.to_owned());
+        let created = boss.collection.create_task_opt(&create, boss.option());
+        created.unwrap();
+    }
+    boss.put("mailer", Role::ROLE_PRODUCER, "mail.*").unwrap();
+    let (token, id) = boss.token("mailer", 0);
+    let mailer = Stubs::new(&peer, Some(&token));
+    let list = ListNamespacesRequest::new();
+    let listed = mailer.admin.list_namespaces_opt(&list, mailer.option());
+    let listed = listed.unwrap();
+    let names: Vec<&str> = listed
+        .get_namespaces()
+        .iter()
+        .map(|n| n.get_name())
+        .collect();
+    assert_eq!(names, ["mail.in", "mail.out"]);
+    let who = mailer
+        .access
+        .who_am_i_opt(&WhoAmIRequest::new(), mailer.option());
+    let who = who.unwrap();
+    assert_eq!(who.get_principal(), "mailer");
+    assert_eq!(who.get_known_by(), format!("token {id}"));
+    assert_eq!(who.get_grants()[0].get_namespaces(), "mail.*");
+}
+
+#[test]
+fn a_revoked_token_ends_its_streams_everywhere_at_once() {
+    let spec = |n: usize| match n {
+        1 => asking(PeerSpec::bootstrap("peer1")),
+        n => asking(PeerSpec::waiting(&format!("peer{n}"))),
+    };
+    let mut peers: Vec<Peer> = (1..=3).map(|n| Peer::new(spec(n))).collect();
+    peers.iter_mut().for_each(Peer::start);
+    peers[0].wait_ready();
+    let boss = admin(&peers[0]);
+    for peer in &peers[1..] {
+        let mut add = AddClusterMemberRequest::new();
+        add.set_member_id(peer.spec.id.clone());
+        add.set_member_address(peer.peer_address());
+        wait::until("the peer is added", LIMIT, || {
+            let added = boss.admin.add_cluster_member_opt(&add, boss.option());
+            added.map(drop).map_err(|e| e.to_string())
+        });
+    }
+    boss.put("worker", Role::ROLE_OPERATOR, "mail.*").unwrap();
+    let (token, id) = boss.token("worker", 0);
+    let (kept, _) = boss.token("worker", 0);
+    wait::until("all members know the token", LIMIT, || {
+        let asked = peers.iter().map(|peer| {
+            let worker = Stubs::new(peer, Some(&token));
+            let who = worker
+                .access
+                .who_am_i_opt(&WhoAmIRequest::new(), worker.option());
+            who.map(drop).map_err(|e| e.to_string())
+        });
+        asked.collect::<Result<Vec<()>, _>>().map(drop)
+    });
+    let open = |token: &str| -> Vec<_> {
+        let stubs: Vec<_> = peers
+            .iter()
+            .map(|peer| Stubs::new(peer, Some(token)))
+            .collect();
+        let mut streams = Vec::new();
+        for stubs in &stubs {
+            let mut request = StreamTasksRequest::new();
+            request.set_namespace(SPACE.to_owned());
+            let option = stubs.option_for(Duration::from_secs(60));
+            let tasks = stubs.collection.get_task_stream_opt(&request, option);
+            streams.push(tasks.unwrap().map(|r| r.map(drop)).boxed());
+            let option = stubs.option_for(Duration::from_secs(60));
+            let (mut sender, receiver) = stubs.collection.consume_opt(option).unwrap();
+            let mut open = ConsumeOpen::new();
+            open.set_namespace(SPACE.to_owned());
+            let mut request = ConsumeRequest::new();
+            request.set_open(open);
+            block_on(sender.send((request, WriteFlags::default()))).unwrap();
+            let receiver = receiver.skip(1).map(move |r| {
+                let _keeps_it_open = &sender;
+                r.map(drop)
+            });
+            streams.push(receiver.boxed());
+            let option = stubs.option_for(Duration::from_secs(60));
+            let (sender, receiver) = stubs.collection.create_task_stream_opt(option).unwrap();
+            let receiver = receiver.map(move |r| {
+                let _keeps_it_open = &sender;
+                r.map(drop)
+            });
+            streams.push(receiver.boxed());
+        }
+        streams
+    };
+    let ending = open(&token);
+    let staying = open(&kept);
+    std::thread::sleep(Duration::from_millis(500));
+    let since = Instant::now();
+    boss.revoke("worker", &id);
+    for mut stream in ending {
+        let ended = loop {
+            match block_on(stream.next()) {
+                // What was said before.
+                Some(Ok(())) => {}
+                ended => break ended,
+            }
+        };
+        let refused = Refused::from(ended.unwrap().unwrap_err());
+        assert_eq!(refused.code, RpcStatusCode::UNAUTHENTICATED, "{refused}");
+    }
+    println!("9 streams at 3 peers ended after {:?}", since.elapsed());
+    assert!(
+        since.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        since.elapsed()
+    );
+    for mut stream in staying {
+        let looked = futures::FutureExt::now_or_never(stream.next());
+        assert!(
+            looked.is_none(),
+            "a stream of another token ended: {looked:?}"
+        );
+    }
+}
+
+#[test]
+fn a_certificate_is_a_principal_by_its_names() {
+    let spec = PeerSpec::bootstrap("peer1").sealed();
+    let peer = started(spec);
+    let boss = admin(&peer);
+    // The certificate that all clients here show has this name.
+    let mut put = PutPrincipalRequest::new();
+    put.set_name("tests".to_owned());
+    let mut grant = Grant::new();
+    grant.set_role(Role::ROLE_READER);
+    grant.set_namespaces("mail.*".to_owned());
+    put.set_grants(vec![grant].into());
+    put.set_certificate_names(vec!["Z4-e2e-client".to_owned()].into());
+    let tests = Stubs::new(&peer, None);
+    let who = || {
+        tests
+            .access
+            .who_am_i_opt(&WhoAmIRequest::new(), tests.option())
+    };
+    let refused = Refused::from(who().unwrap_err());
+    assert_eq!(refused.code, RpcStatusCode::UNAUTHENTICATED);
+    boss.access.put_principal_opt(&put, boss.option()).unwrap();
+    let known = who().unwrap();
+    assert_eq!(known.get_principal(), "tests");
+    assert_eq!(known.get_known_by(), "certificate z4-e2e-client");
+    let mut create = CreateTaskRequest::new();
+    create.set_namespace(SPACE.to_owned());
+    let created = tests.collection.create_task_opt(&create, tests.option());
+    let refused = Refused::from(created.unwrap_err());
+    assert_eq!(refused.code, RpcStatusCode::PERMISSION_DENIED, "{refused}");
+}
+
+#[test]
+fn principals_survive_restarts_and_reach_newcomers_by_snapshot() {
+    let with_short_log = |spec: PeerSpec| spec.with("Z4_LOG_KEEP_ENTRIES", "10");
+    let mut first = started(with_short_log(PeerSpec::bootstrap("peer1")));
+    let boss = admin(&first);
+    boss.put("mailer", Role::ROLE_PRODUCER, "mail.*").unwrap();
+    let (token, _) = boss.token("mailer", 0);
+    for n in 0..200 {
+        let mut create = CreateTaskRequest::new();
+        create.set_namespace(format!("mail.{}", n % 3));
+        let created = boss.collection.create_task_opt(&create, boss.option());
+        created.unwrap();
+    }
+    first.kill();
+    first.start();
+    first.wait_ready();
+    let mut newcomer = Peer::new(asking(with_short_log(PeerSpec::waiting("peer2"))));
+    newcomer.start();
+    let mut add = AddClusterMemberRequest::new();
+    add.set_member_id("peer2".to_owned());
+    add.set_member_address(newcomer.peer_address());
+    wait::until("the newcomer is added", LIMIT, || {
+        let added = boss.admin.add_cluster_member_opt(&add, boss.option());
+        added.map(drop).map_err(|e| e.to_string())
+    });
+    let mailer = Stubs::new(&newcomer, Some(&token));
+    wait::until("the newcomer knows the token", LIMIT, || {
+        let who = mailer
+            .access
+            .who_am_i_opt(&WhoAmIRequest::new(), mailer.option());
+        let who = who.map_err(|e| e.to_string())?;
+        wait::check(who.get_principal() == "mailer", || format!("{who:?}"))
+    });
+}
