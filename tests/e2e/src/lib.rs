@@ -8,6 +8,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod asked;
 pub mod audit;
 pub mod binaries;
 pub mod client;

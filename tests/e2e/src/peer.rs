@@ -12,7 +12,7 @@ use z4_tls::Role;
 use crate::client::Client;
 use crate::ports::Port;
 use crate::tls::{self, Own};
-use crate::{binaries, command, http, wait};
+use crate::{asked, binaries, command, http, wait};
 
 /// How long a peer may take to answer after its start.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -36,6 +36,8 @@ pub struct PeerSpec {
     pub left_out: Vec<String>,
     /// Speaks TLS on every port.
     pub is_sealed: bool,
+    /// Asks who calls.
+    pub asks: bool,
 }
 
 impl PeerSpec {
@@ -45,6 +47,7 @@ impl PeerSpec {
         Self {
             id: id.to_owned(),
             is_sealed: tls::is_switched_on(),
+            asks: tls::is_switched_on(),
             ..Self::default()
         }
     }
@@ -221,6 +224,7 @@ impl Peer {
                     .iter()
                     .flat_map(|own| tls::shared().pki.variables(own)),
             )
+            .envs(self.spec.asks.then(asked::variables).into_iter().flatten())
             .envs(self.spec.variables.iter().cloned());
         for name in &self.spec.left_out {
             command.env_remove(name);
@@ -303,8 +307,12 @@ impl Peer {
     /// When it ends, or does not answer within 20 s.
     #[track_caller]
     pub fn wait_answers(&mut self) {
+        let address = self.service_address();
         let result = wait::within(START_LIMIT, || {
             self.fail_if_ended();
+            if self.spec.asks && self.spec.bootstrap {
+                asked::admit_all(&address)?;
+            }
             self.client.info().map_err(|e| e.to_string())
         });
         if let Err(why) = result {
@@ -326,6 +334,11 @@ impl Peer {
         });
         if let Err(why) = result {
             panic!("{} is not ready: {why}", self.spec.id);
+        }
+        if self.spec.asks {
+            let address = self.service_address();
+            let admitted = wait::within(START_LIMIT, || asked::admit_all(&address));
+            admitted.expect("the first admin is made");
         }
     }
 
