@@ -10,7 +10,7 @@ DEBUG := $(CARGO_TARGET_DIR)/debug
 # The Compose tool is a plugin of the engine or a program of its own.
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/docker-compose.yaml
 
-.PHONY: help setup run test verify fix e2e failpoints bench bench_floor bench_growth bench_guard bench_peers fuzz sim mutants chaos chaos_lies nightly demo compose_up compose_down compose_test docker_base clean_db
+.PHONY: help setup run test verify fix e2e failpoints bench bench_floor bench_growth bench_guard bench_peers fuzz sim mutants chaos chaos_lies nightly demo compose_up compose_tls_up compose_down compose_test docker_base clean_db
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -130,7 +130,17 @@ compose_up: ## build the image, start three peers in containers
 	$(COMPOSE) up --detach
 
 compose_down: ## stop the containers and erase their data
-	$(COMPOSE) down --volumes --remove-orphans
+	$(COMPOSE) -f docker/docker-compose.tls.yaml down --volumes --remove-orphans
+
+compose_tls_up: ## the same with TLS on every port; what clients need comes to docker/certs
+	$(COMPOSE) -f docker/docker-compose.tls.yaml build
+	$(COMPOSE) -f docker/docker-compose.tls.yaml up --detach
+	@mkdir -p -m 700 docker/certs
+	@umask 077; for name in ca.pem admin.pem admin-key.pem; do \
+		$(COMPOSE) -f docker/docker-compose.tls.yaml exec -T peer1 cat /certs/$$name \
+			> docker/certs/$$name || exit 1; done
+	@echo "z4t -t localhost:6355 --ca docker/certs/ca.pem --cert docker/certs/admin.pem \\"
+	@echo "    --key docker/certs/admin-key.pem info"
 
 compose_test: setup ## walk through a cluster of containers, with checks
 	@cargo build --locked --release -p z4t

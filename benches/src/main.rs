@@ -19,6 +19,7 @@ mod random;
 mod report;
 mod soak;
 mod stats;
+mod strangers;
 mod stream;
 mod tally;
 mod unary;
@@ -186,6 +187,20 @@ enum Command {
     /// Shows what grows with the tasks that wait, the namespaces, the consumers and the tasks
     /// consumed before: rates, lateness, memory, disk, and the time to serve again.
     Growth(growth::Plan),
+    /// What strangers cost one peer and those who call it: connections that say nothing,
+    /// handshakes that never end, garbage, calls that are cancelled as fast as they come.
+    /// Z4_E2E_TLS=1 measures them behind TLS.
+    Strangers {
+        /// How long each flood lasts, and the calm before it.
+        #[structopt(long, default_value = "10")]
+        seconds: f64,
+        /// Connections that say nothing.
+        #[structopt(long, default_value = "9800")]
+        idle: usize,
+        /// Connections of a flood of calls.
+        #[structopt(long, default_value = "200")]
+        connections: usize,
+    },
     /// Rates of 1 caller, many callers and a stream, their ratios, and
     /// lateness, on three peers of its own.
     Figures {
@@ -341,6 +356,17 @@ fn run(command: Command, form: Form, report: &mut Report) -> Result<(), String> 
                 Form::Text => print!("{}", table.text()),
                 Form::Json => *report = table.report(),
             }
+        }
+        Command::Strangers {
+            seconds,
+            idle,
+            connections,
+        } => {
+            *report = strangers::run(&strangers::Plan {
+                length: length(seconds)?,
+                idle,
+                connections: connections.max(8),
+            })?;
         }
         Command::Figures {
             seconds,

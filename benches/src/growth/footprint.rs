@@ -23,7 +23,7 @@ pub fn report(cluster: &Cluster, report: &mut Report) {
 }
 
 /// A line of the status of the process, in bytes; 0 when it does not run.
-fn memory(peer: &Peer, name: &str) -> u64 {
+pub fn memory(peer: &Peer, name: &str) -> u64 {
     let pid = peer.pid().unwrap_or(0);
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(name));

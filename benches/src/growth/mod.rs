@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use structopt::StructOpt;
 
 use crate::report::Report;
+pub use footprint::memory;
 pub use table::Table;
 
 /// The first number of each list is the base; each further one is a row of its own, in

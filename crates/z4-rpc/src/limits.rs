@@ -59,6 +59,10 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const CERTIFICATE_NAMES_LEN_MAX: usize = 256;
 /// Between two looks at a caller that waits for tasks: at its deadline, and that it is known.
 pub const WAITING_LOOK: Duration = Duration::from_millis(500);
+/// The level from which on members are told for whom they are asked something.
+pub const PRINCIPAL_LEVEL: u32 = 2;
+/// Characters of the name of a principal in the log, as another peer tells it.
+pub const PRINCIPAL_LEN_MAX: usize = 128;
 /// How long a token may last, in milliseconds: a hundred years.
 pub const TOKEN_LIFE_MAX_MS: u64 = 36_525 * 86_400_000;
 /// Concurrent calls of one connection.

@@ -91,6 +91,7 @@ impl Server {
 #[derive(Clone)]
 pub struct Connector {
     connector: SslConnector,
+    protocols: &'static [u8],
 }
 
 impl Connector {
@@ -116,7 +117,17 @@ impl Connector {
         }
         Ok(Self {
             connector: builder.build(),
+            protocols: &[],
         })
+    }
+
+    /// The same for HTTP/2, which is named in the handshake (ALPN, RFC 7301).
+    #[must_use]
+    pub fn for_http2(self) -> Self {
+        Self {
+            protocols: b"\x02h2",
+            ..self
+        }
     }
 
     /// Does the handshake of a connection that leads to `host`, a DNS name or an IP
@@ -126,7 +137,11 @@ impl Connector {
     /// # Errors
     /// Why there is no connection, for a person.
     pub fn connect<S: Read + Write>(&self, host: &str, socket: S) -> io::Result<Stream<S>> {
-        let configured = self.connector.configure().map_err(io::Error::other)?;
+        let mut configured = self.connector.configure().map_err(io::Error::other)?;
+        if !self.protocols.is_empty() {
+            let named = configured.set_alpn_protos(self.protocols);
+            named.map_err(io::Error::other)?;
+        }
         match configured.connect(host, socket) {
             Ok(stream) => Ok(Stream(stream)),
             Err(error) => Err(failed(error)),

@@ -259,6 +259,19 @@ pub fn prepare<'a>(command: &mut Command, words: impl IntoIterator<Item = &'a st
     }
 }
 
+/// The same for HTTP/2, which a server of gRPC wants to be told of in the handshake.
+///
+/// # Errors
+/// Why there is no handshake.
+pub fn http2(address: &str, socket: TcpStream) -> std::io::Result<Box<dyn Wire>> {
+    if !is_sealed(address) {
+        return Ok(Box::new(socket));
+    }
+    let connector = shared().connector.clone().for_http2();
+    let stream = connector.connect("127.0.0.1", socket)?;
+    Ok(Box::new(stream))
+}
+
 /// A connection, sealed where TLS is spoken.
 pub trait Wire: Read + Write + Send {}
 

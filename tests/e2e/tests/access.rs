@@ -454,8 +454,9 @@ fn consumed(stubs: &Stubs) -> Result<(), Refused> {
     }
 }
 
-/// A peer that asks who they are.
-fn asking(spec: PeerSpec) -> PeerSpec {
+/// A peer that asks who they are, and has no admin yet.
+fn asking(mut spec: PeerSpec) -> PeerSpec {
+    spec.asks = false;
     let with = |spec: PeerSpec, (name, value): &(String, String)| spec.with(name, value);
     asked::variables().iter().fold(spec, with)
 }

@@ -142,3 +142,60 @@ unsafe fn point_at(arguments: *mut grpc_channel_args, place: *mut c_void) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
+    use futures::FutureExt;
+    use grpcio::{Client, EnvBuilder, Marshaller, Method, MethodType, ServiceBuilder};
+    use z4_proto::generated::access::{WhoAmIRequest, WhoAmIResponse};
+
+    use super::*;
+
+    const PEER: Method<WhoAmIRequest, WhoAmIResponse> = Method {
+        ty: MethodType::Unary,
+        name: "/test/Peer",
+        req_mar: Marshaller {
+            ser: grpcio::pb_ser,
+            de: grpcio::pb_de,
+        },
+        resp_mar: Marshaller {
+            ser: grpcio::pb_ser,
+            de: grpcio::pb_de,
+        },
+    };
+
+    /// The object of the C library is called by its layout in memory. A library with another
+    /// one fails here.
+    #[test]
+    fn a_connection_from_outside_is_served_and_its_address_is_known() {
+        let env = Arc::new(EnvBuilder::new().cq_count(1).build());
+        let service = ServiceBuilder::new()
+            .add_unary_handler(&PEER, |ctx, _, sink| {
+                let mut response = WhoAmIResponse::default();
+                response.set_principal(ctx.peer());
+                ctx.spawn(sink.success(response).map(drop));
+            })
+            .build();
+        let builder = ServerBuilder::new(Arc::clone(&env)).register_service(service);
+        let options = ChannelBuilder::new(Arc::clone(&env));
+        let insecure = ServerCredentials::insecure();
+        let handover = Handover::start(builder, options, insecure).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let channel = ChannelBuilder::new(env).connect(&address);
+        let client = Client::new(channel);
+        let asked = client.unary_call_async(&PEER, &WhoAmIRequest::default(), Default::default());
+        let (socket, from) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        handover.take(socket);
+        let said = futures::executor::block_on(asked.unwrap()).unwrap();
+        assert_eq!(said.get_principal(), format!("ipv4:{from}"));
+        let mut server = handover.into_server();
+        futures::executor::block_on(server.shutdown()).unwrap();
+    }
+}

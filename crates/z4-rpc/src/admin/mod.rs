@@ -33,7 +33,7 @@ use z4_proto::generated::peer::{
     SetAddress, TransferLeader,
 };
 
-use crate::access::{About, Method};
+use crate::access::{About, Caller, Method};
 use crate::collection::respond;
 use crate::errors::Error;
 use crate::forward::AskError;
@@ -166,7 +166,13 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             return Err(again("its address is not known yet"));
         };
         let limit = self.patience(limits::ADMIN_TIMEOUT);
-        let asked = Box::pin(self.forwarder().ask(leader, &address, work.ask()));
+        // Members that know no principals are not told of them.
+        let is_told = status.membership.level >= limits::PRINCIPAL_LEVEL;
+        let principal = self.caller().filter(|_| is_told).map_or("", Caller::name);
+        let asking = self
+            .forwarder()
+            .ask_as(principal.to_owned(), leader, &address, work.ask());
+        let asked = Box::pin(asking);
         match self.timer().within(limit, asked).await {
             Some(Ok(Answer::done(_))) => Ok(()),
             Some(Err(AskError::NotSent(why))) => Err(again(&why)),

@@ -58,8 +58,13 @@ impl Forwarder {
 
     /// Asks the peer `to` at `address`, which is not this one.
     pub(crate) fn ask_with(&self, to: u64, address: &str, ask: Ask, answered: Answered) {
+        self.ask_for(String::new(), to, address, ask, answered);
+    }
+
+    fn ask_for(&self, principal: String, to: u64, address: &str, ask: Ask, answered: Answered) {
         let request = ForwardRequest {
             ask: Some(ask),
+            principal,
             ..ForwardRequest::default()
         };
         self.network.metrics().forwarded.inc();
@@ -68,12 +73,24 @@ impl Forwarder {
 
     /// Asks the peer `to` at `address`, which is not this one.
     pub(crate) async fn ask(&self, to: u64, address: &str, ask: Ask) -> Result<Answer, AskError> {
+        self.ask_as(String::new(), to, address, ask).await
+    }
+
+    /// The same for a principal, who stands in the log of the peer that is asked; empty where
+    /// nobody is asked who they are.
+    pub(crate) async fn ask_as(
+        &self,
+        principal: String,
+        to: u64,
+        address: &str,
+        ask: Ask,
+    ) -> Result<Answer, AskError> {
         let (tx, rx) = oneshot::channel();
         let answered = move |result| {
             // The asker may have left.
             let _ = tx.send(result);
         };
-        self.ask_with(to, address, ask, Box::new(answered));
+        self.ask_for(principal, to, address, ask, Box::new(answered));
         rx.await.unwrap_or(Err(AskError::Lost))
     }
 

@@ -38,6 +38,8 @@ struct Served<V> {
     node: Node<V>,
     /// Tells this stream from an earlier one of the same peer.
     link: u64,
+    /// The follower.
+    peer_id: String,
     replies: Arc<Outbox<ForwardReply>>,
     in_work: Arc<AtomicUsize>,
     admin: FuturesUnordered<AdminWork>,
@@ -53,21 +55,26 @@ pub(crate) async fn serve<V: View + Clone + Send + Sync + 'static>(
     let first = requests.next().await;
     let opened = match first {
         Some(Ok(request)) if request.has_opening() => {
-            opening::check_member(&node, &caller, request.get_opening())
+            let opened = opening::check_member(&node, &caller, request.get_opening());
+            opened.map(|_| request.get_opening().get_from_peer_id().to_owned())
         }
         _ => Err(opening::missing()),
     };
-    if let Err(status) = opened {
-        // The other side has gone when this fails.
-        let _ = sink.fail(status).await;
-        return;
-    }
+    let peer_id = match opened {
+        Ok(peer_id) => peer_id,
+        Err(status) => {
+            // The other side has gone when this fails.
+            let _ = sink.fail(status).await;
+            return;
+        }
+    };
     sink.enhance_batch(true);
     let replies = Arc::new(Outbox::new(usize::MAX, usize::MAX));
     // Bounded by what is in work.
     let _ = replies.push(done(0), 0);
     let mut served = Served {
         link: node.delivery().link_next(),
+        peer_id,
         node,
         replies,
         in_work: Arc::default(),
@@ -112,6 +119,9 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
 
     fn request(&mut self, request: ForwardRequest) {
         let id = request.get_id();
+        if !request.get_principal().is_empty() {
+            self.note(&request);
+        }
         self.in_work.fetch_add(1, Ordering::AcqRel);
         let node = self.node.clone();
         match request.ask {
@@ -156,6 +166,25 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
                 self.reply(failed(id, &error, false));
             }
         }
+    }
+
+    /// Notes for whom the work of an admin is done here. The peer that the admin talks to
+    /// has judged the call, and notes what came of it.
+    fn note(&self, request: &ForwardRequest) {
+        let what = match &request.ask {
+            Some(Ask::add_member(_)) => "add a member",
+            Some(Ask::remove_member(_)) => "remove a member",
+            Some(Ask::transfer_leader(_)) => "transfer leadership",
+            Some(Ask::set_address(_)) => "set the address of a member",
+            _ => "another request",
+        };
+        let who: String = request
+            .principal
+            .chars()
+            .take(limits::PRINCIPAL_LEN_MAX)
+            .collect();
+        slog::info!(self.node.network().logger(), "audit"; "who" => who, "from" => &self.peer_id,
+            "method" => what, "outcome" => "asked here by another peer");
     }
 
     fn reply(&self, reply: ForwardReply) {
