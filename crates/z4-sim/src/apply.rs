@@ -142,6 +142,10 @@ impl World {
 
     /// A proposal reached a peer: it goes in, or nothing is done for want of room.
     pub(crate) fn take_proposal(&mut self, id: u64, asked: Asked<Token>) {
+        if self.is_above_level(id, &asked.command) {
+            self.saw("a command was refused for the level of the cluster");
+            return self.proposal_refused(id, asked.token, &ProposeError::NotLeader);
+        }
         let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {
             return;
         };

@@ -81,6 +81,11 @@ pub fn find(name: &str) -> Result<&'static Mutant, String> {
 /// All of them.
 pub const MUTANTS: &[Mutant] = &[
     Mutant::new(
+        "access-too-early",
+        "shell: a leader proposes a change of a principal in a cluster of the first level",
+        &["of a principal, which needs level 2", "which needs more"],
+    ),
+    Mutant::new(
         "ack-before-quorum",
         "shell: creates are acknowledged when the leader has appended them",
         &["acknowledged and is not committed"],
@@ -391,6 +396,11 @@ pub const MUTANTS: &[Mutant] = &[
         ],
     ),
     Mutant::new(
+        "principals-not-in-snapshot",
+        "a snapshot lacks the principals",
+        &["promise 7", "access: peer"],
+    ),
+    Mutant::new(
         "promise-before-sync",
         "votes and acknowledgements leave before the write they rest on is done",
         &["leaves before", "is acknowledged before it is synced"],
@@ -478,6 +488,11 @@ pub const MUTANTS: &[Mutant] = &[
         "resumed-by-an-earlier-session",
         "a session whose consumer has gone on to another takes back what that has resumed",
         &["was taken from a session by"],
+    ),
+    Mutant::new(
+        "revoked-token-stays",
+        "a token is told to be revoked, and is there still",
+        &["was revoked at"],
     ),
     Mutant::new(
         "skip-sync",

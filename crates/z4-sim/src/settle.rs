@@ -240,6 +240,7 @@ impl World {
             self.checks.states.check(peer.raft_id, last, state)?;
             let report = invariants::check(state).map_err(|e| e.0)?;
             report.verdict().map_err(|broken| broken.join("; "))?;
+            self.checks.access.at_rest(peer.raft_id, state)?;
             for (name, row) in run.machine.machine().namespaces() {
                 if self.checks.ends.was_deleted(name) {
                     continue;

@@ -16,8 +16,10 @@ pub const BATCH_MIN: u64 = 100;
 /// All events.
 pub const SOMETIMES: &[&str] = &[
     "a call asked for what its consumer holds",
+    "a change of a principal was refused",
     "a change of members was lost with its leader",
     "a clock jumped by up to an hour",
+    "a command was refused for the level of the cluster",
     "a connection broke in the middle of a proposal",
     "a consumer came back at another peer",
     "a consumer came back at the same peer",
@@ -60,6 +62,8 @@ pub const SOMETIMES: &[&str] = &[
     "a peer that is too old for its cluster ended",
     "a peer was low on disk space",
     "a peer was started with an address that is not its own",
+    "a principal was deleted",
+    "a principal was put",
     "a proposal came after the term that it was made for",
     "a proposal found the queue full",
     "a proposal lost its place to another leader",
@@ -74,6 +78,8 @@ pub const SOMETIMES: &[&str] = &[
     "a task was cancelled",
     "a task was leased ahead of its time",
     "a task was leased twice in a row",
+    "a token was added",
+    "a token was revoked",
     "a torn write at the end of a log was dropped",
     "addresses were set by hand",
     "all peers came back at other addresses",

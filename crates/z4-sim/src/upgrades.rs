@@ -15,7 +15,8 @@ use z4_consensus::level::check_opening;
 use z4_consensus::replica::Input;
 use z4_consensus::{Change, Levels, Membership};
 use z4_core::Command;
-use z4_proto::encode_command;
+use z4_proto::level::{needed, LEVEL_MAX};
+use z4_proto::{decode_command, encode_command};
 
 use crate::faults::Fault;
 use crate::peer::{Life, Peer, Token};
@@ -70,6 +71,17 @@ impl World {
         let runs = self.peers.values().filter_map(|peer| peer.run.as_ref());
         let known = runs.map(|run| run.replica.membership().level);
         known.chain([self.upgrades.level]).max().unwrap_or_default()
+    }
+
+    /// Tells whether a command may not stand yet in the log of the cluster, as a peer knows it.
+    pub(crate) fn is_above_level(&self, id: u64, command: &[u8]) -> bool {
+        if self.options.planted("access-too-early") {
+            return false;
+        }
+        let run = self.peers.get(&id).and_then(|peer| peer.run.as_ref());
+        let level = run.map_or(u32::MAX, |run| run.replica.membership().level);
+        // Each level that clients can ask for is known to all who decode here.
+        level < LEVEL_MAX && decode_command(command).is_ok_and(|known| needed(&known) > level)
     }
 
     /// A peer is about to start: now and then with another binary.

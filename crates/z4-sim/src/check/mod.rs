@@ -18,8 +18,10 @@
 //! | `deaths` | no task dies, or goes, without a cause | promises 1 and 2 |
 //! | `ends` | what is done, cancelled or purged stays so | promise 3 |
 //! | `reads` | a read sees what was acknowledged before it | promise 5 |
+//! | `access` | principals are what the log made them; a revoked token is nowhere | promises 1 and 7 |
 //! | `states` | equal index, equal state; conservation | promises 6 and 7 |
 
+pub(crate) mod access;
 pub(crate) mod creates;
 pub(crate) mod deaths;
 pub(crate) mod elections;
@@ -43,6 +45,7 @@ use z4_core::command::{Ended, HeldLeases, LeaseLost, Unchanged};
 use z4_core::task::DeathReason;
 use z4_core::{Command, Namespace, Outcome, TaskId};
 use z4_proto::command::decode_command;
+use z4_proto::level;
 
 use crate::spaces::{GAMMA, GAMMA_LEASED_MAX};
 use crate::world::World;
@@ -56,6 +59,7 @@ pub(crate) struct Checks {
     pub(crate) reads: reads::Reads,
     pub(crate) states: states::States,
     pub(crate) elections: elections::Elections,
+    pub(crate) access: access::Access,
     pub(crate) matching: matching::Matching,
     times: times::Times,
     deaths: deaths::Deaths,
@@ -75,6 +79,7 @@ impl Checks {
             reads: reads::Reads::default(),
             states: states::States::default(),
             elections: elections::Elections::default(),
+            access: access::Access::default(),
             matching: matching::Matching::default(),
             times: times::Times::default(),
             deaths: deaths::Deaths::default(),
@@ -233,6 +238,13 @@ impl Checks {
                     }
                     self.creates.forget(name);
                 }
+                (Command::ChangePrincipal(change), outcome) => {
+                    let level = self.members.last().map_or(0, |members| members.level);
+                    seen.push(
+                        self.access
+                            .changed((index, now_ns, level), change, outcome)?,
+                    );
+                }
                 // Pulses and marks promise nothing here; of the rest, what was refused
                 // changed nothing. Each is named, so that a new command is looked at.
                 (Command::Pulse | Command::Mark { .. }, _)
@@ -346,6 +358,7 @@ impl Checks {
 impl World {
     /// A peer applied an entry.
     pub(crate) fn check_applied(&mut self, id: u64, entry: &Committed, outcomes: &[Outcome]) {
+        self.check_readable(id, entry);
         let first = match self.checks.history.take(id, entry) {
             Ok(first) => first,
             Err(broken) => return self.fail(broken),
@@ -375,6 +388,25 @@ impl World {
             Err(broken) => self.fail(broken),
         }
         self.report.leases = self.checks.leases.granted();
+    }
+
+    /// The binary of a peer that applied an entry knows what is in it.
+    fn check_readable(&mut self, id: u64, entry: &Committed) {
+        let max = self.peers.get(&id).map_or(u32::MAX, |peer| peer.levels.max);
+        if max >= level::LEVEL_MAX {
+            return;
+        }
+        let commands = entry.commands.iter().map(|bytes| decode_command(bytes));
+        let needed = commands
+            .flatten()
+            .map(|command| level::needed(&command))
+            .max();
+        if needed.is_some_and(|needed| needed > max) {
+            let index = entry.position.index;
+            self.fail(format!(
+                "peer {id}, whose binary knows levels up to {max}, applied {index}, which needs more"
+            ));
+        }
     }
 
     fn note_members(&mut self, members: &Membership) {

@@ -6,6 +6,7 @@
 //! try is an operation of the history. A client that crashes
 //! (`Fault::ClientCrash`) forgets what it was at.
 
+mod access;
 mod think;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -14,7 +15,7 @@ use rand::Rng;
 use z4_check::history::{Call, OpId, Reply as Told, Standing};
 use z4_consensus::machine::StateMachine as _;
 use z4_consensus::replica::Input;
-use z4_core::command::{CreateTasks, Unchanged};
+use z4_core::command::{ChangePrincipal, CreateTasks, Unchanged};
 use z4_core::machine::untouched;
 use z4_core::state::find_task;
 use z4_core::task::Phase;
@@ -51,6 +52,8 @@ pub(crate) enum Op {
     Change(Command, TaskId),
     /// Settings of a namespace: repeated until they are set.
     Settings(Command),
+    /// A change of a principal: asked once.
+    Access(ChangePrincipal),
     /// The deletion of a namespace: asked once.
     Delete(Command),
 }
@@ -116,6 +119,9 @@ impl World {
             }
             Op::Change(command, _) | Op::Settings(command) | Op::Delete(command) => {
                 self.send_command(peer, &command, token);
+            }
+            Op::Access(change) => {
+                self.send_command(peer, &Command::ChangePrincipal(change), token);
             }
             Op::Get { .. } => {
                 let life = self.peers.get(&peer).map(Peer::life);
@@ -268,6 +274,11 @@ impl World {
         match reply {
             Reply::Outcome { outcome, index } => {
                 self.checks.reads.acked(index);
+                if let Op::Access(change) = &op {
+                    if let Err(broken) = self.checks.access.acked(index, change, &outcome) {
+                        return self.fail(broken);
+                    }
+                }
                 self.outcome(client, &op, outcome, record);
             }
             Reply::Read(standing) => {
@@ -286,7 +297,7 @@ impl World {
                 // The same try is not answered twice.
                 self.clients[client].attempt = 0;
                 match op {
-                    Op::Change(..) | Op::Delete(_) => self.done(client),
+                    Op::Change(..) | Op::Delete(_) | Op::Access(_) => self.done(client),
                     Op::Create(create) if create.request_id.is_empty() && !certain => {
                         self.done(client);
                     }
@@ -335,6 +346,7 @@ impl World {
                 }
             }
             (Op::Settings(_), Outcome::NamespaceSet { .. })
+            | (Op::Access(_), Outcome::PrincipalChanged(_))
             | (Op::Delete(_), Outcome::NamespaceDeleting) => {}
             (op, outcome) => {
                 return self.fail(format!("promise 1: {op:?} was answered by {outcome:?}"));

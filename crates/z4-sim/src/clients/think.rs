@@ -61,6 +61,7 @@ impl World {
                 let delta = self.namespaces[DELTA].clone();
                 return Op::Delete(Command::DeleteNamespace(delta));
             }
+            36..=38 => return self.change_principal().unwrap_or_else(|| self.create()),
             _ => return self.create(),
         };
         Op::Change(command, task)
