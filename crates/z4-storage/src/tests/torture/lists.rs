@@ -3,7 +3,8 @@
 //! RocksDB takes a list of which the last record is not whole for one whose writer died,
 //! and opens the database as it was before that record. One flipped bit in a length hides
 //! all records behind it in the same way. Here each list is cut at the beginning of each of
-//! its records and in the middle of it, and has that length made too large.
+//! its records and in the middle of it, and with `Z4_TORTURE=1` has that length made too
+//! large besides.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,6 +41,9 @@ fn without_ends(list: &[u8]) -> Vec<(String, Vec<u8>)> {
     for (from, to) in records(list) {
         for len in [from, from + (to - from) / 2] {
             found.push((format!("cut at byte {len}"), list[..len].to_vec()));
+        }
+        if torture_step() > 1 {
+            continue;
         }
         let mut torn = list.to_vec();
         torn[from + 4..from + 6].fill(0xff);

@@ -5,8 +5,8 @@
 //! The log is cut at each of its last 4,096 bytes and has 2,000 bits flipped, the
 //! lists of files (MANIFEST) 500 and the tables (SST) 2,000; pieces of snapshots
 //! are beaten in z4-rpc, where their checksums are. `Z4_TORTURE=1` does all of
-//! it; without, one in 61 is done. Lists that lost their end (`lists`) are few, and
-//! are all done at each run.
+//! it; without, one in 61 is done. Lists that lost their end (`lists`) are few, and are
+//! cut at all places at each run.
 
 mod judge;
 mod lists;
