@@ -24,7 +24,8 @@ pub(crate) enum Certs {
     Peer(CreatePeer),
     /// Make the certificate of a client, for peers that ask their clients for one
     ///
-    /// Writes DIR/NAME.pem and DIR/NAME-key.pem.
+    /// Writes DIR/NAME.pem and DIR/NAME-key.pem. Clients have a CA of their own, in another
+    /// folder (create-ca --out clients): the CA of the peers is good at the peer port, too.
     #[structopt(name = "create-client")]
     Client(CreateClient),
 }

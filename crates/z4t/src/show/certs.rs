@@ -58,8 +58,8 @@ pub(crate) fn made_text(made: &Made) -> String {
     let _ = match made.made_for {
         MadeFor::Ca => writeln!(
             text,
-            "{cert}  the CA {names}, until {until}: every peer and client has to have it\n\
-             {key}  its key: whoever has it can make certificates, so keep it off the peers\n\
+            "{cert}  the CA {names}, until {until}: give it to all who are to trust its certificates\n\
+             {key}  its key: whoever has it can make certificates, so keep it where no peer runs\n\
              next: z4t certs create-peer NAME HOST... for each peer"
         ),
         MadeFor::Peer => writeln!(
@@ -74,7 +74,8 @@ pub(crate) fn made_text(made: &Made) -> String {
             text,
             "{cert}  the certificate of {names}, until {until}\n\
              {key}  its key: only this client may read it\n\
-             next: z4t --ca {ca} --cert {cert} --key {key} status"
+             next: start the peers with Z4_TLS_CLIENT_CA={ca}\n  \
+             z4t --ca FILE --cert {cert} --key {key} status, FILE the CA of the peers"
         ),
     };
     text
@@ -118,7 +119,8 @@ next: start the peer with
 ";
         assert_eq!(made_text(&made(MadeFor::Peer)), golden);
         let client = made_text(&made(MadeFor::Client));
-        assert!(client.contains("next: z4t --ca certs/ca.pem --cert 'my certs/peer1.pem' --key "));
+        assert!(client.contains("next: start the peers with Z4_TLS_CLIENT_CA=certs/ca.pem\n"));
+        assert!(client.contains("--cert 'my certs/peer1.pem' --key certs/peer1-key.pem status"));
         assert!(made_text(&made(MadeFor::Ca)).contains("next: z4t certs create-peer"));
     }
 
