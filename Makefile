@@ -136,9 +136,9 @@ compose_tls_up: ## the same with TLS on every port; what clients need comes to d
 	$(COMPOSE) -f docker/docker-compose.tls.yaml build
 	$(COMPOSE) -f docker/docker-compose.tls.yaml up --detach
 	@mkdir -p -m 700 docker/certs
-	@umask 077; for name in ca.pem admin.pem admin-key.pem; do \
+	@umask 077; for name in ca.pem clients/admin.pem clients/admin-key.pem; do \
 		$(COMPOSE) -f docker/docker-compose.tls.yaml exec -T peer1 cat /certs/$$name \
-			> docker/certs/$$name || exit 1; done
+			> docker/certs/$${name#clients/} || exit 1; done
 	@echo "z4t -t localhost:6355 --ca docker/certs/ca.pem --cert docker/certs/admin.pem \\"
 	@echo "    --key docker/certs/admin-key.pem info"
 
