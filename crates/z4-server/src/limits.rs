@@ -49,6 +49,11 @@ pub(crate) const STATUS_CONNECTIONS_PER_ADDRESS_MAX: usize = STATUS_WORKERS / 2;
 /// The time of a status request: handshake, request and answer together.
 pub(crate) const STATUS_REQUEST_TIME: Duration = Duration::from_secs(4);
 
+/// Between two looks at how many connections have closed.
+pub(crate) const CROWD_LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// When so many have closed, memory is given back.
+pub(crate) const CROWD_COUNT_MIN: u64 = 64;
+
 /// Between two looks at the files of certificates.
 pub(crate) const CERTIFICATE_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Between two log lines of bad files, or of a certificate that runs out.

@@ -10,6 +10,7 @@
 //! | `membership` | storage opened; a cluster founded when asked |
 //! | `access` | whether clients are asked who they are, and the token of the first admin |
 //! | `certificates` | what the ports show, read again while the peer runs |
+//! | `crowds` | memory after many connections have closed |
 //! | `disk` | free space of the volumes, and what is done when there is little |
 //! | `peer` | the crates wired into a peer, and the order of stopping |
 //! | `status_server` | `/metrics`, `/healthz`, `/readyz` |
@@ -20,6 +21,7 @@
 mod access;
 mod allocator;
 mod certificates;
+mod crowds;
 mod descriptors;
 mod disk;
 mod limits;
@@ -111,6 +113,7 @@ fn run(options: &Options, budget: &Budget, logger: &Logger) -> Result<(), String
     let registry = Registry::new();
     let standing = Arc::new(Standing::new(&registry).map_err(|e| e.to_string())?);
     let connections = ConnectionMetrics::new(&registry).map_err(|e| e.to_string())?;
+    crowds::watch(connections.clone()).map_err(|e| format!("no thread for crowds: {e}"))?;
     let certificates = Certificates::read(&options.tls, &registry)?;
     if let Some(warning) = options.tls.warning(options.bind()) {
         warn!(logger, "Z4_INSECURE is set"; "warning" => warning,

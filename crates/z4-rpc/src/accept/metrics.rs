@@ -17,6 +17,17 @@ pub struct ConnectionMetrics {
 }
 
 impl ConnectionMetrics {
+    /// How many connections are open at all ports together, as far as is known.
+    #[must_use]
+    pub fn open_count(&self) -> u64 {
+        let ports = ["service", "peer", "lane", "status"];
+        let of = |port| self.open.with_label_values(&[port]).get();
+        ports
+            .map(|port| u64::try_from(of(port)).unwrap_or(0))
+            .iter()
+            .sum()
+    }
+
     /// Registers the counters.
     ///
     /// # Errors
