@@ -68,10 +68,28 @@ impl PeerSpec {
         self
     }
 
-    /// With TLS on every port.
+    /// With TLS on every port, and asking nobody who calls.
     #[must_use]
     pub fn sealed(mut self) -> Self {
         self.is_sealed = true;
+        self.unasked()
+    }
+
+    /// Has a peer that asks, and is reached there, know the clients of tests.
+    ///
+    /// # Errors
+    /// It has no leader yet.
+    pub fn admit_at(&self, address: &str) -> Result<(), String> {
+        match self.asks {
+            true => asked::admit_all(address),
+            false => Ok(()),
+        }
+    }
+
+    /// Asking nobody who calls.
+    #[must_use]
+    pub fn unasked(mut self) -> Self {
+        self.asks = false;
         self
     }
 
@@ -310,8 +328,8 @@ impl Peer {
         let address = self.service_address();
         let result = wait::within(START_LIMIT, || {
             self.fail_if_ended();
-            if self.spec.asks && self.spec.bootstrap {
-                asked::admit_all(&address)?;
+            if self.spec.bootstrap {
+                self.spec.admit_at(&address)?;
             }
             self.client.info().map_err(|e| e.to_string())
         });
@@ -335,11 +353,9 @@ impl Peer {
         if let Err(why) = result {
             panic!("{} is not ready: {why}", self.spec.id);
         }
-        if self.spec.asks {
-            let address = self.service_address();
-            let admitted = wait::within(START_LIMIT, || asked::admit_all(&address));
-            admitted.expect("the first admin is made");
-        }
+        let address = self.service_address();
+        let admitted = wait::within(START_LIMIT, || self.spec.admit_at(&address));
+        admitted.expect("the first admin is made");
     }
 
     #[track_caller]

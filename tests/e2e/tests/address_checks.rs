@@ -100,6 +100,7 @@ fn ipv6_is_listened_on_with_and_without_brackets() {
         peer.start();
         let target = format!("[::1]:{port}");
         wait::until("it serves", LIMIT, || {
+            peer.spec.admit_at(&target)?;
             let done = z4t(&["-t", &target, "health"]);
             wait::check(done.code == 0, || format!("{bind}: {done:?}"))
         });

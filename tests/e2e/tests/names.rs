@@ -107,7 +107,12 @@ impl Named {
     }
 
     fn wait_healthy(&self, limit: Duration) {
+        let target = self.at(&self.ip, &self.peer.service_address());
         wait::until("it knows a leader", limit, || {
+            // Whoever makes the cluster knows the first admin, and the others know it from it.
+            if self.peer.spec.bootstrap {
+                self.peer.spec.admit_at(&target)?;
+            }
             let done = self.z4t(&["health"]);
             wait::check(done.code == 0, || format!("{}: {done:?}", self.ip))
         });

@@ -7,7 +7,8 @@ use z4_proto::generated::admin::PeerRole;
 
 #[test]
 fn info_health_and_errors_say_that_it_waits() {
-    let peer = Peer::started(PeerSpec::waiting("peer5"));
+    // A peer that asks tells only those whom its cluster knows, and it has none yet.
+    let peer = Peer::started(PeerSpec::waiting("peer5").unasked());
     let client = peer.client();
     let info = client.info().expect("it answers");
     assert_eq!(info.get_server_id(), "peer5");
