@@ -9,6 +9,7 @@ use crate::limits;
 use crate::peers::Peers;
 use crate::retry::random_bits;
 use crate::tls::Tls;
+use crate::token::Token;
 
 /// How a [`Client`] behaves.
 #[derive(Clone, Debug)]
@@ -22,6 +23,9 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// TLS, and whom to trust by it. Default `None`: in the clear.
     pub tls: Option<Tls>,
+    /// The token that says who the client is. Default `None`: nobody, or the client of the
+    /// certificate in `tls`.
+    pub token: Option<Token>,
 }
 
 impl Options {
@@ -32,6 +36,7 @@ impl Options {
             member_timeout: self.member_timeout.min(limits::WAIT_MAX),
             connect_timeout: self.connect_timeout.min(limits::WAIT_MAX),
             tls: self.tls,
+            token: self.token,
         }
     }
 }
@@ -43,6 +48,7 @@ impl Default for Options {
             member_timeout: limits::MEMBER_TIMEOUT,
             connect_timeout: limits::CONNECT_TIMEOUT,
             tls: None,
+            token: None,
         }
     }
 }
@@ -82,8 +88,8 @@ impl Client {
     /// takes a connection.
     ///
     /// # Errors
-    /// `InvalidArgument` for an address that is none and for a file of [`Tls`] that
-    /// cannot be used, `NobodyAnswers` when no peer can be reached within
+    /// `InvalidArgument` for an address that is none, for a file of [`Tls`] or a [`Token`]
+    /// that cannot be used, and for a token that would go over the network without TLS, `NobodyAnswers` when no peer can be reached within
     /// [`Options::timeout`].
     pub async fn connect<A: Into<String>>(
         addresses: impl IntoIterator<Item = A>,

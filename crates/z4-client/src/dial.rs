@@ -8,7 +8,8 @@ use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Instant;
 
-use grpcio::{Channel, ChannelBuilder, EnvBuilder, Environment};
+use grpcio::{CallOption, Channel, ChannelBuilder, EnvBuilder, Environment};
+use z4_proto::access_grpc::AccessClient;
 use z4_proto::admin_grpc::AdminClient;
 use z4_proto::collection_grpc::CollectionClient;
 
@@ -17,6 +18,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::reasons::unconnected;
 use crate::tls::Followed;
+use crate::token::{self, Sent};
 
 /// The peer of one of the addresses, as one channel reaches it.
 pub(crate) struct Peer {
@@ -27,22 +29,40 @@ pub(crate) struct Peer {
     pub channel: Channel,
     pub collection: CollectionClient,
     pub admin: AdminClient,
+    pub access: AccessClient,
+    token: Arc<token::Followed>,
+}
+
+impl Peer {
+    /// What every call and every stream is made with: it holds the token. Which one that is
+    /// goes to [`Peer::judge`].
+    pub(crate) fn option(&self) -> (CallOption, Sent) {
+        self.token.option()
+    }
+
+    /// The error of a call that was made with this token.
+    pub(crate) fn judge(&self, error: Error, sent: Sent) -> Error {
+        self.token.judge(error, sent)
+    }
 }
 
 /// What all channels are made of.
 pub(crate) struct Dialler {
     env: Arc<Environment>,
     tls: Option<Followed>,
+    token: Arc<token::Followed>,
 }
 
 impl Dialler {
-    /// Reads the files of TLS, if there are any.
-    pub(crate) fn new(options: &Options) -> Result<Self, Error> {
+    /// Reads the files of TLS and of the token, if there are any.
+    pub(crate) fn new(addresses: &[String], options: &Options) -> Result<Self, Error> {
         let tls = options.tls.as_ref().map(Followed::open).transpose()?;
+        let token = token::Followed::open(options.token.as_ref(), addresses, tls.is_some())?;
         let env = EnvBuilder::new().cq_count(1).name_prefix("z4-client");
         Ok(Self {
             env: Arc::new(env.build()),
             tls,
+            token: Arc::new(token),
         })
     }
 
@@ -75,6 +95,8 @@ impl Dialler {
             generation,
             collection: CollectionClient::new(channel.clone()),
             admin: AdminClient::new(channel.clone()),
+            access: AccessClient::new(channel.clone()),
+            token: Arc::clone(&self.token),
             channel,
         }
     }

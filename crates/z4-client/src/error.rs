@@ -35,6 +35,12 @@ pub enum ErrorKind {
     Aborted,
     /// The call was given up.
     Cancelled,
+    /// The peer does not know who is asking: there is no token, it is wrong, has run out or
+    /// was revoked. Nothing was done.
+    Unauthenticated,
+    /// The peer knows who is asking, and that it may not do this. Nothing was done; the
+    /// message names the grant that is missing.
+    PermissionDenied,
     /// The peer does not know this call: it is older, or not z4 at all.
     Unimplemented,
     /// A fault of the peer.
@@ -79,6 +85,25 @@ impl Error {
             self.message
         );
         Self::new(self.kind, text).in_doubt()
+    }
+
+    /// The same, of a token that was refused while another one stands in its file already.
+    pub(crate) fn with_other_token(self) -> Self {
+        let text = format!(
+            "{}; another token stands in its file now: try again",
+            self.message
+        );
+        Self {
+            kind: ErrorKind::Unavailable,
+            message: text,
+            ..self
+        }
+    }
+
+    /// The same, with what is wrong with the file of the token.
+    pub(crate) fn with_trouble(mut self, trouble: &str) -> Self {
+        self.message = format!("{}; {trouble}", self.message);
+        self
     }
 
     /// The same, as the answer of a peer.
@@ -146,6 +171,8 @@ impl Error {
             RpcStatusCode::ABORTED => ErrorKind::Aborted,
             RpcStatusCode::CANCELLED => ErrorKind::Cancelled,
             RpcStatusCode::UNIMPLEMENTED => ErrorKind::Unimplemented,
+            RpcStatusCode::UNAUTHENTICATED => ErrorKind::Unauthenticated,
+            RpcStatusCode::PERMISSION_DENIED => ErrorKind::PermissionDenied,
             _ => ErrorKind::Internal,
         };
         let words: Vec<_> = message.split_whitespace().collect();
@@ -234,8 +261,16 @@ mod tests {
 
     #[test]
     fn what_a_later_try_cannot_mend_is_not_retryable() {
-        for code in [3, 5, 6, 9, 10, 12, 13] {
+        for code in [3, 5, 6, 7, 9, 10, 12, 13, 16] {
             assert!(!Error::of_status(code, "x").is_retryable(), "{code}");
+        }
+        for (code, kind) in [
+            (7, ErrorKind::PermissionDenied),
+            (16, ErrorKind::Unauthenticated),
+        ] {
+            let error = Error::of_status(code, "x");
+            assert_eq!(error.kind(), kind);
+            assert!(error.is_answer() && !error.may_be_done(), "{code}");
         }
         for code in [1, 2, 4, 8, 14] {
             assert!(Error::of_status(code, "x").is_retryable(), "{code}");

@@ -7,7 +7,9 @@
 //! | [`Consumer`] | runs a handler per task; extends, acks and nacks leases |
 //! | [`TaskStream`] | tasks that count as done once they are received |
 //! | [`Client::lease`], [`Client::ack`] … | leases one call at a time |
+//! | [`Client::put_principal`], [`Client::create_token`] … | who may do what |
 //! | [`Tls`] | encrypted, with peers that are who they say |
+//! | [`Token`] | who the client is, for peers that ask |
 //!
 //! Futures of this crate need no runtime: they run on every executor, also on
 //! `futures::executor::block_on`. A client has two threads of its own, one for
@@ -38,6 +40,7 @@
 //! # }
 //! ```
 
+mod access;
 mod client;
 mod cluster;
 mod consumer;
@@ -58,9 +61,11 @@ mod stream;
 mod task;
 mod tasks;
 mod tls;
+mod token;
 mod tries;
 mod waiting;
 
+pub use access::{Grant, Identity, NewToken, Principal, Role, TokenInfo};
 pub use client::{Client, Options};
 pub use cluster::{
     ClusterInfo, HeldMember, Liveness, Member, MemberRole, PeerRole, Verdict, Verification,
@@ -76,4 +81,5 @@ pub use stream::TaskStream;
 pub use task::{DeathReason, NewTask, Task, TaskState};
 pub use tasks::Due;
 pub use tls::Tls;
+pub use token::Token;
 pub use waiting::{OnWait, Wait};

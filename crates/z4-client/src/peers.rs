@@ -50,7 +50,7 @@ impl Peers {
         }
         let timer = Timer::start()
             .map_err(|e| Error::new(ErrorKind::Client, format!("no thread for the timer: {e}")))?;
-        let dialler = Dialler::new(&options)?;
+        let dialler = Dialler::new(addresses, &options)?;
         let slot = |(place, address): (usize, &String)| Slot {
             address: address.clone(),
             peer: Mutex::new(Arc::new(dialler.dial(place, address))),
@@ -145,12 +145,13 @@ impl Peers {
                     continue;
                 }
                 count += 1;
-                let option = CallOption::default().timeout(self.time_of_try(repeat, end));
+                let (option, sent) = peer.option();
+                let option = option.timeout(self.time_of_try(repeat, end));
                 let answer = match call(&peer, option) {
                     Ok(receiver) => receiver.await,
                     Err(error) => Err(error),
                 };
-                match answer.map_err(|error| Error::of_call(error, repeat)) {
+                match answer.map_err(|e| peer.judge(Error::of_call(e, repeat), sent)) {
                     Ok(value) => {
                         self.first.store(at, Ordering::Relaxed);
                         return Ok(Answer {
@@ -209,7 +210,8 @@ impl Peers {
     }
 
     async fn health_of(&self, peer: &Peer) -> Result<(), Error> {
-        let option = CallOption::default().timeout(limits::TRY_TIMEOUT);
+        let (option, sent) = peer.option();
+        let option = option.timeout(limits::TRY_TIMEOUT);
         let request = CheckHealthRequest::default();
         let answer = match peer.admin.check_health_async_opt(&request, option) {
             Ok(receiver) => receiver.await,
@@ -217,7 +219,7 @@ impl Peers {
         };
         answer
             .map(|_| ())
-            .map_err(|error| Error::of_call(error, Repeat::Round))
+            .map_err(|error| peer.judge(Error::of_call(error, Repeat::Round), sent))
     }
 
     /// With others to ask, one that does not answer must not use up all time.
@@ -261,7 +263,7 @@ impl Peers {
     /// gRPC says why a connection failed to the calls that it fails for it, at
     /// once: one that changes nothing is made.
     async fn why_unreachable(&self, peer: &Peer) -> Result<(), String> {
-        let option = CallOption::default().timeout(limits::REASON_TIMEOUT);
+        let option = peer.option().0.timeout(limits::REASON_TIMEOUT);
         let request = CheckHealthRequest::default();
         let call = peer.admin.check_health_async_opt(&request, option);
         let answer = match call {
@@ -310,7 +312,7 @@ impl Peers {
             if self.connected(&peer, end).await.is_err() {
                 continue;
             }
-            let option = CallOption::default().timeout(limits::CONNECT_TIMEOUT);
+            let option = peer.option().0.timeout(limits::CONNECT_TIMEOUT);
             let request = GetClusterInfoRequest::default();
             let Ok(receiver) = peer.admin.get_cluster_info_async_opt(&request, option) else {
                 continue;

@@ -114,6 +114,8 @@ mod tests {
             assert!(repeat.allows(ErrorKind::Unavailable));
             assert!(!repeat.allows(ErrorKind::NotFound));
             assert!(!repeat.allows(ErrorKind::Exhausted));
+            assert!(!repeat.allows(ErrorKind::Unauthenticated));
+            assert!(!repeat.allows(ErrorKind::PermissionDenied));
         }
     }
 

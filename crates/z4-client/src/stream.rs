@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::retry::{Backoff, Repeat};
 use crate::task::Task;
+use crate::token::Sent;
 use crate::waiting::{OnWait, Waiting};
 
 /// The tasks of a namespace as they fall due, without acknowledgements: a task
@@ -35,6 +36,7 @@ pub struct TaskStream {
 struct Open {
     tasks: ClientSStreamReceiver<wire::Task>,
     peer: Arc<Peer>,
+    sent: Sent,
 }
 
 impl Client {
@@ -115,8 +117,9 @@ impl TaskStream {
             let peer = peers.reach(self.client.timeout()).await?;
             // A peer without the cluster would open a stream on which nothing comes.
             peers.knows_leader(&peer).await?;
-            let tasks = peer.collection.get_task_stream(&self.request)?;
-            self.open = Some(Open { tasks, peer });
+            let (option, sent) = peer.option();
+            let tasks = peer.collection.get_task_stream_opt(&self.request, option)?;
+            self.open = Some(Open { tasks, peer, sent });
             self.waiting.got_on(Instant::now());
         }
         let Some(open) = &mut self.open else {
@@ -138,7 +141,7 @@ impl TaskStream {
                     self.lost_at = None;
                 }
                 Err(match ended {
-                    Some(Err(error)) => error.into(),
+                    Some(Err(error)) => open.peer.judge(error.into(), open.sent),
                     _ => Error::stream_ended(),
                 })
             }

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{pending, Either, FutureExt};
@@ -172,7 +173,7 @@ async fn beside<T, F: Future<Output = Finished>>(
 
 async fn session<F: Future<Output = Finished>>(
     consumer: &Consumer,
-    peer: &Peer,
+    peer: &Arc<Peer>,
     ledger: &mut Ledger,
     handlers: &mut FuturesUnordered<F>,
     waiting: &mut Waiting,

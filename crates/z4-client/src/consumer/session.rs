@@ -1,6 +1,7 @@
 //! One stream of a consumer.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::mpsc;
@@ -17,6 +18,7 @@ use crate::dial::Peer;
 use crate::error::{Error, ErrorKind};
 use crate::lease::{extend_wire, Delivery, LeaseRef};
 use crate::outcome::LeaseResult;
+use crate::token::Sent;
 
 /// What a peer says.
 pub(super) enum Event {
@@ -39,7 +41,11 @@ pub(super) struct Session {
 }
 
 /// The reading end.
-pub(super) struct Reader(ClientDuplexReceiver<ConsumeResponse>);
+pub(super) struct Reader {
+    receiver: ClientDuplexReceiver<ConsumeResponse>,
+    peer: Arc<Peer>,
+    sent: Sent,
+}
 
 /// The writing end; the caller polls it beside everything else.
 pub(super) struct Writer {
@@ -50,10 +56,11 @@ pub(super) struct Writer {
 impl Session {
     pub(super) fn open(
         consumer: &Consumer,
-        peer: &Peer,
+        peer: &Arc<Peer>,
         credit: u32,
     ) -> Result<(Self, Reader, Writer), Error> {
-        let (sender, receiver) = peer.collection.consume()?;
+        let (option, sent) = peer.option();
+        let (sender, receiver) = peer.collection.consume_opt(option)?;
         let (out, queue) = mpsc::unbounded();
         let settings = &consumer.settings;
         let mut open = ConsumeOpen::default();
@@ -70,7 +77,12 @@ impl Session {
         let mut request = ConsumeRequest::default();
         request.set_open(open);
         session.say(request);
-        Ok((session, Reader(receiver), Writer { sender, queue }))
+        let reader = Reader {
+            receiver,
+            peer: Arc::clone(peer),
+            sent,
+        };
+        Ok((session, reader, Writer { sender, queue }))
     }
 
     fn say(&self, request: ConsumeRequest) {
@@ -117,9 +129,11 @@ impl Session {
 impl Reader {
     pub(super) async fn next(&mut self) -> Event {
         loop {
-            let response = match self.0.next().await {
+            let response = match self.receiver.next().await {
                 Some(Ok(response)) => response,
-                Some(Err(error)) => return Event::Ended(error.into()),
+                Some(Err(error)) => {
+                    return Event::Ended(self.peer.judge(error.into(), self.sent));
+                }
                 None => return Event::Closed,
             };
             match response.message {

@@ -46,6 +46,9 @@ pub(super) async fn drive(shared: Arc<Shared>) {
             Err(error) => error,
         };
         shared.lock().window.broke();
+        if is_refusal(error.kind()) {
+            refuse(&shared, &error);
+        }
         give_up(&shared, &error);
         if shared.lock().window.len() > 0 {
             pace.waiting.failed(&error, began_at, Instant::now());
@@ -74,9 +77,11 @@ async fn has_work(shared: &Shared) -> bool {
 
 /// One stream, to its end: `Ok` when the producer is gone and all is answered.
 async fn stream(shared: &Arc<Shared>, peer: &Peer, pace: &mut Pace) -> Result<(), Error> {
-    let (sender, receiver) = peer.collection.create_task_stream()?;
+    let (option, sent) = peer.option();
+    let (sender, receiver) = peer.collection.create_task_stream_opt(option)?;
     let send = send(shared, sender);
-    let receive = receive(shared, receiver, pace);
+    let judge = |error| peer.judge(error, sent);
+    let receive = receive(shared, receiver, pace, &judge);
     let watch = watch(shared);
     pin_mut!(send, receive, watch);
     // The peer's word on why it ended weighs more than a write that failed.
@@ -117,18 +122,22 @@ async fn receive(
     shared: &Arc<Shared>,
     mut receiver: ClientDuplexReceiver<TaskStreamResponse>,
     pace: &mut Pace,
+    judge: &impl Fn(Error) -> Error,
 ) -> Error {
     while let Some(answer) = receiver.next().await {
         let mut answer = match answer {
             Ok(answer) => answer,
-            Err(error) => return error.into(),
+            Err(error) => return judge(error.into()),
         };
         if !answer.get_forwarded_to().is_empty() {
             shared.client.peers.look_for_leader();
         }
         let error = match i32::try_from(answer.get_status()) {
             Ok(0) => None,
-            code => Some(Error::of_status(code.unwrap_or(2), answer.get_message())),
+            code => {
+                let error = Error::of_status(code.unwrap_or(2), answer.get_message());
+                Some(judge(error))
+            }
         };
         let is_refused = error.is_some();
         let answered = shared.lock().window.answered(error, Instant::now());
@@ -173,6 +182,24 @@ async fn watch(shared: &Shared) -> Error {
             return Error::new(ErrorKind::DeadlineExceeded, "the stream stalled");
         }
     }
+}
+
+/// Whether a peer that ends a stream so would do it again.
+fn is_refusal(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Unauthenticated | ErrorKind::PermissionDenied
+    )
+}
+
+/// Tells all that the stream is not for them: another one would end alike.
+fn refuse(shared: &Shared, error: &Error) {
+    let over = shared.lock().window.take_all();
+    for mut entry in over {
+        entry.error = Some(error.clone());
+        tell(entry, Task::default);
+    }
+    shared.freed();
 }
 
 /// Tells those whose time is up.

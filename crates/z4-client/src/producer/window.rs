@@ -124,6 +124,14 @@ impl<R> Window<R> {
         self.waits_since = None;
     }
 
+    /// Takes out all, in order.
+    pub(super) fn take_all(&mut self) -> Vec<Entry<R>> {
+        self.sent = 0;
+        self.bytes = 0;
+        self.waits_since = None;
+        self.entries.drain(..).collect()
+    }
+
     /// Takes out those that are not sent and whose time is up.
     pub(super) fn give_up(&mut self, now: Instant) -> Vec<Entry<R>> {
         let mut over = Vec::new();
