@@ -109,7 +109,7 @@ fn matches(args: &[OsString]) -> Result<ArgMatches<'static>, Mistake> {
 }
 
 /// Flags with a value that may stand before the command.
-const SHARED: [&str; 14] = [
+const SHARED: [&str; 16] = [
     "-t",
     "--target",
     "-p",
@@ -124,10 +124,12 @@ const SHARED: [&str; 14] = [
     "--cert",
     "--key",
     "--server-name",
+    "--token-file",
+    "--context",
 ];
 
 /// Commands that have commands of their own: flags go behind those.
-const FAMILIES: [&str; 4] = ["certs", "dead", "ns", "upgrade"];
+const FAMILIES: [&str; 5] = ["certs", "context", "dead", "ns", "upgrade"];
 
 /// The arguments with `-id` as `--id`, and with flags that stand before the
 /// command moved behind it. Nothing behind `--` is touched.
@@ -238,6 +240,10 @@ mod tests {
         assert_eq!(
             normal("z4t --target=a:1 -tb:1 -id=x remove-peer"),
             "z4t remove-peer --target=a:1 -tb:1 --id=x"
+        );
+        assert_eq!(
+            normal("z4t --token-file f --context=c ns get x --context d"),
+            "z4t ns get --token-file f --context=c x --context d"
         );
         assert_eq!(
             normal("z4t --ca c --cert=d --key e --server-name=f health -t a:1"),

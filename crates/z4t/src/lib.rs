@@ -5,6 +5,9 @@
 //! | `argv` | arguments as they come from outside, made fit for the argument library |
 //! | `options` | commands and their flags |
 //! | `commands` | one file per family of commands |
+//! | `contexts` | names for clusters and how they are reached |
+//! | `reach` | how a command reaches its cluster: flags, environment, context |
+//! | `private_file` | files that nobody else may read |
 //! | `show` | output, for people and for programs |
 //! | `moment` | times in and out |
 //! | `rate` | rates in and out |
@@ -17,6 +20,7 @@
 
 mod argv;
 mod commands;
+mod contexts;
 mod error;
 mod flags;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -25,8 +29,10 @@ pub mod fuzzing;
 mod limits;
 mod moment;
 mod options;
+mod private_file;
 mod quiet;
 mod rate;
+mod reach;
 mod show;
 mod zone;
 

@@ -51,6 +51,10 @@ pub(crate) const LEVEL_LOOK: Duration = Duration::from_millis(500);
 pub(crate) const DELETION_LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// The least time between two lines of progress: faster than it is read.
 pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+/// Longest file of contexts, in bytes: thousands of them.
+pub(crate) const CONFIG_LEN_MAX: u64 = 1 << 20;
+/// Longest name of a context, in bytes.
+pub(crate) const CONTEXT_NAME_LEN_MAX: usize = 64;
 /// How long to wait for an answer, unless `--timeout` says otherwise.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait where members have to catch up or to read all they have.

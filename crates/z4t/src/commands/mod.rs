@@ -4,6 +4,7 @@ mod batch;
 mod certs;
 mod cluster;
 mod consume;
+mod context;
 mod create;
 mod dead;
 mod endings;
@@ -27,6 +28,7 @@ use z4_client::Client;
 use crate::error::Error;
 use crate::limits;
 use crate::options::{each_key_once, Command, Completions, Options, Target};
+use crate::reach;
 use crate::zone;
 
 /// Carries a command out; `out` gets its answer.
@@ -65,19 +67,22 @@ pub(crate) fn run(options: Options, out: &mut impl Write) -> Result<(), Error> {
         Command::Dead(command) => dead::run(&command, out),
         Command::Ns(command) => namespaces::run(&command, out),
         Command::Certs(command) => certs::run(&command, out),
+        Command::Context(command) => context::run(&command, out),
         Command::Completions(completions) => write_completions(&completions, out),
     }
 }
 
-/// A client of the first peer of `-t` that takes a connection.
+/// A client of the first peer of `-t`, or of the context, that takes a connection.
 fn connect(target: &Target) -> Result<Client, Error> {
+    let reach = reach::settle(target)?;
     let options = z4_client::Options {
         timeout: target.timeout.unwrap_or(limits::CALL_TIMEOUT),
         member_timeout: target.timeout.unwrap_or(limits::PATIENT_TIMEOUT),
-        tls: target.secure.tls()?,
+        tls: reach.tls,
+        token: reach.token,
         ..z4_client::Options::default()
     };
-    Ok(block_on(Client::connect(&target.targets, options))?)
+    Ok(block_on(Client::connect(&reach.targets, options))?)
 }
 
 fn write_completions(completions: &Completions, out: &mut impl Write) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 
 mod certs;
 mod consume;
+mod context;
 mod dead;
 mod namespaces;
 mod pick;
@@ -19,6 +20,7 @@ use crate::zone::Zone;
 
 pub(crate) use certs::{Certs, CreateCa, CreateClient, CreatePeer, Making};
 pub(crate) use consume::{Consume, Extend, Lease, Leases, NackLeases};
+pub(crate) use context::{ContextCommand, ContextList, ContextSet};
 pub(crate) use dead::{Dead, DeadChange, DeadList};
 pub(crate) use namespaces::{NamespaceCommand, NamespaceDelete, NamespaceList, NamespaceName};
 pub(crate) use pick::{each_key_once, Pick};
@@ -36,7 +38,9 @@ pub(crate) use tasks::{Create, Get, List, OneTask, Reschedule, Sort, Stream};
     after_help = "Flags may stand before the command or after it; `z4t COMMAND --help` lists them.\n\
                   Every command takes -t HOST:PORT, the service port of a peer (localhost:6355\n\
                   unless given), or several, separated by commas: the first that answers is used.\n\
-                  To peers that speak TLS, give the file of their CA by --ca."
+                  To peers that speak TLS, give the file of their CA by --ca. To peers that ask who\n\
+                  you are, give a token by --token-file or in Z4_TOKEN, or a certificate. A context\n\
+                  (`z4t context --help`) keeps all of these under a name."
 )]
 pub(crate) struct Options {
     /// The zone of times without an offset, and of those shown: a name such as
@@ -143,6 +147,8 @@ pub(crate) enum Command {
     ///
     /// Makes files in a folder, certs unless --out names another, and contacts no cluster.
     Certs(Certs),
+    /// Names for clusters and how they are reached: set, use, list, delete
+    Context(ContextCommand),
     /// Print a completion script for a shell
     Completions(Completions),
 }
@@ -160,12 +166,12 @@ pub(crate) enum Upgrade {
 /// Where to ask.
 #[derive(StructOpt, Debug)]
 pub(crate) struct Target {
-    /// Service address of a peer, or several: the first that answers is used
+    /// Service address of a peer, or several: the first that answers is used;
+    /// localhost:6355 unless given here or by the context
     #[structopt(
         short = "t",
         long = "target",
         value_name = "HOST:PORT",
-        default_value = "localhost:6355",
         use_delimiter = true,
         number_of_values = 1,
         multiple = true,
@@ -178,6 +184,9 @@ pub(crate) struct Target {
     pub timeout: Option<Duration>,
     #[structopt(flatten)]
     pub secure: Secure,
+    /// The context that says what the flags do not; the current one unless given
+    #[structopt(long, value_name = "NAME")]
+    pub context: Option<String>,
 }
 
 /// How to print.
@@ -265,7 +274,7 @@ fn peer_address(text: &str) -> Result<String, z4_core::address::AddressError> {
 }
 
 /// `host:port`, checked as far as it can be without asking anybody.
-fn address(text: &str) -> Result<String, &'static str> {
+pub(crate) fn address(text: &str) -> Result<String, &'static str> {
     let complaint = "give host:port, such as localhost:6355 or [::1]:6355";
     let (host, port) = text.rsplit_once(':').ok_or(complaint)?;
     let bare_v6 = host.contains(':') && !host.starts_with('[');

@@ -1,4 +1,4 @@
-//! TLS to the cluster, as flags.
+//! TLS to the cluster and the token, as flags.
 
 use std::path::PathBuf;
 
@@ -22,6 +22,9 @@ pub(crate) struct Secure {
     /// The name that the certificates of the peers must have, in place of the host of -t
     #[structopt(long, value_name = "NAME")]
     pub server_name: Option<String>,
+    /// The file with the token that says who you are; else Z4_TOKEN may hold the token itself
+    #[structopt(long, value_name = "FILE", parse(from_os_str))]
+    pub token_file: Option<PathBuf>,
 }
 
 impl Secure {

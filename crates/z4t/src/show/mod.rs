@@ -2,6 +2,7 @@
 
 mod certs;
 mod cluster;
+mod context;
 mod explain;
 mod lease;
 mod namespace;
@@ -14,6 +15,7 @@ mod upgrade;
 
 pub(crate) use certs::{made_json, made_text, Made, MadeFor};
 pub(crate) use cluster::{info, status_json, status_text, verification_json, verification_text};
+pub(crate) use context::{context_json, context_table};
 pub(crate) use explain::{explanation_json, explanation_text};
 pub(crate) use lease::{
     delivery_json, delivery_line, name, next_try, outcome, result_json, result_line, DeliveryTable,
