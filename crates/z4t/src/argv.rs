@@ -129,7 +129,7 @@ const SHARED: [&str; 16] = [
 ];
 
 /// Commands that have commands of their own: flags go behind those.
-const FAMILIES: [&str; 5] = ["certs", "context", "dead", "ns", "upgrade"];
+const FAMILIES: [&str; 6] = ["access", "certs", "context", "dead", "ns", "upgrade"];
 
 /// The arguments with `-id` as `--id`, and with flags that stand before the
 /// command moved behind it. Nothing behind `--` is touched.
@@ -242,8 +242,8 @@ mod tests {
             "z4t remove-peer --target=a:1 -tb:1 --id=x"
         );
         assert_eq!(
-            normal("z4t --token-file f --context=c ns get x --context d"),
-            "z4t ns get --token-file f --context=c x --context d"
+            normal("z4t --token-file f --context=c access get x --context d"),
+            "z4t access get --token-file f --context=c x --context d"
         );
         assert_eq!(
             normal("z4t --ca c --cert=d --key e --server-name=f health -t a:1"),

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::os::unix::ffi::OsStringExt;
 
 use z4_client::{ClusterInfo, Delivery, Explanation, LeaseResult, Namespace, NamespaceStats};
-use z4_client::{Task, Verification};
+use z4_client::{Identity, Principal, Task, Verification};
 
 use crate::show::{self, Body};
 use crate::{argv, error::Error};
@@ -110,6 +110,26 @@ pub fn verification(verification: &Verification) {
 pub fn explanation(explanation: &Explanation) {
     lines(&show::explanation_text(explanation));
     json(&show::explanation_json(explanation).to_string());
+}
+
+/// Shows a principal, and a caller with the same name and grants.
+///
+/// # Panics
+/// When a form is not plain: a finding.
+pub fn principal(principal: &Principal) {
+    lines(&show::principal_text(principal));
+    table(&show::principal_table(std::slice::from_ref(principal)), 1);
+    json(&show::principal_json(principal).to_string());
+    for token in &principal.tokens {
+        plain(&show::new_token_text(&principal.name, token));
+    }
+    let identity = Identity {
+        principal: principal.name.clone(),
+        grants: principal.grants.clone(),
+        known_by: principal.certificate_names.concat(),
+    };
+    lines(&show::identity_text(&identity));
+    json(&show::identity_json(&identity).to_string());
 }
 
 fn table(text: &str, rows: usize) {

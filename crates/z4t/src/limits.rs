@@ -55,6 +55,8 @@ pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 pub(crate) const CONFIG_LEN_MAX: u64 = 1 << 20;
 /// Longest name of a context, in bytes.
 pub(crate) const CONTEXT_NAME_LEN_MAX: usize = 64;
+/// Random bytes of a secret that is made here.
+pub(crate) const SECRET_LEN: usize = 32;
 /// How long to wait for an answer, unless `--timeout` says otherwise.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait where members have to catch up or to read all they have.

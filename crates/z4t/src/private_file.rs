@@ -20,7 +20,6 @@ pub(crate) enum Existing {
     /// The new one takes its place.
     Replaced,
     /// It stays, and nothing is written.
-    #[cfg(test)]
     Kept,
 }
 
@@ -72,7 +71,6 @@ impl PrivateFile {
             .map_err(|e| refuse(&e))?;
         let named = match existing {
             Existing::Replaced => self.file.persist(&path),
-            #[cfg(test)]
             Existing::Kept => self.file.persist_noclobber(&path),
         };
         named.map(|_| ()).map_err(|e| refuse(&e.error))

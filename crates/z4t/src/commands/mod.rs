@@ -1,5 +1,6 @@
 //! One file per family of commands.
 
+mod access;
 mod batch;
 mod certs;
 mod cluster;
@@ -67,6 +68,7 @@ pub(crate) fn run(options: Options, out: &mut impl Write) -> Result<(), Error> {
         Command::Dead(command) => dead::run(&command, out),
         Command::Ns(command) => namespaces::run(&command, out),
         Command::Certs(command) => certs::run(&command, out),
+        Command::Access(command) => access::run(&command, out),
         Command::Context(command) => context::run(&command, out),
         Command::Completions(completions) => write_completions(&completions, out),
     }

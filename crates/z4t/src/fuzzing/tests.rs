@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use protobuf::well_known_types::{Duration as WireSpan, Timestamp};
 use z4_client::{Explanation, LeaseOutcome, LeaseRef, LeaseResult, Reason, ReasonKind, Verdict};
+use z4_client::{Grant, Role, TokenInfo};
 use z4_proto::{admin, collection as wire};
 
 use super::*;
@@ -77,6 +78,20 @@ const WORDS: &[&str] = &[
     "--days",
     "10.0.0.1",
     "../a",
+    "--token-file",
+    "--context",
+    "access",
+    "put",
+    "create-token",
+    "revoke-token",
+    "whoami",
+    "new-root-token",
+    "--grant",
+    "producer:mail.*",
+    "--certificate-name",
+    "--expires-in",
+    "context",
+    "use",
     "5s",
     "500000000000y",
     "--in",
@@ -287,6 +302,17 @@ proptest! {
                 death_reason: None,
             });
         }
+        let token = TokenInfo {
+            id: name.clone(),
+            created_at: shown.due_at,
+            expires_at: shown.lease_deadline,
+        };
+        principal(&Principal {
+            name: name.clone(),
+            grants: vec![Grant::new(Role::Admin, "*"), Grant::new(Role::Other, message.clone())],
+            certificate_names: vec![message.clone(), name.clone()],
+            tokens: vec![token],
+        });
         explanation(&Explanation { task: shown, reasons: vec![reason] });
     }
 }

@@ -1,5 +1,6 @@
 //! Commands and their flags.
 
+mod access;
 mod certs;
 mod consume;
 mod context;
@@ -18,6 +19,7 @@ use structopt::StructOpt;
 
 use crate::zone::Zone;
 
+pub(crate) use access::{AccessCommand, AccessList, AccessPut, CreateToken, NewRootToken};
 pub(crate) use certs::{Certs, CreateCa, CreateClient, CreatePeer, Making};
 pub(crate) use consume::{Consume, Extend, Lease, Leases, NackLeases};
 pub(crate) use context::{ContextCommand, ContextList, ContextSet};
@@ -147,6 +149,9 @@ pub(crate) enum Command {
     ///
     /// Makes files in a folder, certs unless --out names another, and contacts no cluster.
     Certs(Certs),
+    /// Who may do what: put, get, list, delete, create-token, revoke-token, whoami,
+    /// new-root-token
+    Access(AccessCommand),
     /// Names for clusters and how they are reached: set, use, list, delete
     Context(ContextCommand),
     /// Print a completion script for a shell

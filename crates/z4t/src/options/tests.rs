@@ -225,6 +225,61 @@ fn every_setting_of_a_namespace_is_a_flag() {
     }
 }
 
+#[test]
+fn who_may_do_what_with_all_its_flags() {
+    let line = "z4t -t a:1 --token-file f access put mailer --grant producer:mail.* --grant admin \
+                --certificate-name spiffe://a/b --context prod -o json";
+    let Ok(Command::Access(AccessCommand::Put(put))) = words(line) else {
+        panic!("access put");
+    };
+    let grant = z4_client::Grant::new;
+    let grants = [
+        grant(z4_client::Role::Producer, "mail.*"),
+        grant(z4_client::Role::Admin, "*"),
+    ];
+    assert_eq!((&*put.name, &put.grants[..]), ("mailer", &grants[..]));
+    assert_eq!(put.certificate_names, ["spiffe://a/b"]);
+    assert_eq!(put.target.context.as_deref(), Some("prod"));
+    assert_eq!(put.target.secure.token_file, Some("f".into()));
+    let line = "z4t access create-token mailer --expires-in 30d --out f";
+    let Ok(Command::Access(AccessCommand::CreateToken(create))) = words(line) else {
+        panic!("access create-token");
+    };
+    assert_eq!(create.expires_in, Some(Duration::from_secs(30 * 86_400)));
+    let line = "z4t -t a:1,b:2 context set prod --token-file f";
+    let Ok(Command::Context(ContextCommand::Set(set))) = words(line) else {
+        panic!("context set");
+    };
+    assert_eq!(set.targets, ["a:1", "b:2"]);
+    assert_eq!(set.secure.token_file, Some("f".into()));
+}
+
+#[test]
+fn mistakes_about_access_are_named() {
+    for (line, complaint) in [
+        ("z4t access put a*b", "principal must be"),
+        ("z4t access put a --grant boss", "one of the roles reader"),
+        ("z4t access put a --grant admin:mail", "operator:mail"),
+        ("z4t access put a --grant reader:", "scope must be"),
+        (
+            "z4t access put a --grant reader:a*b",
+            "elsewhere than at its end",
+        ),
+        ("z4t access create-token a --expires-in 0s", "more than 0s"),
+        ("z4t access create-token a --expires-in never", "30s"),
+        ("z4t access revoke-token a", "<ID>"),
+        ("z4t access new-root-token", "--out"),
+        ("z4t access", "give a command"),
+        ("z4t context", "give a command"),
+        ("z4t context set a/b", "the name of a context"),
+        ("z4t context use", "<name>"),
+    ] {
+        let error = words(line).expect_err(line);
+        assert!(error.contains(complaint), "{line}: {error}");
+        assert!(!error.contains('\n'), "{line}: {error}");
+    }
+}
+
 /// A secret in a flag would stand in the list of processes.
 #[test]
 fn no_flag_takes_a_token_itself() {
