@@ -296,7 +296,7 @@ fn methods() -> Vec<(&'static str, Need, Call)> {
         ),
         (
             "CheckHealth",
-            Known,
+            Nothing,
             unary!(admin.check_health_opt(CheckHealthRequest {})),
         ),
         (

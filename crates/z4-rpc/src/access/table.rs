@@ -89,7 +89,7 @@ methods! {
     PauseNamespace "z4.Admin" On(Operator), true;
     ResumeNamespace "z4.Admin" On(Operator), true;
     DeleteNamespace "z4.Admin" On(Operator), true;
-    CheckHealth "z4.Admin" Known, false;
+    CheckHealth "z4.Admin" Nothing, false;
     GetClusterInfo "z4.Admin" Known, false;
     AddClusterMember "z4.Admin" Admin, true;
     RemoveClusterMember "z4.Admin" Admin, true;

@@ -212,10 +212,14 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         respond(&ctx, self.node.clone(), call, sink, async move {
             validate::request_id(request.get_request_id())?;
             let status = node.handle().status();
-            if status.leader == 0 {
-                return Err(no_leader_to_read(&status));
+            match status.leader {
+                0 if node.authorize(Method::WhoAmI, About::Nothing).is_ok() => {
+                    Err(no_leader_to_read(&status))
+                }
+                // The reason names members, whom a stranger is not told of.
+                0 => Err(Error::Unavailable("this peer knows no leader".into())),
+                _ => Ok(Status::default()),
             }
-            Ok(Status::default())
         });
     }
 

@@ -107,6 +107,17 @@ impl Encoded {
     }
 }
 
+/// Lets what needs this level into the log of a cluster that has that one.
+fn allowed_at(needed: u32, has: u32) -> Result<(), Error> {
+    if needed <= has {
+        return Ok(());
+    }
+    Err(Error::Precondition(format!(
+        "the cluster has level {has}, and this needs level {needed}: start all members with a \
+         release that knows it (z4t upgrade status), then try again"
+    )))
+}
+
 impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     /// Proposes a command, and tries as long as its policy allows.
     ///
@@ -125,15 +136,12 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
 
     /// Refuses what members of the cluster may not know.
     fn check_level(&self, command: &Command) -> Result<(), Error> {
-        let (needed, status) = (level::needed(command), self.handle().status());
-        let has = status.membership.level;
-        if needed <= has || status.raft_id == 0 {
-            return Ok(());
+        let status = self.handle().status();
+        match status.raft_id {
+            // Whoever is in no cluster proposes nothing, and is told so.
+            0 => Ok(()),
+            _ => allowed_at(level::needed(command), status.membership.level),
         }
-        Err(Error::Precondition(format!(
-            "the cluster has level {has}, and this needs level {needed}: start all members with a \
-             release that knows it (z4t upgrade status), then try again"
-        )))
     }
 
     /// The same, without a future for the first try: when there is a leader, the
@@ -273,6 +281,17 @@ mod tests {
         });
         let (handle, _) = prepare();
         Node::start(handle, MemState::new(), network, Access::off()).unwrap()
+    }
+
+    #[test]
+    fn what_members_may_not_know_stays_out_of_the_log() {
+        assert_eq!(allowed_at(2, 2), Ok(()));
+        assert_eq!(allowed_at(1, 2), Ok(()));
+        let said = allowed_at(2, 1).unwrap_err().to_string();
+        assert!(
+            said.contains("has level 1") && said.contains("needs level 2"),
+            "{said}"
+        );
     }
 
     #[test]
