@@ -46,10 +46,10 @@ pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const TLS_LOOK_INTERVAL: Duration = Duration::from_secs(3);
 /// The file of a token is looked at this often at most.
 pub const TOKEN_LOOK_INTERVAL: Duration = Duration::from_secs(3);
-/// Longest token, in bytes.
-pub const TOKEN_LEN_MAX: usize = 512;
+/// Longest token, in bytes: that of the first admin may be so long.
+pub const TOKEN_LEN_MAX: usize = 4_096;
 /// Longest file of a token, in bytes: the token, and blanks around it.
-pub const TOKEN_FILE_LEN_MAX: u64 = 4_096;
+pub const TOKEN_FILE_LEN_MAX: u64 = 8_192;
 /// Longest name of a server that certificates are measured by: the limit of DNS.
 pub const SERVER_NAME_LEN_MAX: usize = 253;
 

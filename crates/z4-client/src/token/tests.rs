@@ -195,16 +195,12 @@ fn addresses_of_this_machine_are_known() {
 fn what_is_no_token_is_refused_and_not_shown() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("token");
-    let long = format!("z4_1_{}", "secret".repeat(100));
+    let long = format!("z4_1_{}", "secret".repeat(1_000));
     for (text, said) in [
         ("", "there is no token in it"),
-        ("secret", "not of the form"),
-        ("z4_secret", "not of the form"),
-        ("z4__secret", "not of the form"),
-        ("z4_1_", "not of the form"),
         ("z4_1_secret secret", "has a blank"),
         ("z4_1_secr\u{e9}t", "has a blank"),
-        (&long, "a token 512 at most"),
+        (&long, "a token 4096 at most"),
     ] {
         let of_text = Options {
             token: Some(Token::new(text)),
@@ -224,9 +220,9 @@ fn what_is_no_token_is_refused_and_not_shown() {
             assert!(!error.contains("secr"), "{error}");
         }
     }
-    std::fs::write(&path, " ".repeat(5_000)).unwrap();
+    std::fs::write(&path, " ".repeat(9_000)).unwrap();
     for (path, said) in [
-        (path.clone(), "longer than 4096 bytes"),
+        (path.clone(), "longer than 8192 bytes"),
         (folder.path().join("none"), "cannot be read"),
         (folder.path().to_owned(), "cannot be read"),
     ] {
