@@ -7,7 +7,7 @@ use z4_core::settings::SETTINGS;
 
 /// Fields of requests that z4t fills, and where it has them from; but for the
 /// settings of a namespace, whose flags are their names.
-const FLAGS: [(&str, &str); 42] = [
+const FLAGS: [(&str, &str); 43] = [
     ("certificate_names", "--certificate-name"),
     ("consumer_id", "--consumer-id"),
     ("delay", "--delay"),
@@ -19,6 +19,7 @@ const FLAGS: [(&str, &str); 42] = [
     ("extends", "the list of leases"),
     ("from", "--from"),
     ("grants", "--grant"),
+    ("grants.role", "--grant"),
     ("lease_token", "the token of the lease"),
     ("leases", "the list of leases"),
     ("limit", "--limit"),
