@@ -266,8 +266,12 @@ fn is_loopback(address: &str) -> bool {
     let Some((host, _)) = address.rsplit_once(':') else {
         return false;
     };
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-    let bare = bare.unwrap_or(host);
+    let bare = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        Some(inner) => inner,
+        // Without brackets the last part may belong to the address.
+        None if host.contains(':') => return false,
+        None => host,
+    };
     let ip = bare.parse::<IpAddr>().map(|ip| ip.to_canonical());
     bare.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }

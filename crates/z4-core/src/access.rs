@@ -287,11 +287,12 @@ impl Principal {
 /// [`Refusal`] with code `Invalid` that names the field `names` and the limit.
 pub fn check_certificate_name(name: &str) -> Result<(), Refusal> {
     let fits = (1..=limits::NAME_LEN_MAX).contains(&name.len());
-    if fits && name.bytes().all(|c| c.is_ascii_graphic()) {
+    let is_ip = name.parse::<std::net::IpAddr>().is_ok();
+    if fits && !is_ip && name.bytes().all(|c| c.is_ascii_graphic()) {
         return Ok(());
     }
     let rule = format!(
-        "must each be a URI or a DNS name of 1 to {} visible ASCII characters",
+        "must each be a URI or a DNS name of 1 to {} visible ASCII characters, and no IP address",
         limits::NAME_LEN_MAX
     );
     Err(Refusal::invalid("names", rule))

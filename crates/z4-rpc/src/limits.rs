@@ -52,6 +52,9 @@ pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(600);
 /// A connection that has been open for so long is told to go, streams on it aside: what
 /// its client calls next shows a certificate and is judged again.
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
+/// A server that was replaced is shut down after so long: gRPC has told its connections to go
+/// by then, each a tenth sooner or later.
+pub const OLD_SERVER_AGE: Duration = Duration::from_secs(3600 + 900);
 /// From the first byte of a connection to the end of its handshake, that of TLS and that of
 /// HTTP/2 together.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use protobuf::descriptor::{
 };
 use protobuf::Message;
 use z4_proto::generated::{
-    admin, collection, health, reflection_v1, reflection_v1_grpc, reflection_v1alpha,
+    access, admin, collection, health, reflection_v1, reflection_v1_grpc, reflection_v1alpha,
     reflection_v1alpha_grpc,
 };
 
@@ -33,6 +33,7 @@ impl Index {
         for file in [
             collection::file_descriptor_proto(),
             admin::file_descriptor_proto(),
+            access::file_descriptor_proto(),
             health::file_descriptor_proto(),
             reflection_v1::file_descriptor_proto(),
             reflection_v1alpha::file_descriptor_proto(),

@@ -93,12 +93,7 @@ pub fn serve_clients<V: View + Clone + Send + Sync + 'static>(
 ) -> Result<Port, String> {
     let options = {
         let env = Arc::clone(&env);
-        move || {
-            channel_options(&env, limits::MESSAGE_LEN_MAX).raw_cfg_int(
-                c"grpc.max_connection_age_ms".to_owned(),
-                limits::CONNECTION_AGE_MAX.as_millis() as i32,
-            )
-        }
+        move || channel_options(&env, limits::MESSAGE_LEN_MAX)
     };
     let of_services = node.clone();
     let services = move || {
@@ -171,6 +166,10 @@ fn channel_options(env: &Arc<Environment>, message_len_max: usize) -> ChannelBui
         .raw_cfg_int(
             c"grpc.server_handshake_timeout_ms".to_owned(),
             limits::HANDSHAKE_TIMEOUT.as_millis() as i32,
+        )
+        .raw_cfg_int(
+            c"grpc.max_connection_age_ms".to_owned(),
+            limits::CONNECTION_AGE_MAX.as_millis() as i32,
         )
         .raw_cfg_int(
             c"grpc.max_connection_idle_ms".to_owned(),

@@ -126,7 +126,7 @@ fn refuse(why: String) -> RpcStatus {
 pub(crate) fn names_of(ctx: &RpcContext<'_>) -> Option<Names> {
     let mut names = Names::default();
     let auth = ctx.auth_context()?;
-    let mut is_sealed = false;
+    let (mut is_sealed, mut is_resumed, mut certificate) = (false, false, None);
     for property in &auth {
         // A name that is not text is nobody's.
         let Ok(value) = property.value_str() else {
@@ -137,8 +137,15 @@ pub(crate) fn names_of(ctx: &RpcContext<'_>) -> Option<Names> {
             "peer_uri" => names.uris.push(value.to_owned()),
             "peer_ip" => names.ips.extend(value.parse::<std::net::IpAddr>().ok()),
             "transport_security_type" => is_sealed = value == "ssl",
+            "ssl_session_reused" => is_resumed = value == "true",
+            "x509_pem_cert" => certificate = Some(value.to_owned()),
             _ => {}
         }
+    }
+    // Whoever resumes a session is not asked for its certificate again.
+    let is_over = |pem: &String| z4_tls::is_over(pem.as_bytes());
+    if is_resumed && certificate.as_ref().is_none_or(is_over) {
+        names = Names::default();
     }
     is_sealed.then_some(names)
 }

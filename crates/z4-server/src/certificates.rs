@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
-use slog::{error, info, warn, Logger};
+use slog::{info, warn, Logger};
 use z4_rpc::server::Renewal;
 use z4_rpc::{PeerTls, PortTls};
 use z4_tls::{Looked, Watched};
@@ -95,6 +95,7 @@ impl Certificates {
             renewal,
             metrics: self.metrics.clone(),
             logger: logger.clone(),
+            is_due: false,
             trouble_said: None,
             expiry_said: None,
         };
@@ -123,6 +124,8 @@ struct Followed {
     renewal: Renewal,
     metrics: Metrics,
     logger: Logger,
+    /// There is a new certificate that the port does not show yet.
+    is_due: bool,
     /// What was said last of bad files, and when.
     trouble_said: Option<(String, Instant)>,
     /// When it was last said that a certificate runs out.
@@ -140,8 +143,19 @@ impl Followed {
     fn look(&mut self) {
         match self.watched.look() {
             Looked::Same => {}
-            Looked::New(_) => self.renew(),
+            Looked::New(_) => {
+                self.is_due = true;
+                self.expiry_said = None;
+            }
             Looked::Bad(error) => return self.trouble(error.to_string()),
+        }
+        if self.is_due {
+            if let Err(reason) = self.renewal.renew() {
+                // It is tried again at the next look.
+                return self.trouble(reason);
+            }
+            self.is_due = false;
+            self.renewed();
         }
         if self.trouble_said.take().is_some() {
             info!(self.logger, "the certificate files are good again"; "port" => self.port);
@@ -150,18 +164,10 @@ impl Followed {
         self.tell_expiry();
     }
 
-    fn renew(&mut self) {
-        self.expiry_said = None;
-        match self.renewal.renew() {
-            Ok(()) => {
-                self.metrics.renewed.with_label_values(&[self.port]).inc();
-                let names = self.watched.current().1.names().text();
-                info!(self.logger, "a new certificate is shown"; "port" => self.port,
-                    "names" => names);
-            }
-            Err(reason) => error!(self.logger, "the port goes on with the certificate before";
-                "port" => self.port, "reason" => reason),
-        }
+    fn renewed(&self) {
+        self.metrics.renewed.with_label_values(&[self.port]).inc();
+        let names = self.watched.current().1.names().text();
+        info!(self.logger, "a new certificate is shown"; "port" => self.port, "names" => names);
     }
 
     fn trouble(&mut self, error: String) {

@@ -27,7 +27,7 @@ mod watched;
 
 pub use files::{FileError, Files, NamedFile, Use};
 pub use issue::{Authority, IssueError, Issued, Role};
-pub use material::{Expiry, Material, Part};
+pub use material::{is_over, Expiry, Material, Part};
 pub use names::Names;
 pub use stream::{ClientAuth, Connector, Server, Stream};
 pub use watched::{Looked, Watched};

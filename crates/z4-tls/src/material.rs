@@ -13,6 +13,7 @@ use openssl::x509::{X509PurposeId, X509StoreContext, X509};
 use crate::files::{FileError, Files, NamedFile, Use};
 use crate::names::Names;
 use crate::pem::{self, Block};
+use crate::stream::{ClientAuth, Connector, Server};
 
 /// What TLS needs: everything in it was read, understood and checked.
 #[derive(Clone)]
@@ -102,6 +103,12 @@ impl Material {
                 )));
             }
             material.key = Some(private);
+            if files.usage != Use::Client && material.names() == Names::default() {
+                return Err(cert.refuse(
+                    "it names neither a host nor an address (subject alternative names), and \
+                     nobody could tell whose it is; make one with names (z4t certs create-peer)",
+                ));
+            }
         }
         if let Some(ca) = &files.ca {
             material.ca = certificates(ca, Part::Ca)?;
@@ -109,6 +116,7 @@ impl Material {
         if let (Use::Peer, Some((cert, _)), Some(ca)) = (files.usage, &files.own, &files.ca) {
             material.check_peer(cert, ca)?;
         }
+        material.check_usable(files)?;
         material.pem = material.written().map_err(|e| {
             let file = files.own.as_ref().map(|(cert, _)| cert);
             let why = format!("OpenSSL cannot write what it has read: {e}");
@@ -159,6 +167,17 @@ impl Material {
             store.add_cert(ca.clone())?;
         }
         Ok(store.build())
+    }
+
+    /// OpenSSL has rules of its own, such as for keys that are too short: what it refuses
+    /// must not take the place of what is in use.
+    fn check_usable(&self, files: &Files) -> Result<(), FileError> {
+        let Some((cert, _)) = &files.own else {
+            return Ok(());
+        };
+        Server::new(self, ClientAuth::Off).map_err(|error| cert.refuse(error))?;
+        Connector::new(self).map_err(|error| cert.refuse(error))?;
+        Ok(())
     }
 
     fn check_peer(&self, cert: &NamedFile, ca: &NamedFile) -> Result<(), FileError> {
@@ -221,6 +240,17 @@ impl Material {
             ca: texts(&self.ca)?,
         })
     }
+}
+
+/// Tells whether a certificate has run out, or is none.
+#[must_use]
+pub fn is_over(pem: &[u8]) -> bool {
+    let Ok((certificate, now)) =
+        X509::from_pem(pem).and_then(|certificate| Ok((certificate, Asn1Time::days_from_now(0)?)))
+    else {
+        return true;
+    };
+    certificate.not_after() < now
 }
 
 fn is_pair(certificate: &X509, key: &PKey<Private>) -> bool {

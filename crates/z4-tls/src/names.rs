@@ -41,8 +41,9 @@ impl Names {
         if let Ok(ip) = wanted.parse::<IpAddr>() {
             return self.ips.contains(&ip);
         }
-        if self.uris.iter().any(|uri| uri == wanted) {
-            return true;
+        // A URI has a colon and a DNS name has none: one kind is never taken for the other.
+        if wanted.contains(':') {
+            return self.uris.iter().any(|uri| uri == wanted);
         }
         let wanted = wanted.to_ascii_lowercase();
         let fits = |dns: &String| match wanted.strip_prefix("*.") {

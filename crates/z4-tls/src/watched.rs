@@ -15,20 +15,21 @@ pub struct Watched {
 struct State {
     material: Arc<Material>,
     generation: u64,
-    /// What was wrong at the last look.
-    trouble: Option<FileError>,
+    /// Something was wrong at the last look.
+    is_troubled: bool,
+    /// What the last look found for the first time.
+    fresh: Option<Material>,
 }
 
 /// What a look at the files has shown.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Looked {
-    /// Nothing is new.
+    /// Nothing is new, or it is seen for the first time: a file may be half written, or one
+    /// file of two.
     Same,
     /// There is new material.
     New(Arc<Material>),
-    /// A file is bad, as it was at the look before, and what was read stays in use. A
-    /// first bad look counts as nothing new: it may be that one file of two is written
-    /// already.
+    /// A file is bad, as one was at the look before, and what was read stays in use.
     Bad(FileError),
 }
 
@@ -44,7 +45,8 @@ impl Watched {
             state: Mutex::new(State {
                 material,
                 generation: 1,
-                trouble: None,
+                is_troubled: false,
+                fresh: None,
             }),
         })
     }
@@ -61,20 +63,23 @@ impl Watched {
         let read = Material::read(&self.files);
         let mut state = self.lock();
         match read {
-            Ok(material) if material == *state.material => {
-                state.trouble = None;
-                Looked::Same
-            }
             Ok(material) => {
-                state.trouble = None;
+                state.is_troubled = false;
+                let seen = state.fresh.take();
+                if material == *state.material {
+                    return Looked::Same;
+                }
+                if seen.as_ref() != Some(&material) {
+                    state.fresh = Some(material);
+                    return Looked::Same;
+                }
                 state.generation += 1;
                 state.material = Arc::new(material);
                 Looked::New(Arc::clone(&state.material))
             }
             Err(error) => {
-                let is_second = state.trouble.as_ref() == Some(&error);
-                state.trouble = Some(error.clone());
-                match is_second {
+                state.fresh = None;
+                match std::mem::replace(&mut state.is_troubled, true) {
                     true => Looked::Bad(error),
                     false => Looked::Same,
                 }

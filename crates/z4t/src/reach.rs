@@ -34,6 +34,8 @@ fn by(target: &Target, contexts: &Contexts, token: Option<OsString>) -> Result<R
     let none = Context::default();
     let context = match &target.context {
         Some(name) => contexts.named(name)?,
+        // What the current context has is for its cluster, and this may be another one.
+        None if !target.targets.is_empty() || target.secure.ca.is_some() => &none,
         None => contexts.current().unwrap_or(&none),
     };
     let targets = [&target.targets, &context.targets];
@@ -160,7 +162,7 @@ mod tests {
         assert_eq!(of_current.tls, tls("/prod", "/prod", "prod"));
         assert_eq!(of_current.token, file("/prod/token", "token_file"));
         let mixed = reach(
-            "-t a:1 --ca /x/ca --server-name n --token-file f",
+            "--context prod -t a:1 --ca /x/ca --server-name n --token-file f",
             &contexts,
             "",
         );
@@ -168,6 +170,9 @@ mod tests {
         assert_eq!(mixed.targets, ["a:1"]);
         assert_eq!(mixed.tls, tls("/x", "/prod", "n"));
         assert_eq!(mixed.token, file("f", "--token-file"));
+        // Another cluster, named by the command alone, gets nothing of the current context.
+        let other = reach("-t a:1", &contexts, "").unwrap();
+        assert_eq!((other.tls, other.token), (None, None));
         let own = reach("--cert /x/cert --key /x/key", &contexts, "").unwrap();
         assert_eq!(own.tls, tls("/prod", "/x", "prod"));
         let said = reach("--cert /x/cert", &contexts, "").unwrap_err();

@@ -1,10 +1,10 @@
 //! The server behind a port, and the ones before it.
 //!
 //! grpcio cannot give a running server that takes connections from outside another
-//! certificate. So one that is new has a server of its own: it takes the connections from
-//! then on, and the one before serves those that it has until they end. Its clients are
-//! told to leave (GOAWAY): what they call next goes over a new connection, and streams
-//! that are open stay.
+//! certificate. So one that is new has a server of its own, which takes the connections from
+//! then on. The one before serves those that it has, and takes calls on them: to shut it down
+//! would end calls that are on their way. Its connections grow old and are told to go
+//! (GOAWAY), and it is shut down when none but open streams can be left.
 
 use std::net::TcpStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,24 +36,33 @@ struct Servers {
     /// `None`: it stops.
     now: Option<Handover>,
     /// Servers that take no connection any more.
-    before: Vec<Leaving>,
+    before: Vec<Before>,
 }
 
-/// A server whose connections end one by one.
-struct Leaving {
+/// A server that takes no connection any more.
+struct Before {
+    since: Instant,
     server: Server,
-    gone: ShutdownFuture,
+    /// Set once it was shut down.
+    gone: Option<ShutdownFuture>,
 }
 
-impl Leaving {
-    fn begin(handover: Handover) -> Self {
-        let mut server = handover.into_server();
-        let gone = server.shutdown();
-        Self { server, gone }
+impl Before {
+    fn new(handover: Handover) -> Self {
+        Self {
+            since: Instant::now(),
+            server: handover.into_server(),
+            gone: None,
+        }
     }
 
+    /// Shuts it down when it is old; tells whether it is gone.
     fn is_gone(&mut self) -> bool {
-        (&mut self.gone).now_or_never().is_some()
+        if self.gone.is_none() && self.since.elapsed() >= limits::OLD_SERVER_AGE {
+            self.gone = Some(self.server.shutdown());
+        }
+        let gone = self.gone.as_mut();
+        gone.is_some_and(|gone| gone.now_or_never().is_some())
     }
 }
 
@@ -107,10 +116,10 @@ impl Serving {
     pub(crate) fn renew(&self) -> Result<(), String> {
         let next = self.build()?;
         let mut servers = self.lock();
-        servers.before.retain_mut(|leaving| !leaving.is_gone());
+        servers.before.retain_mut(|before| !before.is_gone());
         if let Some(last) = servers.now.take() {
             servers.now = Some(next);
-            servers.before.push(Leaving::begin(last));
+            servers.before.push(Before::new(last));
         }
         Ok(())
     }
@@ -119,22 +128,29 @@ impl Serving {
     /// `grace`. Blocks; no connection may be given to it from now on.
     pub(crate) fn shutdown(&self, timer: &Timer, grace: Duration) {
         let started = Instant::now();
-        let leaving = {
+        let mut leaving = {
             let mut servers = self.lock();
-            let now = servers.now.take().map(Leaving::begin);
+            let now = servers.now.take().map(Before::new);
             let mut all = std::mem::take(&mut servers.before);
             all.extend(now);
             all
         };
+        for one in &mut leaving {
+            let gone = &mut one.gone;
+            gone.get_or_insert_with(|| one.server.shutdown());
+        }
         for mut one in leaving {
+            let Some(mut gone) = one.gone.take() else {
+                continue;
+            };
             let left = grace.saturating_sub(started.elapsed());
-            if block_on(timer.within(left, &mut one.gone)).is_some() {
+            if block_on(timer.within(left, &mut gone)).is_some() {
                 continue;
             }
             one.server.cancel_all_calls();
             // Cancelled calls end at once; a second bounds what should not happen.
             let left = grace.saturating_sub(started.elapsed()) + Duration::from_secs(1);
-            let _ = block_on(timer.within(left, one.gone));
+            let _ = block_on(timer.within(left, gone));
         }
     }
 }

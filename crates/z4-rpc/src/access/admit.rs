@@ -11,6 +11,7 @@ use super::caller::Caller;
 use super::table::Method;
 use crate::errors::Error;
 use crate::node::Node;
+use crate::reading;
 
 /// What a request is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +29,9 @@ pub(crate) struct Judged {
     pub(crate) method: Method,
     /// Why the call is refused.
     pub(crate) verdict: Result<(), Error>,
+    /// The first admin: judged again once this peer knows all that was acknowledged, for one
+    /// that lags does not know that there is an admin.
+    pub(crate) root: Option<Caller>,
     /// What the log is to say of it, if it says something.
     pub(crate) audited: Option<Audited>,
 }
@@ -48,6 +52,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         Judged {
             method,
             verdict: self.authorize(method, about),
+            root: self.caller().filter(|caller| caller.is_root()).cloned(),
             audited: method.is_audited().then(|| Audited {
                 caller: self.caller().cloned(),
                 about: text.chars().take(ABOUT_LEN_MAX).collect(),
@@ -67,6 +72,18 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             About::Namespace(name) => caller.check(method, Some(&Namespace::new(name)?)),
             About::Nothing | About::Other(_) => caller.check(method, None),
         }
+    }
+
+    /// Judges the first admin by all that was acknowledged anywhere.
+    pub(crate) async fn judge_root(&self, method: Method, root: &Caller) -> Result<(), Error> {
+        if self.handle().status().raft_id == 0 {
+            // A peer in no cluster has nothing that it could change.
+            return Ok(());
+        }
+        reading::catch_up(self).await?;
+        let refreshed = self.access().refresh(self.view());
+        refreshed.map_err(|e| Error::Internal(format!("the principals cannot be read: {e}")))?;
+        root.check(method, None)
     }
 
     /// Watches over a stream that was let in.

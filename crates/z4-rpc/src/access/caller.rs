@@ -15,6 +15,7 @@ use crate::delivery::wall_ns;
 use crate::errors::Error;
 use crate::timer::Timer;
 use crate::tls;
+use z4_tls::Names;
 
 /// Who makes a call, at a peer that asks. Cheap to clone.
 #[derive(Clone)]
@@ -68,7 +69,15 @@ impl Caller {
             return Ok(());
         }
         let Allowed::Some(principal) = self.allowed()? else {
-            return Ok(());
+            return match need {
+                // It is there to make the first admin, and holds no stream.
+                Need::On(_) => Err(Error::Denied(format!(
+                    "the root token is for making the first admin, and not for {}; make a \
+                     principal with z4t access put, and use its token",
+                    method.name()
+                ))),
+                _ => Ok(()),
+            };
         };
         let is_allowed = match need {
             Need::Nothing | Need::Known => true,
@@ -147,6 +156,19 @@ impl Caller {
         ))
     }
 
+    /// Tells whether time alone ends what the caller is known by.
+    fn runs_out(&self) -> bool {
+        match &self.who {
+            Who::Token(_, id) => self.access.known().runs_out(*id),
+            Who::Stranger | Who::Root | Who::Certificate(..) => false,
+        }
+    }
+
+    /// Tells whether it is the first admin, by the token of the file.
+    pub(crate) fn is_root(&self) -> bool {
+        self.who == Who::Root
+    }
+
     /// Ready when the caller may not call the method on this namespace any more, with what
     /// its stream is to end with.
     pub(crate) async fn revoked(
@@ -162,7 +184,10 @@ impl Caller {
                 return error.status();
             }
             // A token that runs out changes nothing in the state.
-            let _ = timer.within(EXPIRY_LOOK, changed).await;
+            match self.runs_out() {
+                true => drop(timer.within(EXPIRY_LOOK, changed).await),
+                false => changed.await,
+            }
         }
     }
 }
@@ -189,12 +214,15 @@ fn who(access: &Access, ctx: &RpcContext<'_>) -> Who {
             None => Who::Stranger,
         };
     }
-    for name in names
-        .iter()
-        .flat_map(|names| names.uris.iter().chain(&names.dns))
-    {
-        if let Some((principal, _)) = known.by_name(name) {
-            return Who::Certificate(principal.clone(), name.as_str().into());
+    // A URI has a colon and a DNS name has none: one kind is never taken for the other.
+    let of_kind = |names: &Names| {
+        let uris = names.uris.iter().filter(|uri| uri.contains(':'));
+        let dns = names.dns.iter().filter(|dns| !dns.contains(':'));
+        uris.chain(dns).cloned().collect::<Vec<String>>()
+    };
+    for name in names.as_ref().map(of_kind).unwrap_or_default() {
+        if let Some((principal, _)) = known.by_name(&name) {
+            return Who::Certificate(principal.clone(), name.into());
         }
     }
     Who::Stranger

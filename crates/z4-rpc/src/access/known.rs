@@ -13,7 +13,9 @@ pub(super) struct Known {
     principals: HashMap<PrincipalName, Arc<Principal>>,
     tokens: HashMap<u64, (PrincipalName, Token)>,
     names: HashMap<String, PrincipalName>,
-    has_admin: bool,
+    /// When the last way in of an admin runs out, in nanoseconds since 1970: the greatest
+    /// number when one does not, 0 when there is none.
+    admin_until_ns: u64,
 }
 
 impl Known {
@@ -21,8 +23,18 @@ impl Known {
     pub(super) fn of(all: Vec<(PrincipalName, Principal)>) -> Self {
         let mut known = Self::default();
         for (name, principal) in all {
-            let is_reachable = !principal.tokens.is_empty() || !principal.names.is_empty();
-            known.has_admin |= principal.is_admin() && is_reachable;
+            if principal.is_admin() {
+                let of_names = principal.names.iter().map(|_| u64::MAX);
+                let of_tokens = principal
+                    .tokens
+                    .iter()
+                    .map(|token| match token.expires_at_ns {
+                        0 => u64::MAX,
+                        expires_at_ns => expires_at_ns,
+                    });
+                let until_ns = of_names.chain(of_tokens).max().unwrap_or(0);
+                known.admin_until_ns = known.admin_until_ns.max(until_ns);
+            }
             for token in &principal.tokens {
                 known.tokens.insert(token.id, (name.clone(), token.clone()));
             }
@@ -34,9 +46,15 @@ impl Known {
         known
     }
 
-    /// Tells whether an admin can be known by something.
-    pub(super) fn has_admin(&self) -> bool {
-        self.has_admin
+    /// Tells whether an admin can be known by something now.
+    pub(super) fn has_admin(&self, now_ns: u64) -> bool {
+        now_ns < self.admin_until_ns
+    }
+
+    /// Tells whether a token ends by itself.
+    pub(super) fn runs_out(&self, id: u64) -> bool {
+        let token = self.tokens.get(&id);
+        token.is_some_and(|(_, token)| token.expires_at_ns != 0)
     }
 
     /// The principal and the id of a token that was shown, if it is good.

@@ -35,6 +35,7 @@ pub(crate) use self::front::Front;
 use self::known::Known;
 pub(crate) use self::service::AccessService;
 pub(crate) use self::table::Method;
+use crate::delivery::wall_ns;
 
 /// Who may do what at this peer. Cheap to clone.
 #[derive(Clone)]
@@ -117,7 +118,7 @@ impl Access {
     }
 
     fn is_root_needed(&self) -> bool {
-        !self.known().has_admin()
+        !self.known().has_admin(wall_ns())
     }
 }
 

@@ -172,9 +172,9 @@ async fn put<V: View + Clone + Send + Sync + 'static>(
 }
 
 /// The name of a certificate as it is looked for: DNS names are the same in any case, and a
-/// URI is taken as it is.
+/// URI, which has a colon, is taken as it is.
 fn folded(name: &str) -> String {
-    match name.contains("://") {
+    match name.contains(':') {
         true => name.to_owned(),
         false => name.to_ascii_lowercase(),
     }

@@ -392,10 +392,15 @@ pub(crate) fn respond<V, T>(
     let Judged {
         method,
         verdict,
+        root,
         audited,
     } = call;
     let audited = audited.map(|audited| (audited, ctx.peer()));
     ctx.spawn(async move {
+        let verdict = match (verdict, root) {
+            (Ok(()), Some(root)) => node.judge_root(method, &root).await,
+            (verdict, _) => verdict,
+        };
         let result = match verdict {
             Ok(()) => work.await,
             Err(error) => Err(error),

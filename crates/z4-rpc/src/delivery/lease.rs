@@ -50,7 +50,7 @@ pub(super) async fn respond<V: View + Clone + Send + Sync + 'static>(
     mut caller: Caller,
 ) -> RpcStatus {
     let answered = match open(&node, request) {
-        Ok((want, mut line)) => match told(&node, &mut line, &mut caller).await {
+        Ok((want, mut line)) => match told(&node, &want.namespace, &mut line, &mut caller).await {
             Answered::Left => return RpcStatus::new(RpcStatusCode::CANCELLED),
             Answered::Deliver(deliveries) => match fill(&node, &want, &line, deliveries).await {
                 Ok(filled) => return answer(&node, want, filled, caller, &line).await,
@@ -68,14 +68,20 @@ pub(super) async fn respond<V: View + Clone + Send + Sync + 'static>(
 /// Waits for what the session says, for as long as the caller does.
 async fn told<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
+    namespace: &Namespace,
     line: &mut Line<V>,
     caller: &mut Caller,
 ) -> Answered {
     loop {
-        // A deadline is looked at now and then, and that the caller is still known; a caller
-        // that hangs up is told of.
-        let look_at = Instant::now() + limits::WAITING_LOOK;
-        if let Err(error) = node.authorize(access::Method::WhoAmI, About::Nothing) {
+        // A deadline is looked at now and then, and what the caller may do; one that hangs up
+        // is told of.
+        let interval = match node.caller() {
+            Some(_) => limits::WAITING_LOOK,
+            None => 2 * limits::WAITING_LOOK,
+        };
+        let look_at = Instant::now() + interval;
+        let about = About::Namespace(namespace.as_str());
+        if let Err(error) = node.authorize(access::Method::LeaseTasks, about) {
             return Answered::Refused(error);
         }
         let told = poll_fn(|cx| match caller.poll_left(cx) {

@@ -102,7 +102,7 @@ impl Lane {
 
     fn put(&self, connection: &mut Connection, frame: Vec<u8>) -> bool {
         // What is sealed has to be sent: the other side opens nothing behind a gap.
-        if connection.is_behind && !self.waiting.has_room(frame.len()) {
+        if connection.is_behind && !self.waiting.has_room(sealed_len(frame.len())) {
             return false;
         }
         let mut sealed = match connection.wire.source().seal(frame) {
@@ -325,6 +325,12 @@ impl Connection {
         }
         self.broken = Some("the other side answers what was not asked".into());
     }
+}
+
+/// Bytes of a frame of so many when it is sealed, or a few more: each record of 16 KiB has
+/// 22 of its own.
+fn sealed_len(len: usize) -> usize {
+    len + len / 512 + 64
 }
 
 /// What is being written by the thread.

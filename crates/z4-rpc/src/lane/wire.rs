@@ -87,10 +87,15 @@ impl Write for Incoming<'_> {
 pub(crate) struct Pipe {
     socket: Arc<TcpStream>,
     collected: Option<Vec<u8>>,
+    /// Reads end then, however many bytes have come, until the lane is up.
+    until: Option<Instant>,
 }
 
 impl Read for Pipe {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        if self.until.is_some_and(|until| Instant::now() >= until) {
+            return Err(ErrorKind::TimedOut.into());
+        }
         (&*self.socket).read(to)
     }
 }
@@ -116,10 +121,11 @@ pub(crate) enum Outgoing {
 
 impl Outgoing {
     /// What TLS does its handshake over.
-    pub(crate) fn pipe(socket: TcpStream) -> Pipe {
+    pub(crate) fn pipe(socket: TcpStream, until: Instant) -> Pipe {
         Pipe {
             socket: Arc::new(socket),
             collected: None,
+            until: Some(until),
         }
     }
 
@@ -133,7 +139,9 @@ impl Outgoing {
     /// Has writes collected from now on, and no call block.
     pub(crate) fn go_up(&mut self) -> io::Result<()> {
         if let Self::Sealed(stream) = self {
-            stream.get_mut().collected = Some(Vec::new());
+            let pipe = stream.get_mut();
+            pipe.collected = Some(Vec::new());
+            pipe.until = None;
         }
         self.socket().set_nonblocking(true)
     }

@@ -171,7 +171,8 @@ fn dial(link: &Link, port: u16, secret: &Secret) -> Result<Outgoing, String> {
 /// Does the handshake. Takes the certificate of a peer alone for an answer.
 fn shake(tls: &PeerTls, host: &str, socket: TcpStream) -> Result<Outgoing, String> {
     let connector = tls.connector().map_err(|e| e.to_string())?;
-    let stream = connector.connect(host, Outgoing::pipe(socket));
+    let until = Instant::now() + 2 * limits::LANE_HELLO_TIMEOUT;
+    let stream = connector.connect(host, Outgoing::pipe(socket, until));
     let stream = stream.map_err(|e| e.to_string())?;
     tls.check(&stream.names())?;
     Ok(Outgoing::Sealed(Box::new(stream)))

@@ -131,6 +131,8 @@ impl Exec {
         command
             .arg("-c")
             .arg(&self.command)
+            // The token is for this program, and not for what it runs.
+            .env_remove("Z4_TOKEN")
             .env("Z4_TASK_ID", &task.id)
             .env("Z4_NAMESPACE", &task.namespace)
             .env("Z4_ATTEMPT", delivery.attempt.to_string())
