@@ -1,4 +1,4 @@
-//! What strangers cost: connections that say nothing, handshakes that never end, calls that
+//! The cost of strangers: connections that say nothing, handshakes that never end, calls that
 //! are garbage, and calls that are cancelled as fast as they come (CVE-2023-44487), against
 //! one peer, and what others see of it meanwhile.
 //!
@@ -24,12 +24,12 @@ use crate::unary;
 const CALLERS: usize = 4;
 /// Bytes of what they send.
 const PAYLOAD_BYTES: usize = 100;
-/// How long a peer has to give memory back before it is looked at.
+/// The time that a peer has to give memory back before it is looked at.
 const CALM: Duration = Duration::from_secs(20);
 
 /// The plan of a measurement.
 pub struct Plan {
-    /// How long each flood lasts, and the calm before it.
+    /// The length of each flood, and of the calm before it.
     pub length: Duration,
     /// Connections that say nothing.
     pub idle: usize,
@@ -125,7 +125,7 @@ fn idle(address: &str, plan: &Plan, over: &AtomicBool) -> Result<u64, String> {
     Ok(crowds.iter().map(|crowd| crowd.count() as u64).sum())
 }
 
-/// The same, which begin a handshake and never end it; made anew as they are cut off.
+/// Connections that begin a handshake and never end it; they are made anew as they are cut off.
 fn slow(address: &str, plan: &Plan, over: &AtomicBool) -> Result<u64, String> {
     let (mut count, mut crowd) = (0, None);
     while !over.load(Ordering::Relaxed) {

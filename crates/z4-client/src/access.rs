@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::listing::Page;
 use crate::retry::Repeat;
 
-/// What a grant lets a principal do.
+/// The rights that a grant gives a principal.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Role {
@@ -137,7 +137,7 @@ impl From<wire::Token> for TokenInfo {
 /// A token that was just made.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewToken {
-    /// What peers tell of it later.
+    /// The facts that peers tell of the token later.
     pub info: TokenInfo,
     secret: String,
 }
@@ -172,7 +172,7 @@ impl fmt::Debug for NewToken {
 pub struct Principal {
     /// The name.
     pub name: String,
-    /// What it may do.
+    /// The grants of the principal.
     pub grants: Vec<Grant>,
     /// URIs and DNS names in client certificates by which it is known.
     pub certificate_names: Vec<String>,
@@ -192,14 +192,14 @@ impl From<wire::Principal> for Principal {
     }
 }
 
-/// Who a client is, as a peer sees it.
+/// A client as a peer sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
     /// The name of the principal; empty: the peer asks nobody who they are.
     pub principal: String,
-    /// What it may do.
+    /// The grants of the client.
     pub grants: Vec<Grant>,
-    /// How it is known: `token ID`, `certificate NAME` or `root token`.
+    /// The sign by which the client is known: `token ID`, `certificate NAME` or `root token`.
     pub known_by: String,
 }
 
@@ -337,7 +337,7 @@ impl Client {
         Ok(())
     }
 
-    /// Who this client is, as the peer that is asked sees it.
+    /// The identity of this client, as the peer that is asked sees it.
     ///
     /// # Errors
     /// `Unauthenticated` when the peer asks, and does not know the client.

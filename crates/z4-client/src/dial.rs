@@ -34,8 +34,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// What every call and every stream is made with: it holds the token. Which one that is
-    /// goes to [`Peer::judge`].
+    /// The option of every call and every stream: it holds the token. Which one that is goes to
+    /// [`Peer::judge`].
     pub(crate) fn option(&self) -> (CallOption, Sent) {
         self.token.option()
     }
@@ -46,7 +46,7 @@ impl Peer {
     }
 }
 
-/// What all channels are made of.
+/// The parts that all channels are made of.
 pub(crate) struct Dialler {
     env: Arc<Environment>,
     tls: Option<Followed>,

@@ -87,7 +87,7 @@ impl Error {
         Self::new(self.kind, text).in_doubt()
     }
 
-    /// The same, of a token that was refused while another one stands in its file already.
+    /// This error, of a token that was refused while another one stands in its file already.
     pub(crate) fn with_other_token(self) -> Self {
         let text = format!(
             "{}; another token stands in its file now: try again",
@@ -100,7 +100,7 @@ impl Error {
         }
     }
 
-    /// The same, with what is wrong with the file of the token.
+    /// This error, with what is wrong with the file of the token.
     pub(crate) fn with_trouble(mut self, trouble: &str) -> Self {
         self.message = format!("{}; {trouble}", self.message);
         self

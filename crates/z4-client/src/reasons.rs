@@ -1,6 +1,6 @@
 //! Why a connection failed, in plain words, and what to do. Pure.
 
-/// What gRPC says, and what is said in its place.
+/// The words of gRPC, and those that are said in their place.
 const PLAIN: [(&str, &str); 13] = [
     ("Connection refused", "connection refused"),
     ("No route to host", "no route to the host"),
@@ -21,7 +21,7 @@ const CLOSED: &str = "the connection was closed";
 const RESET: &str = "the connection was reset";
 const NO_GRPC: &str = "what listens there does not speak gRPC";
 
-/// The same for TLS. gRPC does not tell a certificate of another CA from one that ran out.
+/// The words of gRPC about TLS. They do not tell a certificate of another CA from one that ran out.
 const OF_TLS: [(&str, &str); 4] = [
     ("certificate verify failed", UNTRUSTED),
     ("wrong version number", NO_TLS),
@@ -36,7 +36,7 @@ const NAMELESS: &str = "its certificate does not have the name";
 const CLOSED_IN_TLS: &str = "it closed the connection during the handshake of TLS";
 const CLOSED_AT_ONCE: &str = "it closed the connection at once";
 
-/// What is to be done about reasons that begin so; about all others [`REMEDY`].
+/// The remedies for reasons that begin so; all others have [`REMEDY`].
 const REMEDIES: [(&str, &str); 6] = [
     (
         UNTRUSTED,
@@ -89,7 +89,7 @@ pub(crate) fn unconnected(why: &str, is_tls: bool) -> &str {
     }
 }
 
-/// What to do when peers were not reached for these reasons.
+/// The remedy when peers were not reached for these reasons.
 pub(crate) fn remedy<'a>(reasons: impl Iterator<Item = &'a str>) -> &'static str {
     let of = |why: &str| REMEDIES.iter().find(|(begin, _)| why.starts_with(begin));
     let mut found = reasons.filter_map(of);

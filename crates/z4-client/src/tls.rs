@@ -10,7 +10,7 @@ use z4_tls::{FileError, Files, Looked, NamedFile, Use, Watched};
 use crate::error::{Error, ErrorKind};
 use crate::limits;
 
-/// How a [`crate::Client`] speaks TLS: the CA of the peers, and, where they ask for one,
+/// The TLS settings of a [`crate::Client`]: the CA of the peers, and, where they ask for one,
 /// a certificate of its own. All files are PEM.
 ///
 /// The address that the client dials has to be among the names of the peer's certificate,
@@ -119,7 +119,7 @@ impl Tls {
     }
 }
 
-/// What channels with TLS are made of, followed as its files change.
+/// The parts that channels with TLS are made of, followed as its files change.
 pub(crate) struct Followed {
     watched: Watched,
     server_name: Option<String>,
@@ -128,7 +128,7 @@ pub(crate) struct Followed {
 
 struct State {
     next_look: Instant,
-    /// What was wrong with the files at the last look.
+    /// The trouble with the files at the last look.
     trouble: Option<FileError>,
 }
 
@@ -170,7 +170,7 @@ impl Followed {
         self.watched.current().0
     }
 
-    /// What was wrong with the files at the last look; `None`: nothing.
+    /// The trouble with the files at the last look; `None`: there was none.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.state().trouble.as_ref().map(ToString::to_string)
     }

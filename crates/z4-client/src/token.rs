@@ -197,7 +197,7 @@ impl Followed {
         })
     }
 
-    /// What calls are made with now, and which token it holds.
+    /// The option that calls are made with now, and which token it holds.
     pub(crate) fn option(&self) -> (CallOption, Sent) {
         self.option_at(Instant::now())
     }

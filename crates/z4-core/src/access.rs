@@ -50,7 +50,7 @@ impl fmt::Debug for PrincipalName {
     }
 }
 
-/// What a grant lets a principal do.
+/// The rights that a grant gives a principal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum Role {
@@ -242,7 +242,7 @@ impl fmt::Debug for Token {
 /// Somebody who may do something.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Principal {
-    /// What it may do, at most [`GRANTS_MAX`](limits::GRANTS_MAX), no grant twice.
+    /// The grants of the principal, at most [`GRANTS_MAX`](limits::GRANTS_MAX), no grant twice.
     pub grants: Vec<Grant>,
     /// The names that its client certificates have among their subject alternative names of
     /// kind URI or DNS, at most [`NAMES_MAX`](limits::NAMES_MAX). They are compared byte for

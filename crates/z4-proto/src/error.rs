@@ -58,9 +58,9 @@ pub enum DecodeError {
     /// A text that the core does not take for what it should be.
     #[error("{what}: {refusal}")]
     Refused {
-        /// Which field.
+        /// The field.
         what: &'static str,
-        /// What the core says.
+        /// The reason that the core gives.
         #[source]
         refusal: Refusal,
     },

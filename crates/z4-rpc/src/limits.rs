@@ -66,7 +66,7 @@ pub const WAITING_LOOK: Duration = Duration::from_millis(500);
 pub const PRINCIPAL_LEVEL: u32 = 2;
 /// Characters of the name of a principal in the log, as another peer tells it.
 pub const PRINCIPAL_LEN_MAX: usize = 128;
-/// How long a token may last, in milliseconds: a hundred years.
+/// The longest life of a token, in milliseconds: a hundred years.
 pub const TOKEN_LIFE_MAX_MS: u64 = 36_525 * 86_400_000;
 /// Concurrent calls of one connection.
 pub const CALLS_PER_CONNECTION_MAX: i32 = 4_096;

@@ -95,7 +95,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         }
     }
 
-    /// The same, for a stream: it lasts as long as its caller likes.
+    /// This node, for a stream: it lasts as long as its caller likes.
     pub(crate) fn of_stream(&self, ctx: &RpcContext<'_>) -> Self {
         Self {
             answer_by: None,
@@ -133,7 +133,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         &self.inner.network
     }
 
-    /// Who may do what.
+    /// The rules of who may do what.
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.inner.access

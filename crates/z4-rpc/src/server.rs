@@ -71,7 +71,7 @@ pub struct PortParts {
     pub limits: ConnectionLimits,
     /// Counters of connections.
     pub metrics: ConnectionMetrics,
-    /// What is shown to those who connect; `None`: they are served in the clear.
+    /// The certificate that those who connect are shown; `None`: they are served in the clear.
     pub tls: Option<PortTls>,
 }
 

@@ -18,7 +18,7 @@ use crate::limits;
 pub struct PortTls {
     /// The certificate that is shown, and the CAs of those who connect.
     pub watched: Arc<Watched>,
-    /// What those who connect have to show.
+    /// The certificate that is asked of those who connect.
     pub auth: ClientAuth,
 }
 
@@ -52,7 +52,7 @@ impl PeerTls {
         Connector::new(&self.watched.current().1)
     }
 
-    /// What a connection to another peer shows.
+    /// The credentials that a connection to another peer shows.
     pub(crate) fn channel(&self) -> ChannelCredentials {
         channel_credentials(&self.watched.current().1)
     }
@@ -90,7 +90,7 @@ fn shown(names: &Names) -> String {
         .collect()
 }
 
-/// Who makes a call of the peer port: the names of its certificate, where TLS is on.
+/// The caller of a method of the peer port: the names of its certificate, where TLS is on.
 #[derive(Clone, Default)]
 pub(crate) struct Caller {
     tls: Option<(PeerTls, Names)>,
@@ -150,7 +150,7 @@ pub(crate) fn names_of(ctx: &RpcContext<'_>) -> Option<Names> {
     is_sealed.then_some(names)
 }
 
-/// What a server of gRPC shows and asks.
+/// The credentials that a server of gRPC shows, and those that it asks for.
 pub(crate) fn server_credentials(tls: Option<&PortTls>) -> ServerCredentials {
     let Some(tls) = tls else {
         return ServerCredentials::insecure();

@@ -1,4 +1,4 @@
-//! Whether clients are asked who they are, and the token of the first admin.
+//! The setting that has clients asked who they are, and the token of the first admin.
 
 use std::io::Read;
 
@@ -11,7 +11,7 @@ const ROOT_TOKEN_LEN_MIN: usize = 32;
 /// More than a token has.
 const ROOT_TOKEN_LEN_MAX: usize = 4_096;
 
-/// Who may do what, as the options say.
+/// Reads from the options who may do what.
 ///
 /// # Errors
 /// The file of the token cannot be read, or what is in it is none: the variable, the file

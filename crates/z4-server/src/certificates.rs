@@ -126,7 +126,7 @@ struct Followed {
     logger: Logger,
     /// There is a new certificate that the port does not show yet.
     is_due: bool,
-    /// What was said last of bad files, and when.
+    /// The last complaint about bad files, and its time.
     trouble_said: Option<(String, Instant)>,
     /// When it was last said that a certificate runs out.
     expiry_said: Option<Instant>,
@@ -151,7 +151,7 @@ impl Followed {
         }
         if self.is_due {
             if let Err(reason) = self.renewal.renew() {
-                // It is tried again at the next look.
+                // The renewal is tried again at the next look.
                 return self.trouble(reason);
             }
             self.is_due = false;

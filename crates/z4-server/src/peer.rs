@@ -54,7 +54,7 @@ pub(crate) struct PeerPorts {
     pub clients: ConnectionLimits,
     /// Counters of connections.
     pub metrics: ConnectionMetrics,
-    /// What they show.
+    /// The certificates that the ports show.
     pub certificates: Certificates,
 }
 

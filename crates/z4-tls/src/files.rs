@@ -1,4 +1,4 @@
-//! Which files there are, and the settings that name them.
+//! The files of TLS, and the settings that name them.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ impl NamedFile {
     }
 }
 
-/// What certificates are for, which says what is checked.
+/// The use of certificates, which says what is checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Use {
     /// A server shows its own, and may ask its clients for theirs. The CAs are those of
@@ -40,7 +40,7 @@ pub enum Use {
 /// The files of one port, or of one client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Files {
-    /// What they are for.
+    /// The use of the files.
     pub usage: Use,
     /// The certificate that is shown, with those that lead to its CA behind it, and its
     /// key.

@@ -18,7 +18,7 @@ use openssl::x509::extension::{
 };
 use openssl::x509::{X509Builder, X509Name, X509NameBuilder, X509};
 
-/// What a certificate is for.
+/// The role that a certificate is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// A peer: it serves, and it dials other peers.
@@ -68,7 +68,7 @@ impl Authority {
         builder.set_pubkey(&key)?;
         let subject = subject(name)?;
         builder.set_issuer_name(&subject)?;
-        // It vouches for certificates alone, and for no other CA.
+        // The CA vouches for certificates alone, and for no other CA.
         builder.append_extension(BasicConstraints::new().critical().ca().pathlen(0).build()?)?;
         let usage = KeyUsage::new()
             .critical()

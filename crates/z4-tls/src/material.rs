@@ -15,7 +15,7 @@ use crate::names::Names;
 use crate::pem::{self, Block};
 use crate::stream::{ClientAuth, Connector, Server};
 
-/// What TLS needs: everything in it was read, understood and checked.
+/// The material that TLS needs: everything in it was read, understood and checked.
 #[derive(Clone)]
 pub struct Material {
     pub(crate) chain: Vec<X509>,
@@ -24,7 +24,7 @@ pub struct Material {
     pem: Pem,
 }
 
-/// The same as texts, made from what was understood: whatever else stood in the files is
+/// The material as texts, made from what was understood: whatever else stood in the files is
 /// not in them.
 #[derive(Clone, PartialEq, Eq, Default)]
 struct Pem {
@@ -33,7 +33,7 @@ struct Pem {
     ca: Vec<u8>,
 }
 
-/// Which certificate it is.
+/// The part of a certificate in the material.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
     /// The one that is shown.
@@ -56,7 +56,7 @@ impl Part {
 /// When a certificate runs out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Expiry {
-    /// Which one.
+    /// The part of the certificate.
     pub part: Part,
     /// Seconds since 1970.
     pub at_s: i64,

@@ -17,7 +17,7 @@ use crate::files::FileError;
 use crate::material::Material;
 use crate::names::Names;
 
-/// What a server asks of its clients.
+/// The certificate that a server asks of its clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClientAuth {
     /// No certificate.
@@ -121,7 +121,7 @@ impl Connector {
         })
     }
 
-    /// The same for HTTP/2, which is named in the handshake (ALPN, RFC 7301).
+    /// This connector for HTTP/2, which is named in the handshake (ALPN, RFC 7301).
     #[must_use]
     pub fn for_http2(self) -> Self {
         Self {
@@ -154,13 +154,13 @@ impl Connector {
 pub struct Stream<S>(SslStream<S>);
 
 impl<S: Read + Write> Stream<S> {
-    /// What carries it.
+    /// The socket that carries the stream.
     #[must_use]
     pub fn get_ref(&self) -> &S {
         self.0.get_ref()
     }
 
-    /// What carries it.
+    /// The socket that carries the stream.
     pub fn get_mut(&mut self) -> &mut S {
         self.0.get_mut()
     }

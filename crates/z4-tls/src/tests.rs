@@ -192,7 +192,7 @@ fn files_that_change_are_followed_and_bad_ones_are_not() {
     assert_eq!(watched.look(), Looked::Same);
 }
 
-/// What each end of one connection says: the names of the other, or why there is none.
+/// The outcome at each end of one connection: the names of the other, or why there is none.
 fn shaken(
     server: &Material,
     auth: ClientAuth,

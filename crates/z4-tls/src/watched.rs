@@ -17,11 +17,11 @@ struct State {
     generation: u64,
     /// Something was wrong at the last look.
     is_troubled: bool,
-    /// What the last look found for the first time.
+    /// The material that the last look found for the first time.
     fresh: Option<Material>,
 }
 
-/// What a look at the files has shown.
+/// The result of a look at the files.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Looked {
     /// Nothing is new, or it is seen for the first time: a file may be half written, or one

@@ -14,12 +14,12 @@ pub(crate) struct PrivateFile {
     path: PathBuf,
 }
 
-/// What becomes of a file that has the name already.
+/// The fate of a file that has the name already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Existing {
     /// The new one takes its place.
     Replaced,
-    /// It stays, and nothing is written.
+    /// The old one stays, and nothing is written.
     Kept,
 }
 

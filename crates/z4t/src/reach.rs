@@ -1,4 +1,4 @@
-//! How a command reaches its cluster: what its flags say, then the environment, then its
+//! The way of a command to its cluster: what its flags say, then the environment, then its
 //! context.
 
 use std::ffi::OsString;
@@ -34,7 +34,7 @@ fn by(target: &Target, contexts: &Contexts, token: Option<OsString>) -> Result<R
     let none = Context::default();
     let context = match &target.context {
         Some(name) => contexts.named(name)?,
-        // What the current context has is for its cluster, and this may be another one.
+        // The settings of the current context are for its cluster, and this may be another one.
         None if !target.targets.is_empty() || target.secure.ca.is_some() => &none,
         None => contexts.current().unwrap_or(&none),
     };

@@ -67,7 +67,7 @@ pub fn channel(environment: Arc<Environment>, address: &str) -> Channel {
     channel_with(environment, address, tls::credentials(address))
 }
 
-/// The same, which shows this and nothing else.
+/// A channel like [`channel`] that shows these credentials and nothing else.
 #[must_use]
 pub fn channel_with(
     environment: Arc<Environment>,

@@ -18,7 +18,7 @@ use grpcio::{ChannelCredentials, ChannelCredentialsBuilder};
 use tempfile::TempDir;
 use z4_tls::{Authority, Connector, Files, Issued, Material, NamedFile, Role, Use};
 
-/// Whether all peers are to speak TLS.
+/// Tells whether all peers are to speak TLS.
 #[must_use]
 pub fn is_switched_on() -> bool {
     std::env::var("Z4_E2E_TLS").is_ok_and(|value| value == "1")
@@ -103,7 +103,7 @@ impl Pki {
         self.issue_at(role, name, now_s())
     }
 
-    /// The same, good for a day from then.
+    /// A certificate like that of [`Self::issue`], good for a day from `from_s` on.
     ///
     /// # Panics
     /// When it cannot be made.
@@ -116,13 +116,13 @@ impl Pki {
         issued.expect("OpenSSL makes a certificate")
     }
 
-    /// The same as files of that name, which are there until this is dropped.
+    /// A certificate for `name` as files of that name, which are there until this is dropped.
     #[must_use]
     pub fn files(&self, role: Role, name: &str) -> Own {
         self.files_of(role, name, name)
     }
 
-    /// The same as files of another name.
+    /// A certificate for `name` as files of another name.
     #[must_use]
     pub fn files_of(&self, role: Role, name: &str, file: &str) -> Own {
         Own::written(self.folder.path(), file, &self.issue(role, name))
@@ -145,7 +145,7 @@ impl Pki {
         .to_vec()
     }
 
-    /// What a client shows that trusts this CA alone.
+    /// The credentials of a client that trusts this CA alone.
     #[must_use]
     pub fn credentials(&self, shown: Option<&Issued>) -> ChannelCredentials {
         let builder = ChannelCredentialsBuilder::new().root_cert(self.ca_pem());
@@ -164,12 +164,12 @@ pub struct Shared {
     pub pki: Pki,
     /// The certificate of clients.
     pub client: Issued,
-    /// The same as files.
+    /// The certificate of clients as files.
     pub client_files: Own,
     connector: Connector,
 }
 
-/// What all peers and clients of this process share.
+/// The certificates that all peers and clients of this process share.
 ///
 /// # Panics
 /// When there is no room for a few files.
@@ -213,7 +213,7 @@ pub fn seal(port: u16) {
     sealed().insert(port);
 }
 
-/// Whether a peer speaks TLS there.
+/// Tells whether a peer speaks TLS there.
 #[must_use]
 pub fn is_sealed(address: &str) -> bool {
     let port = address
@@ -222,14 +222,14 @@ pub fn is_sealed(address: &str) -> bool {
     port.is_some_and(|port| sealed().contains(&port))
 }
 
-/// What a client shows at this address; `None` where no TLS is spoken.
+/// The credentials that a client shows at this address; `None` where no TLS is spoken.
 #[must_use]
 pub fn credentials(address: &str) -> Option<ChannelCredentials> {
     let shared = is_sealed(address).then(shared)?;
     Some(shared.pki.credentials(Some(&shared.client)))
 }
 
-/// How a client of the crate reaches these addresses.
+/// The options with which a client of the crate reaches these addresses.
 #[must_use]
 pub fn options(addresses: &[String]) -> z4_client::Options {
     let is_sealed = addresses.iter().any(|address| is_sealed(address));
@@ -259,7 +259,8 @@ pub fn prepare<'a>(command: &mut Command, words: impl IntoIterator<Item = &'a st
     }
 }
 
-/// The same for HTTP/2, which a server of gRPC wants to be told of in the handshake.
+/// A connection for HTTP/2, sealed where TLS is spoken: a server of gRPC wants to be told of
+/// HTTP/2 in the handshake.
 ///
 /// # Errors
 /// Why there is no handshake.

@@ -1,4 +1,4 @@
-//! Who may do what: every method against every kind of caller, from one table.
+//! The rules of who may do what: every method against every kind of caller, from one table.
 
 use std::time::{Duration, Instant};
 
@@ -224,8 +224,8 @@ fn every_method_asks_what_it_has_to_of_every_kind_of_caller() {
     }
 }
 
-/// The same by certificates: what TLS does not let in gets no answer, and who has a name
-/// that is no principal's is not known. Gives how many calls were made.
+/// Calls every method by certificates: what TLS does not let in gets no answer, and who has
+/// a name that is no principal's is not known. Gives how many calls were made.
 fn every_method_by_certificate(peer: &Peer, boss: &Stubs) -> usize {
     let (ours, other) = (&shared().pki, Pki::new("another"));
     let issued = |from_s| ours.issue_at(z4_tls::Role::Client, "reader.example", from_s);
@@ -396,7 +396,7 @@ fn a_revoked_token_ends_its_streams_everywhere_at_once() {
     for (n, mut stream) in ending.into_iter().enumerate() {
         let ended = loop {
             match block_on(stream.next()) {
-                // What was said before.
+                // An answer that was given before.
                 Some(Ok(())) => {}
                 ended => break ended,
             }

@@ -58,12 +58,12 @@ fn a_sealed_cluster_does_what_others_do_and_lanes_are_up() {
     Audit::of(&told, &came).assert_clean();
 }
 
-/// Those who knock at a port.
+/// The strangers who knock at a port.
 struct Strangers {
     other: Pki,
 }
 
-/// What a stranger shows, and whether the service port lets it in.
+/// The certificate that a stranger shows, and whether the service port lets it in.
 type Shown = (&'static str, Option<ChannelCredentials>, bool);
 
 impl Strangers {

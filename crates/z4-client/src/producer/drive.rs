@@ -184,7 +184,7 @@ async fn watch(shared: &Shared) -> Error {
     }
 }
 
-/// Whether a peer that ends a stream so would do it again.
+/// Tells whether a peer that ends a stream so would do it again.
 fn is_refusal(kind: ErrorKind) -> bool {
     matches!(
         kind,

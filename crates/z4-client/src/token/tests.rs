@@ -127,7 +127,7 @@ fn a_producer_that_is_refused_says_so_at_once() {
         let client = connect(&server, Some(Token::new(token)));
         let producer = Producer::new(&client, ProducerOptions::default());
         assert_eq!(create(&producer).unwrap_err().kind(), kind);
-        // It is of use still.
+        // The producer is of use still.
         assert_eq!(create(&producer).unwrap_err().kind(), kind);
     }
     assert!(start.elapsed() < Duration::from_secs(20));

@@ -9,15 +9,15 @@ use crate::access::{Grant, PrincipalName};
 pub struct ChangePrincipal {
     /// The principal.
     pub name: PrincipalName,
-    /// What becomes of it.
+    /// The change that is made to it.
     pub change: PrincipalChange,
 }
 
-/// What becomes of a principal.
+/// A change of a principal.
 #[derive(Clone, PartialEq, Eq)]
 pub enum PrincipalChange {
-    /// It has these grants and names from now on, and the tokens that it had; it appears if it
-    /// is new.
+    /// The principal has these grants and names from now on, and the tokens that it had; it
+    /// appears if it is new.
     Put {
         /// All its grants, at most [`GRANTS_MAX`](crate::limits::GRANTS_MAX), no grant twice.
         grants: Vec<Grant>,
@@ -25,19 +25,19 @@ pub enum PrincipalChange {
         /// [`NAMES_MAX`](crate::limits::NAMES_MAX), no name twice.
         names: Vec<String>,
     },
-    /// It is gone, with its tokens.
+    /// The principal is gone, with its tokens.
     Delete,
-    /// It has one token more. A token that it has already, with the same hash, stays as it is,
-    /// so that the command may be repeated.
+    /// The principal has one token more. A token that it has already, with the same hash, stays
+    /// as it is, so that the command may be repeated.
     AddToken {
         /// The number of the token, which no other token of the cluster has.
         id: u64,
         /// SHA-256 of the secret.
         secret_hash: [u8; 32],
-        /// How long the token is good from the entry's stamp on, in milliseconds; 0: for ever.
+        /// The time that the token is good from the entry's stamp on, in milliseconds; 0: for ever.
         expires_in_ms: u64,
     },
-    /// It has this token no more.
+    /// The principal has this token no more.
     RevokeToken {
         /// The number of the token.
         id: u64,

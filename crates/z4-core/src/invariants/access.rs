@@ -31,7 +31,7 @@ pub(super) fn visit(
     Ok(())
 }
 
-/// What was seen so far, and whose it is.
+/// The principals that were seen so far, with the owner of each name and token.
 #[derive(Default)]
 struct Principals {
     count: usize,

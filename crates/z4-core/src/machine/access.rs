@@ -48,7 +48,7 @@ struct Around {
 }
 
 impl Around {
-    /// What the principal is after a change; `None`: gone.
+    /// The principal after a change; `None`: it is gone.
     fn changed(
         &self,
         before: Option<&Principal>,

@@ -267,7 +267,7 @@ pub enum Row {
     Request(RequestRow),
     /// Of [`RowKey::RequestExpiry`].
     RequestExpiry,
-    /// Of [`RowKey::Principal`].
+    /// The row of [`RowKey::Principal`].
     Principal(Box<Principal>),
 }
 

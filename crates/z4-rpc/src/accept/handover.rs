@@ -129,8 +129,8 @@ impl Handover {
 /// # Safety
 /// The arguments are valid, and nobody else reads or writes them.
 unsafe fn point_at(arguments: *mut grpc_channel_args, place: *mut c_void) {
-    // SAFETY: they are valid. Each has a key that ends with a zero byte. A number owns no
-    // memory, so that nothing is lost when it is replaced.
+    // SAFETY: the arguments are valid. Each has a key that ends with a zero byte. A number owns
+    // no memory, so that nothing is lost when it is replaced.
     unsafe {
         let all = std::slice::from_raw_parts_mut((*arguments).args, (*arguments).num_args);
         for argument in all {

@@ -17,7 +17,7 @@ pub struct ConnectionMetrics {
 }
 
 impl ConnectionMetrics {
-    /// How many connections are open at all ports together, as far as is known.
+    /// The number of connections that are open at all ports together, as far as is known.
     #[must_use]
     pub fn open_count(&self) -> u64 {
         let ports = ["service", "peer", "lane", "status"];

@@ -98,7 +98,7 @@ impl Serving {
     }
 
     fn lock(&self) -> MutexGuard<'_, Servers> {
-        // It is whole after each statement.
+        // The list is whole after each statement.
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -13,7 +13,7 @@ use crate::errors::Error;
 use crate::node::Node;
 use crate::reading;
 
-/// What a request is about.
+/// The subject of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum About<'a> {
     /// Nothing that has a name.
@@ -32,11 +32,11 @@ pub(crate) struct Judged {
     /// The first admin: judged again once this peer knows all that was acknowledged, for one
     /// that lags does not know that there is an admin.
     pub(crate) root: Option<Caller>,
-    /// What the log is to say of it, if it says something.
+    /// The facts that the log is to tell of the call, if it tells something.
     pub(crate) audited: Option<Audited>,
 }
 
-/// What is known of a call before it is done.
+/// The facts that are known of a call before it is done.
 pub(crate) struct Audited {
     pub(super) caller: Option<Caller>,
     pub(super) about: String,

@@ -1,4 +1,4 @@
-//! What was done that is hard to undo, or changes who may do what: a line in the log of
+//! The audit of what is hard to undo, or changes who may do what: a line in the log of
 //! the peer that was asked.
 
 use grpcio::RpcStatusCode;
@@ -15,7 +15,7 @@ pub(crate) struct Done {
     pub from: String,
     pub method: Method,
     pub code: RpcStatusCode,
-    /// What was committed when it was answered: the entry that did it, if one did, stands
+    /// The commit index when the call was answered: the entry that did it, if one did, stands
     /// there or before.
     pub commit_index: u64,
 }

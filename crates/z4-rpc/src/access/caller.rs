@@ -1,4 +1,4 @@
-//! Who makes a call, and what it may do.
+//! The caller of a method, and what it may do.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::timer::Timer;
 use crate::tls;
 use z4_tls::Names;
 
-/// Who makes a call, at a peer that asks. Cheap to clone.
+/// The caller of a method, at a peer that asks. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Caller {
     access: Access,
@@ -27,7 +27,7 @@ pub(crate) struct Caller {
 /// By what a caller is known.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Who {
-    /// It has shown nothing that is good.
+    /// The caller has shown nothing that is good.
     Stranger,
     /// The first admin, by the token of the file, while there is no other.
     Root,
@@ -37,7 +37,7 @@ enum Who {
     Certificate(PrincipalName, Arc<str>),
 }
 
-/// What a caller may do now.
+/// The rights that a caller has now.
 enum Allowed {
     All,
     Some(Arc<Principal>),
@@ -70,7 +70,7 @@ impl Caller {
         }
         let Allowed::Some(principal) = self.allowed()? else {
             return match need {
-                // It is there to make the first admin, and holds no stream.
+                // The root token is there to make the first admin, and holds no stream.
                 Need::On(_) => Err(Error::Denied(format!(
                     "the root token is for making the first admin, and not for {}; make a \
                      principal with z4t access put, and use its token",
@@ -100,7 +100,7 @@ impl Caller {
         }
     }
 
-    /// Who it is, for the log: the name of a principal, or what stands for one.
+    /// The name of the caller, for the log: that of a principal, or what stands for one.
     pub(crate) fn name(&self) -> &str {
         match &self.who {
             Who::Stranger => "a stranger",
@@ -109,7 +109,7 @@ impl Caller {
         }
     }
 
-    /// What it may do, for the caller itself.
+    /// The grants of the caller, for the caller itself.
     pub(super) fn grants(&self) -> Result<Vec<Grant>, Error> {
         match self.allowed()? {
             Allowed::All => Ok(Grant::new(Role::Admin, Scope::all()).into_iter().collect()),
@@ -195,7 +195,7 @@ impl Caller {
 /// Between two looks at tokens that run out while a stream is open.
 const EXPIRY_LOOK: Duration = Duration::from_millis(500);
 
-/// Who has shown what came with this call.
+/// Tells who has shown what came with this call.
 fn who(access: &Access, ctx: &RpcContext<'_>) -> Who {
     let known = access.known();
     let names = tls::names_of(ctx);

@@ -11,13 +11,13 @@ use rand::RngCore;
 
 /// Bytes of a secret.
 const SECRET_LEN: usize = 32;
-/// What a token begins with: programs that look for leaked secrets know it by that.
+/// The beginning of a token: programs that look for leaked secrets know it by that.
 const PREFIX: &str = "z4_";
 
 /// A token as a client shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Shown {
-    /// Which token it is.
+    /// The number of the token.
     pub id: u64,
     /// The SHA-256 of its secret.
     pub secret_hash: [u8; 32],

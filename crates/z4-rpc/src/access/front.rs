@@ -1,7 +1,7 @@
 //! The check that every call passes before its handler.
 //!
-//! It sees the path and the headers of a call, and not what it asks. So it keeps out who
-//! is not known, and what nobody has judged; handlers judge the rest. A method that is
+//! The check sees the path and the headers of a call, and not what it asks. So it keeps out
+//! who is not known, and what nobody has judged; handlers judge the rest. A method that is
 //! added and forgotten in the table cannot be called.
 
 use grpcio::{CheckResult, RpcContext, RpcStatus, RpcStatusCode, ServerChecker};

@@ -1,4 +1,5 @@
-//! Who may do what: callers are known by tokens or certificates, and judged by one table.
+//! The rules of who may do what: callers are known by tokens or certificates, and judged by
+//! one table.
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -37,7 +38,7 @@ pub(crate) use self::service::AccessService;
 pub(crate) use self::table::Method;
 use crate::delivery::wall_ns;
 
-/// Who may do what at this peer. Cheap to clone.
+/// The rules of who may do what at this peer. Cheap to clone.
 #[derive(Clone)]
 pub struct Access {
     inner: Arc<Inner>,
@@ -45,7 +46,7 @@ pub struct Access {
 
 struct Inner {
     is_on: bool,
-    /// Of the token of the first admin.
+    /// The hash of the token of the first admin.
     root_hash: Option<[u8; 32]>,
     known: RwLock<Arc<Known>>,
     changed: Event,

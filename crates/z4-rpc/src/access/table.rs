@@ -6,7 +6,7 @@
 
 use z4_core::access::Role;
 
-/// What a caller needs.
+/// The condition that a caller has to meet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Need {
     /// Nothing: load balancers ask without credentials.
@@ -45,12 +45,12 @@ macro_rules! methods {
                 match self { $(Self::$method => concat!("/", $service, "/", stringify!($method)),)* }
             }
 
-            /// What a caller needs.
+            /// The condition that a caller has to meet.
             pub(crate) fn need(self) -> Need {
                 match self { $(Self::$method => $need,)* }
             }
 
-            /// It is noted in the log who called it, and what came of it.
+            /// Tells whether the log notes who called the method, and what came of it.
             pub(crate) fn is_audited(self) -> bool {
                 match self { $(Self::$method => $audit,)* }
             }
@@ -115,8 +115,8 @@ pub(crate) const REFLECTION: [&str; 2] = [
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
-/// What a caller of this path needs to get through the front of the port; `None`: there is
-/// no such method.
+/// The condition that a caller of this path has to meet to get through the front of the
+/// port; `None`: there is no such method.
 pub(crate) fn need_at_front(path: &str) -> Option<Need> {
     if REFLECTION.contains(&path) {
         return Some(Known);

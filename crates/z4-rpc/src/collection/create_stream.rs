@@ -63,7 +63,7 @@ pub(super) async fn run<V: View + Clone + Send + Sync + 'static>(
         Ok(()) => {
             let _ = sink.close().await;
         }
-        // What is in flight is done, and nobody is told.
+        // The requests in flight are done, and nobody is told.
         Err(Over::Revoked(status)) => {
             let _ = sink.fail(status).await;
         }

@@ -95,7 +95,7 @@ impl Link {
                 return self.fail("the connection to the leader was closed");
             }
             if generation != network.generation() {
-                // What gRPC was given once it shows for as long as a channel lives.
+                // A channel shows what it was made with for as long as it lives.
                 generation = network.generation();
                 client = PeerClient::new(network.channel(&self.address));
             }

@@ -76,8 +76,8 @@ impl Forwarder {
         self.ask_as(String::new(), to, address, ask).await
     }
 
-    /// The same for a principal, who stands in the log of the peer that is asked; empty where
-    /// nobody is asked who they are.
+    /// Asks for a principal, whose name stands in the log of the peer that is asked; the name is
+    /// empty where nobody is asked who they are.
     pub(crate) async fn ask_as(
         &self,
         principal: String,

@@ -101,7 +101,7 @@ impl Lane {
     }
 
     fn put(&self, connection: &mut Connection, frame: Vec<u8>) -> bool {
-        // What is sealed has to be sent: the other side opens nothing behind a gap.
+        // A sealed frame has to be sent: the other side opens nothing behind a gap.
         if connection.is_behind && !self.waiting.has_room(sealed_len(frame.len())) {
             return false;
         }

@@ -1,4 +1,4 @@
-//! What carries the frames of a lane: a socket, in the clear or sealed by TLS.
+//! The carrier of the frames of a lane: a socket, in the clear or sealed by TLS.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -120,7 +120,7 @@ pub(crate) enum Outgoing {
 }
 
 impl Outgoing {
-    /// What TLS does its handshake over.
+    /// The pipe that TLS does its handshake over.
     pub(crate) fn pipe(socket: TcpStream, until: Instant) -> Pipe {
         Pipe {
             socket: Arc::new(socket),

@@ -100,7 +100,7 @@ impl<V: View + Clone + Send + Sync + 'static> PeerService<V> {
 }
 
 impl<V: View + Clone + Send + Sync + 'static> PeerService<V> {
-    /// Who makes a call, if it is a peer.
+    /// The caller of a method, if it is a peer.
     fn caller(&self, ctx: &RpcContext<'_>) -> Result<Caller, RpcStatus> {
         Caller::of(self.node.network().tls(), ctx)
     }

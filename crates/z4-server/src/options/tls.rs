@@ -158,7 +158,7 @@ impl TlsOptions {
         }
     }
 
-    /// What clients have to show.
+    /// The certificate that is asked of clients.
     pub(crate) fn auth(&self) -> ClientAuth {
         let default = match self.tls_client_ca {
             Some(_) => ClientAuth::Require,
@@ -240,7 +240,7 @@ impl TlsOptions {
         }
     }
 
-    /// What is to be said at each start of a peer whose ports strangers may reach.
+    /// The warning at each start of a peer whose ports strangers may reach.
     pub(crate) fn warning(&self, bind: IpAddr) -> Option<String> {
         let missed = self.missed().filter(|_| !is_loopback(bind))?;
         Some(format!(

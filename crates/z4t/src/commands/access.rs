@@ -1,4 +1,4 @@
-//! Who may do what: principals and their tokens.
+//! The commands that say who may do what: principals and their tokens.
 
 use std::io::Write;
 

@@ -14,7 +14,7 @@ use crate::limits;
 
 pub(crate) use file::path;
 
-/// How one cluster is reached. What is not given is as without a context.
+/// The way to one cluster. What is not given is as without a context.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Context {
     pub targets: Vec<String>,

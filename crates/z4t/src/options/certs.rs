@@ -94,7 +94,7 @@ fn days(text: &str) -> Result<u32, String> {
     }
 }
 
-/// What a CA is called. Nothing is looked up by it.
+/// The name of a CA. Nothing is looked up by it.
 fn title(text: &str) -> Result<String, String> {
     let is_good = !text.trim().is_empty() && !text.contains(char::is_control);
     match is_good && text.len() <= CERT_NAME_LEN_MAX {

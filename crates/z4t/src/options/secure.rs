@@ -7,7 +7,7 @@ use z4_client::Tls;
 
 use crate::error::Error;
 
-/// How connections are secured.
+/// The flags that secure connections.
 #[derive(StructOpt, Debug)]
 pub(crate) struct Secure {
     /// Speak TLS, with peers whose certificates come from a CA in this PEM file

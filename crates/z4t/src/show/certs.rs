@@ -9,7 +9,7 @@ use serde_json::{json, Value};
 use super::plain::escape;
 use crate::{moment, zone};
 
-/// What a certificate was made for.
+/// The use that a certificate was made for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum MadeFor {
     Ca,

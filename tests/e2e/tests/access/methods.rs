@@ -27,7 +27,7 @@ use z4_proto::generated::health::HealthCheckRequest;
 
 use super::{Stubs, SPACE};
 
-/// What a caller needs for a method.
+/// The condition that a caller of a method has to meet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Need {
     Nothing,

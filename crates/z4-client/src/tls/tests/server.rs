@@ -167,7 +167,7 @@ impl Server {
         self.next_task.send(()).unwrap();
     }
 
-    /// How many streams were opened.
+    /// The number of streams that were opened.
     pub(super) fn opened(&self) -> usize {
         self.peer.opened.load(Ordering::SeqCst)
     }

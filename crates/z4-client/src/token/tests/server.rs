@@ -240,7 +240,7 @@ impl Server {
         Self::serve(known, true)
     }
 
-    /// The same, with a principal that may not create tasks.
+    /// A server that knows this token, of a principal that may not create tasks.
     pub(super) fn start_strict(known: &str) -> Self {
         Self::serve(known, false)
     }
@@ -285,7 +285,7 @@ impl Server {
         others.cloned().collect()
     }
 
-    /// How many tokens were made.
+    /// The number of tokens that were made.
     pub(super) fn created(&self) -> usize {
         self.peer.created.load(Ordering::SeqCst)
     }

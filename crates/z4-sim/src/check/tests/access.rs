@@ -1,4 +1,4 @@
-//! What is said of principals: kept as the log made them, revoked for good, at no lesser level.
+//! The rules for principals: kept as the log made them, revoked for good, at no lesser level.
 
 use z4_core::access::{Grant, Principal, PrincipalName, Role, Scope, Token};
 use z4_core::command::{ChangePrincipal, Outcome, PrincipalChange};

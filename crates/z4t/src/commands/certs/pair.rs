@@ -103,7 +103,7 @@ mod tests {
         let (path, _) = write_all(root.path(), &files).unwrap_err();
         assert_eq!(path, bad);
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
-        // What somebody else made meanwhile stays.
+        // A file that somebody else made meanwhile stays.
         fs::write(root.path().join("b"), "theirs").unwrap();
         let bad = root.path().join("b");
         let files: [New<'_>; 2] = [(&good, b"a", 0o600), (&bad, b"b", 0o644)];
