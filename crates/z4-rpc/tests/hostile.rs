@@ -8,16 +8,20 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use futures::{SinkExt, StreamExt};
-use grpcio::{ChannelBuilder, EnvBuilder, RpcStatusCode, WriteFlags};
+use grpcio::{
+    ChannelBuilder, ChannelCredentialsBuilder, EnvBuilder, RpcStatusCode, WriteFlags,
+};
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 use support::{Peer, SnapshotsOfTest, CLUSTER};
+use tempfile::TempDir;
 use z4_proto::generated::peer::{
     ForwardRequest, JoinRequest, Opening, ProbeRequest, RaftBatch, SnapshotChunk, SnapshotFile,
     SnapshotPart,
 };
 use z4_proto::generated::peer_grpc::PeerClient;
-use z4_rpc::limits;
+use z4_rpc::{limits, PeerTls};
+use z4_tls::{Authority, Files, NamedFile, Role, Use, Watched};
 
 fn client(peer: &Peer) -> PeerClient {
     let env = Arc::new(EnvBuilder::new().cq_count(1).build());
@@ -72,9 +76,60 @@ fn batch(opening: Option<Opening>, messages: Vec<Vec<u8>>) -> RaftBatch {
     batch
 }
 
+/// A CA, and TLS of the peer `a` with it.
+fn sealed() -> (Authority, TempDir, PeerTls) {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = Authority::create("ca", 1, now_s()).unwrap();
+    let own = ca.issue(Role::Peer, "a", &["127.0.0.1".to_owned()], 1, now_s());
+    let own = own.unwrap();
+    let put = |name: &str, text: &[u8]| {
+        std::fs::write(dir.path().join(name), text).unwrap();
+        NamedFile::new("a file", dir.path().join(name))
+    };
+    let files = Files {
+        usage: Use::Peer,
+        own: Some((put("cert", &own.cert_pem), put("key", &own.key_pem))),
+        ca: Some(put("ca", &ca.to_pem().unwrap().cert_pem)),
+    };
+    let tls = PeerTls {
+        watched: Arc::new(Watched::open(files).unwrap()),
+        names: Vec::new(),
+    };
+    (ca, dir, tls)
+}
+
+fn now_s() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap().as_secs() as i64
+}
+
 #[test]
 fn strangers_and_liars_are_turned_away_and_the_peer_goes_on() {
     let peer = Peer::bootstrapped("a", &SnapshotsOfTest::default());
+    turned_away(peer, client);
+}
+
+/// The same lies by somebody who has the certificate of the member that it plays.
+#[test]
+fn behind_tls_too_liars_are_turned_away_and_the_peer_goes_on() {
+    let (ca, _dir, tls) = sealed();
+    let snapshots = SnapshotsOfTest::default();
+    let waiting = Peer::waiting_behind("a", &snapshots, Some("127.0.0.1:0"), Some(tls));
+    let peer = Peer::founded(waiting, "a");
+    turned_away(peer, |peer| {
+        let shown = ca.issue(Role::Peer, "b", &["z".to_owned()], 1, now_s());
+        let shown = shown.unwrap();
+        let credentials = ChannelCredentialsBuilder::new()
+            .root_cert(ca.to_pem().unwrap().cert_pem)
+            .cert(shown.cert_pem, shown.key_pem)
+            .build();
+        let env = Arc::new(EnvBuilder::new().cq_count(1).build());
+        let builder = ChannelBuilder::new(env).set_credentials(credentials);
+        PeerClient::new(builder.connect(&peer.peer_address))
+    });
+}
+
+fn turned_away(peer: Peer, client: impl Fn(&Peer) -> PeerClient) {
     let client = client(&peer);
     let heartbeat = || message(2, 1, MessageType::MsgHeartbeat, 1);
     let mut other_cluster = opening();

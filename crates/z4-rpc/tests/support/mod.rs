@@ -21,7 +21,7 @@ use z4_core::{Machine, Outcome};
 use z4_rpc::accept::{ConnectionLimits, ConnectionMetrics};
 use z4_rpc::server::{serve_clients, serve_peers, Environments, Port, PortParts};
 use z4_rpc::{
-    GrpcTransport, LanePort, Metrics, Network, NetworkParts, Node, OwnLevels, PeerHooks, Timer,
+    GrpcTransport, LanePort, Metrics, Network, NetworkParts, Node, OwnLevels, PeerHooks, PeerTls, Timer,
 };
 
 use self::machine::{MemMachine, SharedState, Snapshots};
@@ -110,6 +110,16 @@ impl Peer {
 
     /// The same, with its port of lanes there.
     pub fn waiting_with(peer_id: &str, snapshots: &Snapshots, lanes: Option<&str>) -> Self {
+        Self::waiting_behind(peer_id, snapshots, lanes, None)
+    }
+
+    /// A peer like that, with TLS between peers.
+    pub fn waiting_behind(
+        peer_id: &str,
+        snapshots: &Snapshots,
+        lanes: Option<&str>,
+        tls: Option<PeerTls>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (handle, pending) = prepare();
         let identity = Arc::new(OnceLock::new());
@@ -131,7 +141,7 @@ impl Peer {
                 is_held: false,
                 note_hold: Arc::new(|_| ()),
             },
-            tls: None,
+            tls: tls.clone(),
             metrics: counters.clone(),
             logger: log_lines::logger(peer_id),
         });
@@ -173,7 +183,11 @@ impl Peer {
             tls: None,
         };
         let lane_port = lanes.map(|at| LanePort::start(parts(at), &node).unwrap());
-        let peers = serve_peers(envs.peers, parts(&peer_address), &node, hooks).unwrap();
+        let of_peers = PortParts {
+            tls: tls.as_ref().map(PeerTls::port),
+            ..parts(&peer_address)
+        };
+        let peers = serve_peers(envs.peers, of_peers, &node, hooks).unwrap();
         let clients = serve_clients(envs.clients, parts("127.0.0.1:0"), &node).unwrap();
         let address = format!("127.0.0.1:{}", clients.number());
         Self {
@@ -195,7 +209,11 @@ impl Peer {
 
     /// The same, with its port of lanes there.
     pub fn bootstrapped_with(peer_id: &str, snapshots: &Snapshots, lanes: Option<&str>) -> Self {
-        let peer = Self::waiting_with(peer_id, snapshots, lanes);
+        Self::founded(Self::waiting_with(peer_id, snapshots, lanes), peer_id)
+    }
+
+    /// The first peer of a cluster out of one that waits.
+    pub fn founded(peer: Self, peer_id: &str) -> Self {
         let identity = Identity {
             cluster_id: CLUSTER,
             raft_id: 1,
