@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use futures::{SinkExt, StreamExt};
-use grpcio::{
-    ChannelBuilder, ChannelCredentialsBuilder, EnvBuilder, RpcStatusCode, WriteFlags,
-};
+use grpcio::{ChannelBuilder, ChannelCredentialsBuilder, EnvBuilder, RpcStatusCode, WriteFlags};
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 use support::{Peer, SnapshotsOfTest, CLUSTER};

@@ -21,7 +21,8 @@ use z4_core::{Machine, Outcome};
 use z4_rpc::accept::{ConnectionLimits, ConnectionMetrics};
 use z4_rpc::server::{serve_clients, serve_peers, Environments, Port, PortParts};
 use z4_rpc::{
-    GrpcTransport, LanePort, Metrics, Network, NetworkParts, Node, OwnLevels, PeerHooks, PeerTls, Timer,
+    GrpcTransport, LanePort, Metrics, Network, NetworkParts, Node, OwnLevels, PeerHooks, PeerTls,
+    Timer,
 };
 
 use self::machine::{MemMachine, SharedState, Snapshots};
