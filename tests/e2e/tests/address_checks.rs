@@ -47,10 +47,27 @@ fn an_address_that_nobody_can_dial_does_not_become_that_of_a_founder() {
         refused(&[(variable, address)], &[variable, reason, "host:port"]);
     }
     let apart = [
+        ("Z4_INSECURE", "true"),
         ("Z4_BIND_ADDR", "10.255.0.1"),
         ("Z4_PEER_ADVERTISE_ADDR", "127.0.0.1:6356"),
     ];
     refused(&apart, &["Z4_BIND_ADDR", "Z4_PEER_ADVERTISE_ADDR"]);
+}
+
+#[test]
+fn ports_without_tls_are_opened_on_loopback_alone_unless_somebody_says_otherwise() {
+    if z4_e2e::tls::is_switched_on() {
+        // All peers have TLS then.
+        return;
+    }
+    let open = ("Z4_BIND_ADDR", "0.0.0.0");
+    refused(
+        &[open],
+        &["Z4_BIND_ADDR", "Z4_TLS_CERT", "Z4_INSECURE=true"],
+    );
+    let told = PeerSpec::bootstrap("peer1").with("Z4_INSECURE", "true");
+    let peer = Peer::started(told.with(open.0, open.1));
+    assert!(peer.log().contains("Z4_INSECURE is set"), "it says so");
 }
 
 #[test]

@@ -314,6 +314,12 @@ impl Work {
         }
         let told = self.load.finish();
         assert!(told.refused.is_empty(), "{:?}", told.refused);
+        // What is on its way to a stream when that is cut off is lost with it.
+        wait::until("all acknowledged tasks come", LIMIT, || {
+            let have: usize = self.readers.iter().map(Reader::count).sum();
+            let want = told.acked.len();
+            wait::check(have >= want, || format!("{have} of {want} came"))
+        });
         let all = self.readers.into_iter().flat_map(Reader::stop);
         let mut came: Vec<_> = all.collect();
         came.extend(drain(clients, "rotated", 0, LIMIT));

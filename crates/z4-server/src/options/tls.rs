@@ -12,23 +12,11 @@ use super::switch;
 #[derive(StructOpt, Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct TlsOptions {
     /// Certificate of the service and the status port, and those behind it: a PEM file
-    #[structopt(
-        long,
-        env = "Z4_TLS_CERT",
-        value_name = "FILE",
-        parse(from_os_str),
-        requires = "tls-key"
-    )]
+    #[structopt(long, env = "Z4_TLS_CERT", value_name = "FILE", parse(from_os_str))]
     pub tls_cert: Option<PathBuf>,
 
     /// Key of that certificate: a PEM file
-    #[structopt(
-        long,
-        env = "Z4_TLS_KEY",
-        value_name = "FILE",
-        parse(from_os_str),
-        requires = "tls-cert"
-    )]
+    #[structopt(long, env = "Z4_TLS_KEY", value_name = "FILE", parse(from_os_str))]
     pub tls_key: Option<PathBuf>,
 
     /// CAs of the certificates of clients: a PEM file
@@ -36,8 +24,7 @@ pub(crate) struct TlsOptions {
         long,
         env = "Z4_TLS_CLIENT_CA",
         value_name = "FILE",
-        parse(from_os_str),
-        requires = "tls-cert"
+        parse(from_os_str)
     )]
     pub tls_client_ca: Option<PathBuf>,
 
@@ -56,29 +43,16 @@ pub(crate) struct TlsOptions {
         long,
         env = "Z4_PEER_TLS_CERT",
         value_name = "FILE",
-        parse(from_os_str),
-        requires_all = &["peer-tls-key", "peer-tls-ca"]
+        parse(from_os_str)
     )]
     pub peer_tls_cert: Option<PathBuf>,
 
     /// Key of that certificate: a PEM file
-    #[structopt(
-        long,
-        env = "Z4_PEER_TLS_KEY",
-        value_name = "FILE",
-        parse(from_os_str),
-        requires = "peer-tls-cert"
-    )]
+    #[structopt(long, env = "Z4_PEER_TLS_KEY", value_name = "FILE", parse(from_os_str))]
     pub peer_tls_key: Option<PathBuf>,
 
     /// CA of the certificates of all peers: a PEM file
-    #[structopt(
-        long,
-        env = "Z4_PEER_TLS_CA",
-        value_name = "FILE",
-        parse(from_os_str),
-        requires = "peer-tls-cert"
-    )]
+    #[structopt(long, env = "Z4_PEER_TLS_CA", value_name = "FILE", parse(from_os_str))]
     pub peer_tls_ca: Option<PathBuf>,
 
     /// Names that certificates of peers have, with commas between; *. is one label
@@ -129,6 +103,54 @@ impl TlsOptions {
             {
                 return Err(format!(
                     "{name} is set to nothing: give a file, or do not set it to have no TLS there"
+                ));
+            }
+        }
+        let (cert, key) = (&self.tls_cert, &self.tls_key);
+        let (peer_cert, peer_key) = (&self.peer_tls_cert, &self.peer_tls_key);
+        let (client_ca, peer_ca) = (&self.tls_client_ca, &self.peer_tls_ca);
+        for (name, given, needed_name, needed, what) in [
+            ("Z4_TLS_CERT", cert, "Z4_TLS_KEY", key, "its key"),
+            ("Z4_TLS_KEY", key, "Z4_TLS_CERT", cert, "its certificate"),
+            (
+                "Z4_TLS_CLIENT_CA",
+                client_ca,
+                "Z4_TLS_CERT",
+                cert,
+                "the certificate of the port",
+            ),
+            (
+                "Z4_PEER_TLS_CERT",
+                peer_cert,
+                "Z4_PEER_TLS_KEY",
+                peer_key,
+                "its key",
+            ),
+            (
+                "Z4_PEER_TLS_CERT",
+                peer_cert,
+                "Z4_PEER_TLS_CA",
+                peer_ca,
+                "the CA of all peers",
+            ),
+            (
+                "Z4_PEER_TLS_KEY",
+                peer_key,
+                "Z4_PEER_TLS_CERT",
+                peer_cert,
+                "its certificate",
+            ),
+            (
+                "Z4_PEER_TLS_CA",
+                peer_ca,
+                "Z4_PEER_TLS_CERT",
+                peer_cert,
+                "a certificate of it",
+            ),
+        ] {
+            if given.is_some() && needed.is_none() {
+                return Err(format!(
+                    "{name} is set and {needed_name} is not: give {what} too"
                 ));
             }
         }
