@@ -107,7 +107,7 @@ fn strangers_and_liars_are_turned_away_and_the_peer_goes_on() {
     turned_away(peer, client);
 }
 
-/// The same lies by somebody who has the certificate of the member that it plays.
+/// Lies like these, by somebody who has the certificate of the member that it plays.
 #[test]
 fn behind_tls_too_liars_are_turned_away_and_the_peer_goes_on() {
     let (ca, _dir, tls) = sealed();

@@ -78,7 +78,7 @@ impl PeerSpec {
     /// Has a peer that asks, and is reached there, know the clients of tests.
     ///
     /// # Errors
-    /// It has no leader yet.
+    /// The peer has no leader yet.
     pub fn admit_at(&self, address: &str) -> Result<(), String> {
         match self.asks {
             true => asked::admit_all(address),

@@ -314,7 +314,7 @@ impl Work {
         }
         let told = self.load.finish();
         assert!(told.refused.is_empty(), "{:?}", told.refused);
-        // What is on its way to a stream when that is cut off is lost with it.
+        // A task that is on its way to a stream when that is cut off is lost with it.
         wait::until("all acknowledged tasks come", LIMIT, || {
             let have: usize = self.readers.iter().map(Reader::count).sum();
             let want = told.acked.len();
