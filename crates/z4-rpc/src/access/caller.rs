@@ -24,7 +24,7 @@ pub(crate) struct Caller {
     who: Who,
 }
 
-/// By what a caller is known.
+/// The ways in which a caller is known.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Who {
     /// The caller has shown nothing that is good.
@@ -117,7 +117,7 @@ impl Caller {
         }
     }
 
-    /// By what it is known, for the caller itself.
+    /// The way in which the caller is known, for the caller itself.
     pub(super) fn known_by(&self) -> String {
         match &self.who {
             Who::Stranger => String::new(),

@@ -70,7 +70,7 @@ pub(crate) struct CreateClient {
     pub making: Making,
 }
 
-/// By whom a certificate is made, for how long, and where it goes.
+/// The CA that makes a certificate, how long that is good, and where it goes.
 #[derive(StructOpt, Debug)]
 pub(crate) struct Making {
     /// The folder of the files; made if it is not there
