@@ -91,6 +91,10 @@ pub const POINTS: &[(&str, &str)] = &[
     // Who a peer is, z4-storage/src/store.rs and peer_dir.rs.
     ("identity.write", "the identity is written"),
     ("bootstrap.begun", "founding has begun"),
+    (
+        "bootstrap.applied",
+        "the log is applied to the state of the founder",
+    ),
     ("bootstrap.owned", "the task data has its owner"),
     ("bootstrap.committed", "the first state is written"),
     ("bootstrap.flushed", "and flushed"),

@@ -8,6 +8,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`replica`] | step(input, now) -> work |
+//! | [`entry`] | what a committed entry says |
 //! | [`proposals`] | the entry envelope: stamp and commands |
 //! | [`addresses`] | which address a member is dialled at |
 //! | [`callers`] | who waits for which place in the log |
@@ -28,6 +29,7 @@ pub mod addresses;
 pub mod callers;
 #[cfg(any(test, feature = "testing"))]
 pub mod counter;
+pub mod entry;
 pub mod error;
 pub mod fault;
 pub mod gate;

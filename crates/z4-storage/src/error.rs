@@ -57,6 +57,12 @@ pub enum StorageError {
         /// What differs.
         what: String,
     },
+    /// No cluster can be founded here.
+    #[error("no cluster was founded: {0}")]
+    Unfounded(
+        /// The reason, and the remedy.
+        String,
+    ),
     /// The raft log lost what it may have acknowledged. Going on could undo
     /// acknowledged writes or vote twice.
     #[error("{} is quarantined: {reason}; remove this peer from its cluster (remove-peer) and add it anew with empty directories (add-peer)", dir.display())]

@@ -16,7 +16,9 @@
 //! | `write_back` | changed rows in memory, until a flush writes them as one cut |
 //! | [`machine`] | the task machine behind consensus |
 //! | [`snapshot`] | checkpoints, installation, the live directory |
-//! | [`store`] | start, founding, joining |
+//! | [`store`] | start, joining |
+//! | `survivor` | what a peer has whose cluster has lost its quorum for good, and its new cluster |
+//! | `founding` | the founding of a cluster, on an empty state or on an earlier one |
 //! | [`space`] | disk space: what will be needed, and how it comes back |
 //! | [`verify`] | a check of the whole state, beside the work |
 //! | [`metrics`] | counters |
@@ -41,6 +43,7 @@ pub mod verify;
 mod bound;
 mod error;
 mod files;
+mod founding;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -50,6 +53,7 @@ mod peer_dir;
 mod recover;
 mod sentinel;
 mod step;
+mod survivor;
 #[cfg(test)]
 mod tests;
 mod write_back;

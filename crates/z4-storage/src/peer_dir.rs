@@ -24,6 +24,7 @@ use z4_consensus::Identity;
 
 use crate::error::StorageError;
 use crate::files;
+use crate::founding::Founding;
 
 const IDENTITY: &str = "IDENTITY";
 const OWNER: &str = "OWNER";
@@ -34,38 +35,58 @@ const LEVEL_HOLD: &str = "LEVEL_HOLD";
 const HELD: &[u8] = b"yes\n";
 const LOG: &str = "log";
 const VERSION: u8 = 1;
+/// The form that says where and with which members a cluster is founded. Releases before
+/// it wrote the address of the founder in the first form, and founded at the beginning.
+const VERSION_OF_FOUNDING: u8 = 2;
 
 /// Content of the identity file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct IdentityFile {
-    /// Who.
+    /// The peer that the directory belongs to.
     pub identity: Identity,
-    /// Set while the founding of a cluster is not finished: the address of its
-    /// first peer. State and log may be in any step of it.
-    pub founding: Option<String>,
+    /// What is being founded, while that is not finished. State and log may be in any
+    /// step of it.
+    pub founding: Option<Founding>,
 }
 
 impl IdentityFile {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::new(VERSION);
+        let version = match self.founding {
+            None => VERSION,
+            Some(_) => VERSION_OF_FOUNDING,
+        };
+        let mut out = Writer::new(version);
         out.fixed(&self.identity.cluster_id);
         out.number(self.identity.raft_id);
         out.bytes(self.identity.peer_id.as_bytes());
-        out.number(u64::from(self.founding.is_some()));
-        out.bytes(self.founding.as_deref().unwrap_or_default().as_bytes());
+        match &self.founding {
+            None => {
+                out.number(0);
+                out.bytes(&[]);
+            }
+            Some(founding) => founding.write(&mut out),
+        }
         files::seal(out.finish())
     }
 
     pub(crate) fn decode(sealed: &[u8]) -> Option<Self> {
-        let mut input = Reader::new(files::unseal(sealed)?, VERSION)?;
+        let bytes = files::unseal(sealed)?;
+        let version = *bytes.first()?;
+        let mut input = Reader::new(bytes, version)?;
         let identity = Identity {
             cluster_id: input.fixed()?,
             raft_id: input.number()?,
             peer_id: input.text()?,
         };
-        let is_founding = input.number()? == 1;
-        let address = input.text()?;
-        let founding = is_founding.then_some(address);
+        let founding = match version {
+            VERSION => {
+                let is_founding = input.number()? == 1;
+                let address = input.text()?;
+                is_founding.then(|| Founding::first(&identity, &address))
+            }
+            VERSION_OF_FOUNDING => Some(Founding::read(&mut input)?),
+            _ => return None,
+        };
         input.end().then_some(Self { identity, founding })
     }
 

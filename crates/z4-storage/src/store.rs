@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use raft::eraftpb::HardState;
 use slog::{info, Logger};
-use z4_consensus::log::{LogError, LogStore, Position};
-use z4_consensus::machine::{Applied, MachineError};
-use z4_consensus::{Identity, Membership};
+use z4_consensus::log::{LogStore, Position};
+use z4_consensus::machine::Applied;
+use z4_consensus::Identity;
 use z4_proto::level::LEVEL_MAX;
 
 use crate::bound::BoundFile;
 use crate::db::Shared;
 use crate::error::StorageError;
 use crate::files::{self, DirLock};
+use crate::founding::Founded;
 use crate::list;
 use crate::live::Live;
-use crate::machine::TaskStore as _;
 use crate::metrics::Metrics;
 use crate::peer_dir::{self, IdentityFile, PeerDir};
 use crate::raft_log::RaftLog;
@@ -29,11 +29,6 @@ use crate::task_state::{RocksState, RocksView};
 
 /// Format of `Z4_PEER_DATA_DIR`.
 const PEER_FORMAT: &str = "z4 peer 1\n";
-/// Where a founded cluster begins: no entry stands there, so every later peer
-/// begins with a snapshot.
-const BEGINNING: Position = Position { index: 1, term: 1 };
-/// Raft id of the peer that founds a cluster.
-const FOUNDER: u64 = 1;
 
 /// Where storage is, and for whom.
 #[derive(Clone, Debug)]
@@ -120,13 +115,14 @@ impl Store {
             None => store.check_empty()?,
             Some(IdentityFile {
                 identity,
-                founding: Some(address),
+                founding: Some(founding),
             }) => {
                 info!(
                     store.options.logger,
                     "finishing the founding of a cluster that was interrupted"
                 );
-                store.finish_founding(identity, &address)?;
+                let founded = store.registrar().finish_founding(identity, founding)?;
+                store.is_founded(founded);
             }
             Some(IdentityFile { identity, .. }) => {
                 store.check_mates(&identity, owner.as_ref())?;
@@ -155,6 +151,10 @@ impl Store {
     #[must_use]
     pub fn is_removed(&self) -> bool {
         self.removed
+    }
+
+    pub(crate) fn options(&self) -> &StoreOptions {
+        &self.options
     }
 
     /// The raft log.
@@ -198,84 +198,19 @@ impl Store {
         SpaceKeeper::new(Arc::clone(&self.log), Arc::clone(&self.live))
     }
 
-    /// Founds a cluster with this peer as its only member, at the greatest level.
-    ///
-    /// A crash in the middle is made good at the next start: the peer is then
-    /// the founder, whether or not it is told to found one again.
+    /// Founds a cluster; see [`Registrar::bootstrap`].
     ///
     /// # Errors
-    /// [`StorageError::NotEmpty`] when this peer is in a cluster or holds data;
-    /// else [`StorageError`]: end the process.
+    /// As [`Registrar::bootstrap`].
     pub fn bootstrap(&mut self, cluster_id: [u8; 16], address: &str) -> Result<(), StorageError> {
-        if let Some(identity) = &self.identity {
-            return Err(self.not_empty(format!("it is {} of a cluster", identity.peer_id)));
-        }
-        self.check_empty()?;
-        let identity = Identity {
-            cluster_id,
-            raft_id: FOUNDER,
-            peer_id: self.options.peer_id.clone(),
-        };
-        self.peer_dir.set_identity(&IdentityFile {
-            identity: identity.clone(),
-            founding: Some(address.to_owned()),
-        })?;
-        step("bootstrap.begun");
-        self.finish_founding(identity, address)
+        let founded = self.registrar().bootstrap(cluster_id, address)?;
+        self.is_founded(founded);
+        Ok(())
     }
 
-    /// All steps after the first, from whichever was reached.
-    fn finish_founding(&mut self, identity: Identity, address: &str) -> Result<(), StorageError> {
-        let last = self.log.last().map_err(|e| self.log_failed(e))?;
-        if [last, self.live.position()].iter().any(|p| *p > BEGINNING) {
-            return Err(mismatch(
-                &self.options,
-                "the founding of a cluster was interrupted in the second, and yet there is data",
-            ));
-        }
-        peer_dir::set_owner(&self.options.db_dir, &identity)?;
-        step("bootstrap.owned");
-
-        let mut membership = Membership::bootstrap(&identity, address);
-        membership.level = LEVEL_MAX;
-        // Damage ends the process where it is met: what is told here is the system's.
-        let state_failed = |e: MachineError| StorageError::Database {
-            doing: "write",
-            path: self.options.db_dir.clone(),
-            message: e.0,
-        };
-        self.state()
-            .commit(BEGINNING, Some(&membership))
-            .map_err(state_failed)?;
-        step("bootstrap.committed");
-        self.live.flush().map_err(state_failed)?;
-        step("bootstrap.flushed");
-
-        let hard_state = HardState {
-            term: BEGINNING.term,
-            commit: BEGINNING.index,
-            ..HardState::default()
-        };
-        self.log
-            .reset(BEGINNING, &hard_state)
-            .map_err(|e| self.log_failed(e))?;
-        step("bootstrap.log_reset");
-
-        let bound = BoundFile::create(self.peer_dir.path(), &identity, &hard_state, BEGINNING)?;
-        self.log.attach_bound(bound);
-        step("bootstrap.bounded");
-
-        self.peer_dir.set_identity(&IdentityFile {
-            identity: identity.clone(),
-            founding: None,
-        })?;
-        self.applied = Applied {
-            position: BEGINNING,
-            membership,
-            stamp_ns: 0,
-        };
+    pub(crate) fn is_founded(&mut self, (identity, applied): Founded) {
         self.identity = Some(identity);
-        Ok(())
+        self.applied = applied;
     }
 
     /// Takes the identity that a cluster gave this peer when it was added. May
@@ -321,10 +256,6 @@ impl Store {
         Ok(())
     }
 
-    fn log_failed(&self, e: LogError) -> StorageError {
-        StorageError::log(self.peer_dir.log_path(), e)
-    }
-
     fn check_empty(&self) -> Result<(), StorageError> {
         check_empty(
             &self.peer_dir,
@@ -332,13 +263,6 @@ impl Store {
             &self.log,
             self.live.position(),
         )
-    }
-
-    fn not_empty(&self, what: String) -> StorageError {
-        StorageError::NotEmpty {
-            dir: self.peer_dir.path().to_owned(),
-            what,
-        }
     }
 
     /// Checks that the task state belongs to this peer's cluster.
@@ -389,11 +313,11 @@ impl Store {
 /// Changes who this peer is, from any thread.
 #[derive(Clone, Debug)]
 pub struct Registrar {
-    peer_dir: PeerDir,
-    db_dir: PathBuf,
-    peer_id: String,
-    log: Arc<RaftLog>,
-    live: Arc<Live>,
+    pub(crate) peer_dir: PeerDir,
+    pub(crate) db_dir: PathBuf,
+    pub(crate) peer_id: String,
+    pub(crate) log: Arc<RaftLog>,
+    pub(crate) live: Arc<Live>,
 }
 
 impl Registrar {
@@ -476,7 +400,7 @@ fn fresh_bound(
     BoundFile::create(peer_dir.path(), identity, &none, Position::default())
 }
 
-fn check_empty(
+pub(crate) fn check_empty(
     peer_dir: &PeerDir,
     db_dir: &Path,
     log: &RaftLog,

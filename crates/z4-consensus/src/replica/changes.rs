@@ -6,15 +6,13 @@
 //! reached its leader at the address that the members know: from the moment on at
 //! which it votes it dials that address.
 
-use protobuf::Message as _;
 use raft::eraftpb::{ConfChange, ConfChangeType};
 
 use super::{Answer, Replica};
 use crate::error::{ProposeError, StopReason};
-use crate::level::UnknownLevel;
 use crate::limits;
 use crate::log::{LogStore, Position};
-use crate::membership::{Change, Unread};
+use crate::membership::Change;
 
 struct PendingChange<P> {
     position: Position,
@@ -116,25 +114,19 @@ impl<L: LogStore, P> Replica<L, P> {
     pub(super) fn commit_change(
         &mut self,
         position: Position,
-        data: &[u8],
+        conf: &ConfChange,
+        change: &Change,
     ) -> Result<bool, StopReason> {
-        let unreadable = |_| StopReason::Change(position.index);
-        let conf = ConfChange::parse_from_bytes(data).map_err(unreadable)?;
-        let levels = self.config.own.levels;
-        let change = Change::decode(&conf.context, levels.max).map_err(|unread| match unread {
-            Unread::Level(level) => UnknownLevel { level, levels }.into(),
-            Unread::Damaged => StopReason::Change(position.index),
-        })?;
         // Decided by the committed members alone: every replica decides alike.
-        let result = self.membership.change(&change);
+        let result = self.membership.change(change);
         let changed = result.is_ok();
         if changed {
-            match &change {
+            match change {
                 Change::SetAddresses(addresses) => self.addresses.set(addresses.keys()),
                 Change::SetLevel(_) => {}
                 Change::AddLearner { .. } | Change::Promote { .. } | Change::Remove { .. } => {
                     self.raw
-                        .apply_conf_change(&conf)
+                        .apply_conf_change(conf)
                         .map_err(|e| StopReason::Raft(e.to_string()))?;
                 }
             }

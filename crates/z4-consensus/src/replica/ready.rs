@@ -12,6 +12,7 @@ use raft::eraftpb::{Entry, EntryType, Message};
 use raft::StateRole;
 
 use super::{Outstanding, Persist, Replica, Work};
+use crate::entry::{self, Said};
 use crate::error::{ProposeError, StopReason};
 use crate::limits;
 use crate::log::{LogStore, LogWrite, Position};
@@ -281,10 +282,12 @@ impl<L: LogStore, P> Replica<L, P> {
             commands: Vec::new(),
             membership: None,
         };
-        match entry.get_entry_type() {
-            EntryType::EntryNormal if entry.data.is_empty() => {
-                // The empty entry of a new leader, or a change of members that
-                // raft-rs did not want.
+        let said = match entry::read(&entry, self.config.own.levels) {
+            Ok(said) => said,
+            Err(reason) => return self.stop(reason),
+        };
+        match said {
+            Said::Nothing => {
                 let what = "a change of members";
                 let busy = ProposeError::Busy {
                     what,
@@ -292,25 +295,17 @@ impl<L: LogStore, P> Replica<L, P> {
                 };
                 self.resolve_change(position, Err(busy));
             }
-            EntryType::EntryNormal => {
+            Said::Commands(Envelope { stamp_ns, commands }) => {
                 self.resolve_change(position, Err(ProposeError::Superseded));
-                match Envelope::decode(&entry.data) {
-                    Some(Envelope { stamp_ns, commands }) => {
-                        committed.stamp_ns = stamp_ns;
-                        committed.commands = commands;
-                    }
-                    None => return self.stop(StopReason::Entry(entry.index)),
-                }
+                committed.stamp_ns = stamp_ns;
+                committed.commands = commands;
             }
-            EntryType::EntryConfChange => match self.commit_change(position, &entry.data) {
+            Said::Change(of) => match self.commit_change(position, &of.0, &of.1) {
                 Ok(true) if planted!("members-not-stored") => {}
                 Ok(true) => committed.membership = Some(self.membership.clone()),
                 Ok(false) => {}
                 Err(reason) => return self.stop(reason),
             },
-            EntryType::EntryConfChangeV2 => {
-                return self.stop(StopReason::JointChange(entry.index));
-            }
         }
         self.work.apply.push(committed);
         if !self.removed && self.membership.removed.contains(&self.config.raft_id) {

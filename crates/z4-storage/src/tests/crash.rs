@@ -47,6 +47,7 @@ fn child() {
     let root = PathBuf::from(std::env::var(ROOT).unwrap());
     match scenario.as_str() {
         "bootstrap" => drop(founded(&root)),
+        "again" => super::survivor::found_again(&root),
         "join" => open(&root).unwrap().join(newcomer()).unwrap(),
         "install" => install(&root),
         "replace" => replace(&root),
@@ -63,6 +64,7 @@ fn founding_is_finished_after_a_crash() {
     for mark in [
         "state.created",
         "bootstrap.begun",
+        "bootstrap.applied",
         "bootstrap.owned",
         "bootstrap.committed",
         "flush.begun",
@@ -91,6 +93,29 @@ fn founding_is_finished_after_a_crash() {
         }
         if mark == "state.created" {
             drop(founded(dir.path()));
+        }
+    }
+}
+
+#[test]
+fn founding_again_is_finished_after_a_crash() {
+    for mark in [
+        "bootstrap.begun",
+        "state.committed",
+        "bootstrap.applied",
+        "bootstrap.owned",
+        "bootstrap.committed",
+        "bootstrap.flushed",
+        "log.reset.written",
+        "bootstrap.log_reset",
+        "bootstrap.bounded",
+        "end",
+    ] {
+        let dir = TempDir::new().unwrap();
+        super::survivor::survive(dir.path());
+        die("again", dir.path(), mark);
+        for _ in 0..2 {
+            super::survivor::check_founded_again(dir.path(), mark);
         }
     }
 }

@@ -8,6 +8,7 @@ mod layers;
 mod machine;
 mod space;
 mod start;
+mod survivor;
 mod tables;
 mod torture;
 mod verify;
