@@ -12,6 +12,7 @@
 //! | `certificates` | what the ports show, read again while the peer runs |
 //! | `crowds` | memory after many connections have closed |
 //! | `disk` | free space of the volumes, and what is done when there is little |
+//! | `recover` | work on the disks of a peer whose cluster has lost its quorum for good |
 //! | `peer` | the crates wired into a peer, and the order of stopping |
 //! | `status_server` | `/metrics`, `/healthz`, `/readyz` |
 //! | `standing` | how far the peer has come, for the status server |
@@ -29,6 +30,7 @@ mod logging;
 mod membership;
 mod options;
 mod peer;
+mod recover;
 mod shutdown;
 mod standing;
 mod status_server;
@@ -45,7 +47,7 @@ use z4_rpc::PortTls;
 
 use crate::certificates::Certificates;
 use crate::descriptors::Budget;
-use crate::options::{Options, Told};
+use crate::options::{Offline, Options, Told};
 use crate::peer::{Peer, PeerPorts};
 use crate::shutdown::Signals;
 use crate::standing::Standing;
@@ -89,7 +91,11 @@ fn main() -> ExitCode {
         }
     };
     let (logger, guard) = logging::start(options.debug_logging_enabled, &options.peer_id);
-    let code = match run(&options, &budget, &logger) {
+    let done = match &options.offline {
+        None => run(&options, &budget, &logger),
+        Some(Offline::Recover(step)) => recover::run(step, &options, &budget, &logger),
+    };
+    let code = match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             crit!(logger, "cannot go on"; "reason" => reason);

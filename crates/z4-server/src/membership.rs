@@ -20,16 +20,7 @@ pub(crate) fn open(
     registry: &Registry,
     logger: &Logger,
 ) -> Result<Store, String> {
-    let metrics = Metrics::new(registry).map_err(|e| e.to_string())?;
-    let mut store = Store::open(StoreOptions {
-        db_dir: options.db_data_dir.clone(),
-        peer_dir: options.peer_data_dir.clone(),
-        peer_id: options.peer_id.clone(),
-        open_files_max: budget.open_files_max,
-        logger: logger.new(o!("part" => "storage")),
-        metrics,
-    })
-    .map_err(|e| e.to_string())?;
+    let mut store = open_store(options, budget, registry, logger)?;
     if store.is_removed() {
         return Err(format!(
             "peer {} was removed from its cluster; erase {} and {}, start it again and add it anew (add-peer)",
@@ -58,6 +49,28 @@ pub(crate) fn open(
     Ok(store)
 }
 
+/// Opens the peer's storage and founds nothing.
+///
+/// # Errors
+/// The reason and its remedy, for a person.
+pub(crate) fn open_store(
+    options: &Options,
+    budget: &Budget,
+    registry: &Registry,
+    logger: &Logger,
+) -> Result<Store, String> {
+    let metrics = Metrics::new(registry).map_err(|e| e.to_string())?;
+    Store::open(StoreOptions {
+        db_dir: options.db_data_dir.clone(),
+        peer_dir: options.peer_data_dir.clone(),
+        peer_id: options.peer_id.clone(),
+        open_files_max: budget.open_files_max,
+        logger: logger.new(o!("part" => "storage")),
+        metrics,
+    })
+    .map_err(|e| e.to_string())
+}
+
 /// The members have the address of an earlier start until this peer has told
 /// them, or has put it into the log itself.
 fn tell_of_other_address(store: &Store, raft_id: u64, options: &Options, logger: &Logger) {
@@ -69,10 +82,16 @@ fn tell_of_other_address(store: &Store, raft_id: u64, options: &Options, logger:
     }
 }
 
-fn new_cluster_id() -> [u8; 16] {
+/// An id that no other cluster has.
+pub(crate) fn new_cluster_id() -> [u8; 16] {
     let mut id = [0; 16];
     rand::thread_rng().fill_bytes(&mut id);
     id
+}
+
+/// The id of a cluster as people read it, in `z4t info` too.
+pub(crate) fn id_text(cluster_id: &[u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(*cluster_id))
 }
 
 /// Whether a peer of this status can serve; if not, what it waits for.

@@ -8,8 +8,10 @@ use structopt::clap::{AppSettings, ErrorKind};
 use structopt::StructOpt;
 use z4_core::address::Address;
 
+mod offline;
 mod tls;
 
+pub(crate) use offline::{Force, Offline, Recover};
 pub(crate) use tls::TlsOptions;
 
 /// One peer of z4, a replicated database of scheduled tasks.
@@ -167,6 +169,9 @@ pub(crate) struct Options {
         parse(try_from_str = switch)
     )]
     pub debug_logging_enabled: bool,
+
+    #[structopt(subcommand)]
+    pub offline: Option<Offline>,
 }
 
 /// The variable of [`Options::peer_lane_port`].
@@ -430,6 +435,7 @@ mod tests {
             auth: false,
             auth_root_token_file: None,
             debug_logging_enabled: false,
+            offline: None,
         };
         assert_eq!(options, expected);
         assert!(options.bind().is_loopback(), "no port has TLS");

@@ -16,6 +16,7 @@ mod namespaces;
 mod notice;
 mod once;
 mod progress;
+mod recover;
 mod signals;
 mod tasks;
 mod upgrade;
@@ -67,6 +68,7 @@ pub(crate) fn run(options: Options, out: &mut impl Write) -> Result<(), Error> {
         Command::Release(leases) => leases::release(&leases, out),
         Command::Dead(command) => dead::run(&command, out),
         Command::Ns(command) => namespaces::run(&command, out),
+        Command::Recover(command) => recover::run(&command, out),
         Command::Certs(command) => certs::run(&command, out),
         Command::Access(command) => access::run(&command, out),
         Command::Context(command) => context::run(&command, out),

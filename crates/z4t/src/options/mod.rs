@@ -7,6 +7,7 @@ mod context;
 mod dead;
 mod namespaces;
 mod pick;
+mod recover;
 mod secure;
 mod tasks;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub(crate) use context::{ContextCommand, ContextList, ContextSet};
 pub(crate) use dead::{Dead, DeadChange, DeadList};
 pub(crate) use namespaces::{NamespaceCommand, NamespaceDelete, NamespaceList, NamespaceName};
 pub(crate) use pick::{each_key_once, Pick};
+pub(crate) use recover::{Plan as RecoverPlan, Recover};
 pub(crate) use secure::Secure;
 pub(crate) use tasks::{Create, Get, List, OneTask, Reschedule, Sort, Stream};
 
@@ -145,6 +147,8 @@ pub(crate) enum Command {
     Dead(Dead),
     /// Namespaces: list, get, set, pause, resume, delete, stats
     Ns(NamespaceCommand),
+    /// What is left of a cluster that has lost its quorum for good: plan
+    Recover(Recover),
     /// Certificates for TLS: a CA, peers, clients
     ///
     /// Makes files in a folder, certs unless --out names another, and contacts no cluster.

@@ -8,6 +8,7 @@ mod explain;
 mod lease;
 mod namespace;
 mod plain;
+mod recover;
 mod table;
 mod task;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub(crate) use namespace::{
     namespace_json, namespace_table, namespace_text, stats_json, stats_text,
 };
 pub(crate) use plain::{escape, Plain};
+pub(crate) use recover::{recover_json, recover_text};
 pub(crate) use task::{
     dead_table, metadata_json, task_json, task_line, task_table, task_text, Body,
 };
