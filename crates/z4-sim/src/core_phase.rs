@@ -67,6 +67,9 @@ impl World {
 
     /// The work is over: the faults end, at once or in two steps.
     pub(crate) fn end_faults(&mut self) {
+        if self.options.lost {
+            return self.at(0, Event::Lost);
+        }
         self.end_epoch();
         self.replace_too_old();
         for id in self.peers.keys().copied().collect::<Vec<_>>() {

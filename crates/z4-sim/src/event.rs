@@ -162,6 +162,8 @@ pub(crate) enum Event {
     /// The operator of upgrades takes a step.
     Operate,
     Settled,
+    /// The quorum is lost for good.
+    Lost,
 }
 
 impl Event {
@@ -187,7 +189,8 @@ impl Event {
             Self::Consumer(_) | Self::Client(_) | Self::Timeout { .. } => None,
             Self::Reply { .. } | Self::Ended(_) | Self::Admin | Self::Core => None,
             Self::Epoch | Self::Fault(_) | Self::Mend | Self::Roll { .. } => None,
-            Self::Restart(_) | Self::Kill(_) | Self::EndFaults | Self::Settled => None,
+            Self::Restart(_) | Self::Kill(_) | Self::EndFaults => None,
+            Self::Settled | Self::Lost => None,
         }
     }
 }
@@ -308,7 +311,7 @@ impl World {
             Event::Core => self.core_look(),
             Event::Admin => self.administer(),
             Event::Operate => self.operate(),
-            Event::Settled => {}
+            Event::Settled | Event::Lost => {}
         }
     }
 

@@ -97,23 +97,23 @@ fn short(violation: &str) -> String {
 
 /// How seeds end with nothing planted: each is run once.
 #[derive(Default)]
-struct Clean(Mutex<BTreeMap<u64, Option<String>>>);
+struct Clean(Mutex<BTreeMap<(u64, bool), Option<String>>>);
 
 impl Clean {
     /// A seed was run with nothing planted. Returns its failure.
-    fn know(&self, seed: u64, result: &Result<Report, String>) -> Option<String> {
+    fn know(&self, options: &Options, result: &Result<Report, String>) -> Option<String> {
         let failure = result.as_ref().err().cloned();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(seed, failure.clone());
+        known.insert((options.seed, options.lost), failure.clone());
         failure
     }
 
     /// How a seed fails with nothing planted, if it does.
     fn fails(&self, options: &Options) -> Option<String> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let failure = known.get(&options.seed).cloned();
+        let failure = known.get(&(options.seed, options.lost)).cloned();
         drop(known);
-        failure.unwrap_or_else(|| self.know(options.seed, &simulate(options)))
+        failure.unwrap_or_else(|| self.know(options, &simulate(options)))
     }
 }
 
@@ -157,8 +157,9 @@ fn search(hunt: &Hunt, clean: &Clean, planted: Option<&Mutant>, seeds: u64) -> S
                 return;
             }
             let seed = hunt.first + at;
-            let options = |planted| Options {
-                planted,
+            let options = |name| Options {
+                planted: name,
+                lost: planted.is_some_and(Mutant::is_of_loss),
                 ..Options::of_seed(seed, hunt.seconds)
             };
             let result = simulate(&options(planted.map(|mutant| mutant.name)));
@@ -168,7 +169,7 @@ fn search(hunt: &Hunt, clean: &Clean, planted: Option<&Mutant>, seeds: u64) -> S
             };
             // What fails without the mutant says nothing about it.
             let real = match (&result, planted) {
-                (_, None) => clean.know(seed, &result),
+                (_, None) => clean.know(&options(None), &result),
                 (Err(_), Some(_)) if shown => clean.fails(&options(None)),
                 _ => None,
             };

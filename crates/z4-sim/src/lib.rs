@@ -21,6 +21,7 @@
 //! | `clients`, `sessions`, `admin`, `spaces` | who uses the cluster, and what for |
 //! | `core_phase` | a minority stays away, the rest must serve |
 //! | `settle` | what must be right after the faults |
+//! | `lost` | the quorum is lost for good, and a cluster is made of what is left |
 //! | `check` | what must be right at every moment, one property a file |
 //! | [`sometimes`] | rare events that must be reached |
 //! | [`mutants`] | mutants: mistakes put in on purpose |
@@ -40,6 +41,7 @@ mod clients;
 mod core_phase;
 mod event;
 mod install;
+mod lost;
 mod net;
 mod peer;
 mod round;

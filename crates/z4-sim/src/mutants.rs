@@ -23,6 +23,8 @@ pub struct Mutant {
     says: &'static [&'static str],
     /// Words of assertions of raft-rs or of z4 that it may run into instead.
     asserts: &'static [&'static str],
+    /// Shows when a quorum is lost for good.
+    of_loss: bool,
 }
 
 impl Mutant {
@@ -32,12 +34,27 @@ impl Mutant {
             what,
             says,
             asserts: &[],
+            of_loss: false,
         }
     }
 
     /// The same, shown by an assertion of the code that runs too.
     const fn asserting(self, asserts: &'static [&'static str]) -> Self {
         Self { asserts, ..self }
+    }
+
+    /// The same, in runs that end with the loss of a quorum for good.
+    const fn at_a_loss(self) -> Self {
+        Self {
+            of_loss: true,
+            ..self
+        }
+    }
+
+    /// Tells whether it shows only when a quorum is lost for good.
+    #[must_use]
+    pub fn is_of_loss(&self) -> bool {
+        self.of_loss
     }
 
     /// Whether any build can plant it.
@@ -504,6 +521,12 @@ pub const MUTANTS: &[Mutant] = &[
         "entries are stamped with the clock alone, which may go back",
         &["is stamped"],
     ),
+    Mutant::new(
+        "survivor-by-term-alone",
+        "shell: a plan for what is left names a log of the last term, whatever its length",
+        &["is claimed to be kept"],
+    )
+    .at_a_loss(),
     Mutant::new(
         "token-unchecked",
         "an old token ends the lease of another",

@@ -29,6 +29,8 @@ pub struct Options {
     pub log_keep_entries: u64,
     /// Clocks jump by up to an hour too.
     pub hours: bool,
+    /// The run ends with the loss of a quorum for good, and not with a rest.
+    pub lost: bool,
     /// A mutant: a mistake put in on purpose, to see that it is found: a name of
     /// [`MUTANTS`](crate::mutants::MUTANTS).
     pub planted: Option<&'static str>,
@@ -49,6 +51,7 @@ impl Options {
             settle_ms: 30_000,
             log_keep_entries: [40, 40, 400][(seed % 3) as usize],
             hours: seed.is_multiple_of(HOURS_ONE_IN),
+            lost: false,
             planted: None,
             print: false,
         }

@@ -226,6 +226,11 @@ impl Peer {
     /// A founding member: state and log begin behind the same entry.
     pub(crate) fn found(&self, applied: &Applied) -> Result<(), String> {
         self.state.bootstrap(applied.clone());
+        self.found_log(applied)
+    }
+
+    /// The log begins behind the entry at which the state stands.
+    pub(crate) fn found_log(&self, applied: &Applied) -> Result<(), String> {
         let hard_state = HardState {
             term: applied.position.term,
             commit: applied.position.index,

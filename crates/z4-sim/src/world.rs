@@ -315,15 +315,22 @@ impl World {
             };
             self.now_ns = at_ns;
             self.report.events += 1;
-            if let Event::Settled = *event {
-                if self.settled()? {
-                    self.report.simulated_ms = self.now_ns / MS;
-                    self.report.trace = self.trace.digest();
-                    return Ok(std::mem::take(&mut self.report));
+            let is_over = match *event {
+                Event::Settled => self.settled()?,
+                Event::Lost => {
+                    self.lose_quorum()?;
+                    true
                 }
-                continue;
+                event => {
+                    self.happen(event);
+                    false
+                }
+            };
+            if is_over {
+                self.report.simulated_ms = self.now_ns / MS;
+                self.report.trace = self.trace.digest();
+                return Ok(std::mem::take(&mut self.report));
             }
-            self.happen(*event);
         }
     }
 

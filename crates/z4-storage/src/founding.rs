@@ -36,16 +36,16 @@ pub(crate) type Founded = (Identity, Applied);
 
 /// What is founded.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Founding {
+pub struct Founding {
     /// Where the log begins. No entry stands there.
-    at: Position,
+    pub at: Position,
     /// The members from there on.
-    membership: Membership,
+    pub membership: Membership,
 }
 
 impl Founding {
     /// A cluster without a past, at the greatest level.
-    pub fn first(identity: &Identity, address: &str) -> Self {
+    pub(crate) fn first(identity: &Identity, address: &str) -> Self {
         let mut membership = Membership::bootstrap(identity, address);
         membership.level = LEVEL_MAX;
         Self {
@@ -58,7 +58,7 @@ impl Founding {
     ///
     /// # Errors
     /// [`StorageError::Unfounded`] when too little is left of the numbers of entries.
-    pub fn anew(before: Position, membership: Membership) -> Result<Self, StorageError> {
+    pub(crate) fn anew(before: Position, membership: Membership) -> Result<Self, StorageError> {
         let index = before.index.saturating_add(FOUNDING_GAP);
         // The new cluster is to have as many numbers again.
         if index.saturating_add(FOUNDING_GAP) > raft_limits::INDEX_MAX {
@@ -77,13 +77,13 @@ impl Founding {
         })
     }
 
-    pub fn write(&self, out: &mut Writer) {
+    pub(crate) fn write(&self, out: &mut Writer) {
         out.number(self.at.index);
         out.number(self.at.term);
         out.bytes(&self.membership.encode());
     }
 
-    pub fn read(input: &mut Reader<'_>) -> Option<Self> {
+    pub(crate) fn read(input: &mut Reader<'_>) -> Option<Self> {
         let at = Position {
             index: input.number()?,
             term: input.number()?,

@@ -17,7 +17,7 @@
 //! | [`machine`] | the task machine behind consensus |
 //! | [`snapshot`] | checkpoints, installation, the live directory |
 //! | [`store`] | start, joining |
-//! | `survivor` | what a peer has whose cluster has lost its quorum for good, and its new cluster |
+//! | [`survivor`] | what a peer has whose cluster has lost its quorum for good, and its new cluster |
 //! | `founding` | the founding of a cluster, on an empty state or on an earlier one |
 //! | [`space`] | disk space: what will be needed, and how it comes back |
 //! | [`verify`] | a check of the whole state, beside the work |
@@ -37,6 +37,7 @@ pub mod raft_log;
 pub mod snapshot;
 pub mod space;
 pub mod store;
+pub mod survivor;
 pub mod task_state;
 pub mod verify;
 
@@ -53,12 +54,12 @@ mod peer_dir;
 mod recover;
 mod sentinel;
 mod step;
-mod survivor;
 #[cfg(test)]
 mod tests;
 mod write_back;
 
 pub use error::StorageError;
+pub use founding::Founding;
 pub use machine::{AppliedEvents, EventSink, TaskMachine, TaskStore};
 #[cfg(any(test, feature = "testing"))]
 pub use mem_store::{MemDisk, MemSnapshots, MemStore};

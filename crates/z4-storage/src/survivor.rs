@@ -6,7 +6,7 @@
 //! what was acknowledged may be there, and nobody is left to ask.
 
 use z4_consensus::entry;
-use z4_consensus::log::{LogStore as _, Position};
+use z4_consensus::log::{LogError, LogStore, Position};
 use z4_consensus::machine::{Applied, Committed, MachineError, StateMachine as _};
 use z4_consensus::{Identity, Levels, Member, Membership};
 use z4_core::state::machine_ns;
@@ -33,31 +33,13 @@ impl Store {
     /// [`StorageError`]: print it and end.
     pub fn evidence(&self) -> Result<Evidence, StorageError> {
         let identity = self.survivor()?;
-        let log = self.log();
-        let failed = |e| StorageError::log(self.options().peer_dir.clone(), e);
-        let hard_state = log.hard_state().map_err(failed)?;
-        let last = log.last().map_err(failed)?;
-        let membership = self.members_at_the_end()?;
-        let member = |(raft_id, member): (&u64, &Member)| z4_recover::Member {
-            raft_id: *raft_id,
-            peer_id: member.peer_id.clone(),
-            is_voter: member.voter,
-        };
-        let machine_ns = machine_ns(&self.view());
-        Ok(Evidence {
-            cluster_id: identity.cluster_id,
-            peer_id: identity.peer_id.clone(),
-            raft_id: identity.raft_id,
-            term: hard_state.term,
-            commit_index: hard_state.commit,
-            applied_index: self.applied().position.index,
-            last_index: last.index,
-            last_term: last.term,
-            machine_ns: machine_ns
+        let applied = Applied {
+            stamp_ns: machine_ns(&self.view())
                 .map_err(|e| StorageError::damaged(&self.options().db_dir, e.0))?,
-            level: membership.level,
-            members: membership.members.iter().map(member).collect(),
-        })
+            ..self.applied().clone()
+        };
+        let log = self.log();
+        evidence(identity, log.as_ref(), &applied, LEVELS).map_err(|e| self.unreadable(e))
     }
 
     /// Makes this peer the only member of a new cluster, `cluster_id`, that begins with all
@@ -75,15 +57,8 @@ impl Store {
             ..self.survivor()?.clone()
         };
         let log = self.log();
-        let failed = |e| StorageError::log(self.options().peer_dir.clone(), e);
-        let term = log.hard_state().map_err(failed)?.term;
-        let last = log.last().map_err(failed)?;
-        let before = Position {
-            index: last.index,
-            term: term.max(last.term),
-        };
-        let membership = alone(&identity, address, self.members_at_the_end()?)?;
-        let founding = Founding::anew(before, membership)?;
+        let founding = again(&identity, address, log.as_ref(), self.applied(), LEVELS);
+        let founding = founding.map_err(|e| self.unreadable(e))??;
         let founded = self.registrar().found(identity, founding)?;
         self.is_founded(founded);
         Ok(())
@@ -102,13 +77,77 @@ impl Store {
         Err(StorageError::Unfounded(why.to_owned()))
     }
 
-    /// The members as the last entry of the log leaves them.
-    fn members_at_the_end(&self) -> Result<Membership, StorageError> {
-        let mut membership = self.applied().membership.clone();
-        let registrar = self.registrar();
-        registrar.rest_of_log(self.applied().position, &mut membership, |_| Ok(()))?;
-        Ok(membership)
+    fn unreadable(&self, e: LogError) -> StorageError {
+        StorageError::log(&self.options().peer_dir, e)
     }
+}
+
+/// What the disk of a peer says: its raft log, and the state that stands at `applied`.
+/// `levels` are those that the binary can read.
+///
+/// # Errors
+/// [`LogError`] when the log cannot be read.
+pub fn evidence(
+    identity: &Identity,
+    log: &impl LogStore,
+    applied: &Applied,
+    levels: Levels,
+) -> Result<Evidence, LogError> {
+    let hard_state = log.hard_state()?;
+    let last = log.last()?;
+    let membership = members_at_the_end(log, applied, levels)?;
+    let member = |(raft_id, member): (&u64, &Member)| z4_recover::Member {
+        raft_id: *raft_id,
+        peer_id: member.peer_id.clone(),
+        is_voter: member.voter,
+    };
+    Ok(Evidence {
+        cluster_id: identity.cluster_id,
+        peer_id: identity.peer_id.clone(),
+        raft_id: identity.raft_id,
+        term: hard_state.term,
+        commit_index: hard_state.commit,
+        applied_index: applied.position.index,
+        last_index: last.index,
+        last_term: last.term,
+        machine_ns: applied.stamp_ns,
+        level: membership.level,
+        members: membership.members.iter().map(member).collect(),
+    })
+}
+
+/// What the peer of this log founds under `identity`, which has the id of the new cluster.
+///
+/// # Errors
+/// [`LogError`] when the log cannot be read. [`StorageError::Unfounded`] when the peer is no
+/// member any more, or too few numbers of entries are left.
+pub fn again(
+    identity: &Identity,
+    address: &str,
+    log: &impl LogStore,
+    applied: &Applied,
+    levels: Levels,
+) -> Result<Result<Founding, StorageError>, LogError> {
+    let last = log.last()?;
+    let before = Position {
+        index: last.index,
+        term: log.hard_state()?.term.max(last.term),
+    };
+    let members = members_at_the_end(log, applied, levels)?;
+    Ok(alone(identity, address, members).and_then(|membership| Founding::anew(before, membership)))
+}
+
+/// The members as the last entry of the log leaves them.
+fn members_at_the_end(
+    log: &impl LogStore,
+    applied: &Applied,
+    levels: Levels,
+) -> Result<Membership, LogError> {
+    let mut membership = applied.membership.clone();
+    rest_of_log(log, applied.position, &mut membership, levels, |_| {
+        Ok::<_, LogError>(())
+    })?;
+    Ok(membership)
 }
 
 /// The members of a cluster that has one of an earlier one alone. The others count as
@@ -127,12 +166,37 @@ fn alone(
     let others = before.members.keys().filter(|id| **id != identity.raft_id);
     Ok(Membership {
         removed: before.removed.iter().chain(others).copied().collect(),
-        ..Membership {
-            raft_id_next: before.raft_id_next,
-            level: before.level,
-            ..Membership::bootstrap(identity, address)
-        }
+        raft_id_next: before.raft_id_next,
+        level: before.level,
+        ..Membership::bootstrap(identity, address)
     })
+}
+
+/// Visits the entries of a log behind `from`, in order, some at a time, as they are applied
+/// without Raft. `membership` are the members at `from`, and those at the end of the log when
+/// this returns.
+///
+/// # Errors
+/// [`LogError`] when an entry is missing or cannot be read, and what `visit` says.
+pub fn rest_of_log<E: From<LogError>>(
+    log: &impl LogStore,
+    from: Position,
+    membership: &mut Membership,
+    levels: Levels,
+    mut visit: impl FnMut(Vec<Committed>) -> Result<(), E>,
+) -> Result<(), E> {
+    let last = log.last()?;
+    let mut next = from.index + 1;
+    while next <= last.index {
+        let entries = log.entries(next, last.index + 1, REPLAY_BYTES_MAX)?;
+        let Some(end) = entries.last() else {
+            return Err(LogError::Damaged(format!("entry {next} is missing")).into());
+        };
+        next = end.index + 1;
+        let run = entry::replay(&entries, membership, levels);
+        visit(run.map_err(|e| LogError::Damaged(e.to_string()))?)?;
+    }
+    Ok(())
 }
 
 impl Registrar {
@@ -150,37 +214,25 @@ impl Registrar {
         let from = applied.position;
         let state = RocksState::new(self.live.clone());
         let mut machine = TaskMachine::open(state, applied, Box::new(|_| {})).map_err(failed)?;
-        self.rest_of_log(from, &mut membership, |run| {
-            machine.apply(run).map(drop).map_err(failed)
+        let applied = rest_of_log(self.log.as_ref(), from, &mut membership, LEVELS, |run| {
+            machine.apply(run).map(drop).map_err(Unapplied::State)
+        });
+        applied.map_err(|unapplied| match unapplied {
+            Unapplied::Log(e) => StorageError::log(self.peer_dir.log_path(), e),
+            Unapplied::State(e) => failed(e),
         })?;
         machine.flusher()().map(drop).map_err(failed)
     }
+}
 
-    /// Visits the entries of the log behind `from`, in order, some at a time. `membership`
-    /// are the members at `from`, and those at the end of the log when this returns.
-    fn rest_of_log(
-        &self,
-        from: Position,
-        membership: &mut Membership,
-        mut visit: impl FnMut(Vec<Committed>) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
-        let path = self.peer_dir.log_path();
-        let last = self.log.last();
-        let last = last.map_err(|e| StorageError::log(path.clone(), e))?;
-        let mut next = from.index + 1;
-        while next <= last.index {
-            let entries = self.log.entries(next, last.index + 1, REPLAY_BYTES_MAX);
-            let entries = entries.map_err(|e| StorageError::log(path.clone(), e))?;
-            let Some(end) = entries.last() else {
-                return Err(StorageError::damaged(
-                    path,
-                    format!("entry {next} is missing"),
-                ));
-            };
-            next = end.index + 1;
-            let run = entry::replay(&entries, membership, LEVELS);
-            visit(run.map_err(|e| StorageError::damaged(&path, e.to_string()))?)?;
-        }
-        Ok(())
+/// Why the rest of a log was not applied.
+enum Unapplied {
+    Log(LogError),
+    State(MachineError),
+}
+
+impl From<LogError> for Unapplied {
+    fn from(e: LogError) -> Self {
+        Self::Log(e)
     }
 }

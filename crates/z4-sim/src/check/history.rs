@@ -39,6 +39,13 @@ impl History {
         })
     }
 
+    /// Tells whether this very entry was applied at its place; `None` when none was yet.
+    pub(crate) fn has(&self, entry: &Committed) -> Option<bool> {
+        let at = entry.position.index.checked_sub(self.first)? as usize;
+        let known = self.entries.get(at)?;
+        Some(*known == fingerprint(entry))
+    }
+
     /// A peer applies an entry; whether it is the first to do so.
     pub(crate) fn take(&mut self, peer: u64, entry: &Committed) -> Result<bool, String> {
         let index = entry.position.index;

@@ -1,0 +1,268 @@
+//! The quorum is lost for good, and a new cluster is made of what is left.
+//!
+//! In a run with `Options::lost` the work ends with a misfortune instead of a rest: all peers
+//! lose power, in the middle of whatever goes wrong, and only so few disks are left that they
+//! are no quorum. Then the procedure of an operator is followed, with the code of production:
+//! evidence of each disk, a plan, and the cluster of one that the best survivor founds.
+//!
+//! The plan claims that all up to an index is kept. That is checked against what the cluster
+//! had committed, entry by entry: what was acknowledged is what was applied, and the checkers
+//! saw all that was applied. Then the founder must elect itself and take in a task.
+
+use std::sync::Arc;
+
+use rand::seq::SliceRandom;
+use z4_consensus::log::{LogStore, Position};
+use z4_consensus::machine::{Applied, StateMachine as _};
+use z4_consensus::proposals::Asked;
+use z4_consensus::replica::{Config, Input, Now};
+use z4_consensus::{Identity, Levels, Replica, Role, SaidLevels};
+use z4_core::command::{CreateTasks, NewTask};
+use z4_core::{invariants, Command, Outcome};
+use z4_proto::command::encode_command;
+use z4_recover::{Evidence, Plan, PlanError};
+use z4_storage::{survivor, MemStore, TaskMachine, TaskStore as _};
+
+use crate::addresses;
+use crate::disk::SimLog;
+use crate::peer::Peer;
+use crate::world::{World, MS};
+
+/// Ticks within which a founder must have applied a new task: those of two elections.
+const TICKS_MAX: usize = 60;
+/// Recovery is a matter of the newest binary, which knows all levels of the simulator.
+const ANY_LEVEL: Levels = Levels {
+    min: 1,
+    max: u32::MAX,
+};
+/// The cluster of the founder.
+const NEW_CLUSTER: [u8; 16] = [0xf0; 16];
+
+impl World {
+    /// Loses the quorum and recovers what is left.
+    pub(crate) fn lose_quorum(&mut self) -> Result<(), String> {
+        for id in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.crash(id);
+        }
+        if let Some(what) = self.failure.take() {
+            return Err(what);
+        }
+        let Some(survivors) = self.survivors()? else {
+            return Ok(());
+        };
+        let mut plan = Plan::of(&survivors).map_err(|e| e.to_string())?;
+        if self.options.planted("survivor-by-term-alone") {
+            let of_the_term = |e: &&Evidence| e.last_term == plan.best.last_term;
+            let least = survivors.iter().filter(of_the_term);
+            plan.best = least.min_by_key(|e| e.last_index).unwrap_or(plan.best);
+            plan.kept_index = plan.best.last_index;
+        }
+        self.trace.note(self.now_ns, format_args!("{plan:?}"));
+        if plan.kept_index < plan.known_index {
+            return Err(format!(
+                "recovery: the log of {} ends at {}, and entry {} is claimed to be kept",
+                plan.best.peer_id, plan.kept_index, plan.known_index
+            ));
+        }
+        let (best, known_index) = (plan.best.raft_id, plan.known_index);
+        let Some(peer) = self.peers.get(&best) else {
+            return Err(format!("there is no peer {best}"));
+        };
+        let (machine, lost) = self.replayed(peer, known_index)?;
+        let faults = &mut self.report.faults;
+        *faults.entry("quorums lost for good").or_default() += 1;
+        *faults
+            .entry("committed entries lost with them")
+            .or_default() += lost;
+        self.goes_on(best, machine)
+    }
+
+    /// Evidence of disks that are no quorum together; `None` where no such disks are.
+    fn survivors(&mut self) -> Result<Option<Vec<Evidence>>, String> {
+        let mut all = Vec::new();
+        for peer in self.peers.values().filter(|peer| !peer.gone) {
+            peer.log.recover();
+            let evidence = evidence_of(peer)?;
+            // One that was never a member knows none.
+            if !evidence.members.is_empty() {
+                all.push(evidence);
+            }
+        }
+        all.shuffle(&mut self.rng);
+        loop {
+            match Plan::of(&all) {
+                Ok(_) => return Ok(Some(all)),
+                Err(PlanError::QuorumLives { .. }) => drop(all.pop()),
+                Err(PlanError::NoEvidence) => return Ok(None),
+                Err(error) => return Err(format!("recovery: no plan: {error}")),
+            }
+        }
+    }
+
+    /// The state of a survivor with all of its log, and how many of the entries that were
+    /// committed are not in it. All up to `known_index` must be.
+    fn replayed(
+        &self,
+        peer: &Peer,
+        known_index: u64,
+    ) -> Result<(TaskMachine<MemStore>, u64), String> {
+        let (store, applied) = peer.state.open();
+        let mut membership = applied.membership.clone();
+        let from = applied.position;
+        let mut machine = TaskMachine::open(store, applied, Box::new(|_| {})).map_err(|e| e.0)?;
+        let mut same_through = from.index;
+        let history = &self.checks.history;
+        let replayed = survivor::rest_of_log(&*peer.log, from, &mut membership, ANY_LEVEL, |run| {
+            for entry in &run {
+                let index = entry.position.index;
+                match history.has(entry) {
+                    Some(true) if same_through + 1 == index => same_through = index,
+                    Some(false) if index <= known_index => {
+                        return Err(Unkept(format!(
+                            "entry {index} is claimed to be kept, and peer {} has another one",
+                            peer.raft_id
+                        )));
+                    }
+                    _ => {}
+                }
+            }
+            machine.apply(run).map(drop).map_err(|e| Unkept(e.0))
+        });
+        replayed.map_err(|Unkept(what)| format!("recovery: {what}"))?;
+        let lost = history.last_index().saturating_sub(same_through);
+        Ok((machine, lost))
+    }
+
+    /// The survivor founds a cluster, leads it and takes in a task.
+    fn goes_on(&mut self, id: u64, machine: TaskMachine<MemStore>) -> Result<(), String> {
+        let state = machine.machine().state();
+        let report = invariants::check(state).map_err(|e| e.0)?;
+        report
+            .verdict()
+            .map_err(|broken| format!("recovery: {}", broken.join("; ")))?;
+        machine.flusher()().map_err(|e| e.0)?;
+        let command = encode_command(&Command::CreateTasks(CreateTasks {
+            namespace: self.namespaces[0].clone(),
+            request_id: "after the loss".to_owned(),
+            tasks: vec![NewTask::default()],
+        }));
+        let wall_ns = self.wall_ns();
+        let Some(peer) = self.peers.get(&id) else {
+            return Ok(());
+        };
+        let (log, applied) = founded(peer, machine.applied())?;
+        let (store, stored) = peer.state.open();
+        if stored.position != applied.position {
+            return Err("recovery: the founded state is not durable".into());
+        }
+        let mut machine = TaskMachine::open(store, stored, Box::new(|_| {})).map_err(|e| e.0)?;
+        let config = Config {
+            raft_id: id,
+            address: addresses::text(peer.says),
+            own: SaidLevels {
+                levels: ANY_LEVEL,
+                ..peer.says_levels()
+            },
+            seed: self.options.seed,
+            log_keep_entries: self.options.log_keep_entries,
+        };
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let replica = Replica::new(config, log, machine.applied(), &logger);
+        let mut replica: Replica<SimLog, ()> = replica.map_err(|e| e.to_string())?;
+        let mut asked = Some(Asked {
+            command,
+            units: 1,
+            token: (),
+        });
+        for tick in 1..=TICKS_MAX as u64 {
+            let monotonic_ns = tick * z4_consensus::limits::TICK.as_nanos() as u64;
+            let now = Now {
+                wall_ns: wall_ns + monotonic_ns,
+                monotonic_ns,
+            };
+            replica.step(Input::Tick, now);
+            while let Some(work) = replica.work() {
+                if let Some(reason) = work.stop {
+                    return Err(format!("recovery: the founder stops: {reason}"));
+                }
+                if let Some(persist) = work.persist {
+                    peer.log.write(&persist.write).map_err(|e| e.to_string())?;
+                    peer.log.sync();
+                    let number = persist.number;
+                    replica.step(Input::Persisted { number }, now);
+                }
+                let Some(index) = work.apply.last().map(|entry| entry.position.index) else {
+                    continue;
+                };
+                let replies = machine.apply(work.apply).map_err(|e| e.0)?;
+                let created = |outcome: &Outcome| matches!(outcome, Outcome::Created(_));
+                if replies.iter().flatten().any(created) {
+                    return Ok(());
+                }
+                replica.step(Input::Applied { index }, now);
+            }
+            if replica.status().role == Role::Leader {
+                if let Some(asked) = asked.take() {
+                    replica.step(Input::Propose(vec![asked]), now);
+                }
+            }
+        }
+        Err(format!(
+            "recovery: the founder took no task in within {} ms",
+            TICKS_MAX as u64 * z4_consensus::limits::TICK.as_nanos() as u64 / MS
+        ))
+    }
+}
+
+/// A claim of a plan that does not hold, or a store that failed.
+struct Unkept(String);
+
+impl From<z4_consensus::log::LogError> for Unkept {
+    fn from(e: z4_consensus::log::LogError) -> Self {
+        Self(e.to_string())
+    }
+}
+
+fn identity(peer: &Peer, cluster_id: [u8; 16]) -> Identity {
+    Identity {
+        cluster_id,
+        raft_id: peer.raft_id,
+        peer_id: format!("peer{}", peer.raft_id),
+    }
+}
+
+fn evidence_of(peer: &Peer) -> Result<Evidence, String> {
+    let (_, applied) = peer.state.open();
+    let identity = identity(peer, applied.membership.cluster_id);
+    survivor::evidence(&identity, &*peer.log, &applied, ANY_LEVEL).map_err(|e| e.to_string())
+}
+
+/// Founds a cluster of one on the state at `applied`, which is durable.
+fn founded(peer: &Peer, applied: &Applied) -> Result<(Arc<SimLog>, Applied), String> {
+    let founding = survivor::again(
+        &identity(peer, NEW_CLUSTER),
+        &addresses::text(peer.says),
+        &*peer.log,
+        applied,
+        ANY_LEVEL,
+    );
+    let founding = founding.map_err(|e| e.to_string())?;
+    let founding = founding.map_err(|e| format!("recovery: {e}"))?;
+    let Position { index, term } = founding.at;
+    if index <= applied.position.index || term <= applied.position.term {
+        return Err("recovery: the new log does not begin above the old one".into());
+    }
+    let (mut store, _) = peer.state.open();
+    store
+        .commit(founding.at, Some(&founding.membership))
+        .map_err(|e| e.0)?;
+    store.flusher()().map_err(|e| e.0)?;
+    let founded = Applied {
+        position: founding.at,
+        membership: founding.membership,
+        ..applied.clone()
+    };
+    // The log is reset as a founder resets it.
+    peer.found_log(&founded)?;
+    Ok((Arc::clone(&peer.log), founded))
+}
