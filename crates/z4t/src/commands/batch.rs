@@ -17,7 +17,7 @@ use super::once::Once;
 use super::progress::Progress;
 use crate::error::Error;
 use crate::limits::{ANSWERS_MAX, LINE_LEN_MAX};
-use crate::options::{Create, Output};
+use crate::options::{Create, Import, Output};
 use crate::show::{escape, task_json, Body};
 use crate::{flags, moment, zone};
 
@@ -38,19 +38,63 @@ pub(super) fn create(create: &Create, path: &Path, out: &mut impl Write) -> Resu
 fn from(create: &Create, input: impl BufRead, out: &mut impl Write) -> Result<(), Error> {
     let client = connect(&create.target)?;
     let lines = Lines { input, number: 0 };
-    match create.atomic {
-        true => block_on(atomic(create, &client, lines, out)),
-        false => block_on(one_by_one(create, &client, lines, out)),
+    if create.atomic {
+        return block_on(atomic(create, &client, lines, out));
+    }
+    let read = |line: &str, number| parse(create, line, number);
+    let (created, wrong) = block_on(one_by_one(&client, lines, read, |task| {
+        print(create, task, out)
+    }))?;
+    let advice = match create.request_id {
+        Some(_) => "mend it and run it again with the same --request-id",
+        None => "mend it and run it again without the lines that were created",
+    };
+    match wrong {
+        None => Ok(()),
+        Some((_, wrong)) => Err(Error::Input(format!(
+            "{wrong}; {created} tasks were created: {advice}"
+        ))),
     }
 }
 
-/// Many in flight; the answers in the order of the lines.
+/// Creates the tasks that an export wrote; gives how many.
+pub(super) async fn import(
+    import: &Import,
+    client: &Client,
+    input: impl BufRead,
+) -> Result<u64, Error> {
+    let mut lines = Lines { input, number: 0 };
+    while lines.number < import.skip && lines.read().map_err(Error::Input)?.is_some() {}
+    let read = |line: &str, _| {
+        let object = object(line)?;
+        let new = task(NewTask::new(&import.namespace, payload(&object)?), &object)?;
+        let id = object
+            .get("request_id")
+            .ok_or("request_id: it is missing")?;
+        Ok(new.request_id(text(id, "request_id")?))
+    };
+    let (imported, wrong) = one_by_one(client, lines, read, |_| Ok(())).await?;
+    match wrong {
+        None => Ok(imported),
+        Some((number, wrong)) => Err(Error::Input(format!(
+            "{wrong}; all lines before it are imported, and {imported} tasks in all: mend it and run \
+             it again with --skip {}",
+            number.saturating_sub(1)
+        ))),
+    }
+}
+
+/// The first line that failed, and why.
+type Wrong = (u64, String);
+
+/// Many in flight; the answers in the order of the lines. Gives how many were created, and
+/// the first that was not.
 async fn one_by_one(
-    create: &Create,
     client: &Client,
     mut lines: Lines<impl BufRead>,
-    out: &mut impl Write,
-) -> Result<(), Error> {
+    read: impl Fn(&str, u64) -> Result<NewTask, String>,
+    mut tell: impl FnMut(&Task) -> Result<(), Error>,
+) -> Result<(u64, Option<Wrong>), Error> {
     let producer = Producer::new(
         client,
         ProducerOptions {
@@ -60,21 +104,21 @@ async fn one_by_one(
     );
     let mut progress = Progress::new("created", None);
     let mut sent: VecDeque<(u64, Sent)> = VecDeque::new();
-    let mut wrong = None;
+    let mut wrong: Option<Wrong> = None;
     let mut created = 0;
     loop {
         let line = match wrong.is_some() {
             true => None,
-            false => lines.next().transpose().unwrap_or_else(|error| {
-                wrong = Some(error);
+            false => lines.next().transpose().unwrap_or_else(|why| {
+                wrong = Some((lines.number, why));
                 None
             }),
         };
         let is_over = line.is_none();
         if let Some((number, text)) = line {
-            match parse(create, &text, number) {
+            match read(&text, number) {
                 Ok(task) => sent.push_back((number, producer.send(task).await)),
-                Err(why) => wrong = Some(format!("line {number}: {why}")),
+                Err(why) => wrong = Some((number, format!("line {number}: {why}"))),
             }
         }
         while sent.len() > ANSWERS_MAX || (is_over && !sent.is_empty()) {
@@ -84,12 +128,15 @@ async fn one_by_one(
             match answer.await {
                 Ok(task) => {
                     created += 1;
-                    print(create, &task, out)?;
+                    tell(&task)?;
                     progress.at(created);
                 }
                 // The first one is told; the lines behind it are on their way.
                 Err(error) => {
-                    wrong.get_or_insert_with(|| format!("line {number}: {}", told(&error)));
+                    let why = (number, format!("line {number}: {}", told(&error)));
+                    if wrong.as_ref().is_none_or(|(first, _)| number < *first) {
+                        wrong = Some(why);
+                    }
                 }
             }
         }
@@ -98,16 +145,7 @@ async fn one_by_one(
         }
     }
     progress.end();
-    let advice = match create.request_id {
-        Some(_) => "mend it and run it again with the same --request-id",
-        None => "mend it and run it again without the lines that were created",
-    };
-    match wrong {
-        None => Ok(()),
-        Some(wrong) => Err(Error::Input(format!(
-            "{wrong}; {created} tasks were created: {advice}"
-        ))),
-    }
+    Ok((created, wrong))
 }
 
 /// What a peer said about a line.
@@ -139,7 +177,7 @@ async fn atomic(
                 "with --atomic only the batch has a --request-id".into(),
             ));
         }
-        tasks.push(task(create, &object).map_err(wrong)?);
+        tasks.push(flagged(create, &object).map_err(wrong)?);
     }
     if tasks.is_empty() {
         return Ok(());
@@ -166,28 +204,36 @@ struct Lines<R> {
     number: u64,
 }
 
+impl<R: BufRead> Lines<R> {
+    /// The next line, an empty one too; `None` behind the last one.
+    fn read(&mut self) -> Result<Option<String>, String> {
+        self.number += 1;
+        let number = self.number;
+        let mut line = Vec::new();
+        let mut bounded = self.input.by_ref().take(LINE_LEN_MAX + 1);
+        match bounded.read_until(b'\n', &mut line) {
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+            Err(e) => return Err(format!("line {number} cannot be read: {e}")),
+        }
+        if line.len() as u64 > LINE_LEN_MAX {
+            return Err(format!("line {number} is longer than {LINE_LEN_MAX} bytes"));
+        }
+        let line = String::from_utf8(line);
+        line.map(Some)
+            .map_err(|_| format!("line {number} is not UTF-8"))
+    }
+}
+
 impl<R: BufRead> Iterator for Lines<R> {
     type Item = Result<(u64, String), String>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            self.number += 1;
-            let number = self.number;
-            let mut line = Vec::new();
-            let mut bounded = self.input.by_ref().take(LINE_LEN_MAX + 1);
-            match bounded.read_until(b'\n', &mut line) {
-                Ok(0) => return None,
-                Ok(_) => {}
-                Err(e) => return Some(Err(format!("line {number} cannot be read: {e}"))),
-            }
-            if line.len() as u64 > LINE_LEN_MAX {
-                let why = format!("line {number} is longer than {LINE_LEN_MAX} bytes");
-                return Some(Err(why));
-            }
-            match String::from_utf8(line) {
+            match self.read().transpose()? {
                 Ok(line) if line.trim().is_empty() => {}
-                Ok(line) => return Some(Ok((number, line))),
-                Err(_) => return Some(Err(format!("line {number} is not UTF-8"))),
+                Ok(line) => return Some(Ok((self.number, line))),
+                Err(why) => return Some(Err(why)),
             }
         }
     }
@@ -195,7 +241,7 @@ impl<R: BufRead> Iterator for Lines<R> {
 
 fn parse(create: &Create, line: &str, number: u64) -> Result<NewTask, String> {
     let object = object(line)?;
-    let task = task(create, &object)?;
+    let task = flagged(create, &object)?;
     match (object.get("request_id"), &create.request_id) {
         (Some(id), _) => Ok(task.request_id(text(id, "request_id")?)),
         (None, Some(id)) => Ok(task.request_id(format!("{id}-{number}"))),
@@ -215,17 +261,24 @@ fn object(line: &str) -> Result<Map<String, Value>, String> {
 }
 
 /// The task of a line: what the flags say, and then what the line says.
-fn task(create: &Create, object: &Map<String, Value>) -> Result<NewTask, String> {
-    let payload = match (object.get("payload"), object.get("payload_base64")) {
-        (Some(_), Some(_)) => return Err("give payload or payload_base64, not both".into()),
-        (Some(payload), None) => text(payload, "payload")?.as_bytes().to_vec(),
+fn flagged(create: &Create, object: &Map<String, Value>) -> Result<NewTask, String> {
+    let new = NewTask::new(&create.namespace, payload(object)?);
+    task(with_flags(new, create).map_err(|e| e.to_string())?, object)
+}
+
+fn payload(object: &Map<String, Value>) -> Result<Vec<u8>, String> {
+    match (object.get("payload"), object.get("payload_base64")) {
+        (Some(_), Some(_)) => Err("give payload or payload_base64, not both".into()),
+        (Some(payload), None) => Ok(text(payload, "payload")?.as_bytes().to_vec()),
         (None, Some(payload)) => BASE64
             .decode(text(payload, "payload_base64")?.as_bytes())
-            .map_err(|e| format!("payload_base64: {e}"))?,
-        (None, None) => Vec::new(),
-    };
-    let mut task =
-        with_flags(NewTask::new(&create.namespace, payload), create).map_err(|e| e.to_string())?;
+            .map_err(|e| format!("payload_base64: {e}")),
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
+/// A task with what its line says.
+fn task(mut task: NewTask, object: &Map<String, Value>) -> Result<NewTask, String> {
     if object.contains_key("at") && object.contains_key("in") {
         return Err("give at or in, not both".to_owned());
     }
@@ -334,6 +387,33 @@ mod tests {
         ] {
             let error = parse(&create, line, 1).unwrap_err();
             assert!(error.contains(complaint), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_exported_task_is_made_anew() {
+        let mut old = Task::default();
+        old.id = "06e5h".into();
+        old.priority = 9;
+        old.max_attempts = 3;
+        old.ttl = Some(Duration::from_millis(1_500));
+        old.metadata = [("a".to_owned(), "1".to_owned())].into();
+        let due = std::time::SystemTime::UNIX_EPOCH + Duration::new(1_900_000_000, 123_456_789);
+        old.deliver_at = Some(std::time::SystemTime::UNIX_EPOCH);
+        old.due_at = Some(due);
+        for bytes in [&b"text \"1\""[..], &[0xff, 0]] {
+            old.payload = bytes.to_vec();
+            let line = crate::show::import_line(&old).to_string();
+            let object = object(&line).unwrap();
+            let made = task(NewTask::new("ns", payload(&object).unwrap()), &object).unwrap();
+            let wanted = NewTask::new("ns", bytes)
+                .metadata("a", "1")
+                .at(due)
+                .priority(9)
+                .max_attempts(3)
+                .ttl(Duration::from_millis(1_500));
+            assert_eq!(made, wanted, "{line}");
+            assert_eq!(object["request_id"], "06e5h");
         }
     }
 

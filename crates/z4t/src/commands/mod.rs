@@ -12,6 +12,7 @@ mod endings;
 mod exec;
 mod leases;
 mod list;
+mod moving;
 mod namespaces;
 mod notice;
 mod once;
@@ -60,6 +61,8 @@ pub(crate) fn run(options: Options, out: &mut impl Write) -> Result<(), Error> {
         Command::RunNow(task) => tasks::run_now(&task, out),
         Command::Explain(task) => tasks::explain(&task, out),
         Command::List(list) => list::list(&list, out),
+        Command::Export(export) => moving::export(&export, out),
+        Command::Import(import) => moving::import(&import, out),
         Command::Consume(consume) => consume::consume(&consume, out),
         Command::Lease(lease) => leases::lease(&lease, out),
         Command::Ack(leases) => leases::ack(&leases, out),

@@ -5,6 +5,7 @@ mod certs;
 mod consume;
 mod context;
 mod dead;
+mod moving;
 mod namespaces;
 mod pick;
 mod recover;
@@ -25,6 +26,7 @@ pub(crate) use certs::{Certs, CreateCa, CreateClient, CreatePeer, Making};
 pub(crate) use consume::{Consume, Extend, Lease, Leases, NackLeases};
 pub(crate) use context::{ContextCommand, ContextList, ContextSet};
 pub(crate) use dead::{Dead, DeadChange, DeadList};
+pub(crate) use moving::{Export, Import};
 pub(crate) use namespaces::{NamespaceCommand, NamespaceDelete, NamespaceList, NamespaceName};
 pub(crate) use pick::{each_key_once, Pick};
 pub(crate) use recover::{Plan as RecoverPlan, Recover};
@@ -141,6 +143,19 @@ pub(crate) enum Command {
     RunNow(OneTask),
     /// List the tasks of a namespace
     List(List),
+    /// Write the tasks of a namespace as lines of JSON, to move them elsewhere
+    ///
+    /// A line is what `z4t import` and `z4t create --batch` take: payload, metadata, due
+    /// time, priority, attempts allowed, time to live, and the id of the task as request id.
+    /// Attempts so far are left out. Stop the producers and consumers of the namespace
+    /// before, or what changes meanwhile may be missing or come twice.
+    Export(Export),
+    /// Create the tasks that z4t export wrote
+    ///
+    /// A line that was imported before makes no task again, for as long as the namespace
+    /// remembers request ids (its dedupe window). After an error it says which lines are
+    /// certainly done, for --skip.
+    Import(Import),
     /// Say why a task is not running
     Explain(OneTask),
     /// Dead letters: list, redrive, purge

@@ -32,6 +32,6 @@ pub(crate) use namespace::{
 pub(crate) use plain::{escape, Plain};
 pub(crate) use recover::{recover_json, recover_text};
 pub(crate) use task::{
-    dead_table, metadata_json, task_json, task_line, task_table, task_text, Body,
+    dead_table, import_line, metadata_json, task_json, task_line, task_table, task_text, Body,
 };
 pub(crate) use upgrade::{upgrade_json, upgrade_text};
