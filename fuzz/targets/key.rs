@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use z4_storage::keys;
+use z4_proto::keys;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((len, rest)) = bytes.split_first() else {

@@ -3,8 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use z4_proto::{decode_row, encode_row};
-use z4_storage::keys;
+use z4_proto::{decode_row, encode_row, keys};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((len, rest)) = bytes.split_first() else {

@@ -5,11 +5,13 @@
 //! | [`command`] | commands as they stand in the log |
 //! | [`outcome`] | what commands did, between peers |
 //! | [`row`] | rows of the task state on disk |
+//! | [`keys`] | their keys as bytes, in the order of keys |
 //! | [`error`] | why bytes are not a message |
 //! | [`level`] | the levels that this release knows, and what each of them brought |
 //! | [`collection`], [`admin`], [`access`], [`health`], [`reflection_v1`], [`reflection_v1alpha`] | messages of the services for clients |
 //! | [`peer`] | messages between peers |
 //! | [`log`] | messages of the log and the disk; use the codec instead |
+//! | [`backup`] | messages of backup files |
 //!
 //! The service stubs (`*_grpc`) come with the feature `services`.
 //!
@@ -36,6 +38,7 @@ pub mod generated {
 
 pub mod command;
 pub mod error;
+pub mod keys;
 pub mod level;
 pub mod outcome;
 mod parts;
@@ -47,7 +50,7 @@ mod tests;
 pub use command::{decode_command, encode_command, encode_create};
 pub use error::DecodeError;
 pub use generated::{
-    access, admin, collection, health, log, peer, reflection_v1, reflection_v1alpha,
+    access, admin, backup, collection, health, log, peer, reflection_v1, reflection_v1alpha,
 };
 #[cfg(feature = "services")]
 pub use generated::{

@@ -10,7 +10,6 @@
 //! |---|---|
 //! | [`db`] | how databases are opened: recovery, checks |
 //! | [`limits`] | every bound, with its unit and why |
-//! | [`keys`] | row keys as bytes, in the order of keys |
 //! | [`raft_log`] | the raft log; its lower bound stands beside it in a file |
 //! | [`task_state`] | rows and position in one batch, without a WAL |
 //! | `write_back` | changed rows in memory, until a flush writes them as one cut |
@@ -27,7 +26,6 @@
 //! store in memory, with a disk that survives crashes.
 
 pub mod db;
-pub mod keys;
 pub mod limits;
 pub mod machine;
 #[cfg(any(test, feature = "testing"))]

@@ -14,11 +14,11 @@ use z4_consensus::log::Position;
 use z4_consensus::machine::{Applied, Flusher, MachineError};
 use z4_consensus::Membership;
 use z4_core::state::{Row, RowKey, State, StateError, View};
+use z4_proto::keys;
 use z4_proto::row::{decode_row, encode_row};
 
 use crate::db;
 use crate::error::StorageError;
-use crate::keys;
 use crate::live::{Live, LiveDb};
 use crate::machine::TaskStore;
 use crate::raft_log::{decode_position, position_bytes};

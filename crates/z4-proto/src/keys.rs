@@ -9,8 +9,9 @@ use z4_core::access::PrincipalName;
 use z4_core::state::RowKey;
 use z4_core::{Namespace, NamespaceId, TaskId};
 
-/// Rows of storage itself, below all of the machine's.
-pub(crate) const OWN: u8 = 0;
+/// First byte of what a store keeps beside the machine's rows: below all of them, so that no
+/// scan of rows meets it.
+pub const OWN: u8 = 0;
 const META: u8 = 1;
 const NAMESPACE: u8 = 2;
 const BODY: u8 = 3;
