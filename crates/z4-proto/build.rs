@@ -19,6 +19,7 @@ fn main() {
         "z4/access.proto",
         "z4/peer.proto",
         "z4/log.proto",
+        "z4/backup.proto",
         "grpc/health.proto",
         "grpc/reflection_v1.proto",
         "grpc/reflection_v1alpha.proto",

@@ -10,14 +10,14 @@ use std::path::Path;
 use libfuzzer_sys::fuzz_target;
 use protobuf::Message as _;
 use raft::eraftpb::{Entry, Message, MessageType};
+use z4_backup::{Header, Writer};
 use z4_consensus::proposals::Envelope;
 use z4_consensus::{Change, Identity, Levels, Membership};
 use z4_core::state::RowKey;
 use z4_core::walk::Walk;
 use z4_core::{Machine, MemState, Outcome, State, TaskId, View};
 use z4_proto::generated::{collection as wire, peer};
-use z4_proto::{encode_command, encode_outcome, encode_row};
-use z4_storage::keys;
+use z4_proto::{encode_command, encode_outcome, encode_row, keys};
 
 /// Inputs of one target that the walk gives, at most.
 const EACH_MAX: usize = 24;
@@ -122,12 +122,18 @@ fn walk(root: &Path) {
 fn rows(root: &Path, state: &(impl State + View)) {
     let mut seen = std::collections::BTreeMap::<_, usize>::new();
     let mut before = Vec::new();
+    let header = Header {
+        level: 2,
+        ..Header::default()
+    };
+    let mut backup = Writer::new(Vec::new(), header).unwrap();
     let mut visit = |key: RowKey, row| {
         let count = seen
             .entry(format!("{:?}", std::mem::discriminant(&key)))
             .or_default();
         *count += 1;
         if *count <= 3 {
+            backup.row(&key, &row).unwrap();
             let bytes = keys::encode(&key);
             let len = [bytes.len() as u8];
             let name = format!("{:02x}-{count}", bytes[0]);
@@ -144,6 +150,12 @@ fn rows(root: &Path, state: &(impl State + View)) {
         true
     };
     state.scan(&RowKey::Meta, &RowKey::End, &mut visit).unwrap();
+    let (file, _) = backup.finish().unwrap();
+    assert!(z4_backup::fuzzing::file(&file, false).is_ok());
+    put(root, "backup", "file", &[&[0][..], &file].concat());
+    let sealed = z4_backup::fuzzing::unsealed(&file);
+    assert!(z4_backup::fuzzing::file(&sealed, true).is_ok());
+    put(root, "backup", "sealed", &[&[1][..], &sealed].concat());
 }
 
 fn members(root: &Path) {

@@ -103,12 +103,48 @@ pub fn check(view: &(impl View + ?Sized)) -> Result<Report, StateError> {
 /// # Errors
 /// [`StateError`] when the store fails.
 pub fn state_hash(view: &(impl View + ?Sized)) -> Result<u128, StateError> {
-    let mut hash = fingerprint::Fingerprint(Xxh3::new());
+    let mut hash = StateHasher::new();
     view.scan(&RowKey::Meta, &RowKey::End, &mut |key, row| {
         hash.row(&key, &row);
         true
     })?;
-    Ok(hash.0.digest128())
+    Ok(hash.finish())
+}
+
+/// Makes the fingerprint of [`state_hash`] from rows that come one after the other, for
+/// whoever has them in a file and in no store.
+pub struct StateHasher(fingerprint::Fingerprint);
+
+impl std::fmt::Debug for StateHasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StateHasher")
+    }
+}
+
+impl Default for StateHasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl StateHasher {
+    /// The fingerprint of no row so far.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(fingerprint::Fingerprint(Xxh3::new()))
+    }
+
+    /// Takes in the next row. Rows must come in the order of their keys: another order gives
+    /// another fingerprint.
+    pub fn row(&mut self, key: &RowKey, row: &Row) {
+        self.0.row(key, row);
+    }
+
+    /// The fingerprint of all rows that were taken in.
+    #[must_use]
+    pub fn finish(&self) -> u128 {
+        self.0 .0.digest128()
+    }
 }
 
 /// Visits a range with a visitor that may fail.

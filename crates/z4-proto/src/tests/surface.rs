@@ -9,7 +9,7 @@ use std::path::Path;
 
 use protobuf::descriptor::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto};
 
-use crate::generated::{admin, collection, log, peer};
+use crate::generated::{admin, backup, collection, log, peer};
 
 fn surface() -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
@@ -18,6 +18,7 @@ fn surface() -> BTreeSet<String> {
         admin::file_descriptor_proto(),
         peer::file_descriptor_proto(),
         log::file_descriptor_proto(),
+        backup::file_descriptor_proto(),
     ] {
         add_file(file, &mut lines);
     }
