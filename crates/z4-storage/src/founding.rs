@@ -109,6 +109,14 @@ impl Registrar {
         cluster_id: [u8; 16],
         address: &str,
     ) -> Result<(Identity, Applied), StorageError> {
+        self.check_unused()?;
+        let identity = self.founder(cluster_id);
+        let founding = Founding::first(&identity, address);
+        self.found(identity, founding)
+    }
+
+    /// Makes sure that this peer is in no cluster and holds nothing.
+    pub(crate) fn check_unused(&self) -> Result<(), StorageError> {
         if let Some(IdentityFile { identity, .. }) = self.peer_dir.identity()? {
             return Err(StorageError::NotEmpty {
                 dir: self.peer_dir.path().to_owned(),
@@ -120,10 +128,7 @@ impl Registrar {
             &self.db_dir,
             &self.log,
             self.live.position(),
-        )?;
-        let identity = self.founder(cluster_id);
-        let founding = Founding::first(&identity, address);
-        self.found(identity, founding)
+        )
     }
 
     /// The identity of this peer as the founder of a cluster.

@@ -5,7 +5,8 @@ use protobuf::Message as _;
 
 use crate::bound::Bound;
 use crate::list::ListBound;
-use crate::peer_dir::IdentityFile;
+use crate::peer_dir::{IdentityFile, LastBackup};
+use crate::restore::Origin;
 use crate::snapshot::StateDir;
 use crate::{files, raft_log};
 
@@ -34,7 +35,15 @@ pub fn small_file(bytes: &[u8], sealed: bool) -> bool {
     });
     let dir = std::str::from_utf8(&bytes).is_ok_and(|name| StateDir::parse(name).is_some());
     let cut = raft_log::decode_position(&bytes).is_some();
-    bound || list || identity || dir || cut
+    let backup = LastBackup::decode(&bytes).is_some_and(|last| {
+        assert_eq!(LastBackup::decode(&last.encode()), Some(last));
+        true
+    });
+    let origin = Origin::decode(&bytes).is_some_and(|origin| {
+        assert_eq!(Origin::decode(&origin.encode()), Some(origin));
+        true
+    });
+    bound || list || identity || dir || cut || backup || origin
 }
 
 /// Reads bytes as an entry of the raft log; its term by both ways. The log holds

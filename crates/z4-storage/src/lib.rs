@@ -50,6 +50,7 @@ mod list;
 mod live;
 mod peer_dir;
 mod recover;
+mod restore;
 mod sentinel;
 mod step;
 #[cfg(test)]
@@ -62,9 +63,12 @@ pub use machine::{AppliedEvents, EventSink, TaskMachine, TaskStore};
 #[cfg(any(test, feature = "testing"))]
 pub use mem_store::{MemDisk, MemSnapshots, MemStore};
 pub use metrics::Metrics;
+pub use peer_dir::LastBackup;
 pub use raft_log::RaftLog;
+pub use restore::{Origin, Restoration, RestorePlan, Settled};
 pub use snapshot::{incoming_dir, snapshot_dir};
 pub use space::{DbSpace, SpaceKeeper};
 pub use store::{Registrar, Store, StoreOptions};
 pub use task_state::{RocksState, RocksView};
 pub use verify::{Verdict, VerdictSink};
+pub use write_back::Moment;

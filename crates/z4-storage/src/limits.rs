@@ -71,3 +71,6 @@ pub(crate) const REPLAY_BYTES_MAX: u64 = 8 << 20;
 /// a token of it coming up again: half a year of 17,000 entries a second. All numbers of
 /// entries suffice for more than sixty such foundings.
 pub(crate) const FOUNDING_GAP: u64 = 1 << 38;
+/// Leases that are ended, and namespaces that are paused, with one entry when a state is
+/// restored: no command takes more leases than four times as many.
+pub(crate) const SETTLE_COUNT_MAX: usize = 1_024;

@@ -9,7 +9,7 @@ use std::time::Instant;
 use rocksdb::DB;
 use z4_consensus::level::LEVEL_FIRST;
 use z4_consensus::log::Position;
-use z4_consensus::machine::MachineError;
+use z4_consensus::machine::{Applied, MachineError};
 use z4_core::state::StateError;
 
 use crate::db::{self, Shared};
@@ -108,14 +108,14 @@ impl Live {
         shared: Shared,
         metrics: Metrics,
         db: LiveDb,
-        position: Position,
+        applied: &Applied,
     ) -> Arc<Self> {
         let buffer_bytes = db::write_buffer_bytes(root);
         Arc::new(Self {
             root: root.to_owned(),
             shared,
             metrics,
-            rows: Arc::new(WriteBack::new(db, position, buffer_bytes)),
+            rows: Arc::new(WriteBack::new(db, applied, buffer_bytes)),
         })
     }
 

@@ -95,7 +95,7 @@ impl MemDisk {
         let stored = lock(&self.durable).clone();
         let applied = stored.applied.clone();
         let base = MemBase::new(self.clone(), stored);
-        let shared = WriteBack::new(base, applied.position, WRITE_BUFFER_BYTES);
+        let shared = WriteBack::new(base, &applied, WRITE_BUFFER_BYTES);
         (MemStore::new(Arc::new(shared), self.clone()), applied)
     }
 }
@@ -289,7 +289,7 @@ impl TaskStore for MemStore {
         *lock(&self.disk.durable) = stored.clone();
         let applied = stored.applied.clone();
         let shared = Arc::clone(self.rows.shared());
-        shared.switch(MemBase::new(self.disk.clone(), stored), position);
+        shared.switch(MemBase::new(self.disk.clone(), stored), &applied);
         Ok((Self::new(shared, self.disk.clone()), applied))
     }
 }

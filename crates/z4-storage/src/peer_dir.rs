@@ -10,6 +10,8 @@
 //!   QUARANTINE       why this peer must not start again
 //!   REMOVED          this peer was removed from its cluster
 //!   LEVEL_HOLD       whether this peer keeps the level of its cluster from rising
+//!   RESTORING        a backup is being restored here, and nothing is founded yet
+//!   BACKUP           the last backup that this peer sent to its end
 //!   log/             the raft log
 //! Z4_DB_DATA_DIR/
 //!   LOCK  FORMAT
@@ -31,6 +33,8 @@ const OWNER: &str = "OWNER";
 const QUARANTINE: &str = "QUARANTINE";
 const REMOVED: &str = "REMOVED";
 const LEVEL_HOLD: &str = "LEVEL_HOLD";
+const RESTORING: &str = "RESTORING";
+const BACKUP: &str = "BACKUP";
 /// Content of the file while the level is held.
 const HELD: &[u8] = b"yes\n";
 const LOG: &str = "log";
@@ -97,6 +101,33 @@ impl IdentityFile {
         Self::decode(&bytes)
             .map(Some)
             .ok_or_else(|| StorageError::damaged(path, "its checksum or form is wrong"))
+    }
+}
+
+/// The last backup that this peer sent to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LastBackup {
+    /// The clock of the peer then, in nanoseconds since 1970.
+    pub at_ns: u64,
+    /// The last entry of the log that the backup holds.
+    pub index: u64,
+}
+
+impl LastBackup {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new(VERSION);
+        out.number(self.at_ns);
+        out.number(self.index);
+        files::seal(out.finish())
+    }
+
+    pub(crate) fn decode(sealed: &[u8]) -> Option<Self> {
+        let mut input = Reader::new(files::unseal(sealed)?, VERSION)?;
+        let last = Self {
+            at_ns: input.number()?,
+            index: input.number()?,
+        };
+        input.end().then_some(last)
     }
 }
 
@@ -167,6 +198,47 @@ impl PeerDir {
             &path,
             b"this peer was removed from its cluster; erase its directories and add it anew\n",
         )
+    }
+
+    /// Refuses what a restoration that did not come to its end has left.
+    pub fn check_not_restoring(&self) -> Result<(), StorageError> {
+        match files::read(&self.0.join(RESTORING))? {
+            None => Ok(()),
+            Some(_) => Err(StorageError::NotEmpty {
+                dir: self.0.clone(),
+                what: "a backup that was not restored to its end; erase Z4_DB_DATA_DIR and \
+                       Z4_PEER_DATA_DIR and restore it again"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// Notes durably that a backup is being restored here.
+    pub fn set_restoring(&self) -> Result<(), StorageError> {
+        files::replace(
+            &self.0.join(RESTORING),
+            b"a backup is being restored here; erase both directories if that does not go on\n",
+        )
+    }
+
+    /// The restoration came to its end.
+    pub fn clear_restoring(&self) -> Result<(), StorageError> {
+        files::remove(&self.0.join(RESTORING))
+    }
+
+    /// The last backup that this peer sent to its end.
+    pub fn last_backup(&self) -> Result<Option<LastBackup>, StorageError> {
+        let path = self.0.join(BACKUP);
+        let damaged = || StorageError::damaged(&path, "its checksum or form is wrong");
+        let found = files::read(&path)?;
+        found
+            .map(|bytes| LastBackup::decode(&bytes).ok_or_else(damaged))
+            .transpose()
+    }
+
+    /// Notes durably what [`last_backup`](Self::last_backup) says from now on.
+    pub fn set_last_backup(&self, last: &LastBackup) -> Result<(), StorageError> {
+        files::replace(&self.0.join(BACKUP), &last.encode())
     }
 
     /// Tells whether an operator asked this peer to hold the level of its cluster.

@@ -217,7 +217,7 @@ pub(crate) fn install(live: &Live, position: Position) -> Result<Applied, Storag
     step("install.switched");
     let sentinel = live.db().sentinel().clone();
     live.rows()
-        .switch(LiveDb::new(database, path, sentinel), position)
+        .switch(LiveDb::new(database, path, sentinel), &applied)
         .retire();
     Ok(applied)
 }

@@ -18,7 +18,7 @@ use crate::founding::Founded;
 use crate::list;
 use crate::live::Live;
 use crate::metrics::Metrics;
-use crate::peer_dir::{self, IdentityFile, PeerDir};
+use crate::peer_dir::{self, IdentityFile, LastBackup, PeerDir};
 use crate::raft_log::RaftLog;
 use crate::recover;
 use crate::sentinel::Sentinel;
@@ -78,6 +78,11 @@ impl Store {
         let known = peer_dir.identity()?;
         let owner = peer_dir::owner(&options.db_dir)?;
         check_owners(&options, known.as_ref(), owner.as_ref())?;
+        match known {
+            // The founding began, so that all rows were there.
+            Some(_) => peer_dir.clear_restoring()?,
+            None => peer_dir.check_not_restoring()?,
+        }
 
         if known.is_some() {
             list::check(&peer_dir)?;
@@ -99,8 +104,7 @@ impl Store {
             }
             other => other?,
         };
-        let position = applied.position;
-        let live = Live::new(&options.db_dir, shared, metrics, live_db, position);
+        let live = Live::new(&options.db_dir, shared, metrics, live_db, &applied);
         let mut store = Self {
             removed: peer_dir.is_removed()?,
             peer_dir,
@@ -342,6 +346,22 @@ impl Registrar {
     /// [`StorageError`]: end the process.
     pub fn mark_removed(&self) -> Result<(), StorageError> {
         self.peer_dir.mark_removed()
+    }
+
+    /// The last backup that this peer sent to its end; `None`: it has sent none.
+    ///
+    /// # Errors
+    /// [`StorageError`]: the peer must not start.
+    pub fn last_backup(&self) -> Result<Option<LastBackup>, StorageError> {
+        self.peer_dir.last_backup()
+    }
+
+    /// Notes durably what [`last_backup`](Self::last_backup) says from now on.
+    ///
+    /// # Errors
+    /// [`StorageError`]: end the process.
+    pub fn set_last_backup(&self, last: &LastBackup) -> Result<(), StorageError> {
+        self.peer_dir.set_last_backup(last)
     }
 
     /// Tells whether an operator asked this peer to hold the level of its cluster.

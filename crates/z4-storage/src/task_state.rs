@@ -22,15 +22,19 @@ use crate::error::StorageError;
 use crate::live::{Live, LiveDb};
 use crate::machine::TaskStore;
 use crate::raft_log::{decode_position, position_bytes};
+use crate::restore::Origin;
 use crate::snapshot;
 use crate::step::step;
 use crate::verify::{self, Busy, VerdictSink};
-use crate::write_back::{Base, Cut, LayeredState};
+use crate::write_back::{Base, Cut, LayeredState, Moment};
 
 /// Key of the position of the last applied entry.
 const APPLIED: [u8; 2] = [keys::OWN, 1];
 /// Key of the members as of that entry.
 const MEMBERSHIP: [u8; 2] = [keys::OWN, 2];
+
+/// Key of the backup that the state began with, if it began with one.
+const ORIGIN: [u8; 2] = [keys::OWN, 3];
 
 /// The task state as its machine changes it: reads see what was written since
 /// the last commit; nobody else does before [`commit`](TaskStore::commit).
@@ -48,6 +52,10 @@ impl RocksState {
             live,
             verifying: Busy::default(),
         }
+    }
+
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.live
     }
 
     /// A reader for other threads.
@@ -172,6 +180,27 @@ impl RocksView {
         self.live.position()
     }
 
+    /// Reads all rows as of one commit, for as long as `read` takes, and tells which commit
+    /// that is. Work goes on meanwhile. What is read does not push out of the cache what is
+    /// in use. Not for long reads on a thread that others wait for.
+    pub fn at_once<R>(&self, read: impl FnOnce(&Moment, &dyn View) -> R) -> R {
+        let rows = self.live.rows();
+        rows.at_once(false, |frame| read(frame.moment(), frame))
+    }
+
+    /// The backup that the state began with; `None`: the cluster began with nothing.
+    ///
+    /// # Errors
+    /// [`StateError`] when the store fails, or holds what cannot be: end the process.
+    pub fn origin(&self) -> Result<Option<Origin>, StateError> {
+        let db = self.live.db();
+        let found = db.db().get(ORIGIN).map_err(|e| db.failed(e))?;
+        let damaged = || StateError("the origin of the state does not decode".into());
+        found
+            .map(|bytes| Origin::decode(&bytes).ok_or_else(damaged))
+            .transpose()
+    }
+
     /// Reads the sizes of the state into its gauges.
     pub fn sample(&self) {
         self.live.sample();
@@ -191,6 +220,18 @@ impl View for RocksView {
     ) -> Result<(), StateError> {
         let rows = self.live.rows();
         rows.at_once(true, |frame| frame.scan(from, to, visit))
+    }
+}
+
+impl LiveDb {
+    /// Notes the backup that the state began with, durably.
+    pub(crate) fn set_origin(&self, origin: &Origin) -> Result<(), StorageError> {
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        let failed = |e| StorageError::database("write", self.path())(e);
+        let written = self.db().put_opt(ORIGIN, origin.encode(), &options);
+        written.map_err(failed)?;
+        self.db().flush().map_err(failed)
     }
 }
 

@@ -48,6 +48,7 @@ fn child() {
     match scenario.as_str() {
         "bootstrap" => drop(founded(&root)),
         "again" => super::survivor::found_again(&root),
+        "restore" => super::restore::restored(&root),
         "join" => open(&root).unwrap().join(newcomer()).unwrap(),
         "install" => install(&root),
         "replace" => replace(&root),
@@ -116,6 +117,40 @@ fn founding_again_is_finished_after_a_crash() {
         die("again", dir.path(), mark);
         for _ in 0..2 {
             super::survivor::check_founded_again(dir.path(), mark);
+        }
+    }
+}
+
+#[test]
+fn a_restoration_is_whole_or_refused_after_a_crash() {
+    for mark in [
+        "state.committed",
+        "test.begun",
+        "test.rows",
+        "test.checked",
+        "test.settled",
+    ] {
+        let dir = TempDir::new().unwrap();
+        die("restore", dir.path(), mark);
+        let refused = open(dir.path()).map(drop).unwrap_err();
+        assert!(
+            matches!(refused, StorageError::NotEmpty { .. }),
+            "{mark}: {refused}"
+        );
+        assert!(refused.to_string().contains("erase"), "{mark}: {refused}");
+    }
+    for mark in [
+        "bootstrap.begun",
+        "bootstrap.owned",
+        "bootstrap.flushed",
+        "bootstrap.log_reset",
+        "bootstrap.bounded",
+        "end",
+    ] {
+        let dir = TempDir::new().unwrap();
+        die("restore", dir.path(), mark);
+        for _ in 0..2 {
+            super::restore::check_restored(dir.path(), mark);
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
+use z4_consensus::Membership;
 use z4_core::command::{Ended, LeaseRefs};
 use z4_core::state::{Row, RowKey};
 use z4_core::{NamespaceId, Outcome, State, TaskId, View};
@@ -93,6 +94,51 @@ fn a_reader_sees_whole_batches_while_they_are_written_and_flushed() {
         is_over.store(true, Ordering::Relaxed);
     });
     assert_eq!(numbers(&store.view()), [BATCHES; 3]);
+}
+
+#[test]
+fn what_is_read_at_once_says_of_which_commit_it_is() {
+    const BATCHES: u64 = 50_000;
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).unwrap();
+    let mut state = store.state();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let (view, is_over) = (store.view(), &is_over);
+            scope.spawn(move || {
+                let mut looks = 0;
+                while !is_over.load(Ordering::Relaxed) || looks == 0 {
+                    view.at_once(|moment, rows| {
+                        let seen = match rows.get(&key(0, 0)).unwrap() {
+                            Some(Row::Due { bytes, .. }) => bytes,
+                            _ => 0,
+                        };
+                        assert_eq!(seen, moment.position.index);
+                        // Every seventh commit raises the level.
+                        assert_eq!(u64::from(moment.membership.level), seen / 7);
+                    });
+                    looks += 1;
+                }
+            });
+        }
+        let (mut flusher, is_over) = (state.flusher(), &is_over);
+        scope.spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                flusher().unwrap();
+            }
+        });
+        for n in 1..=BATCHES {
+            state.put(key(0, 0), numbered(n));
+            let membership = Membership {
+                level: (n / 7) as u32,
+                ..Membership::default()
+            };
+            let membership = n.is_multiple_of(7).then_some(&membership);
+            state.commit(at(n, 1), membership).unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod layers;
 mod machine;
+mod restore;
 mod space;
 mod start;
 mod survivor;

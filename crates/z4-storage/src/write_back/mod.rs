@@ -33,7 +33,7 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use z4_consensus::log::Position;
-use z4_consensus::machine::MachineError;
+use z4_consensus::machine::{Applied, MachineError};
 use z4_consensus::Membership;
 use z4_core::planted;
 use z4_core::state::{Row, RowKey, StateError, View};
@@ -76,6 +76,15 @@ pub(crate) struct Cut {
     pub membership: Option<Membership>,
 }
 
+/// The place of the log at which rows were read, and the members there.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Moment {
+    /// The last entry that the rows hold.
+    pub position: Position,
+    /// The members there, with the cluster and its level.
+    pub membership: Arc<Membership>,
+}
+
 /// The layers above a base, shared by the machine, its readers and its flusher.
 #[derive(Debug)]
 pub(crate) struct WriteBack<B> {
@@ -91,6 +100,8 @@ struct Current<B> {
     base: Arc<B>,
     active: Cut,
     cut: Option<Arc<Cut>>,
+    /// The members at the position of the active layer.
+    membership: Arc<Membership>,
     /// Counts the cuts. While it stays and no cut waits, the base is as it was.
     generation: u64,
 }
@@ -116,6 +127,13 @@ impl<B> Current<B> {
             cut: self.cut_rows().cloned().unwrap_or_default(),
             is_quiet: self.cut.is_none(),
             generation: self.generation,
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            position: self.active.position,
+            membership: Arc::clone(&self.membership),
         }
     }
 
@@ -147,11 +165,11 @@ impl<B> Current<B> {
 }
 
 impl<B: Base> WriteBack<B> {
-    /// Nothing above `base`, which stands at `position`. Rows of `buffer_bytes` in
+    /// Nothing above `base`, which stands at `applied`. Rows of `buffer_bytes` in
     /// memory ask for a flush.
-    pub fn new(base: B, position: Position, buffer_bytes: usize) -> Self {
+    pub fn new(base: B, applied: &Applied, buffer_bytes: usize) -> Self {
         Self {
-            current: Mutex::new(Current::new(base, position)),
+            current: Mutex::new(Current::new(base, applied)),
             writer: Mutex::new(()),
             buffer_bytes,
         }
@@ -191,11 +209,13 @@ impl<B: Base> WriteBack<B> {
         membership: Option<&Membership>,
     ) -> Result<(), MachineError> {
         let is_full = {
-            let active = &mut lock(&self.current).active;
+            let current = &mut *lock(&self.current);
+            let active = &mut current.active;
             active.rows.take_in(batch);
             active.position = position;
             if let Some(membership) = membership {
                 active.membership = Some(membership.clone());
+                current.membership = Arc::new(membership.clone());
             }
             active.rows.bytes() >= LAYER_BUFFERS_MAX * self.buffer_bytes
         };
@@ -249,12 +269,12 @@ impl<B: Base> WriteBack<B> {
 
     /// Goes over to another base; gives back the one before. What was not written is
     /// forgotten: it was of the state before.
-    pub fn switch(&self, base: B, position: Position) -> Arc<B> {
+    pub fn switch(&self, base: B, applied: &Applied) -> Arc<B> {
         let mut current = lock(&self.current);
         let generation = current.generation + 1;
         let next = Current {
             generation,
-            ..Current::new(base, position)
+            ..Current::new(base, applied)
         };
         std::mem::replace(&mut *current, next).base
     }
@@ -279,14 +299,19 @@ impl<B: Base> WriteBack<B> {
     /// Reads at one moment: all that `read` reads belongs to the same commit.
     pub fn at_once<R>(&self, is_cached: bool, read: impl FnOnce(&Frame<'_, B>) -> R) -> R {
         loop {
-            let (layers, base) = {
+            let (layers, moment, base) = {
                 let current = lock(&self.current);
-                (current.layers(), Arc::clone(&current.base))
+                (
+                    current.layers(),
+                    current.moment(),
+                    Arc::clone(&current.base),
+                )
             };
             let snapshot = base.snapshot(is_cached);
             // What was active may have been written between the two.
             if lock(&self.current).generation == layers.generation {
                 return read(&Frame {
+                    moment,
                     layers,
                     base: snapshot,
                 });
@@ -296,14 +321,15 @@ impl<B: Base> WriteBack<B> {
 }
 
 impl<B> Current<B> {
-    fn new(base: B, position: Position) -> Self {
+    fn new(base: B, applied: &Applied) -> Self {
         Self {
             base: Arc::new(base),
             active: Cut {
-                position,
+                position: applied.position,
                 ..Cut::default()
             },
             cut: None,
+            membership: Arc::new(applied.membership.clone()),
             generation: 0,
         }
     }
@@ -318,8 +344,16 @@ impl<B> Current<B> {
 
 /// All rows as of one commit.
 pub(crate) struct Frame<'a, B: Base + 'a> {
+    moment: Moment,
     layers: Layers,
     base: B::Snapshot<'a>,
+}
+
+impl<B: Base> Frame<'_, B> {
+    /// The commit that the rows are of.
+    pub fn moment(&self) -> &Moment {
+        &self.moment
+    }
 }
 
 impl<B: Base> View for Frame<'_, B> {
