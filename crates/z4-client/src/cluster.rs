@@ -211,6 +211,20 @@ pub struct Verification {
     pub ok: bool,
     /// One for each member.
     pub members: Vec<Verdict>,
+    /// The backup that the cluster was restored from; `None`: it began with nothing, or the
+    /// peer is of a release that does not say.
+    pub origin: Option<Origin>,
+}
+
+/// A backup that a cluster was restored from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// The cluster that the backup is of.
+    pub cluster_id: String,
+    /// The last entry of its log that the backup holds.
+    pub index: u64,
+    /// Fingerprint of all rows of the backup, in hexadecimal.
+    pub state_hash: String,
 }
 
 impl Client {
@@ -363,7 +377,13 @@ impl Client {
             violations: verdict.take_violations().into_vec(),
             error: verdict.take_error(),
         };
+        let origin = answer.has_origin().then(|| answer.take_origin());
         Ok(Verification {
+            origin: origin.map(|mut origin| Origin {
+                index: origin.get_index(),
+                cluster_id: origin.take_cluster_id(),
+                state_hash: origin.take_state_hash(),
+            }),
             index: answer.get_index(),
             ok: answer.get_ok(),
             members: answer.take_members().into_iter().map(verdict).collect(),

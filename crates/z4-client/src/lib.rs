@@ -8,6 +8,7 @@
 //! | [`TaskStream`] | tasks that count as done once they are received |
 //! | [`Client::lease`], [`Client::ack`] … | leases one call at a time |
 //! | [`Client::put_principal`], [`Client::create_token`] … | who may do what |
+//! | [`Client::backup`] | the whole state of a cluster as a file |
 //! | [`Tls`] | encrypted, with peers that are who they say |
 //! | [`Token`] | who the client is, for peers that ask |
 //!
@@ -41,6 +42,7 @@
 //! ```
 
 mod access;
+mod backup;
 mod client;
 mod cluster;
 mod consumer;
@@ -66,9 +68,10 @@ mod tries;
 mod waiting;
 
 pub use access::{Grant, Identity, NewToken, Principal, Role, TokenInfo};
+pub use backup::BackupProgress;
 pub use client::{Client, Options};
 pub use cluster::{
-    ClusterInfo, HeldMember, Liveness, Member, MemberRole, PeerRole, Verdict, Verification,
+    ClusterInfo, HeldMember, Liveness, Member, MemberRole, Origin, PeerRole, Verdict, Verification,
 };
 pub use consumer::{Builder, Consumer, Ending, Failure, Shutdown, Summary};
 pub use error::{Error, ErrorKind};
@@ -83,3 +86,4 @@ pub use tasks::Due;
 pub use tls::Tls;
 pub use token::Token;
 pub use waiting::{OnWait, Wait};
+pub use z4_backup::{Header as BackupHeader, Manifest as BackupManifest};

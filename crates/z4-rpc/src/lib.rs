@@ -6,6 +6,7 @@
 //! | [`node`] | a peer, as its services share it |
 //! | [`collection`] | tasks in, tasks out |
 //! | [`admin`] | who is in the cluster, who leads |
+//! | [`backup`] | the whole state at one index, for a backup |
 //! | [`delivery`] | from due to delivered: the shell of the dispatcher |
 //! | [`transport`] | raft messages and snapshots to other peers |
 //! | [`peer`] | the peer port: what other peers may ask |
@@ -29,6 +30,7 @@ pub mod accept;
 pub mod access;
 pub mod admin;
 mod answer;
+pub mod backup;
 pub mod collection;
 mod convert;
 mod deadline;
@@ -61,6 +63,7 @@ pub mod validate;
 pub mod verdicts;
 
 pub use access::Access;
+pub use backup::StateHooks;
 pub use delivery::{AppliedEvents, Delivery};
 pub use disk_admission::{DiskAdmission, DiskSpace};
 pub use errors::Error;

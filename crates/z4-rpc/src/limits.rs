@@ -315,6 +315,13 @@ pub const VERIFY_TIMEOUT: Duration = Duration::from_secs(600);
 /// one that has just started is connected to again after
 /// [`RECONNECT_MAX`] at the latest.
 pub const MEMBER_REACH_TIMEOUT: Duration = Duration::from_secs(3);
+/// One piece of a backup, in bytes.
+pub const BACKUP_CHUNK_LEN: usize = 256 << 10;
+/// Pieces of a backup that wait for the client; then the thread that makes it waits too.
+pub const BACKUP_QUEUE_LEN: usize = 4;
+/// A client that takes nothing of a backup for so long is sent away: the rows are held for
+/// it, with the space on the disk that they take.
+pub const BACKUP_STALL: Duration = Duration::from_secs(60);
 /// Verdicts on its own state that a peer keeps until they are asked for; older ones
 /// are forgotten, for nobody waits for them any more.
 pub const VERDICTS_MAX: usize = 16;

@@ -17,6 +17,7 @@ use crate::accept::{
 };
 use crate::access::{AccessService, Front};
 use crate::admin::AdminService;
+use crate::backup::{Backups, StateHooks};
 use crate::collection::CollectionService;
 use crate::delivery::lease_service;
 use crate::health::HealthService;
@@ -90,12 +91,15 @@ pub fn serve_clients<V: View + Clone + Send + Sync + 'static>(
     env: Arc<Environment>,
     parts: PortParts,
     node: &Node<V>,
+    hooks: StateHooks,
 ) -> Result<Port, String> {
     let options = {
         let env = Arc::clone(&env);
         move || channel_options(&env, limits::MESSAGE_LEN_MAX)
     };
     let of_services = node.clone();
+    // One for all servers of the port: it makes one backup at a time, whoever serves it.
+    let backups = Backups::new(hooks);
     let services = move || {
         let node = || of_services.clone();
         let reflection = ReflectionService::new();
@@ -111,7 +115,10 @@ pub fn serve_clients<V: View + Clone + Send + Sync + 'static>(
                 node(),
             )))
             .register_service(lease_service(node()))
-            .register_service(admin_grpc::create_admin(AdminService::new(node())))
+            .register_service(admin_grpc::create_admin(AdminService::new(
+                node(),
+                backups.clone(),
+            )))
             .register_service(access_grpc::create_access(AccessService::new(node())))
             .register_service(health_grpc::create_health(HealthService::new(node())))
             .register_service(reflection_v1_grpc::create_server_reflection(

@@ -9,6 +9,7 @@
 //! | `descriptors` | how many file descriptors there are, and what for |
 //! | `membership` | storage opened; a cluster founded when asked |
 //! | `access` | whether clients are asked who they are, and the token of the first admin |
+//! | `backups` | what the services may ask of storage for backups, and how old the last one is |
 //! | `certificates` | what the ports show, read again while the peer runs |
 //! | `crowds` | memory after many connections have closed |
 //! | `disk` | free space of the volumes, and what is done when there is little |
@@ -21,6 +22,7 @@
 
 mod access;
 mod allocator;
+mod backups;
 mod certificates;
 mod crowds;
 mod descriptors;
@@ -45,6 +47,7 @@ use slog::{crit, info, warn, Logger};
 use z4_rpc::accept::ConnectionMetrics;
 use z4_rpc::PortTls;
 
+use crate::backups::BackupAge;
 use crate::certificates::Certificates;
 use crate::descriptors::Budget;
 use crate::options::{Offline, Options, Told};
@@ -139,8 +142,9 @@ fn run(options: &Options, budget: &Budget, logger: &Logger) -> Result<(), String
         metrics: connections,
         certificates,
     };
-    let peer = Peer::start(options, ports, &store, &registry, logger)?;
-    standing.runs(&store, peer.handle(), peer.ports());
+    let backup_age = BackupAge::read(&store, &registry)?;
+    let peer = Peer::start(options, ports, &store, &backup_age, &registry, logger)?;
+    standing.runs(&store, peer.handle(), peer.ports(), backup_age);
     let signal = signals.wait();
     info!(logger, "stopping"; "signal" => signal);
     shutdown::limit(logger);

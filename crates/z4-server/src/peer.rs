@@ -26,6 +26,7 @@ use z4_rpc::{
 use z4_storage::{EventSink, RocksView, StorageError, Store, TaskMachine};
 
 use crate::access;
+use crate::backups::{self, BackupAge};
 use crate::certificates::Certificates;
 use crate::disk::{Guard, Watched};
 use crate::limits;
@@ -67,6 +68,7 @@ impl Peer {
         options: &Options,
         ports: PeerPorts,
         store: &Arc<Store>,
+        backup_age: &Arc<BackupAge>,
         registry: &Registry,
         logger: &Logger,
     ) -> Result<Self, String> {
@@ -123,7 +125,8 @@ impl Peer {
             .map_err(|e| format!("{e} set Z4_PEER_PORT"))?;
         let of_service_port = certificates.service.clone();
         let parts_of_clients = parts(options.service_port, ports.clients, of_service_port);
-        let service_port = server::serve_clients(envs.clients, parts_of_clients, &node)
+        let state = backups::hooks(store, backup_age, logger);
+        let service_port = server::serve_clients(envs.clients, parts_of_clients, &node, state)
             .map_err(|e| format!("{e} set Z4_SERVICE_PORT"))?;
         let (of_service, of_peers) = (service_port.renewal(), peer_port.renewal());
         certificates
@@ -407,7 +410,7 @@ impl Starter {
 }
 
 /// Says why, and ends the process.
-fn end_process(logger: &Logger, what: &str, error: &str) -> ! {
+pub(crate) fn end_process(logger: &Logger, what: &str, error: &str) -> ! {
     crit!(logger, "{}", what; "error" => error);
     // The logger is asynchronous; standard error is not.
     eprintln!("z4: {what}: {error}");
@@ -425,7 +428,7 @@ fn of_storage(verdict: z4_storage::Verdict) -> z4_rpc::Verdict {
 
 /// Nanoseconds since 1970. A clock before 1970 counts as 1970: stamps rise
 /// along the log whatever it says.
-fn wall_clock_ns() -> u64 {
+pub(crate) fn wall_clock_ns() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| {

@@ -9,6 +9,7 @@ use z4_core::Outcome;
 use z4_rpc::accept::PortWatch;
 use z4_storage::Store;
 
+use crate::backups::BackupAge;
 use crate::membership;
 use crate::task_metrics::TaskMetrics;
 
@@ -27,6 +28,7 @@ struct Running {
     store: Arc<Store>,
     handle: Handle<Outcome>,
     ports: [PortWatch; 2],
+    backup_age: Arc<BackupAge>,
 }
 
 impl Standing {
@@ -54,12 +56,19 @@ impl Standing {
     }
 
     /// The peer serves.
-    pub(crate) fn runs(&self, store: &Arc<Store>, handle: &Handle<Outcome>, ports: [PortWatch; 2]) {
+    pub(crate) fn runs(
+        &self,
+        store: &Arc<Store>,
+        handle: &Handle<Outcome>,
+        ports: [PortWatch; 2],
+        backup_age: Arc<BackupAge>,
+    ) {
         // Said once; a second time would change nothing.
         let _ = self.running.set(Running {
             store: Arc::clone(store),
             handle: handle.clone(),
             ports,
+            backup_age,
         });
     }
 
@@ -88,6 +97,7 @@ impl Standing {
         let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = self.running.get() {
             running.store.sample();
+            running.backup_age.sample().map_err(|e| e.to_string())?;
             self.tasks
                 .sample(&running.store.view())
                 .map_err(|e| e.to_string())?;

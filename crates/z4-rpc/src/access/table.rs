@@ -97,6 +97,7 @@ methods! {
     SetMemberAddress "z4.Admin" Admin, true;
     VerifyCluster "z4.Admin" Admin, false;
     HoldLevel "z4.Admin" Admin, true;
+    Backup "z4.Admin" Admin, true;
     PutPrincipal "z4.Access" Admin, true;
     GetPrincipal "z4.Access" Admin, false;
     ListPrincipals "z4.Access" Admin, false;

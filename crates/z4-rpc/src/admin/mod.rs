@@ -3,6 +3,7 @@
 
 mod add;
 mod address;
+mod backup;
 mod change;
 mod check;
 mod here;
@@ -15,17 +16,18 @@ mod verify;
 
 use std::time::Instant;
 
-use grpcio::{RpcContext, UnarySink};
+use grpcio::{RpcContext, ServerStreamingSink, UnarySink};
 use protobuf::well_known_types::Empty;
 use z4_consensus::ProposeError;
 use z4_core::View;
 use z4_proto::generated::admin::{
-    AddClusterMemberRequest, CheckHealthRequest, ClusterInfo, DeleteNamespaceRequest,
-    DeleteNamespaceResponse, GetClusterInfoRequest, GetNamespaceRequest, GetNamespaceStatsRequest,
-    HoldLevelRequest, HoldLevelResponse, ListNamespacesRequest, ListNamespacesResponse, Namespace,
-    NamespaceStats, PauseNamespaceRequest, RemoveClusterMemberRequest, ResumeNamespaceRequest,
-    SetMemberAddressRequest, SetMemberAddressResponse, Status, TransferLeadershipRequest,
-    UpdateNamespaceRequest, VerifyClusterRequest, VerifyClusterResponse,
+    AddClusterMemberRequest, BackupChunk, BackupRequest, CheckHealthRequest, ClusterInfo,
+    DeleteNamespaceRequest, DeleteNamespaceResponse, GetClusterInfoRequest, GetNamespaceRequest,
+    GetNamespaceStatsRequest, HoldLevelRequest, HoldLevelResponse, ListNamespacesRequest,
+    ListNamespacesResponse, Namespace, NamespaceStats, PauseNamespaceRequest,
+    RemoveClusterMemberRequest, ResumeNamespaceRequest, SetMemberAddressRequest,
+    SetMemberAddressResponse, Status, TransferLeadershipRequest, UpdateNamespaceRequest,
+    VerifyClusterRequest, VerifyClusterResponse,
 };
 use z4_proto::generated::admin_grpc::Admin;
 use z4_proto::generated::peer::{
@@ -34,6 +36,7 @@ use z4_proto::generated::peer::{
 };
 
 use crate::access::{About, Caller, Method};
+use crate::backup::Backups;
 use crate::collection::respond;
 use crate::errors::Error;
 use crate::forward::AskError;
@@ -74,12 +77,14 @@ impl From<ProposeError> for AdminError {
 /// `z4.Admin` at one peer.
 pub struct AdminService<V> {
     node: Node<V>,
+    backups: Backups,
 }
 
 impl<V> Clone for AdminService<V> {
     fn clone(&self) -> Self {
         Self {
             node: self.node.clone(),
+            backups: self.backups.clone(),
         }
     }
 }
@@ -87,8 +92,8 @@ impl<V> Clone for AdminService<V> {
 impl<V: View + Clone + Send + Sync + 'static> AdminService<V> {
     /// The service of this peer.
     #[must_use]
-    pub fn new(node: Node<V>) -> Self {
-        Self { node }
+    pub(crate) fn new(node: Node<V>, backups: Backups) -> Self {
+        Self { node, backups }
     }
 }
 
@@ -320,9 +325,26 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
     ) {
         let node = self.node.of_call(&ctx);
         let call = node.judge(Method::VerifyCluster, About::Nothing);
+        let backups = self.backups.clone();
         respond(&ctx, self.node.clone(), call, sink, async move {
-            verify::verify(&node).await
+            let mut found = verify::verify(&node).await?;
+            if let Some(origin) = backup::origin(&node, &backups).await? {
+                found.set_origin(origin);
+            }
+            Ok(found)
         });
+    }
+
+    fn backup(
+        &mut self,
+        ctx: RpcContext<'_>,
+        _: BackupRequest,
+        sink: ServerStreamingSink<BackupChunk>,
+    ) {
+        let node = self.node.of_stream(&ctx);
+        let call = node.judge(Method::Backup, About::Nothing);
+        let backups = self.backups.clone();
+        ctx.spawn(backup::run(node, backups, call, ctx.peer(), sink));
     }
 
     fn hold_level(

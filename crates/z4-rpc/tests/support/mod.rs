@@ -189,7 +189,7 @@ impl Peer {
             ..parts(&peer_address)
         };
         let peers = serve_peers(envs.peers, of_peers, &node, hooks).unwrap();
-        let clients = serve_clients(envs.clients, parts("127.0.0.1:0"), &node).unwrap();
+        let clients = serve_clients(envs.clients, parts("127.0.0.1:0"), &node, no_state()).unwrap();
         let address = format!("127.0.0.1:{}", clients.number());
         Self {
             node,
@@ -264,5 +264,14 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     while !done() {
         assert!(started.elapsed() < Duration::from_secs(20), "never: {what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Peers of these tests have no state that could be backed up.
+fn no_state() -> z4_rpc::StateHooks {
+    z4_rpc::StateHooks {
+        at_once: Arc::new(|_| ()),
+        sent: Arc::new(|_| ()),
+        origin: Arc::new(|| Ok(None)),
     }
 }

@@ -1,6 +1,7 @@
 //! One file per family of commands.
 
 mod access;
+mod backup;
 mod batch;
 mod certs;
 mod cluster;
@@ -47,6 +48,7 @@ pub(crate) fn run(options: Options, out: &mut impl Write) -> Result<(), Error> {
         Command::TransferLeader(transfer) => cluster::transfer_leader(&transfer, out),
         Command::Upgrade(upgrade) => upgrade::run(&upgrade, out),
         Command::Verify(verify) => cluster::verify(&verify, out),
+        Command::Backup(backup) => backup::run(&backup, out),
         Command::Create(create) => {
             each_key_once("-m", &create.metadata)?;
             match &create.batch {

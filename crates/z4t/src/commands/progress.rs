@@ -23,6 +23,11 @@ impl Progress {
         }
     }
 
+    /// There is so much in all.
+    pub(super) fn of(&mut self, total: u64) {
+        self.total = Some(total);
+    }
+
     pub(super) fn at(&mut self, count: u64) {
         let now = Instant::now();
         let is_recent = self

@@ -282,7 +282,14 @@ proptest! {
             rows: number,
         };
         for ok in [true, false] {
-            verification(&Verification { index: number, ok, members: vec![verdict.clone()] });
+            let origin = z4_client::Origin {
+                cluster_id: name.clone(),
+                index: number,
+                state_hash: message.clone(),
+            };
+            let members = vec![verdict.clone()];
+            let origin = Some(origin);
+            verification(&Verification { index: number, ok, members, origin });
         }
         let shown = Task::from(given);
         let reason = Reason {

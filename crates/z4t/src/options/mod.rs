@@ -1,6 +1,7 @@
 //! Commands and their flags.
 
 mod access;
+mod backup;
 mod certs;
 mod consume;
 mod context;
@@ -22,6 +23,7 @@ use structopt::StructOpt;
 use crate::zone::Zone;
 
 pub(crate) use access::{AccessCommand, AccessList, AccessPut, CreateToken, NewRootToken};
+pub(crate) use backup::{Backup, BackupCommand, BackupVerify};
 pub(crate) use certs::{Certs, CreateCa, CreateClient, CreatePeer, Making};
 pub(crate) use consume::{Consume, Extend, Lease, Leases, NackLeases};
 pub(crate) use context::{ContextCommand, ContextList, ContextSet};
@@ -92,6 +94,12 @@ pub(crate) enum Command {
     /// Prints `ok`, the place in the log and the fingerprint of the state; or, with
     /// exit code 1, what is violated at which member.
     Verify(Cluster),
+    /// Write a backup of the whole cluster into a file, or check one: verify
+    ///
+    /// Holds all that was acknowledged before, as of one place of the log, and holds up no
+    /// writes. Every byte is checked on its way. `z4-server restore` makes a new cluster of
+    /// the file. A file that is called verify is given as ./verify.
+    Backup(Backup),
     /// Create a task, or one for each line of JSON, and print the ids
     Create(Create),
     /// Print a task

@@ -119,7 +119,8 @@ pub(crate) fn verification_text(verification: &Verification) -> String {
     if verification.ok {
         let hash = verification.members.first().map(|m| m.state_hash.as_str());
         let hash = escape(hash.unwrap_or_default());
-        return format!("ok index={} hash={hash}\n", verification.index);
+        let ok = format!("ok index={} hash={hash}\n", verification.index);
+        return ok + &origin_text(verification);
     }
     let mut text = format!("violated index={}\n", verification.index);
     for member in &verification.members {
@@ -133,7 +134,22 @@ pub(crate) fn verification_text(verification: &Verification) -> String {
             let _ = writeln!(text, "{id} {}", escape(violation));
         }
     }
-    text
+    text + &origin_text(verification)
+}
+
+/// The backup that a cluster was restored from, if it was.
+fn origin_text(verification: &Verification) -> String {
+    verification
+        .origin
+        .as_ref()
+        .map_or(String::new(), |origin| {
+            format!(
+                "restored from cluster {} at index {}, state hash {}\n",
+                escape(&origin.cluster_id),
+                origin.index,
+                escape(&origin.state_hash)
+            )
+        })
 }
 
 /// The same for programs.
@@ -148,11 +164,18 @@ pub(crate) fn verification_json(verification: &Verification) -> String {
         })
     };
     let members: Vec<_> = verification.members.iter().map(member).collect();
-    let value = json!({
+    let mut value = json!({
         "ok": verification.ok,
         "index": verification.index,
         "members": members,
     });
+    if let Some(origin) = &verification.origin {
+        value["origin"] = json!({
+            "cluster_id": origin.cluster_id,
+            "index": origin.index,
+            "state_hash": origin.state_hash,
+        });
+    }
     format!("{value:#}")
 }
 
@@ -281,8 +304,22 @@ notice   add me
             index: 42,
             ok: true,
             members: vec![verdict("peer1", "00ff"), verdict("peer2", "00ff")],
+            origin: None,
         };
         assert_eq!(verification_text(&found), "ok index=42 hash=00ff\n");
+        let origin = z4_client::Origin {
+            cluster_id: "ab".into(),
+            index: 7,
+            state_hash: "cd".into(),
+        };
+        let restored = Verification {
+            origin: Some(origin),
+            ..found.clone()
+        };
+        let golden = "ok index=42 hash=00ff\n\
+                      restored from cluster ab at index 7, state hash cd\n";
+        assert_eq!(verification_text(&restored), golden);
+        assert!(verification_json(&restored).contains("\"state_hash\": \"cd\""));
         found.ok = false;
         found.members[0].violations = vec!["a lease without a task".into()];
         found.members[1].error = "not reached".into();

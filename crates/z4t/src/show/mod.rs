@@ -1,6 +1,7 @@
 //! Output, for people and for programs.
 
 mod access;
+mod backup;
 mod certs;
 mod cluster;
 mod context;
@@ -19,6 +20,7 @@ pub(crate) use access::{
     identity_json, identity_text, new_token_json, new_token_text, principal_json, principal_table,
     principal_text,
 };
+pub(crate) use backup::{backup_json, backup_text};
 pub(crate) use certs::{made_json, made_text, Made, MadeFor};
 pub(crate) use cluster::{info, status_json, status_text, verification_json, verification_text};
 pub(crate) use context::{context_json, context_table};

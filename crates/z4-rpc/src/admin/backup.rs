@@ -1,0 +1,152 @@
+//! Backup: the whole state at one index, as one stream.
+
+use std::future::poll_fn;
+use std::time::Instant;
+
+use futures::{SinkExt, StreamExt};
+use grpcio::{RpcStatus, RpcStatusCode, ServerStreamingSink, WriteFlags};
+use slog::info;
+use z4_backup::Manifest;
+use z4_core::View;
+use z4_proto::generated::admin::{BackupChunk, Origin};
+
+use crate::access::{note, Caller, Done, Judged, Method};
+use crate::backup::{Backups, Making, Piece};
+use crate::errors::Error;
+use crate::leader::no_leader_to_read;
+use crate::limits;
+use crate::node::Node;
+use crate::reading;
+
+/// What was sent.
+struct Sent {
+    manifest: Manifest,
+    bytes: u64,
+}
+
+/// Runs a call until the client has all of it or is gone, and notes what came of it.
+pub(super) async fn run<V: View + Clone + Send + Sync + 'static>(
+    node: Node<V>,
+    backups: Backups,
+    call: Judged,
+    from: String,
+    mut sink: ServerStreamingSink<BackupChunk>,
+) {
+    let started = Instant::now();
+    let verdict = match (call.verdict, call.root) {
+        (Ok(()), Some(root)) => node.judge_root(Method::Backup, &root).await,
+        (verdict, _) => verdict,
+    };
+    let result = match verdict {
+        Ok(()) => send(&node, &backups, &mut sink).await,
+        Err(error) => Err(error.status()),
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    let logger = node.network().logger();
+    let code = match result {
+        Ok(sent) => {
+            let who = node.caller().map_or("anybody", Caller::name);
+            info!(logger, "backup sent"; "who" => who, "from" => &from,
+                "index" => sent.manifest.header.index, "rows" => sent.manifest.rows,
+                "state_hash" => sent.manifest.state_hash_hex(), "bytes" => sent.bytes,
+                "seconds" => seconds);
+            RpcStatusCode::OK
+        }
+        Err(status) => {
+            let code = status.code();
+            // The client has gone when this fails.
+            let _ = sink.fail(status).await;
+            code
+        }
+    };
+    let metrics = node.network().metrics();
+    metrics.request(Method::Backup.name(), code, seconds);
+    if let Some(audited) = call.audited {
+        let done = Done {
+            audited,
+            from,
+            method: Method::Backup,
+            code,
+            commit_index: node.handle().status().commit_index,
+        };
+        note(logger, &done);
+    }
+}
+
+async fn send<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    backups: &Backups,
+    sink: &mut ServerStreamingSink<BackupChunk>,
+) -> Result<Sent, RpcStatus> {
+    let status = node.handle().status();
+    if status.raft_id == 0 {
+        return Err(no_leader_to_read(&status).status());
+    }
+    // All that was acknowledged anywhere before the call is in the backup.
+    let caught_up = reading::catch_up(node).await;
+    caught_up.map_err(|error| error.status())?;
+    let begun = backups.begin(node.network().peer_id().to_owned());
+    let Making { mut pieces, sent } = begun.map_err(|error| error.status())?;
+    let mut guard = node.guard(Method::Backup, None);
+    let mut bytes = 0;
+    let manifest = loop {
+        let piece = poll_fn(|cx| match guard.poll(cx) {
+            std::task::Poll::Ready(status) => std::task::Poll::Ready(Err(status)),
+            std::task::Poll::Pending => pieces.poll_next_unpin(cx).map(Ok),
+        });
+        match piece.await? {
+            Some(Piece::Chunk(chunk)) => {
+                bytes += chunk.get_data().len() as u64;
+                let writing = Box::pin(sink.send((chunk, WriteFlags::default())));
+                match node.timer().within(limits::BACKUP_STALL, writing).await {
+                    Some(Ok(())) => {}
+                    Some(Err(_)) => return Err(RpcStatus::new(RpcStatusCode::CANCELLED)),
+                    None => return Err(stalled()),
+                }
+            }
+            Some(Piece::End(manifest)) => break manifest,
+            Some(Piece::Failed(error)) => return Err(error.status()),
+            None => {
+                let error = Error::Internal("the thread that makes the backup ended".into());
+                return Err(error.status());
+            }
+        }
+    };
+    let closing = Box::pin(sink.close());
+    match node.timer().within(limits::BACKUP_STALL, closing).await {
+        Some(Ok(())) => {
+            // The thread that notes it may be gone with the process.
+            let _ = sent.send(());
+            Ok(Sent { manifest, bytes })
+        }
+        Some(Err(_)) => Err(RpcStatus::new(RpcStatusCode::CANCELLED)),
+        None => Err(stalled()),
+    }
+}
+
+fn stalled() -> RpcStatus {
+    let seconds = limits::BACKUP_STALL.as_secs();
+    RpcStatus::with_message(
+        RpcStatusCode::DEADLINE_EXCEEDED,
+        format!("the client took nothing of the backup for {seconds} s; read it faster"),
+    )
+}
+
+/// The backup that the state here began with, as it is told.
+pub(super) async fn origin<V: View + Clone + Send + Sync + 'static>(
+    node: &Node<V>,
+    backups: &Backups,
+) -> Result<Option<Origin>, Error> {
+    let read = backups.hooks().origin.clone();
+    let found = node.readers().run(move || read()).await?;
+    let found =
+        found.map_err(|e| Error::Internal(format!("the task state cannot be read: {e}")))?;
+    Ok(found.map(|found| {
+        let mut origin = Origin::default();
+        let hex = found.cluster_id.iter().map(|byte| format!("{byte:02x}"));
+        origin.set_cluster_id(hex.collect());
+        origin.set_index(found.index);
+        origin.set_state_hash(format!("{:032x}", found.state_hash));
+        origin
+    }))
+}

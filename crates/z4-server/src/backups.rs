@@ -1,0 +1,97 @@
+//! Backups: what the services may ask of storage for them, and how old the last one is.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use prometheus::{Gauge, Registry};
+use slog::Logger;
+use z4_rpc::backup::{Cut, Origin};
+use z4_rpc::StateHooks;
+use z4_storage::{LastBackup, Store};
+
+use crate::peer::{end_process, wall_clock_ns};
+
+/// The age of the last backup that this peer sent to its end.
+pub(crate) struct BackupAge {
+    last: Mutex<Option<LastBackup>>,
+    registry: Registry,
+    /// Shown from the first backup on: an age of none would look like a backup of just now.
+    gauge: OnceLock<Gauge>,
+}
+
+impl BackupAge {
+    /// The age as an earlier process noted it.
+    ///
+    /// # Errors
+    /// The reason, for a person.
+    pub(crate) fn read(store: &Store, registry: &Registry) -> Result<Arc<Self>, String> {
+        let last = store.registrar().last_backup().map_err(|e| e.to_string())?;
+        Ok(Arc::new(Self {
+            last: Mutex::new(last),
+            registry: registry.clone(),
+            gauge: OnceLock::new(),
+        }))
+    }
+
+    fn set(&self, last: LastBackup) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+    }
+
+    /// Reads the age into its gauge, if there is one.
+    ///
+    /// # Errors
+    /// When the registry has another gauge of this name.
+    pub(crate) fn sample(&self) -> prometheus::Result<()> {
+        let Some(last) = *self.last.lock().unwrap_or_else(PoisonError::into_inner) else {
+            return Ok(());
+        };
+        let age_ns = wall_clock_ns().saturating_sub(last.at_ns);
+        let gauge = match self.gauge.get() {
+            Some(gauge) => gauge,
+            None => {
+                let gauge = Gauge::new(
+                    "z4_last_backup_age_seconds",
+                    "Age of the last backup that this peer sent to its end, by its clock",
+                )?;
+                self.registry.register(Box::new(gauge.clone()))?;
+                self.gauge.get_or_init(|| gauge)
+            }
+        };
+        gauge.set(age_ns as f64 / 1e9);
+        Ok(())
+    }
+}
+
+/// What the services may ask of storage.
+pub(crate) fn hooks(store: &Store, age: &Arc<BackupAge>, logger: &Logger) -> StateHooks {
+    let (view, of_origin) = (store.view(), store.view());
+    let (registrar, age, logger) = (store.registrar(), Arc::clone(age), logger.clone());
+    StateHooks {
+        at_once: Arc::new(move |read| {
+            view.at_once(|moment, rows| {
+                let cut = Cut {
+                    cluster_id: moment.membership.cluster_id,
+                    term: moment.position.term,
+                    index: moment.position.index,
+                    level: moment.membership.level,
+                };
+                read(cut, rows);
+            });
+        }),
+        sent: Arc::new(move |index| {
+            let at_ns = wall_clock_ns();
+            let last = LastBackup { at_ns, index };
+            if let Err(error) = registrar.set_last_backup(&last) {
+                end_process(&logger, "cannot note the last backup", &error.to_string());
+            }
+            age.set(last);
+        }),
+        origin: Arc::new(move || {
+            let origin = of_origin.origin()?;
+            Ok(origin.map(|origin| Origin {
+                cluster_id: origin.cluster_id,
+                index: origin.index,
+                state_hash: origin.state_hash,
+            }))
+        }),
+    }
+}
