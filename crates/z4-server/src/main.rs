@@ -13,6 +13,7 @@
 //! | `certificates` | what the ports show, read again while the peer runs |
 //! | `crowds` | memory after many connections have closed |
 //! | `disk` | free space of the volumes, and what is done when there is little |
+//! | `restore` | a backup that becomes the beginning of a new cluster |
 //! | `recover` | work on the disks of a peer whose cluster has lost its quorum for good |
 //! | `peer` | the crates wired into a peer, and the order of stopping |
 //! | `status_server` | `/metrics`, `/healthz`, `/readyz` |
@@ -33,6 +34,7 @@ mod membership;
 mod options;
 mod peer;
 mod recover;
+mod restore;
 mod shutdown;
 mod standing;
 mod status_server;
@@ -96,6 +98,7 @@ fn main() -> ExitCode {
     let (logger, guard) = logging::start(options.debug_logging_enabled, &options.peer_id);
     let done = match &options.offline {
         None => run(&options, &budget, &logger),
+        Some(Offline::Restore(from)) => restore::run(from, &options, &budget, &logger),
         Some(Offline::Recover(step)) => recover::run(step, &options, &budget, &logger),
     };
     let code = match done {

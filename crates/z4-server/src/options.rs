@@ -11,7 +11,7 @@ use z4_core::address::Address;
 mod offline;
 mod tls;
 
-pub(crate) use offline::{Force, Offline, Recover};
+pub(crate) use offline::{Force, Offline, Recover, Restore};
 pub(crate) use tls::TlsOptions;
 
 /// One peer of z4, a replicated database of scheduled tasks.

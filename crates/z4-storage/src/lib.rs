@@ -16,6 +16,7 @@
 //! | [`machine`] | the task machine behind consensus |
 //! | [`snapshot`] | checkpoints, installation, the live directory |
 //! | [`store`] | start, joining |
+//! | `restore` | a state that comes from a backup |
 //! | [`survivor`] | what a peer has whose cluster has lost its quorum for good, and its new cluster |
 //! | `founding` | the founding of a cluster, on an empty state or on an earlier one |
 //! | [`space`] | disk space: what will be needed, and how it comes back |

@@ -1,5 +1,7 @@
 //! Work on the disks of a peer that is stopped: commands behind the flags.
 
+use std::path::PathBuf;
+
 use structopt::clap::AppSettings;
 use structopt::StructOpt;
 
@@ -12,6 +14,23 @@ pub(crate) enum Offline {
     /// first be sure that the others are gone for good.
     #[structopt(setting = AppSettings::SubcommandRequiredElseHelp)]
     Recover(Recover),
+    /// Make a new cluster of a backup, with this peer as its only member
+    ///
+    /// The directories must be empty. The new cluster has an id of its own, leases of the
+    /// backup are ended, and its namespaces are paused: what fell due since the backup would
+    /// be delivered at once. Tasks that were done after the backup come again.
+    Restore(Restore),
+}
+
+/// The backup, and how the new cluster begins.
+#[derive(StructOpt, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Restore {
+    /// The file that z4t backup wrote; - for standard input
+    #[structopt(long, value_name = "FILE", parse(from_os_str))]
+    pub from: PathBuf,
+    /// Leave namespaces as they were, instead of pausing them
+    #[structopt(long)]
+    pub resume: bool,
 }
 
 /// Steps of a recovery.

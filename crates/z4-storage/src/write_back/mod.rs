@@ -22,8 +22,8 @@
 //! Memory is bounded in bytes. An active layer of one write buffer asks for a flush; one
 //! of two is written by the thread that commits, which waits for it. Beside it there may
 //! be a cut of the same size, its rows as the one batch of a write, and those in the
-//! memory of RocksDB until they are synced. A verification keeps the layers of its
-//! moment until it ends.
+//! memory of RocksDB until they are synced. A verification or a backup keeps the
+//! layers of its moment until it ends.
 
 mod known;
 mod layer;

@@ -13,12 +13,19 @@ use z4_backup::{read_all, Manifest};
 use super::connect;
 use super::progress::Progress;
 use crate::error::Error;
-use crate::options::{Backup, BackupCommand, BackupVerify, Output};
+use crate::options::{Backup, BackupCommand, Output};
 use crate::show;
 
 pub(super) fn run(backup: &Backup, out: &mut impl Write) -> Result<(), Error> {
     match (&backup.command, &backup.file) {
-        (Some(BackupCommand::Verify(verify)), None) => check(verify, out),
+        (Some(BackupCommand::Verify(verify)), None) => {
+            // Flags that stand before the command are those of `backup`.
+            let output = match backup.output {
+                Output::Json => Output::Json,
+                Output::Text => verify.output,
+            };
+            check(&verify.file, output, out)
+        }
         (None, Some(path)) if path.as_os_str() == "-" => {
             let (manifest, bytes) = make(backup, out)?;
             // The file went to standard output, so what is said of it goes elsewhere.
@@ -102,8 +109,8 @@ fn partial(path: &Path) -> PathBuf {
 }
 
 /// Checks a file.
-fn check(verify: &BackupVerify, out: &mut impl Write) -> Result<(), Error> {
-    let (path, mut bytes) = (&verify.file, 0);
+fn check(path: &Path, output: Output, out: &mut impl Write) -> Result<(), Error> {
+    let mut bytes = 0;
     let from: Box<dyn Read> = match path.as_os_str() == "-" {
         true => Box::new(io::stdin()),
         false => {
@@ -118,7 +125,7 @@ fn check(verify: &BackupVerify, out: &mut impl Write) -> Result<(), Error> {
     };
     let checked = read_all(counted, |_| Ok::<(), std::convert::Infallible>(()));
     match checked {
-        Ok(manifest) => say(&manifest, bytes, verify.output, out),
+        Ok(manifest) => say(&manifest, bytes, output, out),
         Err(error) => Err(Error::Input(format!("{}: {error}", path.display()))),
     }
 }
@@ -230,11 +237,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("notes.txt");
         fs::write(&file, "not a backup at all").unwrap();
-        let verify = BackupVerify {
-            file,
-            output: Output::Text,
-        };
-        let error = check(&verify, &mut Vec::new()).unwrap_err();
+        let error = check(&file, Output::Text, &mut Vec::new()).unwrap_err();
         assert_eq!(error.exit_code(), 1);
         let text = error.to_string();
         assert!(

@@ -23,7 +23,7 @@ use structopt::StructOpt;
 use crate::zone::Zone;
 
 pub(crate) use access::{AccessCommand, AccessList, AccessPut, CreateToken, NewRootToken};
-pub(crate) use backup::{Backup, BackupCommand, BackupVerify};
+pub(crate) use backup::{Backup, BackupCommand};
 pub(crate) use certs::{Certs, CreateCa, CreateClient, CreatePeer, Making};
 pub(crate) use consume::{Consume, Extend, Lease, Leases, NackLeases};
 pub(crate) use context::{ContextCommand, ContextList, ContextSet};

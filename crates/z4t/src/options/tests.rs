@@ -285,3 +285,33 @@ fn mistakes_about_access_are_named() {
 fn no_flag_takes_a_token_itself() {
     assert!(words("z4t health --token z4_1_x").is_err());
 }
+
+#[test]
+fn a_backup_is_made_or_checked() {
+    let line = ["z4t", "-t", "a:1", "backup", "file", "--rate", "20MiB"];
+    let Ok(Command::Backup(backup)) = parse(&line) else {
+        panic!("backup");
+    };
+    assert_eq!(backup.target.targets, ["a:1"]);
+    assert_eq!(backup.file.as_deref(), Some("file".as_ref()));
+    assert!(backup.rate == Some(20 << 20) && backup.command.is_none());
+    let line = ["z4t", "-t", "a:1", "backup", "verify", "file", "-o", "json"];
+    let Ok(Command::Backup(backup)) = parse(&line) else {
+        panic!("backup verify");
+    };
+    let Some(BackupCommand::Verify(verify)) = backup.command else {
+        panic!("verify");
+    };
+    assert_eq!(verify.file, std::path::Path::new("file"));
+    assert_eq!((verify.output, backup.file), (Output::Json, None));
+    let Ok(Command::Backup(backup)) = parse(&["z4t", "backup", "-"]) else {
+        panic!("standard output");
+    };
+    assert_eq!(backup.file.as_deref(), Some("-".as_ref()));
+    for bad in [
+        &["z4t", "backup", "file", "--rate", "1kB"][..],
+        &["z4t", "backup", "verify"],
+    ] {
+        assert!(parse(bad).is_err(), "{bad:?}");
+    }
+}

@@ -11,11 +11,11 @@ use z4_proto::generated::access::{
     PutPrincipalRequest, RevokeTokenRequest, Role, WhoAmIRequest,
 };
 use z4_proto::generated::admin::{
-    AddClusterMemberRequest, CheckHealthRequest, DeleteNamespaceRequest, GetClusterInfoRequest,
-    GetNamespaceRequest, GetNamespaceStatsRequest, HoldLevelRequest, ListNamespacesRequest,
-    PauseNamespaceRequest, RemoveClusterMemberRequest, ResumeNamespaceRequest,
-    SetMemberAddressRequest, TransferLeadershipRequest, UpdateNamespaceRequest,
-    VerifyClusterRequest,
+    AddClusterMemberRequest, BackupRequest, CheckHealthRequest, DeleteNamespaceRequest,
+    GetClusterInfoRequest, GetNamespaceRequest, GetNamespaceStatsRequest, HoldLevelRequest,
+    ListNamespacesRequest, PauseNamespaceRequest, RemoveClusterMemberRequest,
+    ResumeNamespaceRequest, SetMemberAddressRequest, TransferLeadershipRequest,
+    UpdateNamespaceRequest, VerifyClusterRequest,
 };
 use z4_proto::generated::collection::{
     AckTasksRequest, CancelTaskRequest, ConsumeOpen, ConsumeRequest, CreateTaskRequest,
@@ -266,6 +266,15 @@ pub(super) fn methods() -> Vec<(&'static str, Need, Call)> {
             Admin,
             unary!(admin.hold_level_opt(HoldLevelRequest { set_hold: false })),
         ),
+        ("Backup", Admin, |stubs| {
+            let mut chunks = stubs
+                .admin
+                .backup_opt(&BackupRequest::new(), stubs.option())?;
+            match block_on(chunks.next()) {
+                Some(Err(error)) => Err(error.into()),
+                Some(Ok(_)) | None => Ok(()),
+            }
+        }),
         (
             "PutPrincipal",
             Admin,
