@@ -18,7 +18,7 @@ use z4_proto::level::LEVEL_MAX;
 
 use crate::bound::BoundFile;
 use crate::error::StorageError;
-use crate::limits::FOUNDING_GAP;
+use crate::limits::{FOUNDING_GAP, TERM_MAX};
 use crate::machine::TaskStore as _;
 use crate::peer_dir::{self, IdentityFile};
 use crate::step::step;
@@ -68,6 +68,14 @@ impl Founding {
                  the namespaces into a new cluster with z4t export and z4t import",
                 before.index,
                 raft_limits::INDEX_MAX
+            )));
+        }
+        // A backup says any number, and one that is near the end of all leaves no terms.
+        if before.term >= TERM_MAX {
+            return Err(StorageError::Unfounded(format!(
+                "the term of the earlier cluster is {}, and less than {TERM_MAX} is the limit; the \
+                 data are not what z4 wrote; take another copy or another backup",
+                before.term
             )));
         }
         let term = before.term + 1;

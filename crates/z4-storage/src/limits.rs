@@ -74,3 +74,6 @@ pub(crate) const FOUNDING_GAP: u64 = 1 << 38;
 /// Leases that are ended, and namespaces that are paused, with one entry when a state is
 /// restored: no command takes more leases than four times as many.
 pub(crate) const SETTLE_COUNT_MAX: usize = 1_024;
+/// The greatest term of an earlier cluster that a new one is founded behind: there are as many
+/// elections as entries at most, and every term needs one.
+pub(crate) const TERM_MAX: u64 = 1 << 44;

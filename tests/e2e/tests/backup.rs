@@ -128,7 +128,7 @@ fn a_backup_under_load_is_restored_with_nothing_lost() {
     let hash = backup["state_hash"].as_str().unwrap();
     assert!(said.contains(hash) && said.contains("ns resume"), "{said}");
     let tool = Tool::at(&peer);
-    let info = tool.json(&["info"]);
+    let info: Value = serde_json::from_str(&tool.text(&["info"])).unwrap();
     assert_ne!(info["cluster_id"], backup["cluster_id"]);
     let found = origin(&tool);
     for name in ["cluster_id", "index", "state_hash"] {
@@ -222,13 +222,13 @@ fn a_backup() -> (tempfile::TempDir, PathBuf, Cluster) {
     let (mut cluster, tool) = single();
     let folder = tempfile::tempdir().unwrap();
     let lines = folder.path().join("lines");
-    let payload = |n: usize| format!("{:x}", 0x9e37_79b9_7f4a_7c15_u128.pow(3) * n as u128);
-    let line = |n| {
-        format!(
-            "{{\"payload\": \"{}\", \"in\": \"1h\"}}\n",
-            payload(n).repeat(40)
-        )
+    // Each another one, so that a backup of them is not tiny.
+    let mixed = |n: u128| n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+    let payload = |n: u128| -> String {
+        let parts = (n * 40..n * 40 + 40).map(|k| format!("{:x}", mixed(k)));
+        parts.collect()
     };
+    let line = |n| format!("{{\"payload\": \"{}\", \"in\": \"1h\"}}\n", payload(n));
     fs::write(&lines, (0..5_000).map(line).collect::<String>()).unwrap();
     assert_eq!(tool.create_batch("many", &lines).len(), 5_000);
     let path = folder.path().join("backup");
@@ -284,7 +284,11 @@ fn a_restoration_that_is_killed_is_refused_by_the_next_start() {
         command
             .args(["restore", "--from", "-"])
             .stdin(Stdio::piped());
-        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut input = child.stdin.take().unwrap();
         input.write_all(&whole[..part]).unwrap();
         wait::until("the restoration has begun", LIMIT, || {

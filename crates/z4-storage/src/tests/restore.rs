@@ -184,15 +184,14 @@ fn only_an_empty_peer_restores_and_wrong_rows_found_nothing() {
 #[test]
 fn a_backup_from_the_end_of_all_numbers_is_refused_before_anything_is_written() {
     let dir = TempDir::new().unwrap();
-    let plan = RestorePlan {
-        at: at((1 << 44) - 5, 4),
-        ..plan()
-    };
-    let refused = open(dir.path()).unwrap().restore(plan).map(drop);
-    assert!(
-        matches!(refused, Err(StorageError::Unfounded(_))),
-        "{refused:?}"
-    );
+    for end in [at((1 << 44) - 5, 4), at(5, u64::MAX)] {
+        let plan = RestorePlan { at: end, ..plan() };
+        let refused = open(dir.path()).unwrap().restore(plan).map(drop);
+        assert!(
+            matches!(refused, Err(StorageError::Unfounded(_))),
+            "{refused:?}"
+        );
+    }
     drop(founded(dir.path()));
 }
 
