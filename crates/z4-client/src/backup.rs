@@ -57,7 +57,7 @@ impl Client {
         let mut chunks = Chunks(peer.admin.backup_opt(&request, option)?);
         let mut reader = Reader::new().map_err(broken)?;
         while let Some(chunk) = chunks.0.next().await {
-            let chunk = chunk.map_err(|error| peer.judge(error.into(), sent.clone()))?;
+            let chunk = chunk.map_err(|error| peer.judge(error.into(), sent))?;
             let mut bytes = chunk.get_data();
             out.write_all(bytes).map_err(unwritten)?;
             while let Some(item) = reader.take_in(&mut bytes).map_err(broken)? {

@@ -224,7 +224,7 @@ mod tests {
         });
         assert!(broken.is_err() && !partial(&path).exists());
         assert_eq!(fs::read_to_string(&path).unwrap(), "before");
-        write_file(&path, |file| Ok(file.write_all(b"whole").unwrap())).unwrap();
+        write_file(&path, |file| Ok(file.write_all(b"whole")?)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(&path).unwrap().permissions().mode();
