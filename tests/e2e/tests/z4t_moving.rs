@@ -61,7 +61,7 @@ fn a_namespace_moves_between_clusters() {
 
     // The same file again makes nothing, in part or as a whole.
     for skip in ["0", "1000"] {
-        new.text(&["import", "moved", path, "--skip", skip]);
+        let _ = new.text(&["import", "moved", path, "--skip", skip]);
         assert_eq!(new.count("moved", "created"), 1_502);
     }
     // A line that is wrong is named, and where to go on.
@@ -72,7 +72,7 @@ fn a_namespace_moves_between_clusters() {
     new.refused(&["import", "other", path], 1, &words);
     assert_eq!(new.count("other", "created"), 700);
     fs::write(&file, &exported).unwrap();
-    new.text(&["import", "other", path, "--skip", "700"]);
+    let _ = new.text(&["import", "other", path, "--skip", "700"]);
     assert_eq!(new.count("other", "created"), 1_502);
     // An export goes on behind a page.
     let page = old.run(&["list", "moved", "--limit", "1000"]).stderr;
