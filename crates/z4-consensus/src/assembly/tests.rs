@@ -106,7 +106,9 @@ fn what_differs_is_named_with_the_peer() {
         ("answers at b:1 and tells others x:1", |p| {
             p.address = "x:1".to_owned();
         }),
-        ("c answers at b:1 and at c:1", |p| p.peer_id = "c".to_owned()),
+        ("c answers at b:1 and at c:1", |p| {
+            p.peer_id = "c".to_owned()
+        }),
     ];
     for (text, change) in table {
         let said = step(changed("b", change));

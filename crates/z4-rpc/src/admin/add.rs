@@ -218,7 +218,11 @@ fn has_received(status: &Status, raft_id: u64) -> bool {
 
 /// A loopback address leads to another place on every machine: it is good as long
 /// as all members have one.
-pub(super) fn check_both_ways(members: &Membership, peer_id: &str, address: &str) -> Result<(), Error> {
+pub(super) fn check_both_ways(
+    members: &Membership,
+    peer_id: &str,
+    address: &str,
+) -> Result<(), Error> {
     let is_near = |text: &str| Address::parse(text).is_ok_and(|a| a.is_loopback());
     let near = is_near(address);
     let mut others = members.members.values().filter(|m| m.peer_id != peer_id);

@@ -105,9 +105,16 @@ enum Work {
         /// The peer itself asks.
         is_own_request: bool,
     },
-    Remove { peer_id: String },
-    Transfer { peer_id: String },
-    SetAddress { peer_id: String, address: String },
+    Remove {
+        peer_id: String,
+    },
+    Transfer {
+        peer_id: String,
+    },
+    SetAddress {
+        peer_id: String,
+        address: String,
+    },
 }
 
 impl Work {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use futures::executor::block_on;
 use futures::future::join_all;
 use grpcio::CallOption;
 use z4_consensus::assembly::{Answer, Settings, WaitingPeer};
@@ -60,8 +61,10 @@ impl Assembling {
 
 impl Network {
     /// Dials all addresses side by side, each over a connection of its own, so that names
-    /// are resolved anew. Answers in [`limits::PROBE_TIMEOUT`] at most.
-    pub async fn dial_all(&self, addresses: &BTreeSet<String>) -> BTreeMap<String, Answer> {
+    /// are resolved anew. Blocks for [`limits::PROBE_TIMEOUT`] at most; not for a thread of
+    /// gRPC.
+    #[must_use]
+    pub fn dial_all(&self, addresses: &BTreeSet<String>) -> BTreeMap<String, Answer> {
         let dialling = addresses.iter().map(|address| async move {
             let answer = match self.dial_one(address).await {
                 Ok(reply) => answer_of(&reply),
@@ -69,7 +72,7 @@ impl Network {
             };
             (address.clone(), answer)
         });
-        join_all(dialling).await.into_iter().collect()
+        block_on(join_all(dialling)).into_iter().collect()
     }
 
     async fn dial_one(&self, address: &str) -> Result<ProbeReply, String> {
@@ -84,11 +87,12 @@ impl Network {
     }
 
     /// Asks the member at `address` to have this peer added, and waits until it votes.
+    /// Blocks for [`limits::ADMIN_TIMEOUT`] at most; not for a thread of gRPC.
     ///
     /// # Errors
     /// The answer of the member, for a person: another member may be asked, and the same
     /// one again. The peer may have been added all the same.
-    pub async fn request_membership(&self, address: &str) -> Result<(), String> {
+    pub fn request_membership(&self, address: &str) -> Result<(), String> {
         let client = PeerClient::new(self.channel(address));
         let mut request = MembershipRequest::default();
         request.set_peer_id(self.peer_id().to_owned());
@@ -97,7 +101,7 @@ impl Network {
         let asking = client
             .request_membership_async_opt(&request, option)
             .map_err(|e| said(&e))?;
-        asking.await.map(drop).map_err(|e| said(&e))
+        block_on(asking).map(drop).map_err(|e| said(&e))
     }
 }
 
@@ -151,7 +155,9 @@ mod tests {
         let mut reply = ProbeReply::default();
         reply.set_peer_id("ä".repeat(1_000));
         reply.set_address("x".repeat(1_000));
-        let many: Vec<String> = (0..1_000).map(|n| format!("{n:04}{}", "y".repeat(999))).collect();
+        let many: Vec<String> = (0..1_000)
+            .map(|n| format!("{n:04}{}", "y".repeat(999)))
+            .collect();
         reply.set_join(many.into());
         reply.set_expect(3);
         let Answer::Waiting(peer) = answer_of(&reply) else {
@@ -164,7 +170,8 @@ mod tests {
         reply.set_cluster_id(vec![7; 15]);
         assert!(matches!(answer_of(&reply), Answer::Unreachable(_)));
         reply.set_cluster_id(vec![7; 16]);
-        let is_member = |answer| matches!(answer, Answer::Member { cluster_id, .. } if cluster_id == [7; 16]);
+        let is_member =
+            |answer| matches!(answer, Answer::Member { cluster_id, .. } if cluster_id == [7; 16]);
         assert!(is_member(answer_of(&reply)));
     }
 }

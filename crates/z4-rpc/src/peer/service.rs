@@ -13,7 +13,8 @@ use z4_consensus::{Identity, Role};
 use z4_core::View;
 use z4_proto::generated::peer::{
     ForwardReply, ForwardRequest, JoinReply, JoinRequest, LaneOffer, MembershipReply,
-    MembershipRequest, Opening, ProbeReply, ProbeRequest, RaftBatch, RaftDone, SnapshotDone, SnapshotPart,
+    MembershipRequest, Opening, ProbeReply, ProbeRequest, RaftBatch, RaftDone, SnapshotDone,
+    SnapshotPart,
 };
 use z4_proto::generated::peer_grpc::Peer;
 
