@@ -84,7 +84,10 @@ fn one_round(rng: &mut StdRng) {
         std::thread::sleep(Duration::from_millis(rng.gen_range(0..1_200)));
     };
     for n in order {
-        cluster.peers[n].start();
+        // A fault may have started it already.
+        if !cluster.peers[n].is_running() {
+            cluster.peers[n].start();
+        }
         pause(rng);
         if rng.gen_bool(0.4) {
             kill(&mut cluster, rng);
