@@ -1,14 +1,15 @@
 //! What a peer sends on its streams: openings, batches of raft messages through
-//! the gate, forwarded asks and answers.
+//! the gate, forwarded asks and answers, and what a peer says that was dialled.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use protobuf::Message as _;
+use z4_consensus::assembly::{Assembly, Settings};
 use z4_consensus::gate::Gate;
 use z4_consensus::{Change, Identity, Membership};
 use z4_proto::generated::peer::{
     ForwardReply, ForwardReply_oneof_answer as Answer, ForwardRequest,
-    ForwardRequest_oneof_ask as Ask, RaftBatch,
+    ForwardRequest_oneof_ask as Ask, ProbeReply, RaftBatch,
 };
 use z4_rpc::fuzzing;
 
@@ -55,6 +56,17 @@ fuzz_target!(|bytes: &[u8]| {
             }
             _ => {}
         }
+    }
+    if let Ok(reply) = ProbeReply::parse_from_bytes(bytes) {
+        let join = ["a:1".to_owned(), "b:1".to_owned()];
+        let mut assembly = Assembly::new(Settings {
+            peer_id: "a".into(),
+            address: "a:1".into(),
+            join: join.iter().cloned().collect(),
+            expect: Some(2),
+        });
+        let answers = join.map(|address| (address, fuzzing::probe_answer(&reply)));
+        let _ = assembly.step(0, &answers.into_iter().collect());
     }
     if let Ok(reply) = ForwardReply::parse_from_bytes(bytes) {
         if let Some(Answer::outcome(outcome)) = &reply.answer {

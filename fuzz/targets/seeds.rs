@@ -241,6 +241,12 @@ fn frames(root: &Path) {
         let frame = z4_rpc::fuzzing::lane_batch(&bytes).unwrap();
         put(root, "lane", &format!("frame-{kind:?}"), &frame.repeat(2));
     }
+    let mut reply = peer::ProbeReply::default();
+    reply.set_peer_id("b".into());
+    reply.set_address("b:1".into());
+    reply.set_join(vec!["a:1".to_owned(), "b:1".to_owned()].into());
+    reply.set_expect(2);
+    put(root, "peer_frame", "probe", &reply.write_to_bytes().unwrap());
     let mut request = peer::ForwardRequest::default();
     request.set_id(1);
     let mut asks = vec![("opening", request.clone()), ("proposal", request.clone())];

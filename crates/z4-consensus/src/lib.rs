@@ -11,6 +11,7 @@
 //! | [`entry`] | what a committed entry says |
 //! | [`proposals`] | the entry envelope: stamp and commands |
 //! | [`addresses`] | which address a member is dialled at |
+//! | [`assembly`] | how empty peers become one cluster |
 //! | [`callers`] | who waits for which place in the log |
 //! | [`membership`] | members, raft ids, removed ids; what a change does to them |
 //! | [`gate`] | which peer messages are let in |
@@ -26,6 +27,7 @@
 //! do), `mem_log` (a log in memory), `counter` (the second state machine).
 
 pub mod addresses;
+pub mod assembly;
 pub mod callers;
 #[cfg(any(test, feature = "testing"))]
 pub mod counter;

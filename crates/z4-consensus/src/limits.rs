@@ -112,3 +112,11 @@ pub const READ_TRIES_MAX: usize = 4;
 /// With more, the two threads are quicker, because they work at the same time; to wake
 /// one and to be woken by it takes some 50 microseconds.
 pub const INLINE_BYTES_MAX: u64 = 600;
+
+/// Addresses of `Z4_JOIN`.
+pub const JOIN_COUNT_MAX: usize = 64;
+/// An empty peer that was refused asks the next member after this time, which doubles with
+/// each refusal.
+pub const JOIN_RETRY_MIN: Duration = Duration::from_millis(200);
+/// The longest time between two asks.
+pub const JOIN_RETRY_MAX: Duration = Duration::from_secs(5);

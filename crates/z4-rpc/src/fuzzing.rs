@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use grpcio::RpcStatus;
 use raft::eraftpb::Message;
+use z4_consensus::assembly::Answer;
 use z4_consensus::{Identity, Levels, Membership};
 use z4_core::command::{Due, NamespacePatch};
 use z4_core::{Namespace, Refusal, TaskId};
@@ -15,14 +16,14 @@ use z4_proto::generated::collection::{
     ConsumeOpen, ConsumeRequest, Extend, LeaseRef, LeaseTasksRequest, ListTasksRequest, Nack,
     PurgeTasksRequest, RedriveTasksRequest, RescheduleTaskRequest,
 };
-use z4_proto::generated::peer::{Opening, SnapshotChunk, SnapshotHeader};
+use z4_proto::generated::peer::{Opening, ProbeReply, SnapshotChunk, SnapshotHeader};
 
 use crate::delivery::consume::{messages, opening as consuming};
 use crate::delivery::lease as leasing;
 use crate::lane::frame::{self, Kind};
 use crate::lane::frames::Frames;
 use crate::levels;
-use crate::peer::{opening, raft_stream, snapshot_files, snapshot_receiver};
+use crate::peer::{assemble, opening, raft_stream, snapshot_files, snapshot_receiver};
 use crate::validate::{self, Token};
 
 /// Whether a stream may be opened so.
@@ -34,6 +35,11 @@ pub fn opening(
     opening::check_against(opening, identity, membership)?;
     let own = Levels { min: 1, max: 2 };
     levels::check(opening, own, membership.level).map_err(opening::refuse)
+}
+
+/// The answer of a peer that was dialled, as the rules of assembly take it.
+pub fn probe_answer(reply: &ProbeReply) -> Answer {
+    assemble::answer_of(reply)
 }
 
 /// A message of a batch.

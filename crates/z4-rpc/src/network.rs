@@ -15,6 +15,7 @@ use crate::lane::Lanes;
 use crate::levels::{self, OwnLevels};
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::peer::Assembling;
 use crate::timer::Timer;
 use crate::tls::PeerTls;
 use crate::transport::Link;
@@ -55,6 +56,7 @@ struct Inner {
     addresses: Mutex<Addresses>,
     disk_admission: DiskAdmission,
     lanes: Lanes,
+    assembling: Assembling,
     /// The ways to other peers, as the transport has them.
     links: Mutex<HashMap<u64, Weak<Link>>>,
 }
@@ -89,6 +91,7 @@ impl Network {
                 addresses: Mutex::default(),
                 disk_admission: DiskAdmission::default(),
                 lanes: Lanes::default(),
+                assembling: Assembling::default(),
                 links: Mutex::default(),
             }),
         }
@@ -127,6 +130,12 @@ impl Network {
     #[must_use]
     pub fn disk_admission(&self) -> &DiskAdmission {
         &self.inner.disk_admission
+    }
+
+    /// What this peer says of itself while it is in no cluster.
+    #[must_use]
+    pub fn assembling(&self) -> &Assembling {
+        &self.inner.assembling
     }
 
     /// The lanes of this peer.

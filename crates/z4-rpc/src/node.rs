@@ -95,6 +95,15 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         }
     }
 
+    /// This node, for a call of another peer, whom the peer port has let in.
+    pub(crate) fn of_peer_call(&self, ctx: &RpcContext<'_>) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            answer_by: deadline::answer_by(ctx.deadline()),
+            caller: None,
+        }
+    }
+
     /// This node, for a stream: it lasts as long as its caller likes.
     pub(crate) fn of_stream(&self, ctx: &RpcContext<'_>) -> Self {
         Self {

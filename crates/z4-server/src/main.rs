@@ -8,6 +8,7 @@
 //! | `allocator` | what the allocator of the C library is told |
 //! | `descriptors` | how many file descriptors there are, and what for |
 //! | `membership` | storage opened; a cluster founded when asked |
+//! | `assembly` | what a peer does that is in no cluster and was told where others are |
 //! | `access` | whether clients are asked who they are, and the token of the first admin |
 //! | `backups` | what the services may ask of storage for backups, and how old the last one is |
 //! | `certificates` | what the ports show, read again while the peer runs |
@@ -23,6 +24,7 @@
 
 mod access;
 mod allocator;
+mod assembly;
 mod backups;
 mod certificates;
 mod crowds;
@@ -52,7 +54,8 @@ use z4_rpc::PortTls;
 use crate::backups::BackupAge;
 use crate::certificates::Certificates;
 use crate::descriptors::Budget;
-use crate::options::{Offline, Options, Told};
+use crate::membership::Opened;
+use crate::options::{Offline, OnRemoved, Options, Told};
 use crate::peer::{Peer, PeerPorts};
 use crate::shutdown::Signals;
 use crate::standing::Standing;
@@ -139,21 +142,53 @@ fn run(options: &Options, budget: &Budget, logger: &Logger) -> Result<(), String
         return Ok(());
     }
     standing.waits_for("opens its databases");
-    let store = Arc::new(membership::open(options, budget, &registry, logger)?);
+    let store = match membership::open(options, budget, &registry, logger)? {
+        Opened::Ready(store) => store,
+        Opened::Removed(removed) => {
+            standing.is_removed(&removed);
+            warn!(logger, "this peer was removed from its cluster"; "remedy" => removed);
+            if options.join.on_removed == OnRemoved::Wait {
+                let signal = signals.wait();
+                info!(logger, "stopped"; "signal" => signal);
+            }
+            return Ok(());
+        }
+    };
     let ports = PeerPorts {
         clients: budget.clients,
         metrics: connections,
         certificates,
     };
     let backup_age = BackupAge::read(&store, &registry)?;
-    let peer = Peer::start(options, ports, &store, &backup_age, &registry, logger)?;
-    standing.runs(&store, peer.handle(), peer.ports(), backup_age);
+    let removed_text = membership::removed_text(options);
+    let on_removed = on_removed(options.join.on_removed, &removed_text, logger);
+    let peer = Peer::start(
+        options,
+        ports,
+        &store,
+        &backup_age,
+        on_removed,
+        &registry,
+        logger,
+    )?;
+    standing.runs(&store, &peer, backup_age, removed_text);
     let signal = signals.wait();
     info!(logger, "stopping"; "signal" => signal);
     shutdown::limit(logger);
     peer.stop();
     info!(logger, "stopped");
     Ok(())
+}
+
+/// What is done when this peer learns that it was removed from its cluster.
+fn on_removed(act: OnRemoved, removed: &str, logger: &Logger) -> Arc<dyn Fn() + Send + Sync> {
+    let (removed, logger) = (removed.to_owned(), logger.clone());
+    Arc::new(move || {
+        warn!(logger, "this peer was removed from its cluster"; "remedy" => &removed);
+        if act == OnRemoved::Exit {
+            shutdown::begin(&logger);
+        }
+    })
 }
 
 /// Answers scrapers and probes on the metrics port.
@@ -165,8 +200,10 @@ fn serve_status(
     logger: &Logger,
 ) -> Result<(), String> {
     let (ready, metrics) = (Arc::clone(standing), Arc::clone(standing));
+    let removed = Arc::clone(standing);
     let sources = status_server::Sources {
         ready: Box::new(move || ready.ready()),
+        removed: Box::new(move || removed.removed()),
         metrics: Box::new(move || metrics.metrics()),
     };
     let address = (options.bind(), options.metrics_port).into();

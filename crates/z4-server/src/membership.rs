@@ -1,5 +1,7 @@
 //! Storage opened, and a cluster founded when that was asked for.
 
+use std::sync::Arc;
+
 use prometheus::Registry;
 use rand::RngCore;
 use slog::{info, o, warn, Logger};
@@ -8,6 +10,30 @@ use z4_storage::{Metrics, Store, StoreOptions};
 
 use crate::descriptors::Budget;
 use crate::options::Options;
+
+/// What was found in the directories of a peer.
+pub(crate) enum Opened {
+    /// The storage of a member, or of an empty peer.
+    Ready(Arc<Store>),
+    /// That of a peer that was removed from its cluster: what that means and what to do,
+    /// for a person.
+    Removed(String),
+}
+
+/// What a peer says that was removed, with the remedy.
+pub(crate) fn removed_text(options: &Options) -> String {
+    let again = match options.join.join.is_empty() {
+        true => "start it again and add it anew (z4t add-peer)",
+        false => "start it again, and it asks to be added",
+    };
+    format!(
+        "peer {} was removed from its cluster and serves nothing; to have it back, erase {} and \
+         {}, {again}",
+        options.peer_id,
+        options.db_data_dir.display(),
+        options.peer_data_dir.display()
+    )
+}
 
 /// Opens the peer's storage. With `Z4_BOOTSTRAP_CLUSTER` an empty peer becomes
 /// the first of a new cluster.
@@ -19,15 +45,10 @@ pub(crate) fn open(
     budget: &Budget,
     registry: &Registry,
     logger: &Logger,
-) -> Result<Store, String> {
+) -> Result<Opened, String> {
     let mut store = open_store(options, budget, registry, logger)?;
     if store.is_removed() {
-        return Err(format!(
-            "peer {} was removed from its cluster; erase {} and {}, start it again and add it anew (add-peer)",
-            options.peer_id,
-            options.db_data_dir.display(),
-            options.peer_data_dir.display()
-        ));
+        return Ok(Opened::Removed(removed_text(options)));
     }
     let identity = store.identity().map(|identity| identity.raft_id);
     match (identity, options.bootstrap_cluster) {
@@ -43,10 +64,13 @@ pub(crate) fn open(
                 .map_err(|e| e.to_string())?;
             info!(logger, "made a cluster of one");
         }
+        (None, false) if !options.join.join.is_empty() => {
+            info!(logger, "in no cluster, looks for one"; "join" => &options.join.join);
+        }
         (None, false) => info!(logger, "waiting to be added to a cluster";
-            "remedy" => "z4t add-peer, or Z4_BOOTSTRAP_CLUSTER=true for a new cluster"),
+            "remedy" => "z4t add-peer, or Z4_JOIN, or Z4_BOOTSTRAP_CLUSTER=true for a new cluster"),
     }
-    Ok(store)
+    Ok(Opened::Ready(Arc::new(store)))
 }
 
 /// Opens the peer's storage and founds nothing.
@@ -94,15 +118,17 @@ pub(crate) fn id_text(cluster_id: &[u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(*cluster_id))
 }
 
-/// Whether a peer of this status can serve; if not, what it waits for.
+/// Whether a peer of this status can serve; if not, what it waits for. `waits_for` is what
+/// a peer says that assembles a cluster by itself.
 ///
 /// # Errors
 /// The reason, for a person.
-pub(crate) fn ready(status: &Status) -> Result<(), String> {
+pub(crate) fn ready(status: &Status, waits_for: Option<&str>) -> Result<(), String> {
     match status.role {
-        Role::Waiting => {
-            Err("in no cluster: waits to be added (z4t add-peer)".to_owned())
-        }
+        Role::Waiting => Err(match waits_for {
+            Some(waits_for) => format!("in no cluster yet: {waits_for}"),
+            None => "in no cluster: waits to be added (z4t add-peer)".to_owned(),
+        }),
         Role::Removed => Err(
             "removed from its cluster: erase its directories, start it again and add it anew (z4t add-peer)"
                 .to_owned(),
@@ -126,16 +152,18 @@ mod tests {
             leader,
             ..Status::default()
         };
-        assert_eq!(ready(&status(Role::Follower, 1)), Ok(()));
-        assert_eq!(ready(&status(Role::Leader, 2)), Ok(()));
+        assert_eq!(ready(&status(Role::Follower, 1), None), Ok(()));
+        assert_eq!(ready(&status(Role::Leader, 2), None), Ok(()));
         for (status, word) in [
             (status(Role::Waiting, 0), "add-peer"),
             (status(Role::Removed, 1), "erase"),
             (status(Role::Candidate, 0), "quorum"),
         ] {
-            let reason = ready(&status).err().unwrap_or_default();
+            let reason = ready(&status, None).err().unwrap_or_default();
             assert!(reason.contains(word), "{status:?}: {reason}");
         }
+        let waits = ready(&status(Role::Waiting, 0), Some("nobody answers at h:1"));
+        assert!(waits.is_err_and(|reason| reason.contains("at h:1")));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use prometheus::Registry;
 use slog::{crit, info, o, warn, Logger};
 use z4_consensus::log::Position;
+use z4_consensus::machine::Applied;
 use z4_consensus::runtime::{prepare, Parts, Pending, Runtime};
 use z4_consensus::{Handle, Identity, Levels};
 use z4_core::{Event, Outcome};
@@ -26,10 +27,12 @@ use z4_rpc::{
 use z4_storage::{EventSink, RocksView, StorageError, Store, TaskMachine};
 
 use crate::access;
+use crate::assembly;
 use crate::backups::{self, BackupAge};
 use crate::certificates::Certificates;
 use crate::disk::{Guard, Watched};
 use crate::limits;
+use crate::membership;
 use crate::options::{Options, LANE_PORT_DEFAULT, LANE_PORT_NAME};
 
 /// The levels that this release knows.
@@ -60,7 +63,8 @@ pub(crate) struct PeerPorts {
 }
 
 impl Peer {
-    /// Starts a peer on opened storage.
+    /// Starts a peer on opened storage. `on_removed` is called when it learns that it was
+    /// removed from its cluster, after that was noted; it must not block.
     ///
     /// # Errors
     /// The reason, for a person.
@@ -69,6 +73,7 @@ impl Peer {
         ports: PeerPorts,
         store: &Arc<Store>,
         backup_age: &Arc<BackupAge>,
+        on_removed: Arc<dyn Fn() + Send + Sync>,
         registry: &Registry,
         logger: &Logger,
     ) -> Result<Self, String> {
@@ -99,13 +104,15 @@ impl Peer {
             node: node.clone(),
             metrics: z4_consensus::metrics::Metrics::new(registry).map_err(|e| e.to_string())?,
             logger: logger.clone(),
+            on_removed,
             phase: Mutex::new(Phase::Waiting(pending)),
         });
         // Before consensus starts: a link to another peer looks for it when it opens.
         let lane_port = serve_lanes(options, &ports.metrics, &node, logger)?;
         let guard = watch_disk(options, store, &node, registry, logger)?;
         if let Some(identity) = store.identity() {
-            starter.run(&mut starter.phase(), identity.clone())?;
+            let applied = store.applied().clone();
+            starter.run(&mut starter.phase(), identity.clone(), applied)?;
         }
         let parts = |port: u16, limits: ConnectionLimits, tls: Option<PortTls>| PortParts {
             address: SocketAddr::new(options.bind(), port),
@@ -114,6 +121,13 @@ impl Peer {
             tls,
         };
         let certificates = &ports.certificates;
+        let settings = options
+            .join
+            .settings(&options.peer_id, &options.peer_advertise_addr);
+        if let Some(settings) = &settings {
+            // Before the peer port answers: others compare the list with theirs.
+            node.network().assembling().begin(settings);
+        }
         let hooks = starter.hooks();
         let of_peers = ConnectionLimits {
             count_max: rpc::PEER_CONNECTIONS_MAX,
@@ -132,6 +146,10 @@ impl Peer {
         certificates
             .follow(of_service, of_peers, logger)
             .map_err(|e| format!("no thread that follows certificates: {e}"))?;
+        if let Some(settings) = settings {
+            assembly::start(settings, &starter, logger)
+                .map_err(|e| format!("no thread that looks for a cluster: {e}"))?;
+        }
         info!(logger, "serving"; "service_port" => service_port.number(),
             "peer_port" => peer_port.number(),
             "lane_port" => lane_port.as_ref().map_or(0, LanePort::number));
@@ -149,6 +167,11 @@ impl Peer {
     /// The peer, to those who ask how it is.
     pub(crate) fn handle(&self) -> &Handle<Outcome> {
         self.node.handle()
+    }
+
+    /// The connections to other peers.
+    pub(crate) fn network(&self) -> &Network {
+        self.node.network()
     }
 
     /// Whether its ports accept connections, to those who ask.
@@ -256,8 +279,8 @@ fn watch_disk(
     Guard::start(watched, registry)
 }
 
-/// Starts consensus, at once or when this peer is added.
-struct Starter {
+/// Starts consensus: at once, or when this peer is added, or when it founds a cluster.
+pub(crate) struct Starter {
     store: Arc<Store>,
     db_dir: Arc<Path>,
     log_keep_entries: u64,
@@ -267,6 +290,7 @@ struct Starter {
     node: Node<RocksView>,
     metrics: z4_consensus::metrics::Metrics,
     logger: Logger,
+    on_removed: Arc<dyn Fn() + Send + Sync>,
     phase: Mutex<Phase>,
 }
 
@@ -287,7 +311,7 @@ impl Starter {
     }
 
     /// Starts consensus under an identity that is stored.
-    fn run(&self, phase: &mut Phase, identity: Identity) -> Result<(), String> {
+    fn run(&self, phase: &mut Phase, identity: Identity, applied: Applied) -> Result<(), String> {
         let Phase::Waiting(pending) = std::mem::replace(phase, Phase::Stopped) else {
             return Err("this peer is stopping or runs already".to_owned());
         };
@@ -313,7 +337,6 @@ impl Starter {
                 is_jump: run.is_jump,
             });
         });
-        let applied = self.store.applied().clone();
         let machine = TaskMachine::open(self.store.state(), applied, events).map_err(|e| e.0)?;
         let verdicts = self.node.verdicts().clone();
         let machine = machine.with_verdicts(Arc::new(move |mark_id, found| {
@@ -326,7 +349,7 @@ impl Starter {
             Arc::new(move |position| z4_storage::snapshot_dir(&db_dir, position)),
         );
         let registrar = self.store.registrar();
-        let logger = self.logger.clone();
+        let (logger, on_removed) = (self.logger.clone(), Arc::clone(&self.on_removed));
         let parts = Parts {
             identity,
             address: self.address.clone(),
@@ -348,6 +371,7 @@ impl Starter {
                         &error.to_string(),
                     );
                 }
+                on_removed();
             }),
         };
         let runtime = Runtime::start(parts, pending, self.node.handle());
@@ -385,10 +409,48 @@ impl Starter {
                 end_process(&self.logger, what, &error.to_string());
             }
         }
-        if let Err(error) = self.run(&mut phase, identity) {
+        // It holds nothing yet, as when it was opened.
+        let applied = self.store.applied().clone();
+        if let Err(error) = self.run(&mut phase, identity, applied) {
             end_process(&self.logger, "cannot start as a new member", &error);
         }
         Ok(())
+    }
+
+    /// The connections to other peers.
+    pub(crate) fn network(&self) -> &Network {
+        self.node.network()
+    }
+
+    /// Whether this peer is in no cluster, and neither stops nor has failed to start.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(*self.phase(), Phase::Waiting(_))
+    }
+
+    /// Founds a cluster with this peer as its first member, durably, and starts; nothing,
+    /// when a leader has added it meanwhile. A peer that cannot store it ends, as in
+    /// [`join`](Self::join).
+    pub(crate) fn found(&self) {
+        let mut phase = self.phase();
+        if !matches!(*phase, Phase::Waiting(_)) {
+            return;
+        }
+        let registrar = self.store.registrar();
+        let founded = registrar.bootstrap(membership::new_cluster_id(), &self.address);
+        let (identity, applied) = match founded {
+            Ok(founded) => founded,
+            Err(error) => {
+                let what = "cannot found a cluster";
+                end_process(&self.logger, what, &error.to_string());
+            }
+        };
+        info!(
+            self.logger,
+            "founded a cluster: all peers of Z4_JOIN are empty and agree"
+        );
+        if let Err(error) = self.run(&mut phase, identity, applied) {
+            end_process(&self.logger, "cannot start as the founder", &error);
+        }
     }
 
     fn hooks(self: &Arc<Self>) -> PeerHooks {

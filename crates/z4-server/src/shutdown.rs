@@ -47,6 +47,13 @@ fn name(signal: i32) -> &'static str {
     }
 }
 
+/// Has this process stop in good order, as SIGTERM does.
+pub(crate) fn begin(logger: &Logger) {
+    if let Err(error) = signal_hook::low_level::raise(SIGTERM) {
+        crit!(logger, "cannot stop by itself, stop it by hand"; "error" => error.to_string());
+    }
+}
+
 /// Ends the process should stopping take too long: every acknowledged write is
 /// in the log, and a supervisor that waits for ever helps nobody.
 pub(crate) fn limit(logger: &Logger) {

@@ -4,13 +4,15 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prometheus::{Registry, TextEncoder};
-use z4_consensus::Handle;
+use z4_consensus::{Handle, Role};
 use z4_core::Outcome;
 use z4_rpc::accept::PortWatch;
+use z4_rpc::Network;
 use z4_storage::Store;
 
 use crate::backups::BackupAge;
 use crate::membership;
+use crate::peer::Peer;
 use crate::task_metrics::TaskMetrics;
 
 /// What the status port tells of.
@@ -19,6 +21,8 @@ pub(crate) struct Standing {
     tasks: TaskMetrics,
     waits_for: Mutex<String>,
     running: OnceLock<Running>,
+    /// What a peer says that was removed before this start.
+    removed: OnceLock<String>,
     /// Sampling empties and fills gauges: one scrape at a time.
     scrape: Mutex<()>,
 }
@@ -29,6 +33,9 @@ struct Running {
     handle: Handle<Outcome>,
     ports: [PortWatch; 2],
     backup_age: Arc<BackupAge>,
+    network: Network,
+    /// What it says when it is removed.
+    removed_text: String,
 }
 
 impl Standing {
@@ -42,6 +49,7 @@ impl Standing {
             tasks: TaskMetrics::new(registry)?,
             waits_for: Mutex::new("starts".to_owned()),
             running: OnceLock::new(),
+            removed: OnceLock::new(),
             scrape: Mutex::new(()),
         })
     }
@@ -55,21 +63,39 @@ impl Standing {
         what.clone_into(&mut waits_for);
     }
 
-    /// The peer serves.
+    /// The peer was removed before this start, and serves nothing.
+    pub(crate) fn is_removed(&self, text: &str) {
+        // Said once; a second time would change nothing.
+        let _ = self.removed.set(text.to_owned());
+    }
+
+    /// The peer serves; `removed_text` is what it says when it is removed.
     pub(crate) fn runs(
         &self,
         store: &Arc<Store>,
-        handle: &Handle<Outcome>,
-        ports: [PortWatch; 2],
+        peer: &Peer,
         backup_age: Arc<BackupAge>,
+        removed_text: String,
     ) {
         // Said once; a second time would change nothing.
         let _ = self.running.set(Running {
             store: Arc::clone(store),
-            handle: handle.clone(),
-            ports,
+            handle: peer.handle().clone(),
+            ports: peer.ports(),
             backup_age,
+            network: peer.network().clone(),
+            removed_text,
         });
+    }
+
+    /// What was removed, and the remedy; `None` for a peer that was not removed.
+    pub(crate) fn removed(&self) -> Option<String> {
+        let runs = self.running.get();
+        let runs = runs.filter(|running| running.handle.status().role == Role::Removed);
+        let removed = self.removed.get();
+        removed
+            .or(runs.map(|running| &running.removed_text))
+            .cloned()
     }
 
     /// Whether the peer can serve; if not, why.
@@ -77,10 +103,14 @@ impl Standing {
     /// # Errors
     /// The reason, for a person.
     pub(crate) fn ready(&self) -> Result<(), String> {
+        if let Some(removed) = self.removed() {
+            return Err(removed);
+        }
         match self.running.get() {
             Some(running) => {
                 running.ports.iter().try_for_each(PortWatch::accepts)?;
-                membership::ready(&running.handle.status())
+                let waits_for = running.network.assembling().waits_for();
+                membership::ready(&running.handle.status(), waits_for.as_deref())
             }
             None => {
                 let waits_for = self.waits_for.lock();

@@ -23,6 +23,8 @@ use crate::limits::{self, STATUS_REQUEST_TIME};
 pub(crate) struct Sources {
     /// Whether this peer knows a leader; if not, what it waits for.
     pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// What a peer says that was removed from its cluster; `None` for any other.
+    pub removed: Box<dyn Fn() -> Option<String> + Send + Sync>,
     /// All metrics in the text format.
     pub metrics: Box<dyn Fn() -> Result<String, String> + Send + Sync>,
 }
@@ -223,7 +225,11 @@ fn answer(request: &Request, sources: &Sources) -> Answer {
             },
             Err(reason) => Answer::text(500, format!("{reason}\n")),
         },
-        "/healthz" => Answer::text(200, "alive\n"),
+        // A supervisor that restarted a removed peer would not help it.
+        "/healthz" => match (sources.removed)() {
+            None => Answer::text(200, "alive\n"),
+            Some(removed) => Answer::text(200, format!("alive, and {removed}\n")),
+        },
         "/readyz" => match (sources.ready)() {
             Ok(()) => Answer::text(200, "ready\n"),
             Err(reason) => Answer::text(503, format!("{reason}\n")),

@@ -19,6 +19,7 @@
 //! | `event` | what can happen, and who is told when it does |
 //! | `round`, `install`, `apply` | the work of a peer's threads |
 //! | `clients`, `sessions`, `admin`, `spaces` | who uses the cluster, and what for |
+//! | `assembly` | empty peers that become a cluster, before all else |
 //! | `core_phase` | a minority stays away, the rest must serve |
 //! | `settle` | what must be right after the faults |
 //! | `lost` | the quorum is lost for good, and a cluster is made of what is left |
@@ -36,6 +37,7 @@ pub mod sometimes;
 mod addresses;
 mod admin;
 mod apply;
+mod assembly;
 mod check;
 mod clients;
 mod core_phase;

@@ -134,6 +134,16 @@ pub const MUTANTS: &[Mutant] = &[
         &["after its time to live"],
     ),
     Mutant::new(
+        "assembly-founder-of-any-order",
+        "whichever empty peer sees all others founds a cluster, and not the one of the least address alone",
+        &["two clusters have disks"],
+    ),
+    Mutant::new(
+        "assembly-founds-without-all",
+        "a cluster is founded when a majority of the empty peers answer",
+        &["two clusters have disks"],
+    ),
+    Mutant::new(
         "attempts-without-end",
         "a task that failed as often as it may comes again",
         &["is tried for the"],

@@ -14,6 +14,7 @@ use z4_core::Namespace;
 
 use crate::addresses;
 use crate::admin::Admin;
+use crate::assembly;
 use crate::check::Checks;
 use crate::clients::Client;
 use crate::core_phase::Core;
@@ -33,6 +34,8 @@ pub(crate) use crate::event::Event;
 pub(crate) const MS: u64 = 1_000_000;
 /// True time at the start of each run, nanoseconds since the Unix epoch.
 const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
+/// Ways in which three peers become a cluster, in each seed that begins with three.
+const ASSEMBLIES: u64 = 8;
 /// Where founded state and log stand.
 const FOUNDED: Position = Position { index: 1, term: 1 };
 
@@ -130,6 +133,7 @@ impl World {
             options,
         };
         world.net.heal();
+        world.assemble()?;
         let ids = 1..=world.options.peers;
         let members = ids.clone().map(|id| (id, member(id)));
         let membership = Membership {
@@ -166,6 +170,24 @@ impl World {
         let end_ns = world.options.work_ms * MS;
         world.at(end_ns, Event::EndFaults);
         Ok(world)
+    }
+
+    /// A cluster of three comes to be by itself; see [`assembly`]. That is over soon and
+    /// costs little, so each seed has it happen in several ways.
+    fn assemble(&mut self) -> Result<(), String> {
+        if self.options.peers != assembly::COUNT as u64 {
+            return Ok(());
+        }
+        for way in 0..ASSEMBLIES {
+            let assembled = assembly::assemble(self.options.seed, way)?;
+            for (at_ns, line) in assembled.lines {
+                self.trace.note(at_ns, format_args!("{line}"));
+            }
+            for what in assembled.seen {
+                self.saw(what);
+            }
+        }
+        Ok(())
     }
 
     /// Plans an event after a delay in nanoseconds.

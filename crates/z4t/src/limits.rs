@@ -15,6 +15,13 @@ pub(crate) const OVER_AFTER: Duration = Duration::from_secs(1);
 /// latest that its consumer learns that nobody waits any more.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// How long a peer that replaces another one may take to catch up after it was added.
+pub(crate) const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two looks at how far it is.
+pub(crate) const CATCH_UP_LOOK: Duration = Duration::from_millis(200);
+/// A member that is to be replaced by itself and answers for so long is left as it is.
+pub(crate) const SILENCE_LOOK: Duration = Duration::from_secs(4);
+
 /// The widest that a cell makes its column, in characters. A longer cell stands
 /// whole and pushes its own line aside; the other lines do not grow with it, or a
 /// thousand tasks beside one of 1 MiB would be a gigabyte of blanks.

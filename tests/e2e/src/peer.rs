@@ -300,6 +300,22 @@ impl Peer {
         }
     }
 
+    /// Waits for the end of a process that ends by itself.
+    ///
+    /// # Panics
+    /// When it still runs after `limit`.
+    #[track_caller]
+    pub fn wait_end(&mut self, limit: Duration) -> ExitStatus {
+        let mut child = self.child.take().expect("the peer was started");
+        match command::wait(&mut child, limit) {
+            Some(status) => status,
+            None => {
+                self.child = Some(child);
+                panic!("{} runs after {limit:?}", self.spec.id);
+            }
+        }
+    }
+
     /// SIGSTOP: the process is there and does nothing.
     pub fn pause(&mut self) {
         self.signal("STOP");

@@ -8,6 +8,7 @@ mod access;
 mod address_checks;
 mod addresses;
 mod all_killed;
+mod assembly;
 mod backup;
 mod bad_bytes;
 mod bad_fields;

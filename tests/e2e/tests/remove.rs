@@ -39,13 +39,39 @@ fn a_follower_leaves_and_says_so() {
     client.remove_member(&id).expect("it is removed");
     assert_eq!(client.info().unwrap().get_members().len(), 2);
     removed_peer_says_so(&cluster, gone);
+    // A start with its old data: it stays and says so, and no supervisor starts it again and
+    // again.
     cluster.peers[gone].kill();
+    cluster.peers[gone].start();
+    let metrics = cluster.peers[gone].metrics_address();
+    wait::until("it says at its start that it was removed", LIMIT, || {
+        let (ready, why) = http::get(&metrics, "/readyz")?;
+        let (alive, what) = http::get(&metrics, "/healthz")?;
+        let said = why.contains("removed") && why.contains("erase") && what.contains("removed");
+        wait::check(ready == 503 && alive == 200 && said, || {
+            format!("{ready} {why} {alive} {what}")
+        })
+    });
+    assert!(cluster.peers[gone].is_running());
+    assert!(cluster.peers[gone].terminate(LIMIT).success());
+}
+
+#[test]
+fn a_removed_peer_ends_with_exit_code_0_where_that_is_asked_for() {
+    let exit = &[("Z4_ON_REMOVED", "exit")];
+    let mut cluster = Cluster::of(3, exit);
+    let leader = cluster.wait_leader();
+    let gone = cluster.others(leader)[0];
+    let id = cluster.peers[gone].spec.id.clone();
+    let client = cluster.peers[leader].client();
+    client.remove_member(&id).expect("it is removed");
+    let status = cluster.peers[gone].wait_end(LIMIT);
+    assert!(status.success(), "{status}");
+    // Started again with its old data, it ends in the same way.
     let done = cluster.peers[gone].run_to_end();
     let said = format!("{}{}", done.stdout, done.stderr);
-    assert!(
-        done.code > 0 && said.contains("removed"),
-        "a start with its old data: {said}"
-    );
+    assert_eq!(done.code, 0, "{said}");
+    assert!(said.contains("removed") && said.contains("erase"), "{said}");
 }
 
 #[test]

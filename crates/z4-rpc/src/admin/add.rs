@@ -19,11 +19,13 @@ use crate::limits;
 use crate::node::Node;
 
 impl<V: View + Clone + Send + Sync + 'static> Node<V> {
-    /// Adds a peer that answers at `address` and waits to be added.
+    /// Adds a peer that answers at `address` and waits to be added. When the peer itself
+    /// asks, and its data is gone, it takes the place of the member that it was.
     pub(crate) async fn add_member_here(
         &self,
         peer_id: &str,
         address: &str,
+        is_own_request: bool,
     ) -> Result<(), AdminError> {
         check_peer_id(peer_id)?;
         let address = &check_address(address)?;
@@ -41,11 +43,22 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         let raft_id = match standing(&status.membership, peer_id, address)? {
             // Another call that was under way has added the very same peer.
             Standing::Member(raft_id) if was_added => raft_id,
+            Standing::Member(_) if is_own_request => {
+                let status = self.retire(&status, peer_id, address).await?;
+                self.join_member(&status, None, peer_id, address).await?
+            }
             Standing::Member(_) => {
                 return Err(Error::exists(format!(
-                    "peer id {peer_id} is a member already, at {address}"
+                    "peer id {peer_id} is a member already, at {address}; if its data is gone, \
+                     erase its directories, start it and replace it: \
+                     z4t replace-peer {peer_id} {peer_id} {address}"
                 ))
                 .into())
+            }
+            // Its log has been there, and is not any more.
+            Standing::Learner(raft_id) if is_own_request && has_received(&status, raft_id) => {
+                let status = self.retire(&status, peer_id, address).await?;
+                self.join_member(&status, None, peer_id, address).await?
             }
             Standing::Learner(raft_id) => {
                 self.join_member(&status, Some(raft_id), peer_id, address)
@@ -96,7 +109,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         Ok(raft_id)
     }
 
-    async fn probe(
+    pub(super) async fn probe(
         &self,
         client: &PeerClient,
         address: &str,
@@ -176,7 +189,8 @@ fn standing(members: &Membership, peer_id: &str, address: &str) -> Result<Standi
     if let Some((raft_id, member)) = members.find(peer_id) {
         if !same(&member.address) {
             return Err(Error::exists(format!(
-                "peer id {peer_id} is a member already, at {}; remove it first",
+                "peer id {peer_id} is a member already, at {}; to have it at {address} instead, \
+                 replace it: z4t replace-peer {peer_id} {peer_id} {address}",
                 member.address
             )));
         }
@@ -188,16 +202,27 @@ fn standing(members: &Membership, peer_id: &str, address: &str) -> Result<Standi
     let mut members = members.members.values();
     if let Some(member) = members.find(|member| same(&member.address)) {
         return Err(Error::exists(format!(
-            "address {address} is that of member {}; give the new peer's own",
+            "address {address} is that of member {0}; give the new peer's own, or let it take the \
+             place of that member: z4t replace-peer {0} {peer_id} {address}",
             member.peer_id
         )));
     }
     Ok(Standing::New)
 }
 
+/// Whether the leader knows of a log at a learner.
+fn has_received(status: &Status, raft_id: u64) -> bool {
+    let progress = status.progress.get(&raft_id);
+    progress.is_some_and(|progress| progress.match_index > 0)
+}
+
 /// A loopback address leads to another place on every machine: it is good as long
 /// as all members have one.
-fn check_both_ways(members: &Membership, peer_id: &str, address: &str) -> Result<(), Error> {
+pub(super) fn check_both_ways(
+    members: &Membership,
+    peer_id: &str,
+    address: &str,
+) -> Result<(), Error> {
     let is_near = |text: &str| Address::parse(text).is_ok_and(|a| a.is_loopback());
     let near = is_near(address);
     let mut others = members.members.values().filter(|m| m.peer_id != peer_id);
@@ -216,7 +241,7 @@ fn check_both_ways(members: &Membership, peer_id: &str, address: &str) -> Result
 }
 
 /// All members but the newcomer, for it to dial.
-fn others(members: &Membership, peer_id: &str) -> Vec<DialTarget> {
+pub(super) fn others(members: &Membership, peer_id: &str) -> Vec<DialTarget> {
     let others = members.members.iter().filter(|(_, m)| m.peer_id != peer_id);
     others
         .map(|(raft_id, member)| {

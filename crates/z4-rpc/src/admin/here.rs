@@ -33,7 +33,14 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
 
     async fn make_change(&self, work: &Work) -> Result<(), AdminError> {
         match work {
-            Work::Add { peer_id, address } => self.add_member_here(peer_id, address).await,
+            Work::Add {
+                peer_id,
+                address,
+                is_own_request,
+            } => {
+                self.add_member_here(peer_id, address, *is_own_request)
+                    .await
+            }
             Work::Remove { peer_id } => self.remove_member_here(peer_id).await,
             Work::Transfer { peer_id } => self.transfer_here(peer_id).await,
             Work::SetAddress { peer_id, address } => self.set_address_here(peer_id, address).await,

@@ -90,6 +90,11 @@ fn without_leader<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     status: &Status,
 ) -> String {
+    if status.role == Role::Waiting {
+        if let Some(waits_for) = node.network().assembling().waits_for() {
+            return format!("this peer is in no cluster yet: {waits_for}");
+        }
+    }
     let why = no_leader_to_read(status).to_string();
     let unreached = node.network().unreached_voters();
     if unreached.is_empty() {

@@ -12,6 +12,8 @@ mod level;
 mod members;
 pub(crate) mod namespaces;
 mod remove;
+mod replace;
+mod request;
 mod verify;
 
 use std::time::Instant;
@@ -44,6 +46,8 @@ use crate::leader::{no_leader, no_leader_to_read};
 use crate::limits;
 use crate::node::Node;
 use crate::validate;
+
+pub(crate) use self::request::answer as answer_request;
 
 pub use self::check::{check_address, check_peer_id};
 
@@ -100,19 +104,36 @@ impl<V: View + Clone + Send + Sync + 'static> AdminService<V> {
 /// What only the leader does.
 #[derive(Clone)]
 enum Work {
-    Add { peer_id: String, address: String },
-    Remove { peer_id: String },
-    Transfer { peer_id: String },
-    SetAddress { peer_id: String, address: String },
+    Add {
+        peer_id: String,
+        address: String,
+        /// The peer itself asks.
+        is_own_request: bool,
+    },
+    Remove {
+        peer_id: String,
+    },
+    Transfer {
+        peer_id: String,
+    },
+    SetAddress {
+        peer_id: String,
+        address: String,
+    },
 }
 
 impl Work {
     fn ask(&self) -> Ask {
         match self {
-            Self::Add { peer_id, address } => {
+            Self::Add {
+                peer_id,
+                address,
+                is_own_request,
+            } => {
                 let mut ask = AddMember::default();
                 ask.set_peer_id(peer_id.clone());
                 ask.set_address(address.clone());
+                ask.set_is_own_request(*is_own_request);
                 Ask::add_member(ask)
             }
             Self::Remove { peer_id } => {
@@ -256,7 +277,11 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
             check_peer_id(request.get_member_id())?;
             let address = check_address(request.get_member_address())?;
             let peer_id = request.member_id;
-            let work = Work::Add { peer_id, address };
+            let work = Work::Add {
+                peer_id,
+                address,
+                is_own_request: false,
+            };
             node.administer(work).await
         });
     }

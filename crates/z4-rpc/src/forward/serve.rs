@@ -133,10 +133,10 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
                 self.reply(done(id));
             }
             Some(Ask::add_member(ask)) => self.admin.push(Box::pin(async move {
-                let added = node
-                    .add_member_here(ask.get_peer_id(), ask.get_address())
-                    .await;
-                result(id, added)
+                let (peer_id, address) = (ask.get_peer_id(), ask.get_address());
+                let is_own_request = ask.get_is_own_request();
+                let added = node.add_member_here(peer_id, address, is_own_request);
+                result(id, added.await)
             })),
             Some(Ask::remove_member(ask)) => self.admin.push(Box::pin(async move {
                 result(id, node.remove_member_here(ask.get_peer_id()).await)

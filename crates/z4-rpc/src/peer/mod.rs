@@ -1,6 +1,7 @@
 //! The peer port: what other peers may ask of this one.
 
 pub(crate) mod address;
+pub(crate) mod assemble;
 mod dial;
 pub(crate) mod opening;
 pub(crate) mod raft_stream;
@@ -8,4 +9,5 @@ mod service;
 pub(crate) mod snapshot_files;
 pub(crate) mod snapshot_receiver;
 
+pub use assemble::Assembling;
 pub use service::{PeerHooks, PeerService};

@@ -12,8 +12,9 @@ use z4_consensus::log::Position;
 use z4_consensus::{Identity, Role};
 use z4_core::View;
 use z4_proto::generated::peer::{
-    ForwardReply, ForwardRequest, JoinReply, JoinRequest, LaneOffer, Opening, ProbeReply,
-    ProbeRequest, RaftBatch, RaftDone, SnapshotDone, SnapshotPart,
+    ForwardReply, ForwardRequest, JoinReply, JoinRequest, LaneOffer, MembershipReply,
+    MembershipRequest, Opening, ProbeReply, ProbeRequest, RaftBatch, RaftDone, SnapshotDone,
+    SnapshotPart,
 };
 use z4_proto::generated::peer_grpc::Peer;
 
@@ -184,6 +185,8 @@ impl<V: View + Clone + Send + Sync + 'static> Peer for PeerService<V> {
             let status = self.node.handle().status();
             let has_data = status.applied_index > 0 || status.role == Role::Removed;
             reply.set_has_data(has_data);
+        } else {
+            self.node.network().assembling().describe(&mut reply);
         }
         if request.get_dial().is_empty() {
             return ctx.spawn(sink.success(reply).map(|_| ()));
@@ -200,6 +203,18 @@ impl<V: View + Clone + Send + Sync + 'static> Peer for PeerService<V> {
             // The asker may have left.
             let _ = sink.success(reply).await;
         });
+    }
+
+    fn request_membership(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: MembershipRequest,
+        sink: UnarySink<MembershipReply>,
+    ) {
+        match self.caller(&ctx) {
+            Ok(caller) => admin::answer_request(&self.node, &ctx, &caller, request, sink),
+            Err(status) => ctx.spawn(sink.fail(status).map(|_| ())),
+        }
     }
 
     fn open_lane(&mut self, ctx: RpcContext<'_>, opening: Opening, sink: UnarySink<LaneOffer>) {

@@ -15,6 +15,7 @@ fn server(ready: &Arc<AtomicBool>) -> SocketAddr {
             true => Ok(()),
             false => Err("no leader: waits for a quorum".to_owned()),
         }),
+        removed: Box::new(|| None),
         metrics: Box::new(|| Ok("z4_consensus_term 3\n".to_owned())),
     };
     let logger = Logger::root(slog::Discard, slog::o!());

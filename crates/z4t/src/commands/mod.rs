@@ -19,6 +19,7 @@ mod notice;
 mod once;
 mod progress;
 mod recover;
+mod replace;
 mod signals;
 mod tasks;
 mod upgrade;
@@ -44,6 +45,7 @@ pub(crate) fn run(options: Options, out: &mut impl Write) -> Result<(), Error> {
         Command::Health(target) => cluster::health(&target, out),
         Command::AddPeer(add) => cluster::add_peer(&add, out),
         Command::RemovePeer(remove) => cluster::remove_peer(&remove, out),
+        Command::ReplacePeer(replace) => replace::replace_peer(&replace, out),
         Command::SetAddress(set) => cluster::set_address(&set, out),
         Command::TransferLeader(transfer) => cluster::transfer_leader(&transfer, out),
         Command::Upgrade(upgrade) => upgrade::run(&upgrade, out),

@@ -45,6 +45,7 @@ const WORDS: &[&str] = &[
     "health",
     "add-peer",
     "remove-peer",
+    "replace-peer",
     "transfer-leader",
     "verify",
     "completions",

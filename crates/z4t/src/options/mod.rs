@@ -75,6 +75,13 @@ pub(crate) enum Command {
     AddPeer(AddPeer),
     /// Take a peer out of the cluster for good
     RemovePeer(RemovePeer),
+    /// Put a new peer in the place of a member, step by step; safe to repeat
+    ///
+    /// The new peer runs and is empty. It is added, and when it votes and is caught up the
+    /// old member is removed. At one address the old one goes first. Where both have one
+    /// name, as after a lost volume, the member is removed if it does not answer, and the
+    /// empty peer at its address is added.
+    ReplacePeer(ReplacePeer),
     /// Say at which address a member is now, when it cannot tell the others itself
     ///
     /// A member that starts at another address tells the others, as long as it
@@ -269,6 +276,21 @@ pub(crate) struct SetAddress {
     #[structopt(value_name = "PEER")]
     pub id: String,
     /// Address of its port for peers, as all others reach it
+    #[structopt(value_name = "HOST:PORT", parse(try_from_str = peer_address))]
+    pub address: String,
+    #[structopt(flatten)]
+    pub target: Target,
+}
+
+#[derive(StructOpt, Debug)]
+pub(crate) struct ReplacePeer {
+    /// Z4_PEER_ID of the member that goes
+    #[structopt(value_name = "OLD")]
+    pub old: String,
+    /// Z4_PEER_ID of the peer that comes
+    #[structopt(value_name = "NEW")]
+    pub new: String,
+    /// Address of the new peer's port for peers, as all others reach it
     #[structopt(value_name = "HOST:PORT", parse(try_from_str = peer_address))]
     pub address: String,
     #[structopt(flatten)]

@@ -56,6 +56,14 @@ fn the_lines_people_know() {
             "{bad}"
         );
     }
+    let line = ["z4t", "replace-peer", "a", "b", "H:01"];
+    let Ok(Command::ReplacePeer(replace)) = parse(&line) else {
+        panic!("replace-peer");
+    };
+    assert_eq!(
+        (&*replace.old, &*replace.new, &*replace.address),
+        ("a", "b", "h:1")
+    );
     let line = ["z4t", "remove-peer", "-id", "peer1", "-t", "localhost:6355"];
     let Ok(Command::RemovePeer(remove)) = parse(&line) else {
         panic!("remove-peer");
