@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::limits::PEER_ID_LEN_MAX;
 use structopt::clap::{AppSettings, ErrorKind};
@@ -10,9 +11,11 @@ use z4_core::address::Address;
 
 mod offline;
 mod tls;
+mod values;
 
 pub(crate) use offline::{Force, Offline, Recover};
 pub(crate) use tls::TlsOptions;
+use values::{clock_offset, ip, switch};
 
 /// One peer of z4, a replicated database of scheduled tasks.
 #[derive(StructOpt, Clone, PartialEq, Eq, Debug)]
@@ -123,6 +126,16 @@ pub(crate) struct Options {
         default_value = "10000"
     )]
     pub log_keep_entries: u64,
+
+    /// How far the clock of a leader may be ahead of those of most voters
+    #[structopt(
+        long,
+        env = "Z4_MAX_CLOCK_OFFSET",
+        value_name = "SPAN",
+        default_value = "500ms",
+        parse(try_from_str = clock_offset)
+    )]
+    pub max_clock_offset: Duration,
 
     /// Bytes kept free on the volumes of both folders: below, nothing is created
     /// [default: a tenth of the volume, at most 2 GiB]
@@ -375,30 +388,6 @@ fn complaint(message: &str) -> String {
     }
 }
 
-/// An IP address to listen on, with or without the brackets of IPv6.
-fn ip(text: &str) -> Result<IpAddr, String> {
-    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
-    let read = match inner {
-        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::from),
-        None => text.parse().ok(),
-    };
-    read.ok_or_else(|| {
-        format!(
-            "{text:?} is no IP address: give one of this machine, such as 10.0.0.7, ::1, or \
-             0.0.0.0 for all; names are not resolved here"
-        )
-    })
-}
-
-/// The words for yes and no that people put into environment variables.
-fn switch(text: &str) -> Result<bool, &'static str> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" | "" => Ok(false),
-        _ => Err("give true or false"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -428,6 +417,7 @@ mod tests {
             peer_lane_port: None,
             metrics_port: 2112,
             log_keep_entries: 10_000,
+            max_clock_offset: Duration::from_millis(500),
             disk_reserve_bytes: None,
             connections_max: None,
             connections_per_address_max: None,
@@ -460,6 +450,7 @@ mod tests {
             "Z4_BIND_ADDR",
             "Z4_DISK_RESERVE_BYTES",
             "Z4_CONNECTIONS_MAX",
+            "Z4_MAX_CLOCK_OFFSET",
             "Z4_CONNECTIONS_PER_ADDRESS_MAX",
             "Z4_TLS_CERT",
             "Z4_TLS_KEY",
@@ -505,6 +496,10 @@ mod tests {
             (&["--peer-lane-port", "70000"], "Z4_PEER_LANE_PORT"),
             (&["--metrics-port", "0"], "Z4_METRICS_PORT"),
             (&["--connections-max", "0"], "Z4_CONNECTIONS_MAX"),
+            (&["--max-clock-offset", "9ms"], "Z4_MAX_CLOCK_OFFSET"),
+            (&["--max-clock-offset", "61m"], "Z4_MAX_CLOCK_OFFSET"),
+            (&["--max-clock-offset", "500"], "Z4_MAX_CLOCK_OFFSET"),
+            (&["--max-clock-offset", ""], "Z4_MAX_CLOCK_OFFSET"),
             (&["--metrics-port", ""], "Z4_METRICS_PORT"),
             (&["--db-data-dir", "z4peer"], "Z4_DB_DATA_DIR"),
             (&["--db-data-dir", "./z4peer/"], "Z4_DB_DATA_DIR"),
@@ -583,16 +578,5 @@ mod tests {
         let same = same && place(&link) == place(&real);
         std::fs::remove_dir_all(&folder).unwrap();
         assert!(same);
-    }
-
-    #[test]
-    fn switches_know_the_usual_words() {
-        for word in ["true", "TRUE", "1", "yes", "on"] {
-            assert_eq!(switch(word), Ok(true), "{word}");
-        }
-        for word in ["false", "0", "no", "off", ""] {
-            assert_eq!(switch(word), Ok(false), "{word}");
-        }
-        assert!(switch("maybe").is_err());
     }
 }
