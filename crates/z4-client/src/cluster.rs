@@ -83,6 +83,9 @@ pub struct Member {
     pub levels: Option<(u32, u32)>,
     /// The member was asked to hold the level of the cluster.
     pub level_held: bool,
+    /// The clock of the member minus that of the peer that answered, in nanoseconds, as that
+    /// one has measured it; `None`: it is that one, or nothing was measured lately.
+    pub clock_offset_ns: Option<i64>,
 }
 
 /// What a peer knows of its cluster.
@@ -155,6 +158,10 @@ impl From<wire::ClusterInfo> for ClusterInfo {
                 levels => Some(levels),
             },
             level_held: member.get_level_held(),
+            clock_offset_ns: member.clock_offset.as_ref().map(|offset| {
+                let seconds_ns = offset.get_seconds().saturating_mul(1_000_000_000);
+                seconds_ns.saturating_add(i64::from(offset.get_nanos()))
+            }),
             version: member.take_version(),
             id: member.take_id(),
             address: member.take_address(),

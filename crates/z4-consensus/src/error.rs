@@ -1,6 +1,7 @@
 //! The errors of proposals, of reads and of a start, and the reasons that end a peer.
 //! They are kept apart because callers act differently on each.
 
+use crate::clocks::ClockFault;
 use crate::gate::Refused;
 use crate::level::UnknownLevel;
 use crate::log::LogError;
@@ -12,6 +13,10 @@ pub enum ProposeError {
     /// Another peer leads, or none: nothing was done. Ask the leader.
     #[error("this peer is not the leader")]
     NotLeader,
+    /// The clock of this leader is wrong, or not known to be right yet: nothing was done. It
+    /// hands over to a voter with a better clock, if there is one. Retry a moment later.
+    #[error("the leader takes nothing in: {0}")]
+    Clock(#[from] ClockFault),
     /// A queue is full: nothing was done. Retry after the delay.
     #[error("{what} is full; retry in {retry_after_ms} ms")]
     Busy {

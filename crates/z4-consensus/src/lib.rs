@@ -29,6 +29,7 @@
 pub mod addresses;
 pub mod assembly;
 pub mod callers;
+pub mod clocks;
 #[cfg(any(test, feature = "testing"))]
 pub mod counter;
 pub mod entry;
@@ -55,6 +56,7 @@ pub mod status;
 pub mod transport;
 
 pub use addresses::AddressBook;
+pub use clocks::{ClockFault, ClockLimit, ClockOffset};
 pub use error::{ProposeError, ReadError, StartError, StopReason};
 pub use level::{Levels, SaidLevels};
 pub use machine::{Committed, StateMachine};

@@ -120,3 +120,29 @@ pub const JOIN_COUNT_MAX: usize = 64;
 pub const JOIN_RETRY_MIN: Duration = Duration::from_millis(200);
 /// The longest time between two asks.
 pub const JOIN_RETRY_MAX: Duration = Duration::from_secs(5);
+/// A peer asks another one for its clock this often, at most, with a batch of messages that
+/// goes anyway.
+pub const CLOCK_ASK_INTERVAL: Duration = Duration::from_millis(250);
+/// The same where nothing was measured for [`CLOCK_MEASURE_OLD`].
+pub const CLOCK_ASK_AGAIN: Duration = Duration::from_millis(20);
+/// A measure that is older does not wait for its turn.
+pub const CLOCK_MEASURE_OLD: Duration = Duration::from_millis(1_000);
+/// A sample whose way took longer, there and back, tells too little. No leader is elected
+/// over such a way either.
+pub const CLOCK_ROUND_TRIP_MAX: Duration = Duration::from_millis(1_000);
+/// A leader goes by clocks that were measured within this time. With heartbeats it measures
+/// those that answer several times a second.
+pub const CLOCK_FRESH_FOR: Duration = Duration::from_secs(3);
+/// People are shown clocks that were measured within this time: peers that do not lead say
+/// something to each other every two seconds.
+pub const CLOCK_SHOWN_FOR: Duration = Duration::from_secs(15);
+/// Clocks gain or lose one part in so many on each other, 500 in a million: twice what NTP
+/// takes for the worst pace of a clock.
+pub const CLOCK_DRIFT_ONE_IN: u64 = 2_000;
+/// Samples sent to a peer that are remembered until they come back.
+pub const CLOCK_SAMPLES_KEPT: usize = 8;
+/// A leader may be so far ahead of a majority, unless it is set otherwise.
+pub const CLOCK_OFFSET_MAX: Duration = Duration::from_millis(500);
+/// A leader whose clock is wrong asks another voter to take over, and asks again after this
+/// time: two election time-outs.
+pub const CLOCK_HAND_OVER_AGAIN: Duration = Duration::from_millis(1_000);

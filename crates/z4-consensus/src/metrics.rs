@@ -1,10 +1,13 @@
 //! Counters of consensus, in a given registry: several peers can share a
 //! process.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{
-    exponential_buckets, Histogram, HistogramOpts, IntCounter, IntGauge, Registry, Result,
+    exponential_buckets, GaugeVec, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry,
+    Result,
 };
 
 use crate::status::{Role, Status};
@@ -29,6 +32,11 @@ pub struct Metrics {
     apply_seconds: Histogram,
     apply_run_entries: Histogram,
     flush_seconds: Histogram,
+    clock_offset: GaugeVec,
+    clock_error: GaugeVec,
+    clock_refuses: IntGauge,
+    /// The members whose clocks are shown.
+    clocks_shown: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Metrics {
@@ -53,6 +61,16 @@ impl Metrics {
             registry.register(Box::new(histogram.clone()))?;
             Ok::<_, prometheus::Error>(histogram)
         };
+        let clock_of_peer = |name: &str, help: &str| {
+            let gauge = GaugeVec::new(Opts::new(format!("z4_clock_{name}"), help), &["peer"])?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let clock_refuses = IntGauge::new(
+            "z4_clock_refuses",
+            "1 while this peer leads and its clock keeps it from stamping, else 0",
+        )?;
+        registry.register(Box::new(clock_refuses.clone()))?;
         // 50 us to 3.3 s.
         let seconds = || exponential_buckets(0.000_05, 2.0, 17);
         let sizes = || exponential_buckets(1.0, 2.0, 14);
@@ -89,6 +107,16 @@ impl Metrics {
                 sizes()?,
             )?,
             flush_seconds: histogram("flush_seconds", "Time of one state flush", seconds()?)?,
+            clock_offset: clock_of_peer(
+                "offset_seconds",
+                "Clock of another peer minus that of this one, where it was measured lately",
+            )?,
+            clock_error: clock_of_peer(
+                "error_seconds",
+                "Most that z4_clock_offset_seconds is off by: half a round trip",
+            )?,
+            clock_refuses,
+            clocks_shown: Arc::default(),
         })
     }
 
@@ -133,5 +161,35 @@ impl Metrics {
         }
         self.commit_index.set(status.commit_index as i64);
         self.applied_index.set(status.applied_index as i64);
+        self.clocks(status);
+    }
+
+    fn clocks(&self, status: &Status) {
+        self.clock_refuses
+            .set(i64::from(status.clock_fault.is_some()));
+        let mut shown = BTreeSet::new();
+        for (raft_id, clock) in &status.clocks {
+            let Some(member) = status.membership.members.get(raft_id) else {
+                continue;
+            };
+            let labels = [member.peer_id.as_str()];
+            let seconds = |ns: f64| ns / 1e9;
+            let (offset, error) = (clock.offset_ns as f64, clock.error_ns as f64);
+            self.clock_offset
+                .with_label_values(&labels)
+                .set(seconds(offset));
+            self.clock_error
+                .with_label_values(&labels)
+                .set(seconds(error));
+            shown.insert(member.peer_id.clone());
+        }
+        // A set of names, which a panic leaves whole.
+        let before = self.clocks_shown.lock();
+        let mut before = before.unwrap_or_else(PoisonError::into_inner);
+        for gone in before.difference(&shown) {
+            let _ = self.clock_offset.remove_label_values(&[gone.as_str()]);
+            let _ = self.clock_error.remove_label_values(&[gone.as_str()]);
+        }
+        *before = shown;
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::clocks::{ClockFault, ClockOffset};
 use crate::level::SaidLevels;
 use crate::membership::Membership;
 
@@ -47,7 +48,7 @@ pub struct Status {
     /// Raft id of the leader it knows; 0 for none.
     pub leader: u64,
     /// Leads, and has applied an entry of its own term: what it serves and
-    /// dispatches includes all that was ever acknowledged.
+    /// dispatches includes all that was ever acknowledged. Its clock allows it to stamp.
     pub leader_ready: bool,
     /// Highest index known to be committed.
     pub commit_index: u64,
@@ -64,6 +65,10 @@ pub struct Status {
     pub address_conflicts: BTreeMap<u64, String>,
     /// The levels that members have said to this peer, and its own.
     pub said_levels: BTreeMap<u64, SaidLevels>,
+    /// The clocks of other members that were measured lately, by raft id.
+    pub clocks: BTreeMap<u64, ClockOffset>,
+    /// The reason for which this leader does not stamp, if it does not.
+    pub clock_fault: Option<ClockFault>,
 }
 
 /// What routing depends on: a change of it is published at once.

@@ -45,6 +45,16 @@ pub fn duration_of_ms(ms: u64) -> Duration {
     }
 }
 
+/// A signed span, in nanoseconds, as clients know it.
+#[must_use]
+pub fn signed_duration_of_ns(ns: i64) -> Duration {
+    Duration {
+        seconds: ns / 1_000_000_000,
+        nanos: (ns % 1_000_000_000) as i32,
+        ..Duration::default()
+    }
+}
+
 /// A task as the clients of GetTaskStream know it: what was stored.
 #[must_use]
 pub fn task(namespace: &Namespace, id: TaskId, body: TaskBody) -> Task {

@@ -222,7 +222,8 @@ impl Error {
             | ProposeError::Superseded
             | ProposeError::NotJoined
             | ProposeError::Removed
-            | ProposeError::Stopping => Self::Unavailable(error.to_string()),
+            | ProposeError::Stopping
+            | ProposeError::Clock(_) => Self::Unavailable(error.to_string()),
             ProposeError::Busy {
                 what,
                 retry_after_ms,
@@ -291,6 +292,8 @@ impl From<ReadError> for Error {
 
 #[cfg(test)]
 mod tests {
+    use z4_consensus::ClockFault;
+
     use super::*;
 
     #[test]
@@ -330,6 +333,10 @@ mod tests {
             (refused(Code::Precondition), S::FAILED_PRECONDITION),
             (refused(Code::Exhausted), S::RESOURCE_EXHAUSTED),
             (proposal(ProposeError::NotLeader), S::UNAVAILABLE),
+            (
+                proposal(ProposeError::Clock(ClockFault::Unmeasured)),
+                S::UNAVAILABLE,
+            ),
             (proposal(ProposeError::Superseded), S::UNAVAILABLE),
             (proposal(ProposeError::NotJoined), S::UNAVAILABLE),
             (proposal(ProposeError::Removed), S::UNAVAILABLE),

@@ -31,6 +31,7 @@ pub mod access;
 pub mod admin;
 mod answer;
 pub mod backup;
+pub mod clock_sample;
 pub mod collection;
 mod convert;
 mod deadline;

@@ -7,9 +7,11 @@ use std::time::Instant;
 
 use futures::Future;
 use grpcio::{Channel, ChannelBuilder, Client, Environment};
+use z4_consensus::clocks::{ClockSample, Exchange, Measured};
 use z4_consensus::{AddressBook, Identity, Membership};
 use z4_proto::generated::peer::{self, Opening};
 
+use crate::delivery::wall_ns;
 use crate::disk_admission::DiskAdmission;
 use crate::lane::Lanes;
 use crate::levels::{self, OwnLevels};
@@ -57,6 +59,7 @@ struct Inner {
     disk_admission: DiskAdmission,
     lanes: Lanes,
     assembling: Assembling,
+    exchange: Mutex<Exchange>,
     /// The ways to other peers, as the transport has them.
     links: Mutex<HashMap<u64, Weak<Link>>>,
 }
@@ -92,6 +95,7 @@ impl Network {
                 disk_admission: DiskAdmission::default(),
                 lanes: Lanes::default(),
                 assembling: Assembling::default(),
+                exchange: Mutex::default(),
                 links: Mutex::default(),
             }),
         }
@@ -157,6 +161,28 @@ impl Network {
         if let Some(link) = link {
             link.tell_clock();
         }
+    }
+
+    /// What this peer says of its clocks to another one with the next batch, if it is time to.
+    /// `now_ns` is of the clock by which clocks are measured.
+    pub(crate) fn clock_sample(&self, to: u64, now_ns: u64) -> Option<ClockSample> {
+        self.exchange().to_send(to, now_ns, wall_ns)
+    }
+
+    /// What another peer has said of its clocks; gives how its clock is, if that tells enough.
+    pub(crate) fn clock_heard(
+        &self,
+        from: u64,
+        sample: &ClockSample,
+        now_ns: u64,
+    ) -> Option<Measured> {
+        self.exchange().heard(from, sample, now_ns)
+    }
+
+    fn exchange(&self) -> MutexGuard<'_, Exchange> {
+        // A half sample that a panic leaves is none.
+        let exchange = self.inner.exchange.lock();
+        exchange.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn links(&self) -> MutexGuard<'_, HashMap<u64, Weak<Link>>> {
@@ -300,6 +326,7 @@ impl Network {
         addresses.book.keep(membership);
         let members = &membership.members;
         addresses.unreached.retain(|id| members.contains_key(id));
+        self.exchange().keep(|id| members.contains_key(&id));
         addresses.membership = membership.clone();
     }
 

@@ -104,3 +104,9 @@ pub(crate) const PEER_ID_LEN_MAX: usize = 128;
 /// Namespaces with metrics of their own: the fullest. A cluster may have a
 /// hundred thousand, which no scraper wants.
 pub(crate) const METRIC_SERIES_MAX: usize = 100;
+
+/// The least bound of how far a leader's clock may be ahead: below it clocks that NTP keeps
+/// over a busy network would count as wrong.
+pub(crate) const CLOCK_OFFSET_LEAST: Duration = Duration::from_millis(10);
+/// The greatest one: beyond it the bound would be none.
+pub(crate) const CLOCK_OFFSET_MOST: Duration = Duration::from_secs(3_600);

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::limits::PEER_ID_LEN_MAX;
 use structopt::clap::{AppSettings, ErrorKind};
@@ -13,10 +14,12 @@ mod offline;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod values;
 
 pub(crate) use join::{JoinOptions, OnRemoved};
 pub(crate) use offline::{Force, Offline, Recover, Restore};
 pub(crate) use tls::TlsOptions;
+use values::{clock_offset, ip, switch};
 
 /// One peer of z4, a replicated database of scheduled tasks.
 #[derive(StructOpt, Clone, PartialEq, Eq, Debug)]
@@ -130,6 +133,16 @@ pub(crate) struct Options {
         default_value = "10000"
     )]
     pub log_keep_entries: u64,
+
+    /// How far the clock of a leader may be ahead of those of most voters
+    #[structopt(
+        long,
+        env = "Z4_MAX_CLOCK_OFFSET",
+        value_name = "SPAN",
+        default_value = "500ms",
+        parse(try_from_str = clock_offset)
+    )]
+    pub max_clock_offset: Duration,
 
     /// Bytes kept free on the volumes of both folders: below, nothing is created
     /// [default: a tenth of the volume, at most 2 GiB]
@@ -380,29 +393,5 @@ fn complaint(message: &str) -> String {
             format!("Z4_{variable}: {words}")
         }
         None => format!("{words}; see z4-server --help"),
-    }
-}
-
-/// An IP address to listen on, with or without the brackets of IPv6.
-fn ip(text: &str) -> Result<IpAddr, String> {
-    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
-    let read = match inner {
-        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::from),
-        None => text.parse().ok(),
-    };
-    read.ok_or_else(|| {
-        format!(
-            "{text:?} is no IP address: give one of this machine, such as 10.0.0.7, ::1, or \
-             0.0.0.0 for all; names are not resolved here"
-        )
-    })
-}
-
-/// The words for yes and no that people put into environment variables.
-fn switch(text: &str) -> Result<bool, &'static str> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" | "" => Ok(false),
-        _ => Err("give true or false"),
     }
 }

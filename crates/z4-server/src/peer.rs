@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use prometheus::Registry;
 use slog::{crit, info, o, warn, Logger};
@@ -99,6 +99,7 @@ impl Peer {
             store: Arc::clone(store),
             db_dir: options.db_data_dir.clone().into(),
             log_keep_entries: options.log_keep_entries,
+            max_clock_offset: options.max_clock_offset,
             address: options.peer_advertise_addr.clone(),
             identity,
             node: node.clone(),
@@ -284,6 +285,7 @@ pub(crate) struct Starter {
     store: Arc<Store>,
     db_dir: Arc<Path>,
     log_keep_entries: u64,
+    max_clock_offset: Duration,
     /// `host:port` of the peer port, as others reach it.
     address: String,
     identity: Arc<OnceLock<Identity>>,
@@ -361,6 +363,7 @@ impl Starter {
             // Peers that start together must not campaign together.
             seed: wall_clock_ns() ^ raft_id.rotate_left(32),
             log_keep_entries: self.log_keep_entries,
+            max_clock_offset: self.max_clock_offset,
             metrics: self.metrics.clone(),
             logger: self.logger.new(o!("part" => "consensus")),
             on_removed: Box::new(move || {

@@ -5,7 +5,7 @@ use z4_consensus::log::Position;
 use z4_consensus::machine::{Committed, StateMachine as _};
 use z4_consensus::proposals::Asked;
 use z4_consensus::replica::{Input, Waiting};
-use z4_consensus::ProposeError;
+use z4_consensus::{ClockFault, ProposeError};
 use z4_core::Outcome;
 
 use crate::clients::Reply;
@@ -214,6 +214,9 @@ impl World {
 
     /// A proposal of this peer was not appended, lost its place, or nobody knows.
     pub(crate) fn proposal_failed(&mut self, id: u64, token: Token, error: &ProposeError) {
+        if matches!(error, ProposeError::Clock(ClockFault::Ahead { .. })) {
+            self.saw("a leader did not stamp for its clock");
+        }
         self.has_answer(id, &token);
         self.proposal_refused(id, token, error);
     }

@@ -13,6 +13,9 @@
 //! - a read asked for since then was answered,
 //! - a task created since then was delivered to a consumer at the core.
 //!
+//! In some of these runs the clock of one of the core is an hour ahead all the while, mostly
+//! that of its leader: leadership goes to another one, and machine time does not follow it.
+//!
 //! Clients and consumers stay with the peers of the core. The administrator
 //! waits: what is on its way through a log may come to its end. Only when all is
 //! had the minority comes back, a little later, and the cluster settles
@@ -22,6 +25,7 @@ use std::collections::BTreeSet;
 
 use rand::seq::SliceRandom;
 use rand::Rng;
+use z4_consensus::level::LEVEL_OF_LEVELS;
 use z4_consensus::Membership;
 use z4_core::TaskId;
 
@@ -42,6 +46,8 @@ pub(crate) struct Core {
     until_ns: u64,
     /// The voters that stay away.
     away: BTreeSet<u64>,
+    /// The clock of one of the others is an hour ahead.
+    has_wrong_clock: bool,
     /// Clients that got an answer.
     answered: BTreeSet<usize>,
     /// Tasks that were created since then.
@@ -98,10 +104,13 @@ impl World {
                 self.net.block(*other, *id);
             }
         }
+        let until_ns = self.now_ns + CORE_MS * MS + self.lead_now_ns();
+        let has_wrong_clock = self.wrong_clock(&away);
         self.core = Some(Core {
             since_ns: self.now_ns,
-            until_ns: self.now_ns + CORE_MS * MS + self.lead_now_ns(),
+            until_ns,
             away,
+            has_wrong_clock,
             answered: BTreeSet::new(),
             created: BTreeSet::new(),
             acked: false,
@@ -112,6 +121,31 @@ impl World {
         self.mend_settings();
         self.set_addresses();
         self.at(LOOK_NS, Event::Core);
+    }
+
+    /// Puts the clock of a voter of the core an hour ahead, now and then, where all of the
+    /// core know the level from which on a leader heeds that; whether it did.
+    fn wrong_clock(&mut self, away: &BTreeSet<u64>) -> bool {
+        let there: Vec<u64> = self.members().difference(away).copied().collect();
+        let heeds = |id: &u64| {
+            let run = self.peers.get(id).and_then(|peer| peer.run.as_ref());
+            run.is_some_and(|run| run.replica.membership().level >= LEVEL_OF_LEVELS)
+        };
+        if there.len() < 2 || !there.iter().all(heeds) || self.one_in(3) {
+            return false;
+        }
+        // The leader mostly: it has to hand over.
+        let leader = self.some_leader().map(|(leader, _)| leader);
+        let leader = leader.filter(|leader| there.contains(leader) && !self.one_in(4));
+        let one = leader.or_else(|| self.one_of(&there));
+        if let Some(one) = one {
+            self.trace.note(
+                self.now_ns,
+                format_args!("the clock of {one} is an hour ahead"),
+            );
+            self.put_clock_ahead(one);
+        }
+        one.is_some()
     }
 
     /// Voters that can be missed together: without them, and those that are gone
@@ -192,6 +226,9 @@ impl World {
         };
         let Some(open) = open else {
             core.done = true;
+            if core.has_wrong_clock {
+                self.saw("the clock of a voter was an hour ahead and the rest went on");
+            }
             self.saw("a minority stayed away and the rest went on");
             // It falls behind, now and then so far that it needs a snapshot.
             return self.within(100, 8_000, Event::Core);

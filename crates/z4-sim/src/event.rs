@@ -1,6 +1,7 @@
 //! What can happen in a simulated cluster, and who is told when it does.
 
 use raft::eraftpb::Message;
+use z4_consensus::clocks::ClockSample;
 use z4_consensus::proposals::Asked;
 use z4_consensus::replica::Input;
 use z4_consensus::ProposeError;
@@ -87,6 +88,7 @@ pub(crate) enum Event {
         dialled: u64,
         message: Message,
         clock: Option<ClockReading>,
+        sample: Option<ClockSample>,
     },
     /// A leader said what its clock showed.
     ToldClock {
@@ -245,7 +247,8 @@ impl World {
                 dialled,
                 message,
                 clock,
-            } => self.deliver(from, (to, dialled), message, clock),
+                sample,
+            } => self.deliver(from, (to, dialled), message, (clock, sample)),
             Event::ToldClock { to, reading } => self.hear_clock(to, reading),
             Event::Snapshot {
                 from,

@@ -165,6 +165,7 @@ impl World {
             },
             seed: self.options.seed,
             log_keep_entries: self.options.log_keep_entries,
+            max_clock_offset_ns: z4_consensus::limits::CLOCK_OFFSET_MAX.as_nanos() as u64,
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let replica = Replica::new(config, log, machine.applied(), &logger);

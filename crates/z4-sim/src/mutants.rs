@@ -169,6 +169,21 @@ pub const MUTANTS: &[Mutant] = &[
         &["ended in good order, and"],
     ),
     Mutant::new(
+        "clock-sign-wrong",
+        "a peer takes clocks that are behind its own for clocks that are ahead",
+        &["ahead of the clocks of a majority"],
+    ),
+    Mutant::new(
+        "clock-step-unseen",
+        "what was measured of a clock stays when the clock is set",
+        &["ahead of the clocks of a majority", "got no answer"],
+    ),
+    Mutant::new(
+        "clock-unheeded",
+        "a leader stamps by a clock that is ahead of all others",
+        &["ahead of the clocks of a majority"],
+    ),
+    Mutant::new(
         "closed-without-a-fence",
         "a session ends while grants are on their way to it, and its client comes back under its name",
         &["ended in good order, and"],

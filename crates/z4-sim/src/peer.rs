@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use raft::eraftpb::HardState;
 use z4_check::history::OpId;
 use z4_consensus::callers::Callers;
+use z4_consensus::clocks::Exchange;
 use z4_consensus::log::{LogStore, LogWrite, Position};
 use z4_consensus::machine::{Applied, Committed, StateMachine as _};
 use z4_consensus::replica::{Config, Input, Persist, Waiting};
-use z4_consensus::{AddressBook, Levels, Replica, SaidLevels, StartError};
+use z4_consensus::{limits, AddressBook, Levels, Replica, SaidLevels, StartError};
 use z4_core::command::LeaseTasks;
 use z4_core::Namespace;
 use z4_delivery::{SessionId, Ticket, Whose};
@@ -125,6 +126,10 @@ pub(crate) struct Running {
     pub(crate) checking: BTreeSet<u64>,
     /// In which of its lives, and when, each member has said what its binary knows.
     pub(crate) said_at: BTreeMap<u64, (Life, u64)>,
+    /// Its samples of clocks, and those of others.
+    pub(crate) exchange: Exchange,
+    /// It has asked another voter to take over for its clock, and nothing came of it yet.
+    pub(crate) hands_over: bool,
 }
 
 /// The result of a start.
@@ -155,6 +160,8 @@ pub(crate) struct Peer {
     pub(crate) drift_from_ns: u64,
     /// Parts in a million by which its wall clock is fast.
     pub(crate) drift_ppm: i64,
+    /// What it was off by at moments at which that changed: before and after each.
+    pub(crate) clock_was: VecDeque<(u64, i64)>,
     pub(crate) paused_until_ns: u64,
     /// Longest sync, in milliseconds.
     pub(crate) sync_ms: u64,
@@ -191,6 +198,7 @@ impl Peer {
             skew_ns: 0,
             drift_from_ns: 0,
             drift_ppm: 0,
+            clock_was: VecDeque::new(),
             paused_until_ns: 0,
             sync_ms: 4,
             stall_ms: 0,
@@ -215,12 +223,6 @@ impl Peer {
 
     pub(crate) fn life(&self) -> Life {
         (self.raft_id, self.boot)
-    }
-
-    /// Its wall clock minus the true time.
-    pub(crate) fn clock_off_ns(&self, now_ns: u64) -> i64 {
-        let passed_us = (now_ns - self.drift_from_ns) as i64 / 1_000;
-        self.skew_ns + passed_us * self.drift_ppm / 1_000
     }
 
     /// A founding member: state and log begin behind the same entry.
@@ -265,6 +267,7 @@ impl Peer {
             own: self.says_levels(),
             seed,
             log_keep_entries,
+            max_clock_offset_ns: limits::CLOCK_OFFSET_MAX.as_nanos() as u64,
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let replica = Replica::new(config, Arc::clone(&self.log), machine.applied(), &logger);
@@ -294,6 +297,8 @@ impl Peer {
             reached_at: BTreeMap::new(),
             checking: BTreeSet::new(),
             said_at: BTreeMap::new(),
+            exchange: Exchange::default(),
+            hands_over: false,
         });
         Ok(Started::Runs { torn })
     }

@@ -3,6 +3,7 @@
 
 use raft::eraftpb::{Message, MessageType};
 use rand::Rng;
+use z4_consensus::clocks::ClockSample;
 use z4_consensus::log::{LogStore as _, Position};
 use z4_consensus::replica::{Answer, Input, Persist, Work};
 use z4_consensus::status::Role;
@@ -70,6 +71,7 @@ impl World {
             }
             return self.fail(format!("peer {id} stops: {reason}"));
         }
+        self.check_stamps(id, &work.waiting);
         for message in work.send {
             let term = self.term_at(id, &message, work.persist.as_ref());
             self.send(id, message, term);
@@ -261,6 +263,7 @@ impl World {
             return;
         };
         let clock = self.read_clock(id);
+        let sample = self.sample_clock(id, to);
         let [first, second] = self.net.fate(&mut self.rng, id, to);
         if let Some(delay_ns) = second {
             let message = message.clone();
@@ -270,6 +273,7 @@ impl World {
                 dialled,
                 message,
                 clock,
+                sample,
             };
             self.at(delay_ns, event);
         }
@@ -280,18 +284,20 @@ impl World {
                 dialled,
                 message,
                 clock,
+                sample,
             };
             self.at(delay_ns, event);
         }
     }
 
-    /// A message arrives, and with it what the clock of a leader showed.
+    /// A message arrives, and with it what the clock of a leader showed, and what its sender
+    /// says to have clocks compared.
     pub(crate) fn deliver(
         &mut self,
         from: u64,
         (to, dialled): (u64, u64),
         message: Message,
-        clock: Option<ClockReading>,
+        (clock, sample): (Option<ClockReading>, Option<ClockSample>),
     ) {
         self.trace.note(
             self.now_ns,
@@ -325,6 +331,9 @@ impl World {
             return self.within(1, 20, Event::ToldRemoved(from));
         }
         self.heard_from(from, to, dialled);
+        if let Some(sample) = sample {
+            self.hear_sample(from, to, &sample);
+        }
         self.input(to, Input::Message { from, message });
         if let Some(reading) = clock {
             self.hear_clock(to, reading);
@@ -406,7 +415,12 @@ impl World {
             self.trace
                 .note(self.now_ns, format_args!("{id} refuses {from}: {refused}"));
         }
+        let hands_over = run.replica.handing_over_for_clock().is_some();
+        let is_new = hands_over && !std::mem::replace(&mut run.hands_over, hands_over);
         let glance = run.replica.glance();
+        if is_new {
+            self.saw("a leader handed over for its clock");
+        }
         if glance.role == Role::Removed {
             return self.peer_removed(id);
         }

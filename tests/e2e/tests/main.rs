@@ -15,6 +15,7 @@ mod bad_fields;
 mod bad_peers;
 mod bodies;
 mod client_crate;
+mod clocks;
 mod consume_exec;
 mod consume_refused;
 mod deliver;

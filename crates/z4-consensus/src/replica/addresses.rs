@@ -91,7 +91,7 @@ impl<L: LogStore, P> Replica<L, P> {
     /// A leader puts addresses into the log that differ from those of the
     /// members. What cannot be put in is not proposed, and the status says why.
     pub(super) fn correct_addresses(&mut self) {
-        if !self.leader_ready() {
+        if !self.leads_by_log() {
             self.addresses.conflicts.clear();
             return;
         }

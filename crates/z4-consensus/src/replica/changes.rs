@@ -133,6 +133,7 @@ impl<L: LogStore, P> Replica<L, P> {
             self.heard.keep(&self.membership, self.now.monotonic_ns);
             self.addresses.keep(&self.membership);
             self.said.keep(&self.membership);
+            self.limit_clock();
             self.work.members = Some(self.membership.clone());
             self.members_committed = true;
         }
@@ -230,7 +231,7 @@ impl<L: LogStore, P> Replica<L, P> {
 
     /// Makes voters of learners that have caught up.
     pub(super) fn promote_learners(&mut self) {
-        if !self.leader_ready() || self.raw.raft.has_pending_conf() {
+        if !self.leads_by_log() || self.raw.raft.has_pending_conf() {
             return;
         }
         let last_index = self.raw.raft.raft_log.last_index();

@@ -2,6 +2,7 @@
 
 use raft::eraftpb::Message;
 
+use crate::clocks::Measured;
 use crate::error::{ProposeError, ReadError, StopReason};
 use crate::level::SaidLevels;
 use crate::log::{LogWrite, Position};
@@ -17,6 +18,15 @@ pub struct Now {
     /// Monotonic clock: nanoseconds since any fixed point. Times out reads and
     /// transfers.
     pub monotonic_ns: u64,
+}
+
+impl Now {
+    /// The wall clock minus the monotonic clock, in nanoseconds.
+    #[must_use]
+    pub fn shift_ns(self) -> i64 {
+        let of = |ns: u64| i64::try_from(ns).unwrap_or(i64::MAX);
+        of(self.wall_ns).saturating_sub(of(self.monotonic_ns))
+    }
 }
 
 /// All causes of work. `P` is the caller's token: it comes back with the answer.
@@ -95,6 +105,13 @@ pub enum Input<P> {
         raft_id: u64,
         /// The levels that it knows, and whether it holds that of the cluster.
         said: SaidLevels,
+    },
+    /// The clock of this member was measured, by the clock of [`Now::monotonic_ns`].
+    Clock {
+        /// Its raft id.
+        raft_id: u64,
+        /// What came of it.
+        measured: Measured,
     },
     /// This member opened a stream to this peer at this address.
     ReachedAt {

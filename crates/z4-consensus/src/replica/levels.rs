@@ -84,7 +84,7 @@ impl<L: LogStore, P> Replica<L, P> {
     /// A leader raises the level when all members have known a greater one for a while.
     pub(super) fn raise_level(&mut self) {
         let is_busy = self.raw.raft.has_pending_conf() || self.raw.raft.lead_transferee.is_some();
-        let level = match self.leader_ready() && !is_busy {
+        let level = match self.leads_by_log() && !is_busy {
             true => self.known_to_all(),
             false => None,
         };

@@ -14,6 +14,7 @@
 
 mod addresses;
 mod changes;
+mod clock;
 mod heard;
 mod input;
 mod levels;
@@ -21,6 +22,7 @@ mod log_view;
 mod proposing;
 mod reads;
 mod ready;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -40,9 +42,9 @@ use crate::log::{LogStore, Position};
 use crate::machine::Applied;
 use crate::membership::Membership;
 use crate::planted::planted;
-use crate::status::{Glance, Progress, Role, Status};
 use addresses::Addresses;
 use changes::Changes;
+use clock::Clock;
 use heard::Heard;
 use log_view::LogView;
 use reads::Reads;
@@ -62,6 +64,9 @@ pub struct Config {
     pub seed: u64,
     /// Entries that stay in the log for followers that lag.
     pub log_keep_entries: u64,
+    /// The clock of a leader may be so many nanoseconds ahead of a majority's;
+    /// [`CLOCK_OFFSET_MAX`](limits::CLOCK_OFFSET_MAX) unless set otherwise.
+    pub max_clock_offset_ns: u64,
 }
 
 /// A write that is not yet known to be durable, and what must wait for it.
@@ -111,6 +116,7 @@ pub struct Replica<L: LogStore, P> {
     heard: Heard,
     addresses: Addresses,
     said: levels::Said,
+    clock: Clock,
     changes: Changes<P>,
     /// Snapshots on their way, by receiver.
     sending: Vec<(u64, Position)>,
@@ -204,6 +210,7 @@ impl<L: LogStore, P> Replica<L, P> {
             heard: Heard::default(),
             addresses: Addresses::default(),
             said: levels::Said::new(config.raft_id, config.own.clone()),
+            clock: Clock::new(config.max_clock_offset_ns),
             changes: Changes::default(),
             sending: Vec::new(),
             snapshots: Vec::new(),
@@ -216,6 +223,7 @@ impl<L: LogStore, P> Replica<L, P> {
             config,
         };
         replica.set_election_timeout();
+        replica.limit_clock();
         // A single voter need not wait for anybody.
         let alone = replica.membership.voter_count() == 1
             && replica
@@ -262,6 +270,7 @@ impl<L: LogStore, P> Replica<L, P> {
             Input::MemberAt { raft_id, address } => self.member_at(raft_id, address),
             Input::ReachedAt { raft_id, address } => self.reached_at(raft_id, address),
             Input::SaidLevels { raft_id, said } => self.said_levels(raft_id, said),
+            Input::Clock { raft_id, measured } => self.clock_measured(raft_id, measured),
         }
         let last_now = self.raw.raft.raft_log.last_index();
         if last_now > last && !is_of_tasks {
@@ -278,6 +287,7 @@ impl<L: LogStore, P> Replica<L, P> {
         let raft = &self.raw.raft;
         let is_waiting =
             !self.reads.is_empty() || self.changes.is_handing_over() || self.carried.is_some();
+        let is_waiting = is_waiting || self.has_wrong_clock();
         let ticks = match raft.state {
             _ if self.removed => usize::MAX,
             _ if is_waiting => 1,
@@ -295,107 +305,16 @@ impl<L: LogStore, P> Replica<L, P> {
         (ticks as u64).clamp(1, limits::QUIET_TICKS_MAX)
     }
 
-    /// What this replica knows of itself and its group.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let raft = &self.raw.raft;
-        let role = self.role();
-        let mut progress = std::collections::BTreeMap::new();
-        if role == Role::Leader {
-            for (id, member) in raft.prs().iter() {
-                progress.insert(
-                    *id,
-                    Progress {
-                        match_index: member.matched,
-                        alive: self.alive(*id),
-                        silent_ms: self.silent_ms(*id),
-                    },
-                );
-            }
-        }
-        Status {
-            role,
-            raft_id: self.config.raft_id,
-            term: raft.term,
-            leader: self.leader(),
-            leader_ready: self.leader_ready(),
-            commit_index: raft.raft_log.committed,
-            applied_index: self.applied_index,
-            last_index: raft.raft_log.last_index(),
-            membership: self.membership.clone(),
-            progress,
-            address_conflicts: self.addresses.conflicts().clone(),
-            said_levels: self.said.by_member(),
-        }
-    }
-
     /// The members, as of the committed log.
     #[must_use]
     pub fn membership(&self) -> &Membership {
         &self.membership
     }
 
-    /// The part of the status that routing depends on, at little cost.
-    #[must_use]
-    pub fn glance(&self) -> Glance {
-        Glance {
-            role: self.role(),
-            term: self.raw.raft.term,
-            leader: self.leader(),
-            leader_ready: self.leader_ready(),
-            raft_id_next: self.membership.raft_id_next,
-            members: self.membership.members.len(),
-            voters: self.membership.voter_count(),
-            level: self.membership.level,
-        }
-    }
-
-    fn role(&self) -> Role {
-        let raft = &self.raw.raft;
-        if self.removed {
-            return Role::Removed;
-        }
-        match raft.state {
-            StateRole::Leader => Role::Leader,
-            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
-            StateRole::Follower if raft.promotable() => Role::Follower,
-            StateRole::Follower => Role::Learner,
-        }
-    }
-
-    /// Raft id of the leader it knows; 0 for none.
-    fn leader(&self) -> u64 {
-        if self.removed {
-            0
-        } else {
-            self.raw.raft.leader_id
-        }
-    }
-
     /// Messages that the gate has refused since the last call, with the raft id
     /// of their stream.
     pub fn take_refused(&mut self) -> Vec<(u64, Refused)> {
         std::mem::take(&mut self.refused)
-    }
-
-    /// Leads, and has applied an entry of its own term.
-    fn leader_ready(&self) -> bool {
-        self.leads()
-            && self
-                .lead_from
-                .is_some_and(|from| self.applied_index >= from)
-    }
-
-    fn silent_ms(&self, raft_id: u64) -> u64 {
-        match raft_id == self.config.raft_id {
-            true => 0,
-            false => self.heard.silent_ms(raft_id, self.now.monotonic_ns),
-        }
-    }
-
-    /// This peer, and members that answered lately.
-    fn alive(&self, raft_id: u64) -> bool {
-        raft_id == self.config.raft_id || self.heard.alive(raft_id, self.now.monotonic_ns)
     }
 
     /// This peer, and members heard of within minutes.
@@ -425,6 +344,7 @@ impl<L: LogStore, P> Replica<L, P> {
         }
         self.reads.tick();
         self.tick_changes();
+        self.mind_clock();
         self.correct_addresses();
         self.promote_learners();
         self.raise_level();

@@ -19,6 +19,11 @@ impl<L: LogStore, P> Replica<L, P> {
             }
             return;
         }
+        if let Some(fault) = self.clock_fault() {
+            let answers = &mut self.work.answers;
+            let refused = |asked: Asked<P>| Answer::Propose(asked.token, fault.into());
+            return answers.extend(asked.into_iter().map(refused));
+        }
         for pack in pack(asked) {
             self.propose_entry(pack);
         }

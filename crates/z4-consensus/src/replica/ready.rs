@@ -225,6 +225,7 @@ impl<L: LogStore, P> Replica<L, P> {
         self.heard.keep(&self.membership, self.now.monotonic_ns);
         self.addresses.keep(&self.membership);
         self.said.keep(&self.membership);
+        self.limit_clock();
         self.check_level();
         self.work.members = Some(self.membership.clone());
         self.installed_index = Some(self.applied_index);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod addresses;
+mod clock;
 mod levels;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::level::Levels;
 use crate::mem_log::MemLog;
 use crate::membership::{Identity, Member};
 use crate::proposals::Asked;
+use crate::status::Role;
 
 const START: Position = Position { index: 1, term: 1 };
 
@@ -79,6 +81,7 @@ fn config(seed: u64) -> Config {
             is_held: false,
         },
         log_keep_entries: 100,
+        max_clock_offset_ns: 500_000_000,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The way in: what services ask of a peer, from any thread, without blocking.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,12 @@ use raft::eraftpb::Message;
 
 use super::published::Published;
 use super::sink::{Accepted, Budget, Done, Sink};
+use crate::clocks::{ClockLimit, Measured};
 use crate::error::{ProposeError, ReadError};
 use crate::level::SaidLevels;
 use crate::limits;
 use crate::membership::Change;
+use crate::replica::Now;
 use crate::status::{Role, Status};
 
 /// A command on its way into the log.
@@ -91,6 +93,11 @@ pub(crate) enum News {
         raft_id: u64,
         address: String,
     },
+    /// The clock of a member was measured.
+    Clock {
+        raft_id: u64,
+        measured: Measured,
+    },
     /// A member dialled this peer at this address.
     ReachedAt {
         raft_id: u64,
@@ -111,6 +118,34 @@ pub struct Handle<R> {
     pub(crate) budget: Arc<Budget>,
     pub(crate) space: Arc<Space>,
     pub(crate) riders: Arc<OnceLock<Riders<R>>>,
+    pub(crate) clock: Arc<SharedClock>,
+}
+
+/// The monotonic clock of a peer, and the limit of its wall clock, as of the last step of its
+/// raft thread.
+#[derive(Debug)]
+pub(crate) struct SharedClock {
+    from: Instant,
+    limit: AtomicI64,
+}
+
+impl SharedClock {
+    /// A clock that shows 0 now.
+    pub(crate) fn start() -> Self {
+        Self {
+            from: Instant::now(),
+            limit: AtomicI64::new(ClockLimit::UNMEASURED.0),
+        }
+    }
+
+    /// Nanoseconds since the start.
+    pub(crate) fn monotonic_ns(&self) -> u64 {
+        u64::try_from(self.from.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn set_limit(&self, limit: ClockLimit) {
+        self.limit.store(limit.0, Ordering::Relaxed);
+    }
 }
 
 /// What was said of disk space.
@@ -129,6 +164,7 @@ impl<R> Clone for Handle<R> {
             budget: Arc::clone(&self.budget),
             space: Arc::clone(&self.space),
             riders: Arc::clone(&self.riders),
+            clock: Arc::clone(&self.clock),
         }
     }
 }
@@ -299,6 +335,32 @@ impl<R: Send + 'static> Handle<R> {
     pub fn said_levels(&self, raft_id: u64, said: SaidLevels) -> bool {
         let news = News::SaidLevels { raft_id, said };
         self.news.try_send(news).is_ok()
+    }
+
+    /// Nanoseconds of the monotonic clock of this peer, to measure clocks by.
+    #[must_use]
+    pub fn monotonic_ns(&self) -> u64 {
+        self.clock.monotonic_ns()
+    }
+
+    /// Reports the clock of the member `raft_id`, as it was measured by
+    /// [`Handle::monotonic_ns`]. Dropped when the inbox is full: it is measured again soon.
+    pub fn clock_measured(&self, raft_id: u64, measured: Measured) {
+        let _ = self.news.try_send(News::Clock { raft_id, measured });
+    }
+
+    /// Tells whether a leader may go by the time that its wall clock showed a moment ago, and
+    /// tell it to others. The wall clock is to be read before this is called: what passes in
+    /// between makes the reading older, and so less ahead of other clocks. Of use at a leader
+    /// alone.
+    #[must_use]
+    pub fn may_go_by(&self, wall_ns: u64) -> bool {
+        let limit = ClockLimit(self.clock.limit.load(Ordering::Relaxed));
+        let monotonic_ns = self.clock.monotonic_ns();
+        limit.allows(Now {
+            wall_ns,
+            monotonic_ns,
+        })
     }
 
     /// Says whether disk space is low here. While it is, the log is cut as soon

@@ -27,6 +27,7 @@ mod stop;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{bounded, Receiver};
 
@@ -67,6 +68,9 @@ pub struct Parts<L, M, T> {
     /// Entries that stay in the log for followers that lag;
     /// [`LOG_KEEP_ENTRIES`](limits::LOG_KEEP_ENTRIES) unless set otherwise.
     pub log_keep_entries: u64,
+    /// The clock of a leader may be so far ahead of a majority's;
+    /// [`CLOCK_OFFSET_MAX`](limits::CLOCK_OFFSET_MAX) unless set otherwise.
+    pub max_clock_offset: Duration,
     /// Counters of this crate.
     pub metrics: Metrics,
     /// Parent of this peer's log lines.
@@ -101,6 +105,7 @@ pub fn prepare<R: Send + 'static>() -> (Handle<R>, Pending<R>) {
         budget: Arc::new(Budget::default()),
         space: Arc::default(),
         riders: Arc::default(),
+        clock: Arc::new(handle::SharedClock::start()),
     };
     (handle, Pending { requests, news })
 }
@@ -138,6 +143,8 @@ impl Runtime {
             own: parts.own,
             seed,
             log_keep_entries: parts.log_keep_entries,
+            max_clock_offset_ns: u64::try_from(parts.max_clock_offset.as_nanos())
+                .unwrap_or(u64::MAX),
         };
         let replica = Replica::new(config, Arc::clone(&log), &applied, &parts.logger)?;
         transport.members(&applied.membership);

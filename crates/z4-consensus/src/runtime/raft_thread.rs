@@ -15,6 +15,7 @@ use super::log_thread::LogJob;
 use super::outbox::{HungUp, Outbox};
 use super::sink::{Accepted, Done, Sink};
 use super::stop::stop_process;
+use crate::clocks::ClockFault;
 use crate::error::{ProposeError, ReadError};
 use crate::fault::mark;
 use crate::limits;
@@ -64,17 +65,19 @@ pub(super) struct RaftThread<L: LogStore, M: StateMachine, T> {
 impl<L: LogStore, M: StateMachine, T: Transport> RaftThread<L, M, T> {
     /// Runs until it is asked to stop.
     pub(super) fn run(mut self) {
-        let started = Instant::now();
-        let mut ticks = Ticks::from(started);
+        let mut ticks = Ticks::from(Instant::now());
         let mut stop_by: Option<Instant> = None;
         let mut published = Status::default();
         let mut space_low = false;
         loop {
             ticks.planned = self.replica.ticks_to_next();
             self.wait(ticks.until());
-            let monotonic_ns = started.elapsed().as_nanos() as u64;
+            // In this order: a stall in between makes the wall clock look behind, and what is
+            // stamped with it is then behind too.
+            let wall_ns = (self.clock)();
+            let monotonic_ns = self.handle.monotonic_ns();
             let now = Now {
-                wall_ns: (self.clock)(),
+                wall_ns,
                 monotonic_ns,
             };
             let leads = self.replica.glance().role == Role::Leader;
@@ -94,6 +97,7 @@ impl<L: LogStore, M: StateMachine, T: Transport> RaftThread<L, M, T> {
             while let Some(work) = self.replica.work() {
                 self.work(work, now);
             }
+            self.handle.clock.set_limit(self.replica.clock_limit());
             self.publish(&mut published, ticked);
             if let Some(stop_by) = stop_by {
                 let leads = matches!(published.role, Role::Leader) && published.leader != 0;
@@ -170,6 +174,7 @@ impl<L: LogStore, M: StateMachine, T: Transport> RaftThread<L, M, T> {
                     continue;
                 }
                 News::ReachedAt { raft_id, address } => Input::ReachedAt { raft_id, address },
+                News::Clock { raft_id, measured } => Input::Clock { raft_id, measured },
                 News::SaidLevels { raft_id, said } => Input::SaidLevels { raft_id, said },
             };
             self.replica.step(input, now);
@@ -437,9 +442,23 @@ impl<L: LogStore, M: StateMachine, T: Transport> RaftThread<L, M, T> {
                 warn!(self.logger, "the address of a member cannot be changed"; "reason" => why);
             }
         }
+        self.tell_of_clock(published.clock_fault, status.clock_fault);
         self.metrics.status(&status);
         *published = status.clone();
         self.handle.published.publish(status);
+    }
+
+    /// Says once that the clock of this leader is wrong, and that it is right again or that
+    /// another peer leads.
+    fn tell_of_clock(&self, before: Option<ClockFault>, now: Option<ClockFault>) {
+        let is_ahead = |fault| matches!(fault, Some(ClockFault::Ahead { .. }));
+        if let Some(fault) = now.filter(|_| is_ahead(now) && !is_ahead(before)) {
+            warn!(self.logger, "the clock of this leader is wrong, it hands over";
+                "reason" => %fault, "remedy" => "set the clock, and keep it by NTP");
+        }
+        if is_ahead(before) && !is_ahead(now) {
+            info!(self.logger, "no leader with a wrong clock here any more");
+        }
     }
 
     /// A leader asks the most caught-up voter to take over.

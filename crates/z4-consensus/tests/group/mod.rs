@@ -110,6 +110,7 @@ impl Group {
                 is_held: false,
             },
             log_keep_entries: 4,
+            max_clock_offset_ns: 500_000_000,
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         match Replica::new(config, Arc::clone(&peer.log), machine.applied(), &logger) {

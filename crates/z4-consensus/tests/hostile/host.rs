@@ -75,6 +75,7 @@ impl Host {
                 is_held: false,
             },
             log_keep_entries: 8,
+            max_clock_offset_ns: 500_000_000,
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let replica = Replica::new(config, Arc::clone(&log), &applied, &logger).unwrap();

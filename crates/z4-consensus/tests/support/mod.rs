@@ -146,6 +146,7 @@ impl Cluster {
                 is_held: false,
             },
             log_keep_entries: 20,
+            max_clock_offset: z4_consensus::limits::CLOCK_OFFSET_MAX,
             metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
             logger: self.logger.clone(),
             on_removed: Box::new(|| {}),

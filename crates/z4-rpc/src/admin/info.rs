@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use z4_consensus::status::Progress;
-use z4_consensus::{Role, SaidLevels, Status};
+use z4_consensus::{ClockFault, Role, SaidLevels, Status};
 use z4_core::View;
 use z4_proto::generated::admin::{ClusterInfo, MemberLiveness, MemberRole, PeerRole, Server};
 use z4_proto::generated::peer::{
     ClusterView, ForwardReply_oneof_answer as Answer, ForwardRequest_oneof_ask as Ask,
 };
 
-use crate::convert::duration_of_ms;
+use crate::convert::{duration_of_ms, signed_duration_of_ns};
 use crate::leader::no_leader_to_read;
 use crate::levels;
 use crate::limits;
@@ -47,6 +47,9 @@ pub(super) async fn info<V: View + Clone + Send + Sync + 'static>(node: &Node<V>
             server.set_level_max(said.levels.max);
             server.set_level_held(said.is_held);
         }
+        if let Some(clock) = status.clocks.get(raft_id) {
+            server.set_clock_offset(signed_duration_of_ns(clock.offset_ns));
+        }
         if let Some(Seen { progress, .. }) = seen {
             server.set_match_index(progress.match_index);
             if progress.alive {
@@ -72,6 +75,8 @@ pub(super) async fn info<V: View + Clone + Send + Sync + 'static>(node: &Node<V>
         info.set_notice(without_leader(node, &status));
     } else if status.role == Role::Learner {
         info.set_notice("this peer catches up before it votes".to_owned());
+    } else if let Some(fault) = &status.clock_fault {
+        info.set_notice(wrong_clock(fault));
     } else if status.role == Role::Leader {
         info.set_notice(silent_learners(&status));
     }
@@ -105,6 +110,17 @@ fn without_leader<V: View + Clone + Send + Sync + 'static>(
          address now, say so with `z4t set-address`",
         unreached.join(", ")
     )
+}
+
+/// Why this leader takes nothing in, and what a person may do about it.
+fn wrong_clock(fault: &ClockFault) -> String {
+    match fault {
+        ClockFault::Ahead { .. } => format!(
+            "this leader takes nothing in: {fault}; no other voter with a better clock has taken \
+             over yet; set the clocks, and keep them by NTP"
+        ),
+        ClockFault::Unmeasured => format!("this leader takes nothing in: {fault}; look again"),
+    }
 }
 
 /// Learners that have taken nothing in and do not answer, and why that may be;

@@ -83,8 +83,8 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
             collect(&inbox.control, &mut control);
             collect(&inbox.applied, &mut applied);
             let mut heard = Vec::new();
-            let leadership = leadership(&self.node.handle().status());
             let now = self.now();
+            let leadership = self.leadership(now);
             self.sessions.step(Input::Leadership(leadership), now);
             let reading = self.node.delivery().clock().before_turn();
             if let Some(reading) = reading {
@@ -132,6 +132,17 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
             for taken in heard {
                 taken();
             }
+        }
+    }
+
+    /// Who leads, as of now. A leader whose clock is wrong at this moment does not lead: its
+    /// sessions and its dispatcher would go by what the clock shows.
+    fn leadership(&self, now: Now) -> Leadership {
+        let leadership = leadership(&self.node.handle().status());
+        let may = leadership.is_ready_here && self.node.handle().may_go_by(now.wall_ns);
+        Leadership {
+            is_ready_here: may,
+            ..leadership
         }
     }
 

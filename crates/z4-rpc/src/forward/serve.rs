@@ -335,6 +335,7 @@ fn failed(id: u64, error: &Error, not_leader: bool) -> ForwardReply {
 /// Whether nothing was done, so that the follower may try again elsewhere, is
 /// part of the answer.
 fn proposal_failed(id: u64, error: ProposeError) -> ForwardReply {
+    let is_of_clock = matches!(error, ProposeError::Clock(_));
     let again = matches!(
         error,
         ProposeError::NotLeader
@@ -343,7 +344,9 @@ fn proposal_failed(id: u64, error: ProposeError) -> ForwardReply {
             | ProposeError::Removed
             | ProposeError::NotJoined
     );
-    failed(id, &Error::of_proposal(error, false), again)
+    let mut error = Error::of_proposal(error, false).to_forward(again || is_of_clock);
+    error.set_clock_refuses(is_of_clock);
+    answer(id, Reply::error(error))
 }
 
 fn of_accepted(id: u64, at: Appended) -> ForwardReply {

@@ -9,6 +9,7 @@ use z4_delivery::ClockReading;
 use z4_proto::generated::peer::{Opening, RaftBatch, RaftDone};
 
 use super::{address, opening};
+use crate::clock_sample;
 use crate::levels;
 use crate::limits;
 use crate::node::Node;
@@ -87,6 +88,16 @@ pub(crate) fn take_batch<V: View + Clone + Send + Sync + 'static>(
         node.network()
             .disk_admission()
             .heard(from, batch.get_disk());
+    }
+    if batch.has_sample() {
+        // Before the messages: who is elected by them has measured the clock of the voter.
+        let (handle, sample) = (node.handle(), clock_sample::read(batch.get_sample()));
+        let measured = node
+            .network()
+            .clock_heard(from, &sample, handle.monotonic_ns());
+        if let Some(measured) = measured {
+            handle.clock_measured(from, measured);
+        }
     }
     if batch.has_clock() {
         node.delivery().clock_heard(ClockReading {

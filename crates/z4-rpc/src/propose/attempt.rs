@@ -67,6 +67,8 @@ pub(super) struct Tried {
 pub(super) enum Failed {
     /// Nothing was done; another leader may do it.
     Again,
+    /// The same, for the clock of the leader is wrong, in these words.
+    Clock(String),
     /// It may have been done, or may yet be.
     Unknown,
     /// Nothing was done; another try at once would end alike.
@@ -203,6 +205,7 @@ fn of_propose(error: ProposeError) -> Failed {
     match error {
         ProposeError::NotLeader | ProposeError::Superseded => Failed::Again,
         ProposeError::Unknown => Failed::Unknown,
+        ProposeError::Clock(_) => Failed::Clock(error.to_string()),
         _ => Failed::Refused(Error::of_proposal(error, false)),
     }
 }
@@ -227,6 +230,9 @@ fn read(answer: Result<Answer, AskError>) -> Result<Proposed, Failed> {
             what: "the queue of requests to the leader".into(),
             retry_after_ms: 100,
         })),
+        Err(AskError::Refused(error)) if error.get_clock_refuses() => {
+            Err(Failed::Clock(error.get_message().to_owned()))
+        }
         Err(AskError::Refused(error)) if error.get_not_leader() => Err(Failed::Again),
         Err(AskError::Refused(error)) if error.get_unknown() => Err(Failed::Unknown),
         Err(AskError::Refused(error)) => Err(Failed::Refused(Error::of_forward(&error, false))),

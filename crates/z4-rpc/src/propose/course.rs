@@ -79,6 +79,7 @@ impl Course {
         status: &Status,
         now: Instant,
     ) -> Next {
+        let mut refused = None;
         match tried {
             Ok(Tried {
                 proposed: Proposed::Applied(Outcome::Refused(refusal)),
@@ -106,13 +107,18 @@ impl Course {
                 // The search for the next leader begins now.
                 self.wait_for_leader(now);
             }
+            Err(Failed::Clock(why)) => refused = Some(why),
             Err(Failed::Again) => {}
         }
         let until = self.leader_by;
-        match now < until {
-            true => Next::Again(Pause::ForLeader { until }),
-            false => Next::Done(Err(self.unless_done(no_leader(status)))),
+        if now < until {
+            return Next::Again(Pause::ForLeader { until });
         }
+        let error = match refused {
+            Some(why) => Error::Unavailable(format!("{why}; nothing was done, retry")),
+            None => no_leader(status),
+        };
+        Next::Done(Err(self.unless_done(error)))
     }
 
     /// Whether there is time for another try; the error, if there is none.
@@ -198,6 +204,19 @@ mod tests {
             what: "q".into(),
             retry_after_ms: 100,
         })
+    }
+
+    #[test]
+    fn a_leader_with_a_wrong_clock_is_waited_for_and_named() {
+        let now = Instant::now();
+        let mut course = course(false, false, now);
+        let refused = || Err(Failed::Clock("its clock is ahead".into()));
+        let until = waits(course.after(refused(), &Status::default(), now));
+        let told = error(course.after(refused(), &Status::default(), until)).to_string();
+        assert!(
+            told.contains("its clock is ahead; nothing was done, retry"),
+            "{told}"
+        );
     }
 
     fn answered(outcome: Outcome) -> Result<Tried, Failed> {

@@ -18,6 +18,7 @@ use z4_proto::generated::peer::{LeaderClock, RaftBatch};
 use z4_proto::generated::peer_grpc::PeerClient;
 
 use super::lane;
+use crate::clock_sample;
 use crate::delivery::wall_ns;
 use crate::lane::frame::{self, Kind};
 use crate::lane::sender::Lane;
@@ -144,8 +145,8 @@ impl Link {
         frame.is_some_and(|frame| lane.send(frame))
     }
 
-    /// Adds what every batch tells: how the disk of this peer is, and what its clock shows
-    /// if it leads.
+    /// Adds what batches tell: how the disk of this peer is, what its clock shows if it leads,
+    /// and now and then what others measure its clock by.
     fn say_of_itself(&self, batch: &mut RaftBatch) {
         if let Some(disk) = self.network.disk_admission().to_tell() {
             batch.set_disk(disk);
@@ -153,11 +154,18 @@ impl Link {
         if self.has_to_say_levels() {
             batch.set_levels(self.network.own_levels());
         }
+        let now_ns = self.handle.monotonic_ns();
+        if let Some(sample) = self.network.clock_sample(self.to, now_ns) {
+            batch.set_sample(clock_sample::to_message(&sample));
+        }
         let status = self.handle.status();
-        if status.leader == status.raft_id && status.leader != 0 {
+        let at_ns = wall_ns();
+        let leads = status.leader == status.raft_id && status.leader != 0;
+        // A leader whose clock is wrong tells nobody what it shows.
+        if leads && self.handle.may_go_by(at_ns) {
             let mut clock = LeaderClock::default();
             clock.set_term(status.term);
-            clock.set_at_ns(wall_ns());
+            clock.set_at_ns(at_ns);
             batch.set_clock(clock);
         }
     }

@@ -93,6 +93,7 @@ impl Starter {
             clock: wall_ns,
             own: self.node.said_levels(),
             log_keep_entries: 10_000,
+            max_clock_offset: z4_consensus::limits::CLOCK_OFFSET_MAX,
             metrics: z4_consensus::metrics::Metrics::new(&prometheus::Registry::new()).unwrap(),
             logger: log_lines::logger(self.network.peer_id()),
             on_removed: Box::new(|| ()),

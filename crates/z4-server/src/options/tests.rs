@@ -26,6 +26,7 @@ fn defaults_are_as_promised() {
         peer_lane_port: None,
         metrics_port: 2112,
         log_keep_entries: 10_000,
+        max_clock_offset: Duration::from_millis(500),
         disk_reserve_bytes: None,
         connections_max: None,
         connections_per_address_max: None,
@@ -60,6 +61,7 @@ fn help_lists_every_variable_with_its_flag() {
         "Z4_ON_REMOVED",
         "Z4_BIND_ADDR",
         "Z4_DISK_RESERVE_BYTES",
+        "Z4_MAX_CLOCK_OFFSET",
         "Z4_CONNECTIONS_MAX",
         "Z4_CONNECTIONS_PER_ADDRESS_MAX",
         "Z4_TLS_CERT",
@@ -150,6 +152,10 @@ fn mistakes_are_named() {
         (&["--peer-tls-ca", "f"], "Z4_PEER_TLS_CERT"),
         (&["--peer-tls-names", "a"], "Z4_PEER_TLS_CA"),
         (&["--bind-addr", "[10.0.0.1]"], "Z4_BIND_ADDR"),
+        (&["--max-clock-offset", "9ms"], "Z4_MAX_CLOCK_OFFSET"),
+        (&["--max-clock-offset", "61m"], "Z4_MAX_CLOCK_OFFSET"),
+        (&["--max-clock-offset", "500"], "Z4_MAX_CLOCK_OFFSET"),
+        (&["--max-clock-offset", ""], "Z4_MAX_CLOCK_OFFSET"),
         (&["--no-such-flag"], "--no-such-flag"),
     ] {
         let mut line = args.to_vec();
@@ -205,15 +211,4 @@ fn one_folder_written_in_two_ways_is_one() {
     let same = same && place(&link) == place(&real);
     std::fs::remove_dir_all(&folder).unwrap();
     assert!(same);
-}
-
-#[test]
-fn switches_know_the_usual_words() {
-    for word in ["true", "TRUE", "1", "yes", "on"] {
-        assert_eq!(switch(word), Ok(true), "{word}");
-    }
-    for word in ["false", "0", "no", "off", ""] {
-        assert_eq!(switch(word), Ok(false), "{word}");
-    }
-    assert!(switch("maybe").is_err());
 }

@@ -14,6 +14,7 @@
 //! | `promises` | votes and acknowledgements are synced before they leave | Raft thesis, section 3.8 |
 //! | `creates` | acknowledged creates are committed; one request, one create | promises 1 and 4 |
 //! | `times` | never early, never after its time to live | promise 2 |
+//! | `clocks` | no leader goes by a clock that is ahead of most | promise 2; RFC 5905, section 8 |
 //! | `leases` | one live lease; only its holder ends it, and is not refused | promise 3 |
 //! | `deaths` | no task dies, or goes, without a cause | promises 1 and 2 |
 //! | `ends` | what is done, cancelled or purged stays so | promise 3 |
@@ -22,6 +23,7 @@
 //! | `states` | equal index, equal state; conservation | promises 6 and 7 |
 
 pub(crate) mod access;
+mod clocks;
 pub(crate) mod creates;
 pub(crate) mod deaths;
 pub(crate) mod elections;

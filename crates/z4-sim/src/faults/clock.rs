@@ -14,6 +14,7 @@
 use rand::Rng;
 
 use super::Fault;
+use crate::peer::Peer;
 use crate::world::{World, MS};
 
 /// Most that a clock is ever off, in nanoseconds.
@@ -22,6 +23,8 @@ const OFF_NS_MAX: i64 = 30_000 * MS as i64;
 const OFF_NS_MAX_HOURS: i64 = 3_600_000 * MS as i64;
 /// Most that a clock is fast or slow, in parts of a million.
 const DRIFT_PPM_MAX: i64 = 100_000;
+/// Changes of a clock that are remembered.
+const CLOCK_WAS_MAX: usize = 64;
 /// No clock jumps by an hour before: until then namespaces may have their first
 /// settings, which remember requests for less.
 const HOURS_FROM_NS: u64 = 20_000 * MS;
@@ -32,13 +35,13 @@ impl World {
         let (now_ns, most_ns) = (self.now_ns, self.off_ns_max());
         for peer in self.peers.values_mut() {
             // What it is off by now stays; from here on it runs at another pace.
-            peer.skew_ns = peer.clock_off_ns(now_ns).clamp(-most_ns, most_ns);
-            peer.drift_from_ns = now_ns;
-            peer.drift_ppm = if drifts {
+            let skew_ns = peer.clock_off_ns(now_ns).clamp(-most_ns, most_ns);
+            let drift_ppm = if drifts {
                 self.rng.gen_range(-DRIFT_PPM_MAX..DRIFT_PPM_MAX)
             } else {
                 0
             };
+            peer.set_clock(now_ns, skew_ns, drift_ppm);
         }
     }
 
@@ -60,10 +63,12 @@ impl World {
         };
         let jump_ns = self.rng.gen_range(-most_ms..most_ms) * MS as i64;
         let most_ns = self.off_ns_max();
+        let now_ns = self.now_ns;
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        peer.skew_ns = (peer.skew_ns + jump_ns).clamp(-most_ns, most_ns);
+        let skew_ns = (peer.clock_off_ns(now_ns) + jump_ns).clamp(-most_ns, most_ns);
+        peer.set_clock(now_ns, skew_ns, peer.drift_ppm);
         if by_hours {
             self.saw("a clock jumped by up to an hour");
         }
@@ -76,9 +81,51 @@ impl World {
     }
 
     pub(super) fn heal_clocks(&mut self) {
+        let now_ns = self.now_ns;
         for peer in self.peers.values_mut() {
-            peer.skew_ns = 0;
-            peer.drift_ppm = 0;
+            peer.set_clock(now_ns, 0, 0);
         }
+    }
+
+    /// The clock of a peer is wrong by an hour from now on, until clocks are healed.
+    pub(crate) fn put_clock_ahead(&mut self, id: u64) {
+        let now_ns = self.now_ns;
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.set_clock(now_ns, OFF_NS_MAX_HOURS, 0);
+        }
+    }
+}
+
+impl Peer {
+    /// Its wall clock minus the true time.
+    pub(crate) fn clock_off_ns(&self, now_ns: u64) -> i64 {
+        let passed_us = now_ns.saturating_sub(self.drift_from_ns) as i64 / 1_000;
+        self.skew_ns + passed_us * self.drift_ppm / 1_000
+    }
+
+    /// Sets its clock, and the pace of it.
+    fn set_clock(&mut self, now_ns: u64, off_ns: i64, drift_ppm: i64) {
+        self.clock_was
+            .push_back((now_ns, self.clock_off_ns(now_ns)));
+        self.clock_was.push_back((now_ns, off_ns));
+        (self.skew_ns, self.drift_from_ns, self.drift_ppm) = (off_ns, now_ns, drift_ppm);
+        while self.clock_was.len() > CLOCK_WAS_MAX {
+            self.clock_was.pop_front();
+        }
+    }
+
+    /// The most that its clock was off by within this span before now.
+    pub(crate) fn clock_off_most_ns(&self, now_ns: u64, span_ns: u64) -> i64 {
+        let from_ns = now_ns.saturating_sub(span_ns);
+        let within = self.clock_was.iter().filter(|(at_ns, _)| *at_ns >= from_ns);
+        let changes: Vec<_> = within.collect();
+        let first_ns = match changes.first() {
+            // It was at its worst pace until then.
+            Some((at_ns, off_ns)) => off_ns + (at_ns - from_ns) as i64 / 10,
+            None => self.clock_off_ns(from_ns),
+        };
+        let all = changes.iter().map(|(_, off_ns)| *off_ns);
+        let ends = [first_ns, self.clock_off_ns(now_ns)];
+        all.chain(ends).max().unwrap_or_default()
     }
 }

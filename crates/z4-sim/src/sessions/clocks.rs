@@ -1,18 +1,26 @@
 //! How peers hear of the clock of their leader, and whether what is delivered is due by it.
 
+use z4_consensus::ClockLimit;
 use z4_delivery::{ClockReading, Delivery, Input};
 
 use crate::world::World;
 
 impl World {
-    /// Reads the clock of a peer, if it leads.
+    /// Tells whether a peer leads and may go by its clock now.
+    pub(super) fn leads_by_clock(&self, id: u64) -> bool {
+        let run = self.peers.get(&id).and_then(|peer| peer.run.as_ref());
+        let allows = |limit: ClockLimit| limit.allows(self.clocks(id));
+        run.is_some_and(|run| run.leading && allows(run.replica.clock_limit()))
+    }
+
+    /// Reads the clock of a peer, if it leads and may go by it.
     pub(crate) fn read_clock(&mut self, id: u64) -> Option<ClockReading> {
         let at_ns = self.clocks(id).wall_ns;
-        let run = self.peers.get(&id)?.run.as_ref()?;
-        if !run.leading {
+        if !self.leads_by_clock(id) {
             return None;
         }
-        let term = run.replica.glance().term;
+        let term = self.peers.get(&id)?.run.as_ref()?.replica.glance().term;
+        self.check_clock(id, at_ns, "the reading");
         self.judge.leader_clock_ns = self.judge.leader_clock_ns.max(at_ns);
         Some(ClockReading {
             leader: id,
@@ -24,6 +32,7 @@ impl World {
     /// A leader tells another peer what its clock showed.
     pub(super) fn tell_clock(&mut self, from: u64, to: u64, term: u64, at_ns: u64) {
         self.saw("a leader said that a task is due elsewhere");
+        self.check_clock(from, at_ns, "the reading");
         self.judge.leader_clock_ns = self.judge.leader_clock_ns.max(at_ns);
         let reading = ClockReading {
             leader: from,

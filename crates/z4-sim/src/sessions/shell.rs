@@ -97,6 +97,7 @@ impl World {
     /// Something happened to the sessions of a peer.
     pub(crate) fn session_input(&mut self, id: u64, input: Input<String>) {
         let now = self.now_of(id);
+        self.lead_now(id);
         // The sessions of a leader go by this reading.
         let _ = self.read_clock(id);
         if !matches!(input, Input::Applied(_)) {
@@ -132,23 +133,43 @@ impl World {
         let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) else {
             return;
         };
-        let glance = run.replica.glance();
         let behind = leads && !run.leading && wall_ns < run.machine.machine().stamp_ns();
         run.leading = leads;
+        if behind {
+            self.saw("machine time stood while a leader's clock was behind");
+        }
+        if self.has_new_leadership(id).is_some() {
+            self.lead_now(id);
+            self.plan_turn(id);
+        }
+    }
+
+    /// The leadership of a peer, if its sessions have another one. A leader whose clock is
+    /// wrong at this very moment does not lead.
+    fn has_new_leadership(&mut self, id: u64) -> Option<Leadership> {
+        let is_ready_here = self.leads_by_clock(id);
+        let glance = self.peers.get(&id)?.run.as_ref()?.replica.glance();
         let leadership = Leadership {
             raft_id: id,
             leader: glance.leader,
             term: glance.term,
-            is_ready_here: leads,
+            is_ready_here,
         };
-        if behind {
-            self.saw("machine time stood while a leader's clock was behind");
-        }
-        let is_new = self
-            .shell(id)
-            .is_some_and(|shell| shell.sessions.leadership() != leadership);
-        if is_new {
-            self.session_input(id, Input::Leadership(leadership));
+        let shell = self.shell(id)?;
+        (shell.sessions.leadership() != leadership).then_some(leadership)
+    }
+
+    /// Tells the sessions of a peer who leads, before anything else that they are told.
+    fn lead_now(&mut self, id: u64) {
+        let Some(leadership) = self.has_new_leadership(id) else {
+            return;
+        };
+        let now = self.now_of(id);
+        self.trace
+            .note(self.now_ns, format_args!("{id} sessions: {leadership:?}"));
+        if let Some(shell) = self.shell(id) {
+            shell.sessions.step(Input::Leadership(leadership), now);
+            shell.has_news = true;
         }
     }
 
@@ -196,6 +217,7 @@ impl World {
     /// A turn of the delivery thread; `at_ns`: it was waited for until then.
     pub(crate) fn turn(&mut self, life: Life, at_ns: Option<u64>) {
         let (id, now) = (life.0, self.now_of(life.0));
+        self.lead_now(id);
         // The sessions of a leader go by this reading.
         let _ = self.read_clock(id);
         let true_ns = self.now_ns;

@@ -39,6 +39,7 @@ pub(crate) fn status_json(info: &ClusterInfo) -> String {
                 "lag": lag(info, member),
                 "liveness": liveness(member),
                 "silent_ms": member.silent_for.map(|span| span.as_millis() as u64),
+                "clock_offset_ms": member.clock_offset_ns.map(|ns| ns as f64 / 1e6),
             })
         })
         .collect();
@@ -92,7 +93,7 @@ pub(crate) fn status_text(info: &ClusterInfo) -> String {
 fn member_table(info: &ClusterInfo) -> String {
     let number = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
     let header = [
-        "MEMBER", "ADDRESS", "ROLE", "RAFT ID", "MATCH", "LAG", "LIVENESS",
+        "MEMBER", "ADDRESS", "ROLE", "RAFT ID", "MATCH", "LAG", "CLOCK", "LIVENESS",
     ];
     let rows = info.members.iter().map(|member| {
         [
@@ -102,6 +103,7 @@ fn member_table(info: &ClusterInfo) -> String {
             member.raft_id.to_string(),
             number(member.match_index),
             number(lag(info, member)),
+            clock_text(member),
             liveness_text(member),
         ]
     });
@@ -218,6 +220,17 @@ fn liveness_text(member: &Member) -> String {
     }
 }
 
+/// For people: how far the clock of a member is from that of the peer that answers.
+fn clock_text(member: &Member) -> String {
+    member.clock_offset_ns.map_or("-".to_owned(), |ns| {
+        let ms = ns as f64 / 1e6;
+        match ms.abs() {
+            1_000.0.. => format!("{:+.1}s", ms / 1e3),
+            _ => format!("{ms:+.1}ms"),
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,9 +269,9 @@ term     3
 commit   120
 applied  119
 
-MEMBER  ADDRESS         ROLE   RAFT ID  MATCH  LAG  LIVENESS
-peer1   127.0.0.1:6356  voter  1        120    0    alive
-peer22  127.0.0.2:6356  voter  2        119    1    silent 12s
+MEMBER  ADDRESS         ROLE   RAFT ID  MATCH  LAG  CLOCK  LIVENESS
+peer1   127.0.0.1:6356  voter  1        120    0    -      alive
+peer22  127.0.0.2:6356  voter  2        119    1    -1.2s  silent 12s
 ";
         assert_eq!(status_text(&cluster()), golden);
     }
@@ -268,7 +281,7 @@ peer22  127.0.0.2:6356  voter  2        119    1    silent 12s
         let mut info = cluster();
         info.role = PeerRole::Follower;
         info.members.iter_mut().for_each(|m| m.match_index = None);
-        let line = "peer1   127.0.0.1:6356  voter  1        -      -    alive\n";
+        let line = "peer1   127.0.0.1:6356  voter  1        -      -    -      alive\n";
         assert!(status_text(&info).contains(line));
         assert!(status_json(&info).contains("\"lag\": null"));
     }

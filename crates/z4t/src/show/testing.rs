@@ -32,6 +32,7 @@ pub(crate) fn cluster() -> ClusterInfo {
         version: String::new(),
         levels: None,
         level_held: false,
+        clock_offset_ns: (number == 2).then_some(-1_234_567_890),
         silent_for: (liveness == Liveness::Silent).then_some(Duration::from_millis(12_345)),
     };
     let mut members = vec![

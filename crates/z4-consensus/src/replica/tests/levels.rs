@@ -9,7 +9,7 @@ use crate::membership::Change;
 const LONG: usize = limits::LEVEL_SETTLE_TICKS as usize + 10;
 const RAISED: &str = "SetLevel(2)";
 
-fn says(replica: &mut Replica<MemLog, u32>, raft_id: u64, max: u32, is_held: bool) {
+pub(super) fn says(replica: &mut Replica<MemLog, u32>, raft_id: u64, max: u32, is_held: bool) {
     let said = SaidLevels {
         levels: Levels { min: 1, max },
         version: String::new(),
@@ -19,14 +19,14 @@ fn says(replica: &mut Replica<MemLog, u32>, raft_id: u64, max: u32, is_held: boo
 }
 
 /// The leader of three, of which the third is a learner; nobody has said anything.
-fn leader() -> (Arc<MemLog>, Replica<MemLog, u32>) {
+pub(super) fn leader() -> (Arc<MemLog>, Replica<MemLog, u32>) {
     let (log, mut replica) = replica(&[1, 2], &[3]);
     tick(&log, &mut replica, 60);
     assert_eq!(replica.status().role, Role::Leader);
     (log, replica)
 }
 
-fn level(replica: &Replica<MemLog, u32>) -> u32 {
+pub(super) fn level(replica: &Replica<MemLog, u32>) -> u32 {
     replica.membership().level
 }
 
