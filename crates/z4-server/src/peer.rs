@@ -32,7 +32,7 @@ use crate::limits;
 use crate::options::{Options, LANE_PORT_DEFAULT, LANE_PORT_NAME};
 
 /// The levels that this release knows.
-const LEVELS: Levels = Levels {
+pub(crate) const LEVELS: Levels = Levels {
     min: LEVEL_MIN,
     max: LEVEL_MAX,
 };
@@ -425,7 +425,7 @@ fn of_storage(verdict: z4_storage::Verdict) -> z4_rpc::Verdict {
 
 /// Nanoseconds since 1970. A clock before 1970 counts as 1970: stamps rise
 /// along the log whatever it says.
-fn wall_clock_ns() -> u64 {
+pub(crate) fn wall_clock_ns() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| {
