@@ -98,6 +98,10 @@ seeing_check: setup ## run every expression of dashboard and alerts on three pee
 	@cargo build --locked --workspace --bins
 	@scripts/seeing_check "$(DEBUG)"
 
+deploy_check: ## render and validate the Helm chart, verify the systemd unit
+	@scripts/setup deploy
+	@"$$(scripts/deploy_python)" scripts/deploy_check
+
 # PARTS names some of them, in the order in which they are to run.
 nightly: ## run the long checks that a change waits for no more: PARTS="sim chaos"
 	@scripts/nightly $(PARTS)
