@@ -102,6 +102,12 @@ deploy_check: ## render and validate the Helm chart, verify the systemd unit
 	@scripts/setup deploy
 	@"$$(scripts/deploy_python)" scripts/deploy_check
 
+# As root: the containers run as the user of the chart, with volumes of that user.
+deploy_test: setup ## act the life of the Helm chart out with containers
+	@scripts/setup deploy
+	@cargo build --locked -p z4-server -p z4t
+	@"$$(scripts/deploy_python)" scripts/deploy_test "$(DEBUG)"
+
 # PARTS names some of them, in the order in which they are to run.
 nightly: ## run the long checks that a change waits for no more: PARTS="sim chaos"
 	@scripts/nightly $(PARTS)
