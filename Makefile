@@ -10,7 +10,7 @@ DEBUG := $(CARGO_TARGET_DIR)/debug
 # The Compose tool is a plugin of the engine or a program of its own.
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/docker-compose.yaml
 
-.PHONY: help setup run test verify fix e2e failpoints bench bench_floor bench_growth bench_guard bench_peers fuzz sim mutants chaos chaos_lies nightly demo compose_up compose_tls_up compose_down compose_test docker_base clean_db
+.PHONY: help setup run test verify fix e2e failpoints bench bench_floor bench_growth bench_guard bench_peers fuzz sim mutants chaos chaos_lies nightly seeing_check deploy_check deploy_test demo compose_up compose_tls_up compose_down compose_test docker_base clean_db
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9_]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,21 @@ failpoints: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 failpoints: setup ## fail every durable step of real binaries, one at a time
 	@bin=$$(scripts/faulty dev | tail -n 1); \
 	Z4_BIN_DIR="$$bin" cargo test --locked -p z4-e2e --features failpoints fail_points -- --nocapture
+
+seeing_check: setup ## run every expression of dashboard and alerts on three peers and a real Prometheus
+	@scripts/setup seeing
+	@cargo build --locked --workspace --bins
+	@scripts/seeing_check "$(DEBUG)"
+
+deploy_check: ## render and validate the Helm chart, verify the systemd unit
+	@scripts/setup deploy
+	@"$$(scripts/deploy_python)" scripts/deploy_check
+
+# As root: the containers run as the user of the chart, with volumes of that user.
+deploy_test: setup ## act the life of the Helm chart out with containers
+	@scripts/setup deploy
+	@cargo build --locked -p z4-server -p z4t
+	@"$$(scripts/deploy_python)" scripts/deploy_test "$(DEBUG)"
 
 # PARTS names some of them, in the order in which they are to run.
 nightly: ## run the long checks that a change waits for no more: PARTS="sim chaos"

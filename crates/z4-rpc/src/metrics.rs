@@ -95,6 +95,28 @@ impl Metrics {
         for reason in DROP_REASONS {
             dropped.with_label_values(&[reason]).inc_by(0);
         }
+        let snapshots_sent = counters(
+            "z4_rpc_snapshots_sent_total",
+            "Snapshots sent by result.",
+            &["result"],
+        )?;
+        let snapshots_received = counters(
+            "z4_rpc_snapshots_received_total",
+            "Snapshots received by result.",
+            &["result"],
+        )?;
+        for result in ["ok", "failed"] {
+            snapshots_sent.with_label_values(&[result]).inc_by(0);
+            snapshots_received.with_label_values(&[result]).inc_by(0);
+        }
+        let snapshot_bytes = counters(
+            "z4_rpc_snapshot_bytes_total",
+            "Bytes of snapshots by direction.",
+            &["direction"],
+        )?;
+        for direction in ["sent", "received"] {
+            snapshot_bytes.with_label_values(&[direction]).inc_by(0);
+        }
         let sent_by_way = counters(
             "z4_rpc_raft_messages_sent_by_way_total",
             "Raft messages sent by way: lane or grpc.",
@@ -139,21 +161,9 @@ impl Metrics {
                 "z4_rpc_raft_messages_received_total",
                 "Raft messages let in.",
             )?,
-            snapshots_sent: counters(
-                "z4_rpc_snapshots_sent_total",
-                "Snapshots sent by result.",
-                &["result"],
-            )?,
-            snapshots_received: counters(
-                "z4_rpc_snapshots_received_total",
-                "Snapshots received by result.",
-                &["result"],
-            )?,
-            snapshot_bytes: counters(
-                "z4_rpc_snapshot_bytes_total",
-                "Bytes of snapshots by direction.",
-                &["direction"],
-            )?,
+            snapshots_sent,
+            snapshots_received,
+            snapshot_bytes,
             streams,
             created: counter(
                 "z4_rpc_tasks_created_total",

@@ -19,7 +19,7 @@
 //! | `peer` | the crates wired into a peer, and the order of stopping |
 //! | `status_server` | `/metrics`, `/healthz`, `/readyz` |
 //! | `standing` | how far the peer has come, for the status server |
-//! | `task_metrics` | gauges of the task state |
+//! | `task_metrics`, `cluster_metrics`, `process_metrics` | gauges that are read when a scraper asks |
 //! | `shutdown` | signals, and the limit on stopping |
 
 mod access;
@@ -27,6 +27,7 @@ mod allocator;
 mod assembly;
 mod backups;
 mod certificates;
+mod cluster_metrics;
 mod crowds;
 mod descriptors;
 mod disk;
@@ -35,6 +36,7 @@ mod logging;
 mod membership;
 mod options;
 mod peer;
+mod process_metrics;
 mod recover;
 mod restore;
 mod shutdown;
@@ -126,7 +128,7 @@ fn run(options: &Options, budget: &Budget, logger: &Logger) -> Result<(), String
         "descriptors_max" => budget.limit, "connections_max" => budget.clients.count_max,
         "connections_per_address_max" => budget.clients.per_address_max);
     let registry = Registry::new();
-    let standing = Arc::new(Standing::new(&registry).map_err(|e| e.to_string())?);
+    let standing = Arc::new(Standing::new(&registry, budget.limit).map_err(|e| e.to_string())?);
     let connections = ConnectionMetrics::new(&registry).map_err(|e| e.to_string())?;
     crowds::watch(connections.clone()).map_err(|e| format!("no thread for crowds: {e}"))?;
     let certificates = Certificates::read(&options.tls, &registry)?;

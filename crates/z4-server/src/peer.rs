@@ -36,7 +36,7 @@ use crate::membership;
 use crate::options::{Options, LANE_PORT_DEFAULT, LANE_PORT_NAME};
 
 /// The levels that this release knows.
-const LEVELS: Levels = Levels {
+pub(crate) const LEVELS: Levels = Levels {
     min: LEVEL_MIN,
     max: LEVEL_MAX,
 };

@@ -5,20 +5,25 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prometheus::{Registry, TextEncoder};
 use z4_consensus::{Handle, Role};
+use z4_core::state::machine_ns;
 use z4_core::Outcome;
 use z4_rpc::accept::PortWatch;
 use z4_rpc::Network;
 use z4_storage::Store;
 
 use crate::backups::BackupAge;
+use crate::cluster_metrics::ClusterMetrics;
 use crate::membership;
-use crate::peer::Peer;
+use crate::peer::{wall_clock_ns, Peer, LEVELS};
+use crate::process_metrics::ProcessMetrics;
 use crate::task_metrics::TaskMetrics;
 
 /// What the status port tells of.
 pub(crate) struct Standing {
     registry: Registry,
     tasks: TaskMetrics,
+    cluster: ClusterMetrics,
+    process: ProcessMetrics,
     waits_for: Mutex<String>,
     running: OnceLock<Running>,
     /// What a peer says that was removed before this start.
@@ -39,14 +44,16 @@ struct Running {
 }
 
 impl Standing {
-    /// A peer that starts.
+    /// A peer that starts, and may have so many files open.
     ///
     /// # Errors
     /// When the registry has gauges of these names.
-    pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
+    pub(crate) fn new(registry: &Registry, descriptors_max: u64) -> prometheus::Result<Self> {
         Ok(Self {
             registry: registry.clone(),
             tasks: TaskMetrics::new(registry)?,
+            cluster: ClusterMetrics::new(registry, LEVELS)?,
+            process: ProcessMetrics::new(registry, descriptors_max)?,
             waits_for: Mutex::new("starts".to_owned()),
             running: OnceLock::new(),
             removed: OnceLock::new(),
@@ -125,11 +132,15 @@ impl Standing {
     /// The reason, for a person.
     pub(crate) fn metrics(&self) -> Result<String, String> {
         let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.process.sample();
         if let Some(running) = self.running.get() {
             running.store.sample();
             running.backup_age.sample().map_err(|e| e.to_string())?;
-            self.tasks
-                .sample(&running.store.view())
+            self.cluster.sample(&running.handle.status());
+            let view = running.store.view();
+            let now_ns = machine_ns(&view).map(|ns| ns.max(wall_clock_ns()));
+            now_ns
+                .and_then(|now_ns| self.tasks.sample(&view, now_ns))
                 .map_err(|e| e.to_string())?;
         }
         let text = TextEncoder::new().encode_to_string(&self.registry.gather());

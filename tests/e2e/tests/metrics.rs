@@ -59,6 +59,16 @@ fn every_subject_has_a_metric() {
         &["pending"],
         &["lateness", "bucket"],
         &["rocksdb"],
+        &["lateness", "mean"],
+        &["oldest", "due"],
+        &["paused"],
+        &["cluster", "level"],
+        &["cluster", "voters"],
+        &["leader", "known"],
+        &["member", "silent"],
+        &["member", "lag"],
+        &["open", "fds"],
+        &["resident", "memory"],
     ] {
         let found = having(&sums, words);
         assert!(
