@@ -235,6 +235,7 @@ mod tests {
             version: String::new(),
             levels: None,
             level_held: false,
+            clock_offset_ns: None,
         }
     }
 
