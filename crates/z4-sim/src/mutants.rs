@@ -164,11 +164,6 @@ pub const MUTANTS: &[Mutant] = &[
         &["no order explains"],
     ),
     Mutant::new(
-        "closed-before-released",
-        "the client that closes is told so before what it had is given back",
-        &["ended in good order, and"],
-    ),
-    Mutant::new(
         "clock-sign-wrong",
         "a peer takes clocks that are behind its own for clocks that are ahead",
         &["ahead of the clocks of a majority"],
@@ -182,6 +177,11 @@ pub const MUTANTS: &[Mutant] = &[
         "clock-unheeded",
         "a leader stamps by a clock that is ahead of all others",
         &["ahead of the clocks of a majority"],
+    ),
+    Mutant::new(
+        "closed-before-released",
+        "the client that closes is told so before what it had is given back",
+        &["ended in good order, and"],
     ),
     Mutant::new(
         "closed-without-a-fence",

@@ -212,6 +212,11 @@ impl Registrar {
         let applied: Applied = read_applied(db.db(), db.path())?;
         let mut membership = applied.membership.clone();
         let from = applied.position;
+        let last = self.log.last();
+        let last = last.map_err(|e| StorageError::log(self.peer_dir.log_path(), e))?;
+        if last.index <= from.index {
+            return Ok(());
+        }
         let state = RocksState::new(self.live.clone());
         let mut machine = TaskMachine::open(state, applied, Box::new(|_| {})).map_err(failed)?;
         let applied = rest_of_log(self.log.as_ref(), from, &mut membership, LEVELS, |run| {

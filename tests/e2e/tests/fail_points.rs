@@ -67,6 +67,7 @@ pub const FOUNDING: &[(&str, End)] = &[
     ("dir.sync", End::Said),
     ("identity.write", End::Said),
     ("bootstrap.begun", End::Killed),
+    ("bootstrap.applied", End::Killed),
     ("bootstrap.owned", End::Killed),
     ("bootstrap.committed", End::Killed),
     ("bootstrap.flushed", End::Killed),

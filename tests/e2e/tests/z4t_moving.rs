@@ -25,7 +25,7 @@ fn kept(task: &Value) -> Value {
 }
 
 fn tasks(tool: &Tool, namespace: &str) -> Vec<Value> {
-    let listed = tool.json_lines(&["list", namespace, "--limit", "0", "--body", "-o", "json"]);
+    let listed = tool.json_lines(&["list", namespace, "--limit", "0", "--body"]);
     listed.iter().map(kept).collect()
 }
 

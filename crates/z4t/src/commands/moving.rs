@@ -53,8 +53,6 @@ pub(super) fn export(export: &Export, out: &mut impl Write) -> Result<(), Error>
     }
     out.flush()?;
     progress.end();
-    // With no standard error there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "z4t: {exported} tasks were exported");
     Ok(())
 }
 
