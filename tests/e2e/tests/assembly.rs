@@ -245,6 +245,16 @@ fn a_member_is_replaced_in_one_step_that_may_be_repeated() {
     assert_eq!(lines, expected);
     let said = replace(&id, "peer4", &fresh.peer_address());
     assert!(said.contains("nothing to do"), "{said}");
+    // One that is gone is replaced at another address too.
+    drop(fresh);
+    let next = Peer::started(PeerSpec::waiting("peer5"));
+    let address = next.peer_address();
+    let arguments = ["replace-peer", "peer4", "peer5", &address, "-t", &target];
+    let said = wait::until("the leader notices that peer4 is gone", LIMIT, || {
+        let done = z4t(&arguments);
+        wait::check(done.code == 0, || format!("{done:?}")).map(|()| done.stdout)
+    });
+    assert!(said.contains("removed peer4"), "{said}");
     let info = cluster.peers[leader].client().info().expect("it answers");
     assert_eq!(voters(&info), 3, "{info:?}");
 }

@@ -1,9 +1,10 @@
 //! `replace-peer`: a new peer takes the place of a member, in steps that may be cut short at
 //! any moment and are gone through again.
 //!
-//! The new one comes first, so that there is never a voter less than before. Where both are
-//! to be at one address the old one has to go first: its data is gone, and the peer that
-//! waits there cannot be added while the address is taken.
+//! The new one comes first, so that there is never a voter less than before. There are two
+//! cases in which the old one has to go first. Where both are to be at one address, its data
+//! is gone, and the peer that waits there cannot be added while the address is taken. And a
+//! newcomer has to reach every member, which it cannot when the old one is silent.
 
 use std::io::Write;
 use std::thread;
@@ -141,6 +142,8 @@ impl Plan<'_> {
                 return Err(answers(member));
             }
             (Some(member), None) if member.address == *address => Step::Remove,
+            // A newcomer has to reach every member, and nobody reaches this one.
+            (Some(member), None) if is_silent(member) => Step::Remove,
             (_, None) => Step::Add,
             (_, Some(member)) if !votes(member) => Step::Add,
             (Some(_), Some(_)) => Step::Remove,
@@ -161,6 +164,11 @@ fn answers(member: &Member) -> Error {
 /// Whether a member votes and answers the leader.
 fn is_well(member: &Member) -> bool {
     member.role == MemberRole::Voter && member.liveness == z4_client::Liveness::Alive
+}
+
+/// Tells whether the leader hears nothing of a member.
+fn is_silent(member: &Member) -> bool {
+    member.liveness == z4_client::Liveness::Silent
 }
 
 /// A member whose name or address the new peer takes is replaced when it is silent, for that
@@ -268,13 +276,18 @@ mod tests {
     #[test]
     fn the_new_one_comes_first_and_each_step_is_gone_on_with() {
         let (voter, learner) = (MemberRole::Voter, MemberRole::Learner);
-        let old = || member("b", "h:2", voter, Liveness::Silent);
+        let of = |liveness| member("b", "h:2", voter, liveness);
+        let old = || of(Liveness::Alive);
         let new = |role| member("c", "h:3", role, Liveness::Alive);
         let plan = replace("b", "c", "h:3");
         assert_eq!(next(&plan, false, vec![old()]), Step::Add);
         assert_eq!(next(&plan, false, vec![old(), new(learner)]), Step::Add);
         assert_eq!(next(&plan, false, vec![old(), new(voter)]), Step::Remove);
         assert_eq!(next(&plan, false, vec![new(voter)]), Step::Done);
+        // A newcomer has to reach every member.
+        let silent = vec![of(Liveness::Silent)];
+        assert_eq!(next(&plan, false, silent), Step::Remove);
+        assert_eq!(next(&plan, true, Vec::from([new(voter)])), Step::Done);
     }
 
     #[test]

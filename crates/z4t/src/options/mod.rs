@@ -78,9 +78,9 @@ pub(crate) enum Command {
     /// Put a new peer in the place of a member, step by step; safe to repeat
     ///
     /// The new peer runs and is empty. It is added, and when it votes and is caught up the
-    /// old member is removed. At one address the old one goes first. Where both have one
-    /// name, as after a lost volume, the member is removed if it does not answer, and the
-    /// empty peer at its address is added.
+    /// old member is removed. At one address, or when the old one does not answer, the old
+    /// one goes first. Where both have one name, as after a lost volume, the member is removed
+    /// if it does not answer, and the empty peer at its address is added.
     ReplacePeer(ReplacePeer),
     /// Say at which address a member is now, when it cannot tell the others itself
     ///
