@@ -110,6 +110,7 @@ fn session(rounds: usize) -> Done {
         leader: 2,
         term: 1,
         is_ready_here: false,
+        goes_by_clock: true,
     };
     let open = Open {
         namespace: tasks.namespace.clone(),

@@ -140,7 +140,8 @@ pub const CLOCK_SHOWN_FOR: Duration = Duration::from_secs(15);
 /// takes for the worst pace of a clock.
 pub const CLOCK_DRIFT_ONE_IN: u64 = 2_000;
 /// Samples sent to a peer that are remembered until they come back.
-pub const CLOCK_SAMPLES_KEPT: usize = 8;
+/// One goes every 20 ms at the most, and as many with answers, over a way of up to a second.
+pub const CLOCK_SAMPLES_KEPT: usize = 128;
 /// A leader may be so far ahead of a majority, unless it is set otherwise.
 pub const CLOCK_OFFSET_MAX: Duration = Duration::from_millis(500);
 /// A leader whose clock is wrong asks another voter to take over, and asks again after this

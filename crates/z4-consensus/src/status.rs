@@ -48,7 +48,7 @@ pub struct Status {
     /// Raft id of the leader it knows; 0 for none.
     pub leader: u64,
     /// Leads, and has applied an entry of its own term: what it serves and
-    /// dispatches includes all that was ever acknowledged. Its clock allows it to stamp.
+    /// dispatches includes all that was ever acknowledged.
     pub leader_ready: bool,
     /// Highest index known to be committed.
     pub commit_index: u64,

@@ -40,6 +40,9 @@ pub struct Leadership {
     pub term: u64,
     /// The leader is this peer, and has applied the first entry of its term.
     pub is_ready_here: bool,
+    /// The clock of this peer is not too far ahead of those of the others, so that this peer may
+    /// go by it while it leads. It may change within a term, and consumers stay known.
+    pub goes_by_clock: bool,
 }
 
 /// What a run of applied entries did.

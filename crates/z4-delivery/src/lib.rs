@@ -67,7 +67,7 @@
 //!     outcomes.map(|mut outcomes| (outcomes.remove(0), applied))
 //! };
 //!
-//! let leadership = Leadership { raft_id: 1, leader: 1, term: 1, is_ready_here: true };
+//! let leadership = Leadership { raft_id: 1, leader: 1, term: 1, is_ready_here: true, goes_by_clock: true };
 //! sessions.step(Input::Leadership(leadership), now);
 //! let tasks = vec![NewTask::default()];
 //! let create = CreateTasks { namespace: namespace.clone(), request_id: String::new(), tasks };

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prometheus::{Gauge, Registry};
-use slog::Logger;
+use slog::{warn, Logger};
 use z4_rpc::backup::{Cut, Origin};
 use z4_rpc::StateHooks;
 use z4_storage::{LastBackup, Store};
@@ -19,17 +19,19 @@ pub(crate) struct BackupAge {
 }
 
 impl BackupAge {
-    /// The age as an earlier process noted it.
-    ///
-    /// # Errors
-    /// The reason, for a person.
-    pub(crate) fn read(store: &Store, registry: &Registry) -> Result<Arc<Self>, String> {
-        let last = store.registrar().last_backup().map_err(|e| e.to_string())?;
-        Ok(Arc::new(Self {
+    /// The age as an earlier process noted it. A note that cannot be read is as none, because
+    /// nothing but this figure hangs on it.
+    pub(crate) fn read(store: &Store, registry: &Registry, logger: &Logger) -> Arc<Self> {
+        let last = store.registrar().last_backup().unwrap_or_else(|error| {
+            warn!(logger, "the note of the last backup cannot be read, so its age is not shown";
+                "error" => error.to_string());
+            None
+        });
+        Arc::new(Self {
             last: Mutex::new(last),
             registry: registry.clone(),
             gauge: OnceLock::new(),
-        }))
+        })
     }
 
     fn set(&self, last: LastBackup) {

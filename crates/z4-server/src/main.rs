@@ -161,7 +161,7 @@ fn run(options: &Options, budget: &Budget, logger: &Logger) -> Result<(), String
         metrics: connections,
         certificates,
     };
-    let backup_age = BackupAge::read(&store, &registry)?;
+    let backup_age = BackupAge::read(&store, &registry, logger);
     let removed_text = membership::removed_text(options);
     let on_removed = on_removed(options.join.on_removed, &removed_text, logger);
     let peer = Peer::start(

@@ -59,7 +59,10 @@ impl Founding {
     /// # Errors
     /// [`StorageError::Unfounded`] when too little is left of the numbers of entries.
     pub(crate) fn anew(before: Position, membership: Membership) -> Result<Self, StorageError> {
-        let index = before.index.saturating_add(FOUNDING_GAP);
+        // Two clusters that are founded on one state do not begin at the same entry.
+        let [a, b, c, d, ..] = membership.cluster_id;
+        let apart = u64::from(u32::from_be_bytes([a, b, c, d]));
+        let index = before.index.saturating_add(FOUNDING_GAP + apart);
         // The new cluster is to have as many numbers again.
         if index.saturating_add(FOUNDING_GAP) > raft_limits::INDEX_MAX {
             return Err(StorageError::Unfounded(format!(

@@ -18,7 +18,7 @@ use z4_consensus::Membership;
 use z4_core::command::{HeldLeases, LeaseRefs, NamespacePatch, SetNamespace};
 use z4_core::state::{Row, RowKey, State as _, StateError, View as _};
 use z4_core::task::LeaseToken;
-use z4_core::{Command, Machine, Namespace, NamespaceId, TaskId};
+use z4_core::{Command, Machine, Namespace, NamespaceId, Outcome, TaskId};
 
 use crate::error::StorageError;
 use crate::founding::Founding;
@@ -229,9 +229,21 @@ impl Restoration<'_> {
     ) -> Result<(), StorageError> {
         self.position.index += 1;
         let (index, stamp_ns) = (self.position.index, machine.stamp_ns());
-        machine
+        let outcomes = machine
             .apply_entry(index, stamp_ns, commands, &mut Vec::new())
             .map_err(|e| self.state_failed(e))?;
+        // Its row would be found again and again.
+        let unended = |outcome: &Outcome| match outcome {
+            Outcome::Ended { results, .. } => results.iter().any(Result::is_err),
+            _ => false,
+        };
+        if outcomes.iter().any(unended) {
+            return Err(StorageError::Unfounded(
+                "the state of the backup is not sound: a lease in it belongs to no task that is \
+                 leased; erase both directories and restore an earlier backup"
+                    .to_owned(),
+            ));
+        }
         let committed = machine.state_mut().commit(self.position, None);
         committed.map_err(|e| self.failed(e))
     }

@@ -30,7 +30,7 @@ impl<L: LogStore, P> Replica<L, P> {
             raft_id: self.config.raft_id,
             term: raft.term,
             leader: self.leader(),
-            leader_ready: self.leader_ready(),
+            leader_ready: self.leads_by_log(),
             commit_index: raft.raft_log.committed,
             applied_index: self.applied_index,
             last_index: raft.raft_log.last_index(),
@@ -50,7 +50,7 @@ impl<L: LogStore, P> Replica<L, P> {
             role: self.role(),
             term: self.raw.raft.term,
             leader: self.leader(),
-            leader_ready: self.leader_ready(),
+            leader_ready: self.leads_by_log(),
             raft_id_next: self.membership.raft_id_next,
             members: self.membership.members.len(),
             voters: self.membership.voter_count(),
@@ -78,11 +78,6 @@ impl<L: LogStore, P> Replica<L, P> {
         } else {
             self.raw.raft.leader_id
         }
-    }
-
-    /// Leads, has applied an entry of its own term, and may stamp.
-    fn leader_ready(&self) -> bool {
-        self.leads_by_log() && self.may_stamp()
     }
 
     /// Leads, and has applied an entry of its own term.

@@ -202,7 +202,7 @@ impl<E> Sessions<E> {
         let first = self.wakes.first().map(|(at_ns, _)| *at_ns);
         wake_after_ns = first.into_iter().chain(wake_after_ns).min();
         wake_after_ns = wake_after_ns.map(|at_ns| at_ns.saturating_sub(now.monotonic_ns));
-        if self.leadership.is_ready_here {
+        if self.leads_by_clock() {
             let (term, out) = (self.leadership.term, &mut self.out);
             let wake_ns = self
                 .leading
@@ -328,7 +328,7 @@ impl<E> Sessions<E> {
         if planted!("held-lease-delivered") {
             return u64::MAX;
         }
-        let is_leader = self.leadership.is_ready_here || planted!("own-clock-for-the-leaders");
+        let is_leader = self.leads_by_clock() || planted!("own-clock-for-the-leaders");
         let leader_clock_ns = match is_leader {
             true => now.wall_ns,
             false => self.leader_clock_ns,
@@ -344,8 +344,23 @@ impl<E> Sessions<E> {
         }
     }
 
+    fn leads_by_clock(&self) -> bool {
+        self.leadership.is_ready_here && self.leadership.goes_by_clock
+    }
+
     fn lead(&mut self, leadership: Leadership, now: Now) {
         if leadership == self.leadership {
+            return;
+        }
+        let clock_alone = Leadership {
+            goes_by_clock: self.leadership.goes_by_clock,
+            ..leadership
+        };
+        if clock_alone == self.leadership {
+            if !leadership.goes_by_clock {
+                self.out.push(Output::ForgetRiders);
+            }
+            self.leadership = leadership;
             return;
         }
         if self.leadership.is_ready_here {

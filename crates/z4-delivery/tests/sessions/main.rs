@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod ahead;
+mod clock;
 mod leaving;
 mod resuming;
 
@@ -48,6 +49,7 @@ impl Bench {
             leader,
             term: 1,
             is_ready_here: leader == 1,
+            goes_by_clock: leader == 1,
         };
         self.step(Input::Leadership(leadership));
     }

@@ -257,7 +257,7 @@ pub(super) fn others(members: &Membership, peer_id: &str) -> Vec<DialTarget> {
 
 /// Whether the peer that answered may be added under `raft_id`; `true`: it has
 /// that identity already, by an addition that did not come to its end.
-fn check_probe(
+pub(super) fn check_probe(
     probe: &ProbeReply,
     status: &Status,
     raft_id: u64,

@@ -7,14 +7,15 @@
 
 use std::sync::Arc;
 
-use z4_consensus::Status;
+use z4_consensus::{Change, Status};
 use z4_core::View;
 use z4_proto::generated::peer::ProbeReply;
 use z4_proto::generated::peer_grpc::PeerClient;
 
-use super::add::{check_both_ways, others};
+use super::add::{check_both_ways, check_probe, others};
 use super::AdminError;
 use crate::errors::Error;
+use crate::levels;
 use crate::limits;
 use crate::node::Node;
 
@@ -35,6 +36,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             .await?;
         check(&probe, peer_id, address)?;
         let old = status.membership.find(peer_id).map_or(0, |(id, _)| id);
+        check_after(&probe, status, old, (peer_id, address))?;
         let removed = self.remove_member_here(peer_id).await;
         let outcome = match &removed {
             Ok(()) => "OK".to_owned(),
@@ -53,6 +55,29 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
             .await;
         self.leading()
     }
+}
+
+/// Checks that the peer can be added once the member is gone: a voter that leaves for nothing
+/// would be missing.
+fn check_after(
+    probe: &ProbeReply,
+    status: &Status,
+    old: u64,
+    (peer_id, address): (&str, &str),
+) -> Result<(), Error> {
+    let mut after = status.membership.clone();
+    let raft_id = after.raft_id_next;
+    check_probe(probe, status, raft_id, false, peer_id, address)?;
+    let add = Change::AddLearner {
+        raft_id,
+        peer_id: peer_id.to_owned(),
+        address: address.to_owned(),
+        levels: Some(levels::read(probe.get_levels()).levels),
+    };
+    [Change::Remove { raft_id: old }, add]
+        .iter()
+        .try_for_each(|change| after.change(change))
+        .map_err(|e| Error::Precondition(format!("{e}; nothing was changed")))
 }
 
 /// Whether it is an empty peer of this name that answered.

@@ -2,7 +2,6 @@
 //! what they want done.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{after, never, select, Receiver};
@@ -135,14 +134,16 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
         }
     }
 
-    /// Who leads, as of now. A leader whose clock is wrong at this moment does not lead: its
-    /// sessions and its dispatcher would go by what the clock shows.
+    /// Who leads, as of now, and whether a leader may go by its clock at this very moment.
     fn leadership(&self, now: Now) -> Leadership {
-        let leadership = leadership(&self.node.handle().status());
-        let may = leadership.is_ready_here && self.node.handle().may_go_by(now.wall_ns);
+        let status = self.node.handle().status();
+        let is_ready_here = leads(&status);
         Leadership {
-            is_ready_here: may,
-            ..leadership
+            raft_id: status.raft_id,
+            leader: status.leader,
+            term: status.term,
+            is_ready_here,
+            goes_by_clock: is_ready_here && self.node.handle().may_go_by(now.wall_ns),
         }
     }
 
@@ -249,15 +250,6 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
 
 fn leads(status: &Status) -> bool {
     status.leader != 0 && status.leader == status.raft_id && status.leader_ready
-}
-
-fn leadership(status: &Arc<Status>) -> Leadership {
-    Leadership {
-        raft_id: status.raft_id,
-        leader: status.leader,
-        term: status.term,
-        is_ready_here: leads(status),
-    }
 }
 
 fn arrived<V>(inbox: &Inbox<V>, wait: Option<Duration>) -> Arrived<V> {

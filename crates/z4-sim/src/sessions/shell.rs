@@ -144,16 +144,17 @@ impl World {
         }
     }
 
-    /// The leadership of a peer, if its sessions have another one. A leader whose clock is
-    /// wrong at this very moment does not lead.
+    /// The leadership of a peer, if its sessions have another one.
     fn has_new_leadership(&mut self, id: u64) -> Option<Leadership> {
-        let is_ready_here = self.leads_by_clock(id);
-        let glance = self.peers.get(&id)?.run.as_ref()?.replica.glance();
+        let goes_by_clock = self.leads_by_clock(id);
+        let run = self.peers.get(&id)?.run.as_ref()?;
+        let (glance, is_ready_here) = (run.replica.glance(), run.leading);
         let leadership = Leadership {
             raft_id: id,
             leader: glance.leader,
             term: glance.term,
             is_ready_here,
+            goes_by_clock,
         };
         let shell = self.shell(id)?;
         (shell.sessions.leadership() != leadership).then_some(leadership)

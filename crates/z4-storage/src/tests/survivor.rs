@@ -56,7 +56,7 @@ pub(super) fn check_founded_again(root: &Path, mark: &str) {
     let identity = store.identity().unwrap();
     assert_eq!(identity.cluster_id, NEW_CLUSTER, "{mark}");
     assert_eq!(identity.raft_id, 1);
-    let begin = at(LAST + FOUNDING_GAP, 2);
+    let begin = at(LAST + FOUNDING_GAP + 0x0909_0909, 2);
     let applied = store.applied();
     assert_eq!(applied.position, begin, "{mark}");
     assert_eq!(applied.membership.cluster_id, NEW_CLUSTER);
@@ -102,7 +102,7 @@ fn a_survivor_founds_a_cluster_with_all_that_it_has() {
     // Once more, as in the next misfortune.
     let mut store = open(dir.path()).unwrap();
     store.found_again([10; 16], "127.0.0.1:9").unwrap();
-    let begin = at(LAST + 2 * FOUNDING_GAP, 3);
+    let begin = at(LAST + 2 * FOUNDING_GAP + 0x0909_0909 + 0x0a0a_0a0a, 3);
     assert_eq!(store.applied().position, begin);
 }
 

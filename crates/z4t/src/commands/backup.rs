@@ -1,10 +1,8 @@
 //! Backups: made of a cluster, and checked without one.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
@@ -57,55 +55,40 @@ fn make(backup: &Backup, out: &mut impl Write) -> Result<(Manifest, u64), Error>
     Ok(made?)
 }
 
-/// Writes a file under a passing name, and gives it its name when all of it is durable. A file
-/// that had the name stays as it was until then.
+/// Writes a file under a passing name of its own, and gives it its name when all of it is
+/// durable. A file that had the name stays as it was until then. Nobody else may read it.
 fn write_file<T>(
     path: &Path,
     write: impl FnOnce(&mut File) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let partial = partial(path);
-    let refuse = |path: &Path, error: &io::Error| {
+    let refuse = |error: &io::Error| {
         let place = path.display();
         Error::Input(format!(
             "{place}: the file cannot be written: {error}; give a path in a folder of yours"
         ))
     };
-    if path.is_dir() {
-        return Err(refuse(path, &io::Error::from(io::ErrorKind::IsADirectory)));
-    }
-    let opened = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&partial);
-    let mut file = opened.map_err(|e| refuse(&partial, &e))?;
-    let written = write(&mut file).and_then(|written| {
-        file.sync_all().map_err(|e| refuse(&partial, &e))?;
-        Ok(written)
-    });
-    let written = match written {
-        Ok(written) => written,
-        Err(error) => {
-            // What is left of it is of no use, and may be large.
-            let _ = fs::remove_file(&partial);
-            return Err(error);
-        }
+    let Some(name) = path.file_name().filter(|_| !path.is_dir()) else {
+        return Err(refuse(&io::Error::from(io::ErrorKind::IsADirectory)));
     };
-    fs::rename(&partial, path).map_err(|e| refuse(path, &e))?;
     let folder = path
         .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut prefix = name.to_owned();
+    prefix.push(".");
+    // What is left of it when this fails is of no use, and is removed with the name.
+    let mut partial = tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(".partial")
+        .tempfile_in(folder)
+        .map_err(|e| refuse(&e))?;
+    let written = write(partial.as_file_mut())?;
+    partial.as_file().sync_all().map_err(|e| refuse(&e))?;
+    partial.persist(path).map_err(|e| refuse(&e.error))?;
+    File::open(folder)
         .and_then(|folder| folder.sync_all())
-        .map_err(|e| refuse(path, &e))?;
+        .map_err(|e| refuse(&e))?;
     Ok(written)
-}
-
-fn partial(path: &Path) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(".partial");
-    name.into()
 }
 
 /// Checks a file.
@@ -196,6 +179,8 @@ impl<W: Write> Write for Paced<'_, W> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -219,12 +204,18 @@ mod tests {
         fs::write(&path, "before").unwrap();
         let broken = write_file(&path, |file| {
             file.write_all(b"half").unwrap();
-            assert!(partial(&path).exists());
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
             Err::<(), _>(Error::Input("gone".into()))
         });
-        assert!(broken.is_err() && !partial(&path).exists());
+        assert!(broken.is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert_eq!(fs::read_to_string(&path).unwrap(), "before");
-        write_file(&path, |file| Ok(file.write_all(b"whole")?)).unwrap();
+        // Two at once, of which the one that ends last has the name.
+        write_file(&path, |file| {
+            file.write_all(b"whole")?;
+            write_file(&path, |file| Ok(file.write_all(b"sooner")?))
+        })
+        .unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(&path).unwrap().permissions().mode();

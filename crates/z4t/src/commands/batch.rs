@@ -401,9 +401,10 @@ mod tests {
         let due = std::time::SystemTime::UNIX_EPOCH + Duration::new(1_900_000_000, 123_456_789);
         old.deliver_at = Some(std::time::SystemTime::UNIX_EPOCH);
         old.due_at = Some(due);
-        for bytes in [&b"text \"1\""[..], &[0xff, 0]] {
+        for bytes in [&b"text \"1\""[..], &[0xff, 0], &[0; 1 << 20]] {
             old.payload = bytes.to_vec();
             let line = crate::show::import_line(&old).to_string();
+            assert!((line.len() as u64) < LINE_LEN_MAX);
             let object = object(&line).unwrap();
             let made = task(NewTask::new("ns", payload(&object).unwrap()), &object).unwrap();
             let wanted = NewTask::new("ns", bytes)
@@ -412,7 +413,7 @@ mod tests {
                 .priority(9)
                 .max_attempts(3)
                 .ttl(Duration::from_millis(1_500));
-            assert_eq!(made, wanted, "{line}");
+            assert_eq!(made, wanted);
             assert_eq!(object["request_id"], "06e5h");
         }
     }

@@ -85,9 +85,15 @@ pub(crate) fn import_line(task: &Task) -> Value {
     if !task.metadata.is_empty() {
         line["metadata"] = metadata_json(task);
     }
-    match std::str::from_utf8(&task.payload) {
-        Ok(text) => line["payload"] = text.into(),
-        Err(_) => line["payload_base64"] = BASE64.encode(&task.payload).into(),
+    // A control character takes six bytes of JSON, and a line has a bound.
+    let is_plain = |text: &&str| {
+        !text
+            .chars()
+            .any(|c| c.is_control() && !"\n\r\t".contains(c))
+    };
+    match std::str::from_utf8(&task.payload).ok().filter(is_plain) {
+        Some(text) => line["payload"] = text.into(),
+        None => line["payload_base64"] = BASE64.encode(&task.payload).into(),
     }
     if task.max_attempts > 0 {
         line["max_attempts"] = task.max_attempts.into();

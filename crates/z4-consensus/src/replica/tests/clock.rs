@@ -50,7 +50,9 @@ fn a_leader_measures_before_it_stamps_and_leads_its_members_meanwhile() {
     let (log, mut replica) = heeding();
     let unmeasured = Some(ProposeError::Clock(ClockFault::Unmeasured));
     assert_eq!(refused(&log, &mut replica), unmeasured);
-    assert!(!replica.status().leader_ready);
+    let status = replica.status();
+    assert_eq!(status.clock_fault, Some(ClockFault::Unmeasured));
+    assert!(status.leader_ready, "its consumers stay known");
     // Who is no member counts for nothing.
     measured(&mut replica, 9, 0);
     assert_eq!(refused(&log, &mut replica), unmeasured);
@@ -63,7 +65,7 @@ fn a_leader_measures_before_it_stamps_and_leads_its_members_meanwhile() {
     );
     measured(&mut replica, 2, 0);
     assert_eq!(refused(&log, &mut replica), None);
-    assert!(replica.status().leader_ready);
+    assert_eq!(replica.status().clock_fault, None);
 }
 
 #[test]
