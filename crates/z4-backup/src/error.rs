@@ -33,7 +33,7 @@ pub enum BackupError {
     /// The bytes end before the manifest.
     #[error("the backup ends at byte {offset}, before its manifest: it was cut short; take another copy or another backup")]
     Cut {
-        /// How many bytes there are.
+        /// The number of bytes.
         offset: u64,
     },
     /// Bytes stand behind the manifest.

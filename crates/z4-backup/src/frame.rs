@@ -95,7 +95,7 @@ impl Place {
 pub(crate) struct Frames {
     buffer: Vec<u8>,
     state: State,
-    /// Of the frame that is being read.
+    /// The bytes of the frame that is being read.
     place: Place,
     /// Bytes that were taken in.
     offset: u64,

@@ -19,9 +19,9 @@ pub struct Header {
     pub stamp_ns: u64,
     /// The level of the cluster there.
     pub level: u32,
-    /// How many tasks are there.
+    /// The number of tasks.
     pub tasks: u64,
-    /// How many namespaces are there.
+    /// The number of namespaces.
     pub namespaces: u64,
 }
 
@@ -30,11 +30,11 @@ pub struct Header {
 pub struct Manifest {
     /// The first frame once more.
     pub header: Header,
-    /// How many rows there are.
+    /// The number of rows.
     pub rows: u64,
     /// Fingerprint of all rows, the same as a verification of the cluster at that index gives.
     pub state_hash: u128,
-    /// How many parts there are.
+    /// The number of parts.
     pub parts: u64,
     /// SHA-256 over length and SHA-256 of each part.
     pub parts_sha256: [u8; 32],

@@ -13,7 +13,7 @@ pub const ROW_BYTES_MAX: usize = 2 << 20;
 pub const PART_BYTES_MAX: usize = PART_BYTES + KEY_BYTES_MAX + ROW_BYTES_MAX + 16;
 /// Payload of one frame, in bytes: a part of rows that cannot be compressed.
 pub const FRAME_BYTES_MAX: usize = PART_BYTES_MAX + (64 << 10);
-/// How hard parts are compressed. Three is what the library calls its default: more costs
+/// The level at which parts are compressed. Three is what the library calls its default: more costs
 /// several times the processor time for a few percent.
 pub const COMPRESSION_LEVEL: i32 = 3;
 /// What is read of a file at once, in bytes.

@@ -89,7 +89,7 @@ impl<W: Write> Writer<W> {
         &mut self.out
     }
 
-    /// How many of the tasks of the header are done, about: bodies stand before places, and
+    /// The number of tasks of the header that are done, about: bodies stand before places, and
     /// both count.
     #[must_use]
     pub fn tasks_done(&self) -> u64 {

@@ -10,7 +10,7 @@ use z4_proto::admin::{BackupChunk, BackupRequest};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 
-/// How far a backup is.
+/// The progress of a backup.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct BackupProgress {
     /// Tasks that are written, about.

@@ -6,7 +6,7 @@ use serde_json::{json, Map, Value};
 /// The form of evidence as a file. A later one has another number.
 const FORM: u64 = 1;
 
-/// How far the log and the state of one peer had come, as its disk says.
+/// The place to which the log and the state of one peer had come, as its disk says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Evidence {
     /// The cluster.

@@ -1,4 +1,4 @@
-//! Which survivor a cluster goes on with, and what may be lost.
+//! The survivor that a cluster goes on with, and what may be lost.
 //!
 //! The best survivor is the one that Raft would elect: its last entry has the greatest term,
 //! and of those the greatest index (Raft paper, section 5.4.1). Then it has every entry that
@@ -48,9 +48,9 @@ pub enum PlanError {
          them, and remove the others with z4t remove-peer"
     )]
     QuorumLives {
-        /// How many voters are left.
+        /// The number of voters that are left.
         left: usize,
-        /// How many there are.
+        /// The number of all.
         voters: usize,
         /// The names of those that are left.
         names: String,

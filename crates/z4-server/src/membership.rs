@@ -118,7 +118,7 @@ pub(crate) fn id_text(cluster_id: &[u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(*cluster_id))
 }
 
-/// Whether a peer of this status can serve; if not, what it waits for. `waits_for` is what
+/// Tells whether a peer of this status can serve; if not, what it waits for. `waits_for` is what
 /// a peer says that assembles a cluster by itself.
 ///
 /// # Errors

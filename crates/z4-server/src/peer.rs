@@ -425,7 +425,7 @@ impl Starter {
         self.node.network()
     }
 
-    /// Whether this peer is in no cluster, and neither stops nor has failed to start.
+    /// Tells whether this peer is in no cluster, and neither stops nor has failed to start.
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(*self.phase(), Phase::Waiting(_))
     }

@@ -128,7 +128,7 @@ pub(crate) struct Running {
     pub(crate) said_at: BTreeMap<u64, (Life, u64)>,
     /// Its samples of clocks, and those of others.
     pub(crate) exchange: Exchange,
-    /// It has asked another voter to take over for its clock, and nothing came of it yet.
+    /// The leader has asked another voter to take over for its clock, and nothing came of it yet.
     pub(crate) hands_over: bool,
 }
 

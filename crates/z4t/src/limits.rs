@@ -15,7 +15,7 @@ pub(crate) const OVER_AFTER: Duration = Duration::from_secs(1);
 /// latest that its consumer learns that nobody waits any more.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How long a peer that replaces another one may take to catch up after it was added.
+/// The time that a peer which replaces another one may take to catch up after it was added.
 pub(crate) const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two looks at how far it is.
 pub(crate) const CATCH_UP_LOOK: Duration = Duration::from_millis(200);

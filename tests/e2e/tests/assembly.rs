@@ -59,7 +59,7 @@ fn wait_one_cluster(cluster: &mut Cluster) -> ClusterInfo {
     info.expect("it answers")
 }
 
-/// How many rounds; more by `Z4_ASSEMBLY_ROUNDS`.
+/// The number of rounds; more by `Z4_ASSEMBLY_ROUNDS`.
 fn rounds() -> u64 {
     let given = std::env::var("Z4_ASSEMBLY_ROUNDS").ok();
     given.map_or(3, |text| {

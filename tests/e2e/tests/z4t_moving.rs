@@ -59,7 +59,7 @@ fn a_namespace_moves_between_clusters() {
     };
     assert_eq!(sorted(before), sorted(after));
 
-    // The same file again makes nothing, in part or as a whole.
+    // One file twice makes nothing new, in part or as a whole.
     for skip in ["0", "1000"] {
         let _ = new.text(&["import", "moved", path, "--skip", skip]);
         assert_eq!(new.count("moved", "created"), 1_502);

@@ -1,4 +1,4 @@
-//! How empty peers become one cluster, and how a peer that lost its volume comes back.
+//! Empty peers become one cluster, and a peer that lost its volume comes back.
 //!
 //! A peer that is in no cluster and has a list of addresses (`Z4_JOIN`) dials all of them,
 //! round by round, and this machine says what follows from what it found. Members that
@@ -18,7 +18,7 @@ mod tests;
 use crate::limits::{JOIN_RETRY_MAX, JOIN_RETRY_MIN};
 use crate::planted::planted;
 
-/// What a peer is told of the cluster that it is to be in.
+/// The settings of a peer that is to be in a cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
     /// The name of the peer.
@@ -61,34 +61,34 @@ pub struct WaitingPeer {
     pub expect: u32,
 }
 
-/// What the peer does next.
+/// The next step of the peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// It dials all addresses again a moment later.
+    /// The peer dials all addresses again a moment later.
     Wait {
-        /// What it waits for, and what a person may do about it.
+        /// The thing that it waits for, and what a person may do about it.
         reason: String,
     },
-    /// It asks the member at this address to be added.
+    /// The peer asks the member at this address to be added.
     Ask {
         /// One of the list.
         address: String,
     },
-    /// It founds a cluster.
+    /// The peer founds a cluster.
     Found,
 }
 
-/// What an empty peer has seen and tried so far.
+/// An empty peer, and all that it has seen and tried so far.
 #[derive(Clone, Debug)]
 pub struct Assembly {
     settings: Settings,
-    /// Which of the members that answer is asked next.
+    /// The turn of the members that answer: the one that is asked next.
     turn: usize,
-    /// When it may ask again, by the monotonic clock.
+    /// The time at which it may ask again, by the monotonic clock.
     ask_at_ns: u64,
-    /// How long it waits after the next refusal.
+    /// The time that it waits after the next refusal.
     retry_ns: u64,
-    /// Who refused last, and why.
+    /// The member that refused last, and why.
     refusal: Option<String>,
 }
 
@@ -105,13 +105,13 @@ impl Assembly {
         }
     }
 
-    /// What the peer was told.
+    /// The settings of the peer.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// What follows from one round: `answers` has every address of the list, and nothing
+    /// Says what follows from one round: `answers` has every address of the list, and nothing
     /// that was heard in an earlier round. `now_ns` is of the monotonic clock.
     #[must_use]
     pub fn step(&mut self, now_ns: u64, answers: &BTreeMap<String, Answer>) -> Next {
@@ -164,7 +164,7 @@ impl Assembly {
         self.refusal = Some(format!("{address} answered: {why}"));
     }
 
-    /// Whether this peer founds a cluster now; if not, what it waits for.
+    /// Checks that this peer founds a cluster now; the error says what it waits for.
     fn may_found(&self, answers: &BTreeMap<String, Answer>) -> Result<(), String> {
         let Settings {
             peer_id,
@@ -225,7 +225,7 @@ impl Assembly {
         Ok(())
     }
 
-    /// How many addresses answered as empty peers that agree with this one; an error names
+    /// The number of addresses that answered as empty peers that agree with this one; an error names
     /// the peer that does not, and the difference.
     fn agreeing(&self, answers: &BTreeMap<String, Answer>) -> Result<usize, String> {
         let own = &self.settings;

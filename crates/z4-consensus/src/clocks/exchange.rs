@@ -1,4 +1,4 @@
-//! How two peers measure each other's clocks, with the messages that they send anyway.
+//! Two peers measure each other's clocks, with the messages that they send anyway.
 //!
 //! The time stamps are those of NTP (RFC 5905, section 8): a sample says what the wall clock
 //! of its sender shows, and *echoes* the last sample that the sender heard, with the time
@@ -23,7 +23,7 @@ pub struct ClockSample {
     pub wall_ns: u64,
     /// Its monotonic clock, in nanoseconds since any point: a number to be echoed.
     pub sent_ns: u64,
-    /// It wants this sample echoed with the next batch.
+    /// The sender wants this sample echoed with the next batch.
     pub asks: bool,
     /// The last sample that it has heard from the receiver.
     pub echo: Option<Echo>,

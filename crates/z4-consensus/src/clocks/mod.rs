@@ -73,7 +73,7 @@ impl Measured {
 pub struct ClockOffset {
     /// In nanoseconds; less than 0 when the other clock is behind.
     pub offset_ns: i64,
-    /// It is off by so much at most, in nanoseconds.
+    /// The greatest error of it, in nanoseconds.
     pub error_ns: u64,
 }
 
@@ -107,7 +107,7 @@ pub enum ClockFault {
         /// The bound, in milliseconds.
         limit_ms: u64,
     },
-    /// It leads since a moment ago, or hears nothing.
+    /// The peer leads since a moment ago, or hears nothing.
     #[error("its clock is not compared with those of most voters yet")]
     Unmeasured,
 }

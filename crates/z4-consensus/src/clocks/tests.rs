@@ -195,7 +195,7 @@ const NOW: Now = Now {
     monotonic_ns: 1_000 * MS,
 };
 
-/// Whether peer 1 may stamp, when the clocks of the others are off by these milliseconds, and
+/// Tells whether peer 1 may stamp, when the clocks of the others are off by these milliseconds, and
 /// who is to take over.
 fn judged(others_ms: &[Option<i64>]) -> (bool, Option<u64>) {
     let mut clocks = Clocks::new(BOUND_NS);

@@ -1,4 +1,4 @@
-//! How a replica shows itself to those around it.
+//! A replica as it shows itself to those around it.
 
 use raft::StateRole;
 

@@ -35,7 +35,7 @@ use crate::state::{MetaRow, Row, RowKey, StateError, View};
 #[must_use = "a check that nobody looks at finds nothing"]
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Report {
-    /// How many rows there are.
+    /// The number of rows.
     pub rows: u64,
     /// One sentence for each rule that is broken; the first
     /// [`limits::VIOLATIONS_MAX`] of them.

@@ -210,7 +210,7 @@ fn standing(members: &Membership, peer_id: &str, address: &str) -> Result<Standi
     Ok(Standing::New)
 }
 
-/// Whether the leader knows of a log at a learner.
+/// Tells whether the leader knows of a log at a learner.
 fn has_received(status: &Status, raft_id: u64) -> bool {
     let progress = status.progress.get(&raft_id);
     progress.is_some_and(|progress| progress.match_index > 0)

@@ -80,7 +80,7 @@ fn check_after(
         .map_err(|e| Error::Precondition(format!("{e}; nothing was changed")))
 }
 
-/// Whether it is an empty peer of this name that answered.
+/// Checks that it is an empty peer of this name that answered.
 fn check(probe: &ProbeReply, peer_id: &str, address: &str) -> Result<(), Error> {
     let no = |why: String| Err(Error::Precondition(why));
     let answering = probe.get_peer_id();

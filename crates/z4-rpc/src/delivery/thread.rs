@@ -134,7 +134,7 @@ impl<V: View + Clone + Send + Sync + 'static> Thread<V> {
         }
     }
 
-    /// Who leads, as of now, and whether a leader may go by its clock at this very moment.
+    /// The leadership as of now, and whether a leader may go by its clock at this very moment.
     fn leadership(&self, now: Now) -> Leadership {
         let status = self.node.handle().status();
         let is_ready_here = leads(&status);

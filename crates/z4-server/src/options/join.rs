@@ -11,10 +11,10 @@ use z4_core::address::Address;
 /// What a peer does that was removed from its cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum OnRemoved {
-    /// It stays up, says so, and serves nothing.
+    /// The peer stays up, says so, and serves nothing.
     #[default]
     Wait,
-    /// It ends with exit code 0.
+    /// The peer ends with exit code 0.
     Exit,
 }
 
@@ -117,7 +117,7 @@ impl JoinOptions {
     /// What the peer is told of the cluster that it is to be in; `None` where it waits for
     /// an operator.
     pub(crate) fn settings(&self, peer_id: &str, address: &str) -> Option<Settings> {
-        // It was checked at the start.
+        // The setting was checked at the start.
         let join = self.addresses().unwrap_or_default();
         (!join.is_empty()).then(|| Settings {
             peer_id: peer_id.to_owned(),

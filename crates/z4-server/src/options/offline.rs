@@ -47,7 +47,7 @@ pub(crate) enum Recover {
     Force(Force),
 }
 
-/// How sure one is.
+/// The confirmation that is asked for.
 #[derive(StructOpt, Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Force {
     /// The id of the cluster that has lost its quorum, as inspect prints it

@@ -38,7 +38,7 @@ impl Sim {
         self.check();
     }
 
-    /// Whether this member runs, with its disk.
+    /// Tells whether this member runs, with its disk.
     fn is_up(&self, members: &Membership, raft_id: u64) -> bool {
         let disk = Disk::Member {
             cluster: members.cluster_id,
@@ -48,7 +48,7 @@ impl Sim {
         self.peers.iter().any(up)
     }
 
-    /// How many voters run, but for one.
+    /// The number of voters that run, but for one.
     fn voters_up(&self, members: &Membership, without: u64) -> usize {
         let voters = members.members.iter().filter(|(_, m)| m.voter);
         let others = voters.filter(|(id, _)| **id != without);
@@ -161,7 +161,7 @@ impl Sim {
         self.at(200 * MS, Event::Promote(cluster));
     }
 
-    /// How many disks belong to a cluster, but for that of one peer.
+    /// The number of disks that belong to a cluster, but for that of one peer.
     pub(super) fn others_of(&self, cluster: [u8; 16], without: usize) -> usize {
         let others = (0..COUNT).filter(|place| *place != without);
         let disks = others.flat_map(|place| {

@@ -49,9 +49,9 @@ struct Run {
     assembly: Assembly,
     round: u64,
     answers: BTreeMap<String, Answer>,
-    /// It is about to make a cluster durable, and cannot be added meanwhile.
+    /// The peer is about to make a cluster durable, and cannot be added meanwhile.
     founding: bool,
-    /// It has asked a member and waits for the answer.
+    /// The peer has asked a member and waits for the answer.
     asking: bool,
 }
 
@@ -290,7 +290,7 @@ impl Sim {
         }
     }
 
-    /// Whether all three are voters of one cluster, and run.
+    /// Tells whether all three are voters of one cluster, and run.
     fn is_whole(&self) -> bool {
         let mut members = self.clusters.values();
         let (Some(members), None) = (members.next(), members.next()) else {

@@ -6,7 +6,7 @@ use z4_consensus::assembly::{Answer, Next, WaitingPeer};
 
 use super::{address, name, settings, Disk, Event, Life, Sim, COUNT, MS};
 
-/// How long a probe is waited for.
+/// The time for which a probe is waited for.
 const PROBE_MS: u64 = 3_000;
 /// Between two rounds.
 const INTERVAL_MS: u64 = 300;

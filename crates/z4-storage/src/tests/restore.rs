@@ -113,7 +113,7 @@ pub(super) fn check_restored(root: &Path, mark: &str) {
     assert_eq!(was.counts.leased, 4);
     assert_eq!(is.counts.pending, was.counts.pending + 4);
     assert_eq!(is.counts.failures, was.counts.failures, "it cost them");
-    // It goes on as a peer does.
+    // The peer goes on as any other.
     let first = applied.position.index + 1;
     apply(&mut machine(&store), first, first + 3);
 }

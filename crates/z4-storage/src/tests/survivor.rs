@@ -70,7 +70,7 @@ pub(super) fn check_founded_again(root: &Path, mark: &str) {
         let found = find_task(&store.view(), &name, id_of(index)).unwrap();
         assert!(found.is_some(), "{mark}: the task of entry {index}");
     }
-    // It goes on as a peer does.
+    // The peer goes on as any other.
     apply(&mut machine(&store), begin.index + 1, begin.index + 3);
 }
 

@@ -153,7 +153,7 @@ impl<'a, W: Write> Paced<'a, W> {
         Self { out, rate, paid_at }
     }
 
-    /// How long to wait after `bytes` were written at `now`.
+    /// The time to wait after `bytes` were written at `now`.
     fn pay(&mut self, bytes: usize, rate: u64, now: Instant) -> Duration {
         let earliest = now.checked_sub(CATCH_UP_MAX).unwrap_or(now);
         let cost = Duration::from_secs_f64(bytes as f64 / rate as f64);

@@ -161,7 +161,7 @@ fn answers(member: &Member) -> Error {
     ))
 }
 
-/// Whether a member votes and answers the leader.
+/// Tells whether a member votes and answers the leader.
 fn is_well(member: &Member) -> bool {
     member.role == MemberRole::Voter && member.liveness == z4_client::Liveness::Alive
 }

@@ -27,7 +27,7 @@ pub(crate) fn backup_text(manifest: &Manifest, bytes: u64) -> String {
     )
 }
 
-/// The same for programs.
+/// An answer for programs.
 pub(crate) fn backup_json(manifest: &Manifest, bytes: u64) -> String {
     let header = &manifest.header;
     let value = json!({

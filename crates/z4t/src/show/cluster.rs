@@ -154,7 +154,7 @@ fn origin_text(verification: &Verification) -> String {
         })
 }
 
-/// The same for programs.
+/// An answer for programs.
 pub(crate) fn verification_json(verification: &Verification) -> String {
     let member = |member: &Verdict| {
         json!({
