@@ -1,4 +1,4 @@
-//! What is wrong with a backup. Every message says where, and what to do.
+//! Faults of a backup. Every message says where the fault is, and what to do.
 
 /// Why bytes are no whole backup, or rows cannot be written as one.
 ///
@@ -49,13 +49,13 @@ pub enum BackupError {
         frame: u64,
         /// Where it begins.
         offset: u64,
-        /// What is wrong.
+        /// The fault, for a person.
         what: String,
     },
     /// The manifest says something else than what came before it.
     #[error("the manifest of the backup does not fit what stands before it: {what} is {found}, and should be {want}; a part may be missing or stand twice; take another copy or another backup")]
     Manifest {
-        /// What differs.
+        /// The thing that differs.
         what: &'static str,
         /// As it is.
         found: String,
@@ -73,7 +73,7 @@ pub enum BackupError {
     /// The bytes could not be read or written, or the system could not compress them.
     #[error("the backup could not be {doing}: {source}")]
     Io {
-        /// What was tried.
+        /// The action that was tried.
         doing: &'static str,
         /// Why it failed.
         source: std::io::Error,

@@ -13,7 +13,7 @@ const START_LEN: usize = MAGIC.len() + 4;
 const HEAD_LEN: usize = 5;
 const CHECKSUM_LEN: usize = 32;
 
-/// What a frame holds.
+/// The kind of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Header,
@@ -37,7 +37,7 @@ impl Kind {
     }
 }
 
-/// What stands before the first frame.
+/// The bytes before the first frame.
 pub(crate) fn start() -> [u8; START_LEN] {
     let mut start = [0; START_LEN];
     start[..MAGIC.len()].copy_from_slice(MAGIC);

@@ -1,10 +1,10 @@
-//! Whose state a file holds, and what must be in it.
+//! The first and the last frame: whose state a file holds, and all that must be in it.
 
 use openssl::sha::Sha256;
 use protobuf::{Message, UnknownFields};
 use z4_proto::generated::backup as wire;
 
-/// Whose state a file holds, and at which place of the log.
+/// The first frame: whose state a file holds, and at which place of the log.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Header {
     /// The cluster.
@@ -25,7 +25,7 @@ pub struct Header {
     pub namespaces: u64,
 }
 
-/// What the last frame says that came before it.
+/// The last frame: all that must have come before it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Manifest {
     /// The first frame once more.

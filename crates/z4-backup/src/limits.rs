@@ -16,5 +16,5 @@ pub const FRAME_BYTES_MAX: usize = PART_BYTES_MAX + (64 << 10);
 /// The level at which parts are compressed. Three is what the library calls its default: more costs
 /// several times the processor time for a few percent.
 pub const COMPRESSION_LEVEL: i32 = 3;
-/// What is read of a file at once, in bytes.
+/// Bytes of a file that are read at once.
 pub const READ_BYTES: usize = 256 << 10;

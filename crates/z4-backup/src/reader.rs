@@ -12,10 +12,10 @@ use crate::header::{hex, Header, Manifest, PartsDigest};
 use crate::limits::READ_BYTES;
 use crate::part::Unpacker;
 
-/// What a reader has found.
+/// A piece of a file, as a reader finds it.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Item {
-    /// Whose state it is; always the first.
+    /// The header, which says whose state it is; always the first.
     Header(Header),
     /// Rows, in the order of their keys.
     Rows(Vec<(RowKey, Row)>),

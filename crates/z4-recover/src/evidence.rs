@@ -1,4 +1,4 @@
-//! What one surviving disk has.
+//! The evidence of one surviving disk.
 
 use data_encoding::HEXLOWER;
 use serde_json::{json, Map, Value};

@@ -1,4 +1,4 @@
-//! What the server does for backups, and the thread that makes one.
+//! The hooks of the server for backups, and the thread that makes one.
 //!
 //! ```text
 //!  thread of the backup                      gRPC thread
@@ -55,7 +55,7 @@ pub type SentHook = Arc<dyn Fn(u64) + Send + Sync>;
 /// Tells where the state came from; see [`StateHooks::origin`].
 pub type OriginHook = Arc<dyn Fn() -> Result<Option<Origin>, StateError> + Send + Sync>;
 
-/// What the server does for those who ask for all of the state.
+/// The hooks of the server for those who ask for all of the state.
 #[derive(Clone)]
 pub struct StateHooks {
     /// Calls back once, with all rows as of one commit and which commit that is. Called from
@@ -75,7 +75,7 @@ pub(crate) struct Backups {
     busy: Arc<AtomicBool>,
 }
 
-/// What the thread of a backup hands over.
+/// A message of the thread of a backup.
 pub(crate) enum Piece {
     /// The next bytes of the file.
     Chunk(BackupChunk),

@@ -63,7 +63,7 @@ impl BackupAge {
     }
 }
 
-/// What the services may ask of storage.
+/// The hooks by which the services ask storage.
 pub(crate) fn hooks(store: &Store, age: &Arc<BackupAge>, logger: &Logger) -> StateHooks {
     let (view, of_origin) = (store.view(), store.view());
     let (registrar, age, logger) = (store.registrar(), Arc::clone(age), logger.clone());

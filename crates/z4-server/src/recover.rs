@@ -1,4 +1,4 @@
-//! What is done on the disks of a peer whose cluster has lost its quorum for good.
+//! Work on the disks of a peer whose cluster has lost its quorum for good.
 
 use std::io::Write;
 

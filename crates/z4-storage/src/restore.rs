@@ -75,7 +75,7 @@ pub struct RestorePlan {
     pub level: u32,
 }
 
-/// What was done to a state before its cluster was founded.
+/// The changes that were made to a state before its cluster was founded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Settled {
     /// Tasks that were leased, and wait again.

@@ -26,7 +26,7 @@ const LEVELS: Levels = Levels {
 };
 
 impl Store {
-    /// What this peer has, for a plan of which survivor a cluster goes on with.
+    /// Says what this peer has, for a plan of which survivor a cluster goes on with.
     ///
     /// # Errors
     /// [`StorageError::Unfounded`] when this peer is in no cluster, or was removed; else
@@ -82,7 +82,7 @@ impl Store {
     }
 }
 
-/// What the disk of a peer says: its raft log, and the state that stands at `applied`.
+/// Reads what the disk of a peer says: its raft log, and the state that stands at `applied`.
 /// `levels` are those that the binary can read.
 ///
 /// # Errors
@@ -116,7 +116,7 @@ pub fn evidence(
     })
 }
 
-/// What the peer of this log founds under `identity`, which has the id of the new cluster.
+/// Describes what the peer of this log founds under `identity`, which has the id of the new cluster.
 ///
 /// # Errors
 /// [`LogError`] when the log cannot be read. [`StorageError::Unfounded`] when the peer is no

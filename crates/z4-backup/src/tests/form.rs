@@ -1,4 +1,4 @@
-//! What is written is read.
+//! A file that is written is read.
 
 use z4_core::state::{MemState, Row, RowKey};
 use z4_core::View;

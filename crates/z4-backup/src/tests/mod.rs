@@ -77,7 +77,7 @@ fn write_with(state: &MemState, header: Header) -> (Vec<u8>, Manifest) {
     (file, manifest)
 }
 
-/// What a file holds.
+/// The contents of a file.
 fn read(file: &[u8]) -> Result<(MemState, Manifest), BackupError> {
     let mut state = MemState::new();
     let read = read_all(file, |item| {

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::Measured;
 use crate::limits;
 
-/// What a peer says of its clocks.
+/// A sample: the clocks of a peer, as it says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ClockSample {
     /// Its wall clock, in nanoseconds since the Unix epoch.

@@ -77,7 +77,8 @@ pub struct ClockOffset {
     pub error_ns: u64,
 }
 
-/// How far the wall clock of a leader may be ahead of its monotonic clock for it to stamp.
+/// The limit of a leader: its wall clock may be so far ahead of its monotonic clock for it to
+/// stamp.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ClockLimit(pub(crate) i64);
 
