@@ -1,5 +1,6 @@
-//! The thread of a peer in no cluster that was told where others are (`Z4_JOIN`): it dials
-//! them round by round, and does what the rules of [`z4_consensus::assembly`] say.
+//! The thread of a peer that was told where others are (`Z4_JOIN`). In no cluster it dials
+//! them round by round, and does what the rules of [`z4_consensus::assembly`] say. As a member
+//! without a leader it dials them too, because the others may all have moved there.
 
 use std::sync::Arc;
 use std::thread;
@@ -9,9 +10,9 @@ use slog::{info, Logger};
 use z4_consensus::assembly::{Assembly, Next, Settings};
 
 use crate::limits::ASSEMBLY_INTERVAL;
-use crate::peer::Starter;
+use crate::peer::{Standing, Starter};
 
-/// Starts the thread. It ends when the peer is in a cluster, or stops.
+/// Starts the thread. It ends when the peer stops.
 ///
 /// # Errors
 /// When the system gives no thread.
@@ -20,9 +21,6 @@ pub(crate) fn start(
     starter: &Arc<Starter>,
     logger: &Logger,
 ) -> std::io::Result<()> {
-    if !starter.is_waiting() {
-        return Ok(());
-    }
     let mut round = Rounds {
         assembly: Assembly::new(settings),
         starter: Arc::clone(starter),
@@ -30,14 +28,21 @@ pub(crate) fn start(
         began_at: Instant::now(),
         said: String::new(),
     };
-    round.say("dials the peers of Z4_JOIN");
+    if starter.standing() == Standing::Waiting {
+        round.say("dials the peers of Z4_JOIN");
+    }
     thread::Builder::new()
         .name("z4-assembly".into())
-        .spawn(move || {
-            while round.starter.is_waiting() {
-                round.next();
-                thread::sleep(ASSEMBLY_INTERVAL);
+        .spawn(move || loop {
+            match round.starter.standing() {
+                Standing::Waiting => round.next(),
+                Standing::Member => {
+                    let join = &round.assembly.settings().join;
+                    round.starter.node().seek_members(join);
+                }
+                Standing::Stopped => return,
             }
+            thread::sleep(ASSEMBLY_INTERVAL);
         })
         .map(drop)
 }
@@ -60,7 +65,7 @@ impl Rounds {
             // Founding looks again whether a leader has added this peer meanwhile.
             Next::Found => self.starter.found(),
             Next::Ask { address } => {
-                if !self.starter.is_waiting() {
+                if self.starter.standing() != Standing::Waiting {
                     return;
                 }
                 self.say(&format!("asks the member at {address} to be added"));

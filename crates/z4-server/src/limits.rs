@@ -82,7 +82,8 @@ pub(crate) const RESERVE_PART: u64 = 10;
 /// More is not held back however large the volume: what the largest compaction
 /// needs, all write buffers, and the write-ahead log.
 pub(crate) const RESERVE_BYTES_MAX: u64 = 2 << 30;
-/// Between two rounds in which a peer in no cluster dials all addresses of `Z4_JOIN`.
+/// Between two rounds in which a peer in no cluster, or without a leader, dials all addresses
+/// of `Z4_JOIN`.
 pub(crate) const ASSEMBLY_INTERVAL: Duration = Duration::from_millis(300);
 /// How often the guard of the disk looks at the volumes. Between two looks the room that was
 /// found is handed out and no more.

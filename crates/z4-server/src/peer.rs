@@ -306,6 +306,17 @@ enum Phase {
     Stopped,
 }
 
+/// How far a peer has come, for those who only look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    /// In no cluster.
+    Waiting,
+    /// A member, or one that was removed and still runs.
+    Member,
+    /// Stopping, or failed to start.
+    Stopped,
+}
+
 impl Starter {
     fn phase(&self) -> std::sync::MutexGuard<'_, Phase> {
         // A phase is replaced whole: a panic leaves it as it was.
@@ -425,9 +436,18 @@ impl Starter {
         self.node.network()
     }
 
-    /// Tells whether this peer is in no cluster, and neither stops nor has failed to start.
-    pub(crate) fn is_waiting(&self) -> bool {
-        matches!(*self.phase(), Phase::Waiting(_))
+    /// The services of this peer.
+    pub(crate) fn node(&self) -> &Node<RocksView> {
+        &self.node
+    }
+
+    /// How far this peer has come.
+    pub(crate) fn standing(&self) -> Standing {
+        match *self.phase() {
+            Phase::Waiting(_) => Standing::Waiting,
+            Phase::Running(_) => Standing::Member,
+            Phase::Stopped => Standing::Stopped,
+        }
     }
 
     /// Founds a cluster with this peer as its first member, durably, and starts; nothing,

@@ -1,7 +1,7 @@
 //! Peers come back at other addresses: one, all at once, two at each other's.
 //! Their cluster learns it, keeps it, and goes on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use z4_e2e::tool::Tool;
 use z4_e2e::{create, wait, Cluster, Peer, PeerSpec};
@@ -166,6 +166,39 @@ fn three_peers_that_all_moved_are_brought_back_by_hand() {
     serves(&cluster, "moved");
     restart(&mut cluster);
     serves(&cluster, "again");
+}
+
+#[test]
+fn members_that_moved_find_each_other_by_their_lists() {
+    for count in 1..=3 {
+        let mut cluster = Cluster::three();
+        let client = cluster.peers[0].client();
+        let kept = client.create(&create("kept", "x")).expect("a task");
+        for peer in &cluster.peers {
+            has(peer, "kept", kept.get_task().get_id());
+        }
+        for peer in &mut cluster.peers[..count] {
+            let _ = peer.terminate(STOP_LIMIT);
+            peer.move_address();
+        }
+        let list: Vec<_> = cluster.peers.iter().map(Peer::peer_address).collect();
+        for peer in &mut cluster.peers[..count] {
+            let spec = peer.spec.clone().with("Z4_BOOTSTRAP_CLUSTER", "false");
+            peer.spec = spec.with("Z4_JOIN", &list.join(","));
+            peer.start();
+        }
+        let began = Instant::now();
+        cluster.peers.iter_mut().for_each(Peer::wait_answers);
+        serves(&cluster, "moved");
+        println!("{count} of three moved: {:?}", began.elapsed());
+        cluster.wait_settled();
+        wait_known(&cluster);
+        for peer in &cluster.peers {
+            has(peer, "kept", kept.get_task().get_id());
+        }
+        restart(&mut cluster);
+        serves(&cluster, "again");
+    }
 }
 
 #[test]

@@ -75,7 +75,11 @@ impl Network {
         block_on(join_all(dialling)).into_iter().collect()
     }
 
-    async fn dial_one(&self, address: &str) -> Result<ProbeReply, String> {
+    /// Asks the peer at `address`, over a connection of its own, who it is.
+    ///
+    /// # Errors
+    /// Nobody answers in time, or not as a peer does: the reason, for a person.
+    pub(super) async fn dial_one(&self, address: &str) -> Result<ProbeReply, String> {
         let client = PeerClient::new(self.channel(address));
         let mut request = ProbeRequest::default();
         request.set_protocol_version(limits::PROTOCOL_VERSION);

@@ -5,6 +5,7 @@ pub(crate) mod assemble;
 mod dial;
 pub(crate) mod opening;
 pub(crate) mod raft_stream;
+mod seek;
 mod service;
 pub(crate) mod snapshot_files;
 pub(crate) mod snapshot_receiver;
