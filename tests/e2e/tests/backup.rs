@@ -307,6 +307,31 @@ fn a_restoration_that_is_killed_is_refused_by_the_next_start() {
 }
 
 #[test]
+fn a_damaged_note_of_the_last_backup_stops_no_peer() {
+    let (mut cluster, tool) = single();
+    let folder = tempfile::tempdir().unwrap();
+    back_up(&tool, &folder.path().join("file"));
+    let peer = &mut cluster.peers[0];
+    wait::until("the age is shown", LIMIT, || {
+        wait::check(age(peer).is_some(), || "none".to_owned())
+    });
+    let _ = peer.terminate(LIMIT);
+    let note = peer.peer_folder().join("BACKUP");
+    let mut bytes = fs::read(&note).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&note, bytes).unwrap();
+    peer.start();
+    peer.wait_answers();
+    peer.wait_ready();
+    assert!(peer.log().contains("its age is not shown"));
+    assert_eq!(age(peer), None);
+    back_up(&tool, &folder.path().join("second"));
+    wait::until("the age is shown again", LIMIT, || {
+        wait::check(age(peer).is_some(), || "none".to_owned())
+    });
+}
+
+#[test]
 fn a_peer_makes_one_backup_at_a_time_and_none_for_who_has_left() {
     let (cluster, tool) = single();
     let client = cluster.peers[0].client();

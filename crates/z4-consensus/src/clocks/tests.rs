@@ -65,6 +65,46 @@ fn true_shift_ns((measured, from_ns): &(Measured, u64), off_ns: i64) -> i64 {
     wall_ns(true_ns, off_ns) as i64 - measured.at_ns as i64
 }
 
+/// A way of half a second has a hundred samples under way, there and back, and the oldest of
+/// them is the one that is answered.
+#[test]
+fn an_answer_to_a_sample_of_a_second_ago_is_a_measure() {
+    let mut asking = Exchange::default();
+    let asked = |at_ns: u64, asking: &mut Exchange| {
+        let sample = asking.to_send(2, at_ns, || wall_ns(at_ns, 0));
+        sample.map(|sample| sample.sent_ns)
+    };
+    let first_ns = asked(1_000 * MS, &mut asking).expect("a sample is due");
+    let mut later = 0;
+    // The other one asks with each of its messages, so that each batch takes a sample along.
+    for n in 1..100 {
+        let at_ns = (1_000 + n * 10) * MS;
+        let question = ClockSample {
+            wall_ns: wall_ns(at_ns, 0),
+            sent_ns: at_ns,
+            asks: true,
+            echo: None,
+        };
+        asking.heard(2, &question, at_ns);
+        later += usize::from(asked(at_ns, &mut asking).is_some());
+    }
+    assert!(later > 90, "{later}");
+    let answer = ClockSample {
+        wall_ns: wall_ns(2_000 * MS, 0),
+        sent_ns: 0,
+        asks: false,
+        echo: Some(Echo {
+            sent_ns: first_ns,
+            held_ns: 0,
+        }),
+    };
+    let measured = asking.heard(2, &answer, 2_000 * MS);
+    assert_eq!(
+        measured.map(|m| m.most_ns - m.least_ns),
+        Some(1_000 * MS as i64)
+    );
+}
+
 #[test]
 fn the_true_offset_is_within_half_a_round_trip_whatever_the_ways_take() {
     let mut rng = StdRng::seed_from_u64(4);

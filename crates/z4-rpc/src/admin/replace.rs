@@ -132,4 +132,49 @@ mod tests {
             assert!(why.contains(text), "{text}: {why}");
         }
     }
+    #[test]
+    fn no_member_leaves_for_a_peer_that_could_not_be_added() {
+        let identity = z4_consensus::Identity {
+            cluster_id: [7; 16],
+            raft_id: 1,
+            peer_id: "a".into(),
+        };
+        let mut status = Status {
+            raft_id: 1,
+            leader: 1,
+            membership: z4_consensus::Membership::bootstrap(&identity, "h:1"),
+            ..Status::default()
+        };
+        let old = Change::AddLearner {
+            raft_id: 2,
+            peer_id: "b".into(),
+            address: "h:2".into(),
+            levels: None,
+        };
+        status.membership.change(&old).expect("a member");
+        status.membership.level = 2;
+        let said = |change: fn(&mut ProbeReply)| {
+            let mut probe = ProbeReply::default();
+            probe.set_protocol_version(limits::PROTOCOL_VERSION);
+            probe.set_peer_id("b".into());
+            probe.mut_levels().set_min(1);
+            probe.mut_levels().set_max(2);
+            change(&mut probe);
+            let checked = check_after(&probe, &status, 2, ("b", "h:2"));
+            checked.err().map(|e| e.to_string()).unwrap_or_default()
+        };
+        assert_eq!(said(|_| ()), "");
+        type Answers = fn(&mut ProbeReply);
+        let table: [(&str, Answers); 3] = [
+            ("speaks protocol version", |p| p.set_protocol_version(9)),
+            ("tells the other members h:3", |p| {
+                p.set_address("h:3".into());
+            }),
+            ("nothing was changed", |p| p.mut_levels().set_max(1)),
+        ];
+        for (text, change) in table {
+            let why = said(change);
+            assert!(why.contains(text), "{text}: {why}");
+        }
+    }
 }
