@@ -43,11 +43,11 @@ pub struct Options {
 
     /// Kills so many peers with kill -9, one after the other as fast as the cluster
     /// comes back, and ends then: MINUTES and FAULTS mean nothing
-    #[structopt(long, conflicts_with_all = &["power-losses", "soak", "faults", "skip"])]
+    #[structopt(long, conflicts_with_all = &["power-losses", "soak"])]
     pub kills: Option<u32>,
 
     /// The same with the loss of power
-    #[structopt(long, conflicts_with_all = &["soak", "faults", "skip"])]
+    #[structopt(long, conflicts_with = "soak")]
     pub power_losses: Option<u32>,
 
     /// Half of the load that the cluster can bear, a fault every 30 s, and an eye on

@@ -161,17 +161,9 @@ impl Report {
             let _ = writeln!(text, "{name:<16} {count:>8}  {}", listed.join(", "));
         }
         let _ = writeln!(text, "{} of these through z4-client", self.through_crate);
-        let _ = writeln!(
-            text,
-            "\n{:<26} {:>5}  {:>15}  {:>14}  {:>15}",
-            "fault", "count", "recovery median", "recovery worst", "longest gap (s)"
-        );
-        let mut all = Vec::new();
-        for (name, costs) in &self.faults {
-            text.push_str(&row(name, costs));
-            all.extend_from_slice(costs);
+        if !self.faults.is_empty() {
+            text.push_str(&self.faults_table());
         }
-        text.push_str(&row("all", &all));
         if let Some(tally) = &self.tally {
             text.push_str(&tally.table());
         }
@@ -189,6 +181,20 @@ impl Report {
             self.ordered_calls,
             self.gave_up
         );
+        text
+    }
+
+    fn faults_table(&self) -> String {
+        let mut text = format!(
+            "\n{:<26} {:>5}  {:>15}  {:>14}  {:>15}\n",
+            "fault", "count", "recovery median", "recovery worst", "longest gap (s)"
+        );
+        let mut all = Vec::new();
+        for (name, costs) in &self.faults {
+            text.push_str(&row(name, costs));
+            all.extend_from_slice(costs);
+        }
+        text.push_str(&row("all", &all));
         text
     }
 }

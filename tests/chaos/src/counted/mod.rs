@@ -29,7 +29,7 @@ pub use tally::Tally;
 /// How long faults are made in one round: the end of a round, at which all tasks are
 /// waited for, takes some 10 s.
 const ROUND: Duration = Duration::from_secs(240);
-/// How often a line is printed.
+/// How often a line of figures is printed.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// How a peer is struck.
@@ -55,8 +55,8 @@ impl Strike {
 pub fn run(run: &mut Run, strike: Strike, count: u32, end: Instant) {
     run.report.tally = Some(Tally::new(strike, count));
     let crew = Crew {
-        producers: 16,
-        pause_ms: 2..20,
+        producers: 24,
+        pause_ms: 2..16,
         ..Crew::default()
     };
     let mut plan = Plan::new(run.plan.number());
@@ -73,12 +73,36 @@ fn left(run: &Run) -> u32 {
 
 fn strikes(run: &mut Run, plan: &mut Plan, round: &Round<'_>, end: Instant) -> Result<(), String> {
     let (start, operations) = (Instant::now(), round.record.count());
-    let mut line = Instant::now();
     // Moments at which leaders were struck: what each cost is known later.
     let mut leaders = Vec::new();
+    let struck = until(run, plan, round, end, &mut leaders);
+    let again = leaders.iter().map(|struck_ns| {
+        let again_ns = round.record.first_write_since(*struck_ns)?;
+        Some(Duration::from_nanos(again_ns - struck_ns))
+    });
+    let gaps: Option<Vec<Duration>> = again.collect();
+    if let Some(tally) = &mut run.report.tally {
+        tally.worked(round.record.count() - operations, start.elapsed());
+        tally.gaps(gaps.as_deref().unwrap_or_default());
+    }
+    struck?;
+    match gaps {
+        Some(_) => Ok(()),
+        None => Err("writes are not acknowledged after a leader was struck".into()),
+    }
+}
+
+fn until(
+    run: &mut Run,
+    plan: &mut Plan,
+    round: &Round<'_>,
+    end: Instant,
+    leaders: &mut Vec<u64>,
+) -> Result<(), String> {
+    let (start, mut line) = (Instant::now(), Instant::now());
     let mut are_well = true;
     while left(run) > 0 && Instant::now() < end {
-        let is_early = one(run, plan, round, &mut are_well, &mut leaders)?;
+        let is_early = one(run, plan, round, &mut are_well, leaders)?;
         if is_early {
             thread::sleep(plan.early());
         }
@@ -89,21 +113,10 @@ fn strikes(run: &mut Run, plan: &mut Plan, round: &Round<'_>, end: Instant) -> R
             }
         }
     }
-    if !are_well {
-        come_back(run, round, None)?;
+    match are_well {
+        true => Ok(()),
+        false => come_back(run, round, None),
     }
-    let load = round.record.count() - operations;
-    let again = leaders.iter().map(|struck_ns| {
-        let again_ns = round.record.first_write_since(*struck_ns)?;
-        Some(Duration::from_nanos(again_ns - struck_ns))
-    });
-    let gaps: Option<Vec<Duration>> = again.collect();
-    let gaps = gaps.ok_or("writes are not acknowledged after a leader was struck")?;
-    if let Some(tally) = &mut run.report.tally {
-        tally.worked(load, start.elapsed());
-        tally.gaps(&gaps);
-    }
-    Ok(())
 }
 
 /// Makes one strike; whether the next one is to come before the peers have joined.

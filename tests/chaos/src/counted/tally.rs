@@ -24,7 +24,7 @@ pub struct Tally {
     struck: u32,
     leaders: u32,
     strikes: u32,
-    /// Strikes at more than one, and of these those at all.
+    /// Strikes at more than one and not at all, and those at all.
     several: u32,
     all: u32,
     /// Strikes that the next one followed before all had joined.
@@ -83,7 +83,7 @@ impl Tally {
         self.strikes += 1;
         self.struck += count as u32;
         self.leaders += u32::from(leader);
-        self.several += u32::from(count > 1);
+        self.several += u32::from(count > 1 && count < members);
         self.all += u32::from(count == members);
         for one in lost {
             self.hurt += u32::from(one.writes + one.names > 0);
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(tally.invalid(), Vec::<String>::new());
         assert_eq!(
             tally.line(),
-            "4 power losses, 2 of leaders, 1 times several at once, 1 times all at once, \
+            "4 power losses, 2 of leaders, 0 times several at once, 1 times all at once, \
              write gap p50/p99/max 0.40/0.90/0.90 s"
         );
     }
