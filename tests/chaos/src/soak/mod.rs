@@ -33,7 +33,7 @@ use crate::run::{Round, Run};
 pub use outcome::Outcome;
 use series::Series;
 
-/// A shorter soak tells nothing.
+/// A shorter soak has no time for faults.
 pub const LENGTH_MIN: Duration = Duration::from_secs(300);
 /// How long the peak is looked for; of a short run, a tenth of it.
 const PEAK: Duration = Duration::from_secs(60);
@@ -141,9 +141,8 @@ impl Soak<'_> {
         self.outcome.left_out = self.pace.left_out();
         self.outcome.length = self.start.elapsed();
         let (growth, unknown) = self.series.growth(self.outcome.length);
-        let broken = growth.iter().filter_map(series::Growth::too_much);
-        run.report.violations.extend(broken);
         self.outcome.growth = growth;
+        run.report.violations.extend(self.outcome.broken());
         self.outcome.unknown = unknown;
         run.report.soak = Some(self.outcome);
         faults
@@ -217,15 +216,18 @@ impl Soak<'_> {
         let at_s = self.start.elapsed().as_secs_f64();
         let creates = self.pace.take();
         let record = self.round.record;
+        let members = run.cluster.peers.iter().filter(|peer| peer.member);
+        let memory_mib: Vec<String> = members.map(|p| p.memory_mib().to_string()).collect();
         let is_enough = sample::latency(&mut self.series, record, creates, quiet_ns, at_s);
         self.outcome.restless += u32::from(!is_enough);
         self.outcome.quiet += u32::from(is_enough);
         println!(
-            "{:>7} s  {} operations, {} tasks left out, {} open",
+            "{:>7} s  {} operations, {} tasks left out, {} open; memory {} MiB",
             seconds(self.start.elapsed()),
             record.count(),
             self.pace.left_out(),
-            record.open_tasks()
+            record.open_tasks(),
+            memory_mib.join(", ")
         );
         Ok(())
     }

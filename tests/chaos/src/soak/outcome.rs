@@ -9,6 +9,10 @@ use super::series::Growth;
 /// others were left out in long faults.
 const HELD_MIN: f64 = 70.0;
 
+/// What grows in a shorter soak tells nothing: request ids are remembered for ten
+/// minutes, and the caches fill meanwhile.
+const LENGTH_MIN: Duration = Duration::from_secs(29 * 60);
+
 /// What came of a soak.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -33,6 +37,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    fn is_short(&self) -> bool {
+        self.length < LENGTH_MIN
+    }
+
+    /// What grew too much; nothing is said of a short soak.
+    pub fn broken(&self) -> Vec<String> {
+        let growth = self.growth.iter().filter(|_| !self.is_short());
+        growth.filter_map(Growth::too_much).collect()
+    }
+
     /// Why the run proves nothing.
     pub fn invalid(&self) -> Vec<String> {
         let mut why: Vec<String> = self
@@ -40,6 +54,13 @@ impl Outcome {
             .iter()
             .map(|name| format!("{name}: too few samples for a slope; make the soak longer"))
             .collect();
+        if self.is_short() {
+            why.push(format!(
+                "what grew in {:.0} minutes tells nothing; a soak takes {} at least",
+                self.length.as_secs_f64() / 60.0,
+                LENGTH_MIN.as_secs() / 60 + 1
+            ));
+        }
         if self.held_per_s * 100.0 < self.target_per_s * HELD_MIN {
             why.push(format!(
                 "{:.0} tasks/s were done of {:.0}, at least {HELD_MIN:.0} of 100 are needed",
@@ -87,11 +108,31 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
+    use super::super::series::Watched;
     use super::*;
+
+    #[test]
+    fn growth_fails_a_run_that_is_long_enough() {
+        let grown = |length, least| Outcome {
+            length,
+            growth: vec![Growth {
+                watched: Watched::Descriptors,
+                level: 50.0,
+                growth: 9.0,
+                least,
+            }],
+            ..Outcome::default()
+        };
+        assert_eq!(grown(LENGTH_MIN, 8.5).broken().len(), 1);
+        assert_eq!(grown(LENGTH_MIN, 7.5).broken(), Vec::<String>::new());
+        let short = LENGTH_MIN - Duration::from_secs(1);
+        assert_eq!(grown(short, 8.5).broken(), Vec::<String>::new());
+    }
 
     #[test]
     fn a_load_that_was_not_held_proves_nothing() {
         let outcome = |held_per_s| Outcome {
+            length: LENGTH_MIN,
             target_per_s: 100.0,
             held_per_s,
             ..Outcome::default()
@@ -103,6 +144,10 @@ mod tests {
         );
         let mut blind = outcome(100.0);
         blind.unknown.push("disk");
+        assert_eq!(blind.invalid().len(), 1);
+        blind.length = LENGTH_MIN - Duration::from_secs(1);
+        assert_eq!(blind.invalid().len(), 2);
+        blind.length = LENGTH_MIN;
         assert_eq!(
             blind.invalid(),
             ["disk: too few samples for a slope; make the soak longer"]
