@@ -51,7 +51,8 @@ pub struct Options {
     pub power_losses: Option<u32>,
 
     /// Half of the load that the cluster can bear, a fault every 30 s, and an eye on
-    /// what grows: memory, descriptors, threads, disk, latency
+    /// what grows: memory, descriptors, threads, disk, latency. Limits for it are held
+    /// from 30 minutes on
     #[structopt(long)]
     pub soak: bool,
 
