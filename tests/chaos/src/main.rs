@@ -92,7 +92,7 @@ fn outside(options: &Options) -> i32 {
     code
 }
 
-/// What is going to be done.
+/// The work that is ahead, for the first line.
 fn words(options: &Options) -> String {
     let minutes = options.length().as_secs_f64() / 60.0;
     match options.course() {

@@ -46,7 +46,7 @@ pub struct Options {
     #[structopt(long, conflicts_with_all = &["power-losses", "soak"])]
     pub kills: Option<u32>,
 
-    /// The same with the loss of power
+    /// Takes the power from so many peers, in the same way
     #[structopt(long, conflicts_with = "soak")]
     pub power_losses: Option<u32>,
 
@@ -70,7 +70,7 @@ pub struct Options {
     pub inside: Option<PathBuf>,
 }
 
-/// What kind of run it is.
+/// A kind of run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Course {
     /// One fault of all kinds after another, for a time.
@@ -89,7 +89,7 @@ const STRIKE_LIMIT: Duration = Duration::from_secs(4);
 const STRIKES_LIMIT_MIN: Duration = Duration::from_secs(300);
 
 impl Options {
-    /// What kind of run it is.
+    /// The kind of run.
     pub fn course(&self) -> Course {
         match (self.kills, self.power_losses) {
             (Some(count), _) => Course::Counted(Strike::Kill, count),

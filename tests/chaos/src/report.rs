@@ -47,9 +47,9 @@ pub struct Report {
     pub gave_up: u64,
     /// Operations that were judged.
     pub judged: u64,
-    /// What was struck, in a run that counts.
+    /// The strikes of a run that counts.
     pub tally: Option<Tally>,
-    /// What came of a soak.
+    /// The figures of a soak.
     pub soak: Option<soak::Outcome>,
 }
 

@@ -87,7 +87,7 @@ pub struct Run {
 pub struct Round<'a> {
     /// Where its tasks are.
     pub namespace: &'a str,
-    /// What its clients are told.
+    /// The record of what its clients are told.
     pub record: &'a Record,
 }
 
@@ -198,7 +198,7 @@ impl Run {
     /// Makes one fault, and waits until all is well again.
     ///
     /// # Errors
-    /// What did not come back, or not in time.
+    /// The thing that did not come back, or not in time.
     pub fn fault(&mut self, kind: Kind, rng: StdRng, round: &Round<'_>) -> Result<(), String> {
         let record = round.record;
         let mut stage = Stage {

@@ -1,5 +1,5 @@
-//! What the clients know of the counts of the namespace. They add up, and lie between
-//! what the clients know and what they cannot exclude: see [`conserve`](crate::conserve).
+//! The clients know bounds of the counts of the namespace. The counts add up, and lie
+//! between what the clients know and what they cannot exclude: see [`conserve`](crate::conserve).
 
 use std::collections::BTreeSet;
 

@@ -103,7 +103,7 @@ fn by_label(part: &Part<'_>) -> ByLabel {
     of_pairs(handed.chain(part.listed.iter().copied()))
 }
 
-/// Of the whole round, those tasks whose creates were not answered with them.
+/// The tasks of the whole round whose creates were not answered with them.
 pub(super) fn seen_of_open_creates(told: &Told) -> ByLabel {
     let open = told.ops.iter().filter(|op| !matches!(op.end, End::Made(_)));
     let open: HashSet<u64> = open.flat_map(|op| labels(&op.call)).copied().collect();

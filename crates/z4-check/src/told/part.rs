@@ -15,7 +15,7 @@ use z4_core::TaskId;
 use super::judge::labels;
 use super::{Call, Dead, End, Handed, Op, Spec, Told};
 
-/// What was said of some tasks.
+/// All that was said of some tasks.
 pub(super) struct Part<'a> {
     /// The record that this is a part of.
     pub(super) told: &'a Told,
@@ -41,7 +41,7 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// What was planned for the task with this label.
+    /// The plan for the task with this label.
     pub(super) fn spec(&self, label: u64) -> Option<&'a Spec> {
         self.told.specs.get(&label)
     }

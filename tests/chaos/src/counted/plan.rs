@@ -1,5 +1,5 @@
-//! Whom a strike is at, and when the next one comes: it follows from the seed, and from
-//! what is left to be struck.
+//! The plan says whom a strike is at, and when the next one comes. All of it follows
+//! from the seed, and from what is left to be struck.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
-/// Whom a strike is at.
+/// Those whom a strike is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aim {
     /// Who leads.
@@ -33,8 +33,8 @@ impl Plan {
         }
     }
 
-    /// Whom the next strike is at, when `left` peers are to be struck yet, and whether
-    /// leaders were too few so far.
+    /// The aim of the next strike, when `left` peers are to be struck yet, and leaders
+    /// were too few so far or not.
     pub fn aim(&mut self, left: u32, leaders_lack: bool) -> Aim {
         let drawn = match self.rng.gen_range(0..100) {
             _ if leaders_lack => Aim::Leader,
@@ -73,7 +73,7 @@ impl Plan {
         Duration::from_millis(ms)
     }
 
-    /// Whether the next strike comes before all have joined again.
+    /// True when the next strike comes before all have joined again.
     pub fn is_early(&mut self) -> bool {
         self.rng.gen_ratio(1, 5)
     }

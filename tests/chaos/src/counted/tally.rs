@@ -1,4 +1,4 @@
-//! What was struck, how long writes stayed away, and where the time went.
+//! The tally says what was struck, how long writes stayed away, and where the time went.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use z4_faultfs::Lost;
 use super::Strike;
 use crate::report::{percentile, seconds};
 
-/// Of so many struck peers in a hundred, leaders are to be at least.
+/// Leaders are to be so many of a hundred struck peers at least.
 const LEADERS_MIN: u32 = 40;
 /// The plan makes up for it when fewer of them were leaders so far.
 const LEADERS_GOAL: u32 = 45;
 /// Operations a second under strikes below which a run proves nothing.
 const RATE_MIN: f64 = 500.0;
 
-/// What a run has struck so far.
+/// The peers that a run has struck so far, and what that cost.
 #[derive(Debug)]
 pub struct Tally {
     /// How.
@@ -36,7 +36,7 @@ pub struct Tally {
     /// Time in which strikes were made, and operations in it.
     time: Duration,
     operations: u64,
-    /// Of that time: until somebody led, until all had joined, until writes went on.
+    /// The part of that time until somebody led.
     pub seeking: Duration,
     /// Until all had joined again.
     pub joining: Duration,
@@ -72,7 +72,7 @@ impl Tally {
         self.goal.saturating_sub(self.struck)
     }
 
-    /// Whether too few of those that were struck led.
+    /// True when too few of those that were struck led.
     pub fn leaders_lack(&self) -> bool {
         self.leaders * 100 < self.struck * LEADERS_GOAL
     }

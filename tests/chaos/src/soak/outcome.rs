@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use super::series::Growth;
 
-/// Of the tasks that were to be done, so many in a hundred are to have been: the
-/// others were left out in long faults.
+/// Done are to be so many in a hundred of the tasks that were planned: the others were
+/// left out in long faults.
 const HELD_MIN: f64 = 70.0;
 
-/// What grows in a shorter soak tells nothing: request ids are remembered for ten
+/// Growth in a shorter soak tells nothing: request ids are remembered for ten
 /// minutes, and the caches fill meanwhile.
 const LENGTH_MIN: Duration = Duration::from_secs(29 * 60);
 
-/// What came of a soak.
+/// The figures of a soak.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// How long it was.
@@ -32,7 +32,7 @@ pub struct Outcome {
     pub restless: u32,
     /// How much things grew.
     pub growth: Vec<Growth>,
-    /// Of what there is too little to tell.
+    /// Names of things of which there is too little to tell.
     pub unknown: Vec<&'static str>,
 }
 
@@ -41,7 +41,7 @@ impl Outcome {
         self.length < LENGTH_MIN
     }
 
-    /// What grew too much; nothing is said of a short soak.
+    /// A sentence for each thing that grew too much; none of a short soak.
     pub fn broken(&self) -> Vec<String> {
         let growth = self.growth.iter().filter(|_| !self.is_short());
         growth.filter_map(Growth::too_much).collect()

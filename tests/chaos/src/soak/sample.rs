@@ -1,4 +1,4 @@
-//! What a peer has in hand at a moment, and what clients waited for.
+//! Samples: what a peer has in hand at a moment, and how long clients waited.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub fn peer(series: &mut Series, peer: &Peer, generation: u32, at_s: f64) {
     let process: Whose = (peer.n, pid.wrapping_mul(1_000).wrapping_add(generation));
     let memory_mib = peer.memory_mib();
     if memory_mib == 0 {
-        // It has just ended.
+        // The process has just ended.
         return;
     }
     series.add(Watched::Memory, process, at_s, memory_mib as f64);
@@ -78,7 +78,7 @@ pub fn latency(
 fn lateness(record: &Record, since_ns: u64) -> Vec<Duration> {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH);
     let wall_ns = wall.map_or(0, |since| since.as_nanos() as u64);
-    // Of the clock of the machine at the beginning of the record.
+    // The time of the machine's clock at the beginning of the record.
     let began_ns = wall_ns.saturating_sub(record.now_ns());
     let told = record.told();
     let recent = told.handed.iter().rev();

@@ -1,4 +1,4 @@
-//! What is watched in a soak, and how much of it may grow.
+//! The things that are watched in a soak, and how much they may grow.
 //!
 //! Only the second half of a run is looked at, for caches, request ids (which are
 //! remembered for ten minutes) and tables grow to their bounds first; and of a life only what comes after its first two minutes,
@@ -73,7 +73,7 @@ impl Watched {
     }
 }
 
-/// Whose series it is: a place, and which process there.
+/// The owner of a series: a place, and which process there.
 pub type Whose = (usize, u32);
 
 /// All series of a run.
@@ -82,10 +82,10 @@ pub struct Series {
     lives: BTreeMap<(Watched, Whose), Life>,
 }
 
-/// What became of one thing.
+/// The growth of one thing.
 #[derive(Debug, Clone, Copy)]
 pub struct Growth {
-    /// What.
+    /// The thing.
     pub watched: Watched,
     /// The median.
     pub level: f64,
@@ -125,12 +125,12 @@ impl Series {
     }
 }
 
-/// What counts of a life.
+/// The part of a life that counts.
 fn second_half(life: &Life, length: Duration) -> Life {
     let length_s = length.as_secs_f64();
     let warm_up_s = (length_s / 30.0).min(120.0);
     let begin_s = life.first().map_or(0.0, |(at_s, _)| *at_s);
-    // What was there at the beginning of the run is warm by the half of it.
+    // A process from the beginning of the run is warm by the half of it.
     let from_s = (begin_s + warm_up_s).max(length_s / 2.0);
     let later = life.iter().filter(|(at_s, _)| *at_s >= from_s);
     later.copied().collect()
@@ -143,7 +143,7 @@ impl Growth {
         amount.max(self.level * share)
     }
 
-    /// What is wrong, when it grew too much.
+    /// A sentence that says so, when it grew too much.
     pub fn too_much(&self) -> Option<String> {
         let (name, unit) = self.watched.words();
         (self.least > self.limit()).then(|| {

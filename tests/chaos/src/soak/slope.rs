@@ -35,7 +35,7 @@ pub fn of(lives: &[Life]) -> Option<Slope> {
             let later = life[n + 1..].iter().filter(|late| late.0 > early.0);
             slopes.extend(later.map(|late| (late.1 - early.1) / (late.0 - early.0)));
         }
-        // Of Kendall's S.
+        // The variance of Kendall's S.
         let count = life.len() as f64;
         variance += count * (count - 1.0) * (2.0 * count + 5.0) / 18.0;
     }

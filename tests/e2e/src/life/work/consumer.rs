@@ -49,7 +49,7 @@ struct Life {
     scene: Scene,
     client: u32,
     rng: StdRng,
-    /// It acks all that can be done, at once, and stays on its stream.
+    /// A steady one acks all that can be done, at once, and stays on its stream.
     is_steady: bool,
     name: Arc<str>,
     plans: Vec<Plan>,
@@ -169,7 +169,7 @@ impl Life {
         }
     }
 
-    /// Whether bad habits are in order still.
+    /// True while bad habits are in order.
     fn is_wild(&self) -> bool {
         !self.is_steady && self.scene.is_wild()
     }

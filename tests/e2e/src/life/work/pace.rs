@@ -18,7 +18,7 @@ pub const OPEN_MAX: u64 = 10_000;
 /// long fault is not followed by a flood.
 const BEHIND_MAX: Duration = Duration::from_secs(10);
 
-/// What producers of batches and the runner share.
+/// The pace, which producers of batches and the runner share.
 #[derive(Debug)]
 pub struct Pace {
     producers: u64,
@@ -105,8 +105,8 @@ impl Pace {
         self.lock().push(time);
     }
 
-    /// What the batches took that were acknowledged since this was asked last, from
-    /// their times on.
+    /// The times that batches took which were acknowledged since this was asked last,
+    /// from the time that each had.
     #[must_use]
     pub fn take(&self) -> Vec<Duration> {
         std::mem::take(&mut *self.lock())
