@@ -12,11 +12,14 @@
 //! | `peer`, `cluster` | processes and their disks (`z4-faultfs`), members |
 //! | `tables` | where the rows of a peer are |
 //! | `plan`, `fault/` | what goes wrong, and when |
+//! | `counted/` | so many kills or power losses, one after the other |
+//! | `soak/` | half of the peak for long, and what grows meanwhile |
 //! | `z4_e2e::life` | clients, what they were told, and the end of every task |
 //! | `z4_check::told` | every promise was kept |
 //! | `run`, `report` | the order of it all, and the figures |
 
 mod cluster;
+mod counted;
 mod exit;
 mod fault;
 mod net;
@@ -28,6 +31,7 @@ mod report;
 mod room;
 mod run;
 mod shell;
+mod soak;
 mod tables;
 
 use std::path::Path;
@@ -37,11 +41,12 @@ use std::time::Duration;
 
 use structopt::StructOpt;
 
-use options::Options;
+use options::{Course, Options};
 use report::Report;
 
-/// How long a run may take beyond its time before it counts as hung.
-const HANG_LIMIT: Duration = Duration::from_secs(600);
+/// How long a run may take beyond its time before it counts as hung: it begins, its
+/// last tasks end, and millions of operations are judged.
+const HANG_LIMIT: Duration = Duration::from_secs(900);
 
 fn main() {
     let options = Options::from_args();
@@ -70,17 +75,8 @@ fn outside(options: &Options) -> i32 {
         }
     };
     let seed = options.seed.unwrap_or_else(run::some_seed);
-    println!("seed {seed}, {} minutes", options.minutes);
-    let mut arguments = vec![
-        format!("--minutes={}", options.minutes),
-        format!("--seed={seed}"),
-    ];
-    arguments.extend(options.faults.iter().map(|name| format!("--faults={name}")));
-    arguments.extend(options.skip.iter().map(|name| format!("--skip={name}")));
-    arguments.extend(options.peers.map(|count| format!("--peers={count}")));
-    if options.lying_disks {
-        arguments.push("--lying-disks".to_owned());
-    }
+    println!("seed {seed}, {}", words(options));
+    let arguments = options.arguments(seed);
     let code = match room::run_inside(&arguments, folder.path()) {
         Ok(code) => code,
         Err(why) => {
@@ -91,15 +87,36 @@ fn outside(options: &Options) -> i32 {
     if options.keep || [exit::VIOLATED, exit::INVALID, exit::BROKEN].contains(&code) {
         // The line with the figures stays the last one of the output.
         eprintln!("logs and histories: {}", folder.keep().display());
-        eprintln!("again: make chaos MINUTES={} SEED={seed}", options.minutes);
+        eprintln!("again: scripts/chaos release {}", quoted(&arguments));
     }
     code
+}
+
+/// The work that is ahead, for the first line.
+fn words(options: &Options) -> String {
+    let minutes = options.length().as_secs_f64() / 60.0;
+    match options.course() {
+        Course::Drawn => format!("{minutes} minutes"),
+        Course::Counted(strike, count) => {
+            format!("{count} {}, at most {minutes} minutes", strike.words())
+        }
+        Course::Soak => format!("a soak of {minutes} minutes"),
+    }
+}
+
+/// Arguments as a shell takes them.
+fn quoted(arguments: &[String]) -> String {
+    let quote = |argument: &String| match argument.contains(' ') {
+        true => format!("'{argument}'"),
+        false => argument.clone(),
+    };
+    arguments.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
 /// The run itself, as the first process of its room.
 fn inside(options: &Options, folder: &Path) -> i32 {
     room::end_with_the_outside();
-    let limit = Duration::from_secs_f64(options.minutes * 60.0) + HANG_LIMIT;
+    let limit = options.length() + HANG_LIMIT;
     thread::spawn(move || {
         thread::sleep(limit);
         println!("the run hangs: it is not over {HANG_LIMIT:?} after its time");

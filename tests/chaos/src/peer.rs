@@ -221,11 +221,21 @@ impl Peer {
 
     /// Resident memory in MiB; 0 when it does not run.
     pub fn memory_mib(&self) -> u64 {
+        self.status("VmRSS:") / 1024
+    }
+
+    /// Threads; 0 when it does not run.
+    pub fn threads(&self) -> u64 {
+        self.status("Threads:")
+    }
+
+    /// A number that the system tells of the process; 0 when it does not run.
+    fn status(&self, name: &str) -> u64 {
         let pid = self.pid().unwrap_or(0);
         let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-        kib.unwrap_or(0) / 1024
+        let line = text.lines().find(|line| line.starts_with(name));
+        let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        number.unwrap_or(0)
     }
 
     /// Open descriptors; 0 when it does not run.

@@ -85,6 +85,19 @@ impl Plan {
         (self.deck.pop().unwrap_or(self.kinds[0]), chance)
     }
 
+    /// The kinds that faults are drawn from.
+    pub fn kinds(&self) -> &[Kind] {
+        &self.kinds
+    }
+
+    /// Keeps the kinds that `keeps` says yes to, or all when it says so to none.
+    pub fn keep(&mut self, keeps: impl Fn(&Kind) -> bool) {
+        let kept: Vec<Kind> = self.kinds.iter().copied().filter(keeps).collect();
+        if !kept.is_empty() {
+            self.kinds = kept;
+        }
+    }
+
     /// A number for something else that follows from the seed.
     pub fn number(&mut self) -> u64 {
         self.rng.gen()

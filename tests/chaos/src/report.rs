@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use z4_check::told::{End, Told};
 
+use crate::counted::Tally;
+use crate::soak;
+
 /// Load before the first fault below which a run proves nothing, in operations
 /// per second.
 const CALM_RATE_MIN: f64 = 100.0;
@@ -42,6 +45,12 @@ pub struct Report {
     pub ordered_calls: u64,
     /// Tasks for which that took too long.
     pub gave_up: u64,
+    /// Operations that were judged.
+    pub judged: u64,
+    /// The strikes of a run that counts.
+    pub tally: Option<Tally>,
+    /// The figures of a soak.
+    pub soak: Option<soak::Outcome>,
 }
 
 impl Report {
@@ -112,16 +121,33 @@ impl Report {
                 self.gave_up, self.ordered_tasks
             ));
         }
+        why.extend(self.tally.iter().flat_map(Tally::invalid));
+        why.extend(self.soak.iter().flat_map(soak::Outcome::invalid));
         why
     }
 
     /// The line that a run ends with.
     pub fn last_line(&self) -> String {
+        let violations = self.violations.len();
+        if let Some(tally) = &self.tally {
+            let line = tally.line();
+            return format!(
+                "{line}, {} operations checked, {violations} violations",
+                self.judged
+            );
+        }
+        if let Some(soak) = &self.soak {
+            return format!(
+                "{} operations checked, {} faults, {}, {violations} violations",
+                self.judged,
+                self.fault_count(),
+                soak.line()
+            );
+        }
         format!(
-            "{} operations, {} faults, {} violations",
+            "{} operations, {} faults, {violations} violations",
             self.operation_count(),
-            self.fault_count(),
-            self.violations.len()
+            self.fault_count()
         )
     }
 
@@ -135,17 +161,15 @@ impl Report {
             let _ = writeln!(text, "{name:<16} {count:>8}  {}", listed.join(", "));
         }
         let _ = writeln!(text, "{} of these through z4-client", self.through_crate);
-        let _ = writeln!(
-            text,
-            "\n{:<26} {:>5}  {:>15}  {:>14}  {:>15}",
-            "fault", "count", "recovery median", "recovery worst", "longest gap (s)"
-        );
-        let mut all = Vec::new();
-        for (name, costs) in &self.faults {
-            text.push_str(&row(name, costs));
-            all.extend_from_slice(costs);
+        if !self.faults.is_empty() {
+            text.push_str(&self.faults_table());
         }
-        text.push_str(&row("all", &all));
+        if let Some(tally) = &self.tally {
+            text.push_str(&tally.table());
+        }
+        if let Some(soak) = &self.soak {
+            text.push_str(&soak.table());
+        }
         let drains: Vec<String> = self.drains.iter().map(|d| seconds(*d)).collect();
         let _ = writeln!(
             text,
@@ -157,6 +181,20 @@ impl Report {
             self.ordered_calls,
             self.gave_up
         );
+        text
+    }
+
+    fn faults_table(&self) -> String {
+        let mut text = format!(
+            "\n{:<26} {:>5}  {:>15}  {:>14}  {:>15}\n",
+            "fault", "count", "recovery median", "recovery worst", "longest gap (s)"
+        );
+        let mut all = Vec::new();
+        for (name, costs) in &self.faults {
+            text.push_str(&row(name, costs));
+            all.extend_from_slice(costs);
+        }
+        text.push_str(&row("all", &all));
         text
     }
 }
@@ -175,6 +213,16 @@ fn row(name: &str, costs: &[Cost]) -> String {
         show(worst),
         show(gap)
     )
+}
+
+/// The smallest of these times, in their order, that is not below `share` of all; zero
+/// of none.
+pub fn percentile(sorted: &[Duration], share: f64) -> Duration {
+    let place = (share * sorted.len() as f64).ceil() as usize;
+    sorted
+        .get(place.saturating_sub(1))
+        .copied()
+        .unwrap_or_default()
 }
 
 /// Seconds with two decimals.

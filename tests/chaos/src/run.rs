@@ -1,10 +1,12 @@
 //! A run: rounds of faults under load, each judged when its last task has ended.
 
-use std::fs;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rand::rngs::StdRng;
 use rand::Rng;
 use z4_check::told::{judge, Told};
 use z4_e2e::client::Client;
@@ -15,12 +17,15 @@ use z4_e2e::wait;
 
 use crate::cluster::{Cluster, SETTLE_LIMIT};
 use crate::fault::{fail_point, Done, Kind, Stage, RECOVERY_LIMIT};
-use crate::options::Options;
+use crate::options::{Course, Options};
 use crate::plan::{self, Plan};
 use crate::report::{seconds, Cost, Report};
+use crate::{counted, soak};
 
 /// Places in the network: members and room for more.
 const PLACES: usize = 5;
+/// Members of a run that counts or soaks: more of them only share the processors.
+const FEW: usize = 3;
 /// Load without faults at the beginning of each round.
 const CALM: Duration = Duration::from_secs(4);
 /// How long faults are made in one round.
@@ -37,12 +42,17 @@ pub fn run(options: &Options, seed: u64, folder: &Path) -> Result<Report, String
     } else {
         3
     };
-    let members = options.peers.unwrap_or(drawn);
+    let members = options.peers.unwrap_or(match options.course() {
+        Course::Drawn => drawn,
+        Course::Counted(..) | Course::Soak => FEW,
+    });
     let mut run = Run {
         start: Instant::now(),
         cluster: Cluster::start(folder, members, PLACES, options.lying_disks)?,
         plan,
         report: Report::default(),
+        folder: folder.to_owned(),
+        rounds: 0,
     };
     println!("{members} peers, logs in {}", folder.display());
     if !fail_point::are_there(0) {
@@ -51,42 +61,88 @@ pub fn run(options: &Options, seed: u64, folder: &Path) -> Result<Report, String
             return Err("no fault is left".into());
         }
     }
-    let end = Instant::now() + Duration::from_secs_f64(options.minutes * 60.0);
-    let mut round = 0;
-    while Instant::now() < end && run.report.violations.is_empty() {
-        round += 1;
-        run.round(round, end.min(Instant::now() + CALM + ROUND), folder);
+    let end = Instant::now() + options.length();
+    match options.course() {
+        Course::Drawn => run.drawn(end),
+        Course::Counted(strike, count) => counted::run(&mut run, strike, count, end),
+        Course::Soak => soak::run(&mut run, end),
     }
     Ok(run.report)
 }
 
-struct Run {
+/// A run that is under way.
+pub struct Run {
     start: Instant,
-    cluster: Cluster,
-    plan: Plan,
-    report: Report,
+    /// The peers.
+    pub cluster: Cluster,
+    /// The faults that are drawn.
+    pub plan: Plan,
+    /// The figures.
+    pub report: Report,
+    folder: PathBuf,
+    rounds: usize,
+}
+
+/// A round that is under way.
+pub struct Round<'a> {
+    /// Where its tasks are.
+    pub namespace: &'a str,
+    /// The record of what its clients are told.
+    pub record: &'a Record,
 }
 
 impl Run {
-    fn round(&mut self, round: usize, end: Instant, folder: &Path) {
-        let namespace = format!("round{round}");
+    /// Faults of all kinds, one after the other, in rounds.
+    fn drawn(&mut self, end: Instant) {
+        while Instant::now() < end && self.report.violations.is_empty() {
+            let end = end.min(Instant::now() + CALM + ROUND);
+            self.round(&Crew::default(), |run, round| {
+                while Instant::now() < end {
+                    let (kind, rng) = run.plan.next();
+                    run.fault(kind, rng, round)?;
+                    let pause = run.plan.number() % 1_500;
+                    thread::sleep(Duration::from_millis(200 + pause));
+                }
+                Ok(())
+            });
+        }
+    }
+
+    /// A round: this crew at work, `during` meanwhile, the end of all tasks, and the
+    /// judge. What fails is a breach.
+    pub fn round(
+        &mut self,
+        crew: &Crew,
+        during: impl FnOnce(&mut Self, &Round<'_>) -> Result<(), String>,
+    ) {
+        self.rounds += 1;
+        let namespace = format!("round{}", self.rounds);
         let record = Record::new(self.start);
-        if let Err(why) = self.faults(&namespace, &record, end) {
+        let round = Round {
+            namespace: &namespace,
+            record: &record,
+        };
+        if let Err(why) = self.worked(&round, crew, during) {
             self.report.violations.push(why);
         }
         self.report.violations.append(&mut self.cluster.ends);
-        let told = std::mem::take(&mut *record.told());
+        let told = record.told();
         self.report.count(&told);
         if !self.report.violations.is_empty() {
-            let path = folder.join(format!("{namespace}.history"));
-            if let Err(why) = fs::write(&path, history(&told)) {
+            let path = self.folder.join(format!("{namespace}.history"));
+            if let Err(why) = keep(&told, &path) {
                 println!("the history cannot be kept: {why}");
             }
         }
     }
 
-    /// Load, faults, and the end of all tasks. What fails is a breach.
-    fn faults(&mut self, namespace: &str, record: &Record, end: Instant) -> Result<(), String> {
+    fn worked(
+        &mut self,
+        round: &Round<'_>,
+        crew: &Crew,
+        during: impl FnOnce(&mut Self, &Round<'_>) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let Round { namespace, record } = *round;
         let cluster = &self.cluster;
         let clients: Vec<Client> = cluster.peers.iter().map(|p| p.client().clone()).collect();
         let risky = (0..cluster.net.places()).map(|n| Client::new(&cluster.net.client_way(n).1));
@@ -97,7 +153,7 @@ impl Run {
         };
         end::furnish(&clients, namespace)?;
         let seed = self.plan.number();
-        let mut work = Work::start(&ways, namespace, record, &Crew::default(), seed);
+        let mut work = Work::start(&ways, namespace, record, crew, seed);
         thread::sleep(CALM);
         if self.report.calm_rate == 0.0 {
             let now_ns = record.now_ns();
@@ -105,21 +161,19 @@ impl Run {
             let count = record.count_between(since_ns, now_ns);
             self.report.calm_rate = count as f64 / (CALM.as_secs_f64() * 0.75);
         }
-        while Instant::now() < end {
-            self.fault(namespace, record)?;
-            let pause = self.plan.number() % 1_500;
-            thread::sleep(Duration::from_millis(200 + pause));
-        }
+        during(self, round)?;
         work.calm();
         let (took, counts) = end::drain(&clients, namespace)?;
         self.report.drains.push(took);
         work.finish();
         let hash = end::verify(&clients)?;
         let dead = end::dead(&clients, namespace, record)?;
+        let start = Instant::now();
         let verdict = judge(namespace, &record.told(), &dead, &counts);
         println!(
             "{namespace}: drained in {} s, {} created, {} done, {} dead, {} cancelled, \
-             {} purged; {} calls at {} tasks put in order, {} left open; state {hash}; {} broken",
+             {} purged; {} calls at {} tasks put in order, {} left open; state {hash}; \
+             {} operations judged in {} s; {} broken",
             seconds(took),
             counts.created,
             counts.done,
@@ -129,8 +183,11 @@ impl Run {
             verdict.ordered_calls,
             verdict.ordered_tasks,
             verdict.gave_up,
+            verdict.judged,
+            seconds(start.elapsed()),
             verdict.broken.len()
         );
+        self.report.judged += verdict.judged;
         self.report.ordered_tasks += verdict.ordered_tasks;
         self.report.ordered_calls += verdict.ordered_calls;
         self.report.gave_up += verdict.gave_up;
@@ -138,11 +195,15 @@ impl Run {
         Ok(())
     }
 
-    fn fault(&mut self, namespace: &str, record: &Record) -> Result<(), String> {
-        let (kind, rng) = self.plan.next();
+    /// Makes one fault, and waits until all is well again.
+    ///
+    /// # Errors
+    /// The thing that did not come back, or not in time.
+    pub fn fault(&mut self, kind: Kind, rng: StdRng, round: &Round<'_>) -> Result<(), String> {
+        let record = round.record;
         let mut stage = Stage {
             cluster: &mut self.cluster,
-            namespace,
+            namespace: round.namespace,
             record,
             rng,
         };
@@ -186,19 +247,29 @@ impl Run {
     }
 }
 
-/// A line for each operation and delivery, in the order they ended.
-fn history(told: &Told) -> String {
-    let mut lines: Vec<(u64, String)> = Vec::new();
-    lines.extend(told.ops.iter().map(|op| (op.at_ns, format!("{op:?}"))));
-    lines.extend(told.handed.iter().map(|h| (h.at_ns, format!("{h:?}"))));
-    lines.extend(
-        told.closed_streams
-            .iter()
-            .map(|c| (c.at_ns, format!("{c:?}"))),
-    );
-    lines.sort();
-    let lines: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
-    lines.join("\n")
+/// Writes a line for each operation and delivery, in the order they ended. There may
+/// be millions: the lines are made one by one.
+fn keep(told: &Told, path: &Path) -> io::Result<()> {
+    enum Line<'a> {
+        Op(&'a z4_check::told::Op),
+        Handed(&'a z4_check::told::Handed),
+        Closed(&'a z4_check::told::Closed),
+    }
+    let mut lines: Vec<(u64, Line<'_>)> = Vec::new();
+    lines.extend(told.ops.iter().map(|op| (op.at_ns, Line::Op(op))));
+    lines.extend(told.handed.iter().map(|h| (h.at_ns, Line::Handed(h))));
+    let closed = told.closed_streams.iter();
+    lines.extend(closed.map(|c| (c.at_ns, Line::Closed(c))));
+    lines.sort_by_key(|(at_ns, _)| *at_ns);
+    let mut file = BufWriter::new(File::create(path)?);
+    for (_, line) in lines {
+        match line {
+            Line::Op(op) => writeln!(file, "{op:?}")?,
+            Line::Handed(handed) => writeln!(file, "{handed:?}")?,
+            Line::Closed(closed) => writeln!(file, "{closed:?}")?,
+        }
+    }
+    file.flush()
 }
 
 /// A seed by chance.

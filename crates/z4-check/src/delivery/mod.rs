@@ -211,7 +211,7 @@ pub struct Report {
     pub after_close: u64,
     /// Of all these, how many followed an ack that got no answer.
     pub after_unknown_ack: u64,
-    /// Broken promises; the first 1,000.
+    /// Broken promises; the first 1,000 of those that were judged at once.
     pub violations: Vec<Violation>,
     /// How many there are.
     pub violation_count: u64,
@@ -219,6 +219,25 @@ pub struct Report {
 }
 
 impl Report {
+    /// Adds the report of other tasks.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.tasks += other.tasks;
+        self.deliveries += other.deliveries;
+        self.acked += other.acked;
+        self.strangers += other.strangers;
+        self.resumed += other.resumed;
+        self.after_expiry += other.after_expiry;
+        self.after_nack += other.after_nack;
+        self.after_release += other.after_release;
+        self.after_close += other.after_close;
+        self.after_unknown_ack += other.after_unknown_ack;
+        self.violations.extend(other.violations);
+        self.violation_count += other.violation_count;
+        for (rule, count) in other.by_rule {
+            *self.by_rule.entry(rule).or_default() += count;
+        }
+    }
+
     /// How often a rule was broken.
     #[must_use]
     pub fn count(&self, rule: Rule) -> u64 {

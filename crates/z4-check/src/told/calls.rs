@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use z4_core::TaskId;
 
-use super::judge::{by_label, labels, seen_with, Verdict};
-use super::{Act, Call, End, Op, Spec, Told};
+use super::judge::{labels, seen_with, ByLabel, Verdict};
+use super::part::Part;
+use super::{Act, Call, End, Op, Spec};
 use crate::history::{self, History, Nature, Reply, Standing};
 use crate::task;
 
@@ -15,16 +16,15 @@ use crate::task;
 const STEPS_MAX: u64 = 1_000_000;
 
 /// Adds to the verdict.
-pub(super) fn check(namespace: &str, told: &Told, verdict: &mut Verdict) {
+pub(super) fn check(namespace: &str, part: &Part<'_>, by_label: &ByLabel, verdict: &mut Verdict) {
     // Not every delivery is seen: a stream may break with some on their way.
     let leased = Nature {
         leased: true,
         ..Nature::default()
     };
     let mut history = History::of(leased);
-    let by_label = by_label(told);
-    let acks = acks(told);
-    for op in &told.ops {
+    let acks = acks(part);
+    for op in &part.ops {
         let labels = labels(&op.call);
         let ack = ack_of(op).and_then(|lease| acks.get(&lease));
         let invoked_ns = ack.map_or(op.invoked_ns, |ack| ack.invoked_ns);
@@ -39,7 +39,7 @@ pub(super) fn check(namespace: &str, told: &Told, verdict: &mut Verdict) {
         let tasks: Vec<(u64, TaskId)> = match &op.end {
             End::Made(ids) => labels.iter().copied().zip(ids.iter().copied()).collect(),
             _ => {
-                let seen = seen_with(&by_label, labels).into_iter();
+                let seen = seen_with(by_label, labels).into_iter();
                 seen.map(|(place, id)| (labels[place as usize], id))
                     .collect()
             }
@@ -49,15 +49,15 @@ pub(super) fn check(namespace: &str, told: &Told, verdict: &mut Verdict) {
             history.learned(called, &ids);
         }
         for (label, id) in tasks {
-            let dies = told.specs.get(&label).is_some_and(Spec::may_die);
+            let dies = part.spec(label).is_some_and(Spec::may_die);
             history.set_nature(id, Nature { dies, ..leased });
         }
         end(&mut history, called, op);
     }
     let report = task::check(&history, STEPS_MAX);
-    verdict.ordered_tasks = report.tasks;
-    verdict.ordered_calls = report.operations;
-    verdict.gave_up = report.gave_up.len() as u64;
+    verdict.ordered_tasks += report.tasks;
+    verdict.ordered_calls += report.operations;
+    verdict.gave_up += report.gave_up.len() as u64;
     let broken = report.violations.iter().map(|(_, why)| why.to_string());
     verdict.broken.extend(broken);
 }
@@ -74,9 +74,9 @@ struct Acked {
 /// lost with a leader is proposed again, and that the task is gone while its lease
 /// would be live says that its holder's ack did it. One of them did; by the other
 /// the task is gone.
-fn acks(told: &Told) -> BTreeMap<(TaskId, u64), Acked> {
+fn acks(part: &Part<'_>) -> BTreeMap<(TaskId, u64), Acked> {
     let mut acks: BTreeMap<(TaskId, u64), Acked> = BTreeMap::new();
-    for op in &told.ops {
+    for op in &part.ops {
         let Some(lease) = ack_of(op) else { continue };
         let ack = acks.entry(lease).or_insert(Acked {
             invoked_ns: op.invoked_ns,

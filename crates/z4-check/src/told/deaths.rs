@@ -7,16 +7,17 @@ use z4_core::task::DeathReason;
 use z4_core::TaskId;
 
 use super::judge::labels;
-use super::{Act, Call, Dead, Death, End, Spec, Told};
+use super::part::Part;
+use super::{Act, Call, Death, End, Spec};
 use crate::{Rule, Violation};
 
 /// The dead letters that had no cause, or that came too late.
-pub(super) fn check(told: &Told, dead: &Dead) -> Vec<Violation> {
-    let labels = label_of(told);
-    let spec_of = |id: &TaskId| labels.get(id).and_then(|label| told.specs.get(label));
-    let given_up = given_up(told);
+pub(super) fn check(part: &Part<'_>) -> Vec<Violation> {
+    let labels = label_of(part);
+    let spec_of = |id: &TaskId| labels.get(id).and_then(|label| part.spec(*label));
+    let given_up = given_up(part);
     let mut broken = Vec::new();
-    for (id, death) in dead {
+    for (id, death) in &part.dead {
         let is_lawful = |spec| is_lawful(spec, death, given_up.contains(id));
         if spec_of(id).is_some_and(|spec| !is_lawful(spec)) {
             let spec = spec_of(id);
@@ -24,7 +25,7 @@ pub(super) fn check(told: &Told, dead: &Dead) -> Vec<Violation> {
             broken.push(Violation::new(Rule::DiedWithoutCause, text));
         }
     }
-    for op in &told.ops {
+    for op in &part.ops {
         if let (Call::Lease(_, id, _), End::Died) = (&op.call, &op.end) {
             if spec_of(id).is_some_and(|spec| !spec.may_die()) {
                 let text = format!("task {id} died and may not: {op:?}");
@@ -32,7 +33,7 @@ pub(super) fn check(told: &Told, dead: &Dead) -> Vec<Violation> {
             }
         }
     }
-    for handed in &told.handed {
+    for handed in &part.handed {
         let most = spec_of(&handed.id).map_or(0, |spec| spec.attempts_max);
         if most > 0 && handed.attempt > most {
             let text = format!("{most} attempts are allowed: {handed:?}");
@@ -52,8 +53,8 @@ fn is_lawful(spec: &Spec, death: &Death, is_given_up: bool) -> bool {
 
 /// Tasks of which a consumer said that they will never succeed, and may have been
 /// heard.
-fn given_up(told: &Told) -> BTreeSet<TaskId> {
-    let said = told.ops.iter().filter_map(|op| match (&op.call, &op.end) {
+fn given_up(part: &Part<'_>) -> BTreeSet<TaskId> {
+    let said = part.ops.iter().filter_map(|op| match (&op.call, &op.end) {
         (Call::Lease(Act::NackForGood, id, _), End::Died | End::Unknown) => Some(*id),
         _ => None,
     });
@@ -61,10 +62,10 @@ fn given_up(told: &Told) -> BTreeSet<TaskId> {
 }
 
 /// The label of each task, as the client that made or saw it knows it.
-fn label_of(told: &Told) -> BTreeMap<TaskId, u64> {
-    let handed = told.handed.iter().map(|handed| (handed.id, handed.label));
-    let mut of: BTreeMap<TaskId, u64> = handed.chain(told.listed.iter().copied()).collect();
-    for op in &told.ops {
+fn label_of(part: &Part<'_>) -> BTreeMap<TaskId, u64> {
+    let handed = part.handed.iter().map(|handed| (handed.id, handed.label));
+    let mut of: BTreeMap<TaskId, u64> = handed.chain(part.listed.iter().copied()).collect();
+    for op in &part.ops {
         if let End::Made(ids) = &op.end {
             of.extend(ids.iter().copied().zip(labels(&op.call).iter().copied()));
         }

@@ -6,40 +6,40 @@ use std::collections::BTreeMap;
 use z4_core::TaskId;
 
 use super::indexes::Entries;
-use super::judge::{by_label, labels, seen_with};
-use super::{Act, Call, Closed, End, Handed, Op, Spec, Told};
+use super::judge::{labels, seen_with, ByLabel};
+use super::part::Part;
+use super::{Act, Call, Closed, End, Handed, Op, Spec};
 use crate::delivery::{Created, Delivered, Deliveries, Removed, Report, Returned};
 
-/// The deliveries by their reasons, and what is broken.
-pub(super) fn check(told: &Told) -> Report {
+/// The deliveries of a part by their reasons, and what is broken. `entries` are those
+/// of the whole round.
+pub(super) fn check(part: &Part<'_>, by_label: &ByLabel, entries: &Entries) -> Report {
     let mut seen = Deliveries::default();
-    let by_label = by_label(told);
-    let entries = Entries::of(told, &by_label);
-    for op in &told.ops {
+    for op in &part.ops {
         let labels = labels(&op.call);
         if let End::Made(ids) = &op.end {
             for (label, id) in labels.iter().zip(ids) {
-                created(told, &mut seen, *label, *id, true);
+                created(part, &mut seen, *label, *id, true);
             }
         } else {
             // Nobody was told of them, but they say themselves who made them.
-            for (place, id) in seen_with(&by_label, labels) {
-                created(told, &mut seen, labels[place as usize], id, false);
+            for (place, id) in seen_with(by_label, labels) {
+                created(part, &mut seen, labels[place as usize], id, false);
             }
         }
-        ended(&mut seen, op, &entries);
+        ended(&mut seen, op, entries);
     }
-    for handed in &told.handed {
+    for handed in &part.handed {
         delivered(&mut seen, handed);
     }
-    closed(told, &mut seen);
+    closed(part, &mut seen);
     // All tasks have ended: all were due. Every task says who made it: there are
     // no strangers.
     seen.check(u64::MAX, 0)
 }
 
-fn created(told: &Told, seen: &mut Deliveries, label: u64, id: TaskId, acked: bool) {
-    let spec = told.specs.get(&label);
+fn created(part: &Part<'_>, seen: &mut Deliveries, label: u64, id: TaskId, acked: bool) {
+    let spec = part.spec(label);
     let created = Created {
         due_ns: spec.map_or(0, |spec| spec.due_ns),
         acked,
@@ -73,21 +73,25 @@ fn delivered(seen: &mut Deliveries, handed: &Handed) {
 /// When it was not told the end, it may have had the lease again before that was
 /// done. A stream that broke gives back nothing: its consumer may have its leases
 /// at another peer.
-fn closed(told: &Told, seen: &mut Deliveries) {
+fn closed(part: &Part<'_>, seen: &mut Deliveries) {
     let mut closed: BTreeMap<&str, Vec<&Closed>> = BTreeMap::new();
-    for one in &told.closed_streams {
+    for one in &part.told.closed_streams {
         closed.entry(&one.consumer).or_default().push(one);
     }
-    let mut leases: Vec<&Handed> = told.handed.iter().collect();
+    let mut leases: Vec<&Handed> = part.handed.clone();
     leases.sort_by_key(|handed| (handed.id, handed.token, handed.at_ns));
     for pair in leases.windows(2) {
         let (last, next) = (pair[0], pair[1]);
         if last.id != next.id || last.token == next.token {
             continue;
         }
-        let of = closed.get(last.consumer.as_str()).into_iter().flatten();
+        let of = closed.get(&*last.consumer).into_iter().flatten();
         let gives_back = |one: &&Closed| {
-            let grace_ns = if one.is_over { 0 } else { told.lease_max_ns };
+            let grace_ns = if one.is_over {
+                0
+            } else {
+                part.told.lease_max_ns
+            };
             (last.at_ns..=next.at_ns + grace_ns).contains(&(one.at_ns + grace_ns))
         };
         if of.copied().any(|one| gives_back(&one)) {

@@ -3,18 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use super::Told;
+use super::part::Part;
 use crate::{Rule, Violation};
 
 /// The leases that came to more than one consumer.
-pub(super) fn check(told: &Told) -> Vec<Violation> {
+pub(super) fn check(part: &Part<'_>) -> Vec<Violation> {
     let mut holders = BTreeMap::new();
     let mut broken = Vec::new();
-    for handed in &told.handed {
+    for handed in &part.handed {
         let holder: &mut &str = holders
             .entry((handed.id, handed.token))
             .or_insert(&handed.consumer);
-        if *holder != handed.consumer {
+        if **holder != *handed.consumer {
             let text = format!("{holder} had this lease: {handed:?}");
             broken.push(Violation::new(Rule::TwoHolders, text));
         }

@@ -15,6 +15,8 @@
 //! | `counts` | the counts of the namespace are what the clients know |
 //! | `ends` | every acknowledged task ended in a way that somebody asked for |
 //! | `deaths` | none dies that may not, and none is tried more often than it may |
+//!
+//! `judge` lays all of them together; a long round it judges in parts (`part`).
 
 mod calls;
 mod counts;
@@ -24,11 +26,13 @@ mod ends;
 mod holders;
 mod indexes;
 mod judge;
+mod part;
 mod requests;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use z4_core::task::DeathReason;
 use z4_core::TaskId;
@@ -140,8 +144,8 @@ impl Op {
 pub struct Handed {
     /// Whose.
     pub client: u32,
-    /// To whom, by the name that the cluster knows.
-    pub consumer: String,
+    /// To whom, by the name that the cluster knows; shared, for there are millions.
+    pub consumer: Arc<str>,
     /// When the consumer had asked for it.
     pub asked_ns: u64,
     /// When it came.
@@ -228,7 +232,7 @@ impl Fate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {
     /// Who.
-    pub consumer: String,
+    pub consumer: Arc<str>,
     /// Right before it did.
     pub at_ns: u64,
     /// The stream ended with OK: all was given back by then.

@@ -1,10 +1,11 @@
 //! The record that all clients of a round write to. Its times are nanoseconds of
 //! this process's monotonic clock since the start of the record.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use z4_check::told::{Call, End, Op, Told};
+use z4_check::told::{Act, Call, End, Op, Told};
 
 use super::work::LEASE_MAX;
 
@@ -13,6 +14,8 @@ use super::work::LEASE_MAX;
 pub struct Record {
     start: Instant,
     told: Arc<Mutex<Told>>,
+    made: Arc<AtomicU64>,
+    acked: Arc<AtomicU64>,
 }
 
 impl Record {
@@ -26,6 +29,8 @@ impl Record {
         Self {
             start,
             told: Arc::new(Mutex::new(told)),
+            made: Arc::default(),
+            acked: Arc::default(),
         }
     }
 
@@ -44,8 +49,15 @@ impl Record {
     pub fn ended(&self, client: u32, call: Call, invoked_ns: u64, end: End) {
         let at_ns = self.now_ns();
         let mut told = self.told();
-        if let (Call::Create { .. }, End::Made(_)) = (&call, &end) {
-            told.writes.push((invoked_ns, at_ns));
+        match (&call, &end) {
+            (Call::Create { .. }, End::Made(ids)) => {
+                told.writes.push((invoked_ns, at_ns));
+                self.made.fetch_add(ids.len() as u64, Ordering::Relaxed);
+            }
+            (Call::Lease(Act::Ack, ..), End::Done) => {
+                self.acked.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
         }
         told.ops.push(Op {
             client,
@@ -54,6 +66,26 @@ impl Record {
             at_ns,
             end,
         });
+    }
+
+    /// Acks that were done so far.
+    #[must_use]
+    pub fn acked_tasks(&self) -> u64 {
+        self.acked.load(Ordering::Relaxed)
+    }
+
+    /// Tasks that were made and not acked, about: some ended in other ways.
+    #[must_use]
+    pub fn open_tasks(&self) -> u64 {
+        let made = self.made.load(Ordering::Relaxed);
+        made.saturating_sub(self.acked_tasks())
+    }
+
+    /// Operations so far.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let told = self.told();
+        (told.ops.len() + told.handed.len()) as u64
     }
 
     /// Something that must never be.

@@ -29,3 +29,15 @@ fn a_create_that_was_refused_made_nothing() {
     });
     assert!(said.contains("MadeThoughRefused"), "{said}");
 }
+
+#[test]
+fn a_task_of_two_creates_is_found_wherever_they_are_judged() {
+    for other in 2..=4 {
+        let said = spoiled(|told, _, _| {
+            let mut again = told.handed[1].clone();
+            again.label = other;
+            told.handed.push(again);
+        });
+        assert!(said.contains("MadeTwice"), "{other}: {said}");
+    }
+}

@@ -15,12 +15,12 @@ fn held_by_two(told: &mut Told) {
 fn who_closes_a_stream_gives_back_what_came_before() {
     let (mut told, dead, counts) = right();
     held_by_two(&mut told);
-    let judged = |told: &Told| judge("ns", told, &dead, &counts).broken.join("\n");
+    let judged = |told: &Told| super::judged(told, &dead, &counts).broken.join("\n");
     // Streams that break are nobody's reason.
     assert!(judged(&told).contains("LeaseOverlap"));
     let close = |told: &mut Told, name: &str, at_ms: u64, is_over| {
         told.closed_streams = vec![Closed {
-            consumer: name.to_owned(),
+            consumer: name.into(),
             at_ns: at_ms * MS,
             is_over,
         }];

@@ -13,7 +13,8 @@ use z4_core::state::NamespaceCounts;
 use z4_core::task::DeathReason;
 use z4_core::TaskId;
 
-use super::{judge, Dead};
+use super::judge::judge_by_parts;
+use super::{judge, Dead, Verdict};
 use super::{Act, Call, Death, End, Fate, Handed, Op, Spec, Told};
 use crate::history::Standing;
 
@@ -50,7 +51,7 @@ fn create(label: u64, invoked_ms: u64, at_ms: u64, end: End) -> Op {
 fn handed(n: u64, token: u64, deliveries: u32, at_ms: u64, began_ns: u64) -> Handed {
     Handed {
         client: 1,
-        consumer: format!("c{token}"),
+        consumer: format!("c{token}").into(),
         asked_ns: 0,
         at_ns: at_ms * MS,
         id: id(n),
@@ -113,13 +114,35 @@ fn right() -> (Told, Dead, NamespaceCounts) {
 fn spoiled(spoil: impl Fn(&mut Told, &mut Dead, &mut NamespaceCounts)) -> String {
     let (mut told, mut dead, mut counts) = right();
     spoil(&mut told, &mut dead, &mut counts);
-    judge("ns", &told, &dead, &counts).broken.join("\n")
+    judged(&told, &dead, &counts).broken.join("\n")
+}
+
+/// The verdict, which is the same when every task is judged by itself.
+fn judged(told: &Told, dead: &Dead, counts: &NamespaceCounts) -> Verdict {
+    let whole = judge("ns", told, dead, counts);
+    let parts = judge_by_parts("ns", told, dead, counts, 1);
+    let sentences = |verdict: &Verdict| {
+        let mut all = verdict.broken.clone();
+        all.sort();
+        all
+    };
+    assert_eq!(sentences(&whole), sentences(&parts));
+    assert_eq!(whole.judged, (told.ops.len() + told.handed.len()) as u64);
+    assert_eq!(parts.judged, whole.judged);
+    assert_eq!(parts.ordered_tasks, whole.ordered_tasks);
+    assert_eq!(parts.ordered_calls, whole.ordered_calls);
+    let tallies = |verdict: &Verdict| {
+        let deliveries = &verdict.deliveries;
+        (deliveries.tasks, deliveries.deliveries, deliveries.acked)
+    };
+    assert_eq!(tallies(&parts), tallies(&whole));
+    whole
 }
 
 #[test]
 fn a_right_history_passes_and_is_looked_at() {
     let (told, dead, counts) = right();
-    let verdict = judge("ns", &told, &dead, &counts);
+    let verdict = judged(&told, &dead, &counts);
     assert_eq!(verdict.broken, Vec::<String>::new());
     assert_eq!(verdict.ordered_tasks, 4);
     assert_eq!(verdict.ordered_calls, 11);
@@ -131,13 +154,10 @@ fn an_ack_that_is_said_twice_may_be_told_twice() {
     let (mut told, dead, counts) = right();
     let again = op(Call::Lease(Act::Ack, id(1), 60), 301, 309, End::Done);
     told.ops.insert(7, again);
-    assert_eq!(
-        judge("ns", &told, &dead, &counts).broken,
-        Vec::<String>::new()
-    );
+    assert_eq!(judged(&told, &dead, &counts).broken, Vec::<String>::new());
     // Under another token it is a breach.
     told.ops[7].call = Call::Lease(Act::Ack, id(1), 61);
-    assert!(!judge("ns", &told, &dead, &counts).broken.is_empty());
+    assert!(!judged(&told, &dead, &counts).broken.is_empty());
 }
 
 type Spoil = fn(&mut Told, &mut Dead, &mut NamespaceCounts);

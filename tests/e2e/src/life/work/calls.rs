@@ -1,5 +1,6 @@
 //! What the answers of the services mean to a client.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use grpcio::RpcStatusCode;
@@ -91,7 +92,7 @@ pub fn death_reason(task: &Task) -> Option<z4_core::task::DeathReason> {
 pub fn note(
     scene: &Scene,
     client: u32,
-    consumer: &str,
+    consumer: &Arc<str>,
     asked_ns: u64,
     delivery: &Delivery,
 ) -> Option<(Fate, TaskId, u64)> {
@@ -100,7 +101,7 @@ pub fn note(
     let (fate, label) = carried(&scene.record, task.get_id(), task.get_payload())?;
     let handed = Handed {
         client,
-        consumer: consumer.to_owned(),
+        consumer: Arc::clone(consumer),
         asked_ns,
         at_ns: scene.record.now_ns(),
         id: id(&scene.record, task.get_id())?,

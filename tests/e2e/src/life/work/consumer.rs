@@ -3,6 +3,7 @@
 //! with tasks in hand, comes back under its name or another, drains, and leaves.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ use crate::life::conversation::{Conversation, Listened};
 
 /// Tasks that it holds at most.
 const IN_FLIGHT: u32 = 24;
+/// Tasks that a steady one holds at most.
+const STEADY_IN_FLIGHT: u32 = 256;
 
 /// What it is going to say.
 struct Plan {
@@ -46,15 +49,31 @@ struct Life {
     scene: Scene,
     client: u32,
     rng: StdRng,
-    name: String,
+    /// A steady one acks all that can be done, at once, and stays on its stream.
+    is_steady: bool,
+    name: Arc<str>,
     plans: Vec<Plan>,
     said: HashMap<(TaskId, u64), Said>,
 }
 
-/// Works until all is over.
+/// Works until all is over, with habits of all kinds.
 pub fn run(scene: Scene, client: u32, rng: StdRng) {
+    live(scene, client, rng, false);
+}
+
+/// Works until all is over, and does what a good consumer does.
+pub fn run_steadily(scene: Scene, client: u32, rng: StdRng) {
+    live(scene, client, rng, true);
+}
+
+fn live(scene: Scene, client: u32, rng: StdRng, is_steady: bool) {
+    let in_flight = match is_steady {
+        true => STEADY_IN_FLIGHT,
+        false => IN_FLIGHT,
+    };
     let mut life = Life {
-        name: format!("consumer-{client}-0"),
+        is_steady,
+        name: format!("consumer-{client}-0").into(),
         scene,
         client,
         rng,
@@ -65,7 +84,7 @@ pub fn run(scene: Scene, client: u32, rng: StdRng) {
     while life.scene.works() {
         let client = life.scene.client(&mut life.rng).clone();
         let namespace = life.scene.namespace.clone();
-        let opened = Conversation::open(&client, &namespace, &life.name, IN_FLIGHT, LEASE);
+        let opened = Conversation::open(&client, &namespace, &life.name, in_flight, LEASE);
         let Ok(mut conversation) = opened else {
             thread::sleep(Duration::from_millis(100));
             continue;
@@ -77,7 +96,7 @@ pub fn run(scene: Scene, client: u32, rng: StdRng) {
                 conversation.cut();
                 if !same {
                     lives += 1;
-                    life.name = format!("consumer-{}-{lives}", life.client);
+                    life.name = format!("consumer-{}-{lives}", life.client).into();
                 }
             }
             Leave::HangUp => {
@@ -144,16 +163,20 @@ impl Life {
             if !self.say_what_is_due(conversation) {
                 return Leave::Broken;
             }
-            let is_done = self.plans.is_empty() && self.said.values().all(Said::is_answered);
-            if is_draining && is_done {
+            if is_draining && self.plans.is_empty() && self.said.is_empty() {
                 return Leave::Drain;
             }
         }
     }
 
+    /// True while bad habits are in order.
+    fn is_wild(&self) -> bool {
+        !self.is_steady && self.scene.is_wild()
+    }
+
     /// What comes over it after a delivery.
     fn whim(&mut self) -> Option<Leave> {
-        if !self.scene.is_wild() {
+        if !self.is_wild() {
             return None;
         }
         match self.rng.gen_range(0..2_500) {
@@ -167,7 +190,7 @@ impl Life {
 
     /// What it is going to do about a task.
     fn plan(&mut self, fate: Fate, id: TaskId, token: u64) {
-        let now = Instant::now();
+        let (now, is_wild) = (Instant::now(), self.is_wild());
         let mut add = |after_ms: u64, act| {
             self.plans.push(Plan {
                 at: now + Duration::from_millis(after_ms),
@@ -176,12 +199,15 @@ impl Life {
                 token,
             });
         };
-        let soon = self.rng.gen_range(0..20);
+        let soon = match self.is_steady {
+            true => 0,
+            false => self.rng.gen_range(0..20),
+        };
         let lease_ms = LEASE.as_millis() as u64;
         match fate {
             Fate::Poison => add(soon, Act::Nack),
             Fate::Hopeless => add(soon, Act::NackForGood),
-            Fate::Good if !self.scene.is_wild() => add(soon, Act::Ack),
+            Fate::Good if !is_wild => add(soon, Act::Ack),
             Fate::Good => match self.rng.gen_range(0..60) {
                 0..=2 => add(soon, Act::Nack),
                 3..=4 => add(soon, Act::Release),
@@ -228,6 +254,9 @@ impl Life {
             self.scene.record.absurd(text);
             return;
         };
+        if said.is_answered() {
+            self.said.remove(&(id, token));
+        }
         self.note(id, token, answered);
     }
 

@@ -2,6 +2,7 @@
 //! with another, often at another peer. Now and then it forgets all about what
 //! it leased.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub fn run(scene: Scene, client: u32, mut rng: StdRng) {
     let mut lives = 0;
     while scene.works() {
         lives += 1;
-        let consumer = format!("leaser-{client}-{lives}");
+        let consumer = format!("leaser-{client}-{lives}").into();
         let deliveries = lease(&scene, client, &consumer, &mut rng);
         if deliveries.is_empty() {
             thread::sleep(Duration::from_millis(rng.gen_range(20..100)));
@@ -39,10 +40,15 @@ pub fn run(scene: Scene, client: u32, mut rng: StdRng) {
     }
 }
 
-fn lease(scene: &Scene, client: u32, consumer: &str, rng: &mut StdRng) -> Vec<(Fate, TaskId, u64)> {
+fn lease(
+    scene: &Scene,
+    client: u32,
+    consumer: &Arc<str>,
+    rng: &mut StdRng,
+) -> Vec<(Fate, TaskId, u64)> {
     let mut request = LeaseTasksRequest::new();
     request.set_namespace(scene.namespace.clone());
-    request.set_consumer_id(consumer.to_owned());
+    request.set_consumer_id(consumer.to_string());
     request.set_max_tasks(rng.gen_range(1..20));
     request.set_lease(calls::span(LEASE));
     request.set_wait(calls::span(Duration::from_millis(500)));

@@ -6,12 +6,15 @@
 //! |---|---|
 //! | `producer`, `consumer`, `leaser`, `undertaker` | clients that speak the protocol themselves: they do what no good client does |
 //! | `maker`, `taker` | programs of the client crate, as people write them |
+//! | `bulk`, `pace` | producers of batches, and the pace that they work at |
 //! | `calls`, `said` | what answers mean |
 
+mod bulk;
 pub mod calls;
 mod consumer;
 mod leaser;
 mod maker;
+pub mod pace;
 mod producer;
 mod said;
 mod taker;
@@ -27,6 +30,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use z4_core::TaskId;
 
+use self::pace::Pace;
 use super::record::Record;
 use crate::client::Client;
 
@@ -50,6 +54,13 @@ pub struct Crew {
     pub leasers: usize,
     /// Producers that are programs of the client crate, and as many consumers.
     pub of_crate: usize,
+    /// Those who look after dead letters.
+    pub undertakers: usize,
+    /// Consumers on streams that have no bad habits, and hold more.
+    pub steady: usize,
+    /// The pace of producers of batches, who are as many as it says; `None`: there
+    /// are none.
+    pub bulk: Option<Arc<Pace>>,
 }
 
 impl Default for Crew {
@@ -60,6 +71,9 @@ impl Default for Crew {
             consumers: 6,
             leasers: 3,
             of_crate: 2,
+            undertakers: 1,
+            steady: 0,
+            bulk: None,
         }
     }
 }
@@ -205,11 +219,24 @@ impl Work {
             (0..count).map(one).collect::<Vec<_>>()
         };
         let mut producers = start(producer::run, crew.producers);
-        producers.extend(start(undertaker::run, 1));
+        producers.extend(start(undertaker::run, crew.undertakers));
         producers.extend(start(maker::run, crew.of_crate));
         let mut consumers = start(consumer::run, crew.consumers);
         consumers.extend(start(leaser::run, crew.leasers));
         consumers.extend(start(taker::run, crew.of_crate));
+        consumers.extend(start(consumer::run_steadily, crew.steady));
+        for (pace, n) in crew
+            .bulk
+            .iter()
+            .flat_map(|p| (0..p.producers()).map(move |n| (p, n)))
+        {
+            let (scene, client, pace) = (scene.clone(), number, Arc::clone(pace));
+            number += 1;
+            let rng = StdRng::seed_from_u64(seed ^ u64::from(number).rotate_left(32));
+            producers.push(thread::spawn(move || {
+                bulk::run(&scene, client, rng, &pace, n)
+            }));
+        }
         Self {
             scene,
             producers,

@@ -25,11 +25,11 @@ pub const REPEAT_LIMIT: Duration = Duration::from_secs(25);
 pub fn run(scene: Scene, client: u32, mut rng: StdRng) {
     while scene.produces() {
         match rng.gen_range(0..100) {
-            0..=44 => create(&scene, client, &mut rng, 1, true),
-            45..=52 => create(&scene, client, &mut rng, 1, false),
+            0..=44 => create_some(&scene, client, &mut rng, 1, true),
+            45..=52 => create_some(&scene, client, &mut rng, 1, false),
             53..=59 => {
                 let count = rng.gen_range(2..9);
-                create(&scene, client, &mut rng, count, true);
+                create_some(&scene, client, &mut rng, count, true);
             }
             60..=91 => read(&scene, client, &mut rng),
             _ => cancel(&scene, client, &mut rng),
@@ -60,22 +60,35 @@ pub fn spec(rng: &mut StdRng) -> Spec {
     spec
 }
 
-fn later(ms: u64) -> u64 {
+/// So many milliseconds from now, in nanoseconds since 1970.
+pub fn later(ms: u64) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now_ns = now.map_or(0, |since| since.as_nanos() as u64);
     now_ns + ms * 1_000_000
 }
 
-fn create(scene: &Scene, client: u32, rng: &mut StdRng, count: usize, repeats: bool) {
-    let mut labels = Vec::new();
-    let mut tasks = Vec::new();
-    for _ in 0..count {
-        let label = scene.next_label();
-        let spec = spec(rng);
-        scene.record.told().specs.insert(label, spec);
-        labels.push(label);
-        tasks.push(request(&scene.namespace, label, spec));
-    }
+fn create_some(scene: &Scene, client: u32, rng: &mut StdRng, count: usize, repeats: bool) {
+    let specs = (0..count).map(|_| spec(rng)).collect();
+    create(scene, client, rng, specs, repeats);
+}
+
+/// Creates these tasks with one call, which is repeated when it may be; whether it was
+/// acknowledged.
+pub fn create(
+    scene: &Scene,
+    client: u32,
+    rng: &mut StdRng,
+    specs: Vec<Spec>,
+    repeats: bool,
+) -> bool {
+    let count = specs.len();
+    let labels: Vec<u64> = (0..count).map(|_| scene.next_label()).collect();
+    let planned = labels.iter().copied().zip(specs);
+    let tasks: Vec<_> = planned
+        .clone()
+        .map(|(label, spec)| request(&scene.namespace, label, spec))
+        .collect();
+    scene.record.told().specs.extend(planned);
     let request = repeats.then(|| format!("r{}", labels[0]));
     let invoked_ns = scene.record.now_ns();
     let end = Instant::now() + REPEAT_LIMIT;
@@ -112,8 +125,10 @@ fn create(scene: &Scene, client: u32, rng: &mut StdRng, count: usize, repeats: b
     if let End::Made(ids) = &outcome {
         ids.iter().for_each(|id| scene.remember(*id));
     }
+    let is_made = matches!(outcome, End::Made(_));
     let call = Call::Create { request, labels };
     scene.record.ended(client, call, invoked_ns, outcome);
+    is_made
 }
 
 fn request(namespace: &str, label: u64, spec: Spec) -> CreateTaskRequest {

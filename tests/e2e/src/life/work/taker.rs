@@ -31,7 +31,7 @@ pub fn run(scene: Scene, client: u32, rng: StdRng) {
         return;
     };
     let taker = Taker {
-        name: format!("taker-{client}"),
+        name: format!("taker-{client}").into(),
         scene,
         client,
         rng: RefCell::new(rng),
@@ -47,7 +47,7 @@ pub fn run(scene: Scene, client: u32, rng: StdRng) {
 }
 
 struct Taker {
-    name: String,
+    name: Arc<str>,
     scene: Scene,
     client: u32,
     rng: RefCell<StdRng>,
@@ -81,7 +81,7 @@ impl Taker {
         self.dies.replace(Some(dies));
         self.asked_ns.set(self.scene.record.now_ns());
         let consumer = Consumer::builder(&self.scene.namespace)
-            .consumer_id(&self.name)
+            .consumer_id(&*self.name)
             .max_in_flight(IN_FLIGHT)
             .lease(LEASE)
             .build(crate_client);
@@ -126,7 +126,7 @@ impl Taker {
         let deadline_ns = delivery.lease_deadline.map_or(0, since_1970_ns);
         let handed = Handed {
             client: self.client,
-            consumer: self.name.clone(),
+            consumer: Arc::clone(&self.name),
             asked_ns: self.asked_ns.get(),
             at_ns,
             id: calls::id(record, &task.id)?,

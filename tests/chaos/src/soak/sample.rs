@@ -1,0 +1,93 @@
+//! Samples: what a peer has in hand at a moment, and how long clients waited.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use z4_e2e::life::record::Record;
+
+use super::series::{Series, Watched, Whose};
+use crate::peer::Peer;
+use crate::report::percentile;
+
+/// Creates, and deliveries of tasks with a time, that a percentile is made of at least.
+const SOME: usize = 50;
+const MIB: f64 = 1_048_576.0;
+
+/// Looks at a peer that runs. `generation` counts the times that all peers got a crowd
+/// to bear: they keep some of its memory.
+pub fn peer(series: &mut Series, peer: &Peer, generation: u32, at_s: f64) {
+    let Some(pid) = peer.pid() else { return };
+    // A place keeps its disk when the process there is started anew.
+    let disk: Whose = (peer.n, 0);
+    let process: Whose = (peer.n, pid.wrapping_mul(1_000).wrapping_add(generation));
+    let memory_mib = peer.memory_mib();
+    if memory_mib == 0 {
+        // The process has just ended.
+        return;
+    }
+    series.add(Watched::Memory, process, at_s, memory_mib as f64);
+    let descriptors = peer.descriptors() as f64;
+    series.add(Watched::Descriptors, process, at_s, descriptors);
+    series.add(Watched::Threads, process, at_s, peer.threads() as f64);
+    let disk_mib = bytes(&peer.data()) as f64 / MIB;
+    series.add(Watched::Disk, disk, at_s, disk_mib);
+}
+
+/// Bytes in the files of a folder and of those in it. Files come and go meanwhile.
+fn bytes(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    let of = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => bytes(&entry.path()),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(of).sum()
+}
+
+/// Adds what creates took, and how late tasks came that were delivered since
+/// `since_ns` of the record; whether there was enough of it.
+pub fn latency(
+    series: &mut Series,
+    record: &Record,
+    mut creates: Vec<Duration>,
+    since_ns: u64,
+    at_s: f64,
+) -> bool {
+    let mut late = lateness(record, since_ns);
+    if creates.len() < SOME || late.len() < SOME {
+        return false;
+    }
+    creates.sort_unstable();
+    late.sort_unstable();
+    let of = |times: &[Duration], share| percentile(times, share).as_secs_f64() * 1e3;
+    for (watched, value) in [
+        (Watched::CreateP50, of(&creates, 0.5)),
+        (Watched::CreateP99, of(&creates, 0.99)),
+        (Watched::LateP50, of(&late, 0.5)),
+        (Watched::LateP99, of(&late, 0.99)),
+    ] {
+        series.add(watched, (0, 0), at_s, value);
+    }
+    true
+}
+
+/// From the due time of each task that has one to its first delivery.
+fn lateness(record: &Record, since_ns: u64) -> Vec<Duration> {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    let wall_ns = wall.map_or(0, |since| since.as_nanos() as u64);
+    // The time of the machine's clock at the beginning of the record.
+    let began_ns = wall_ns.saturating_sub(record.now_ns());
+    let told = record.told();
+    let recent = told.handed.iter().rev();
+    let recent = recent.take_while(|handed| handed.at_ns >= since_ns);
+    let first = recent.filter(|handed| handed.deliveries == 1 && !handed.resumed);
+    let late = first.filter_map(|handed| {
+        let due_ns = told.specs.get(&handed.label)?.due_ns;
+        let late_ns = (began_ns + handed.at_ns).saturating_sub(due_ns);
+        (due_ns > 0).then(|| Duration::from_nanos(late_ns))
+    });
+    late.collect()
+}
