@@ -5,6 +5,9 @@ use z4_sim::faults::Faults;
 use z4_sim::options::{CLIENTS_MAX, CONSUMERS_MAX, PEERS_MAX, SECONDS_MAX};
 use z4_sim::{mutants, Options};
 
+/// Stands for every fault.
+const ALL: &str = "all";
+
 // Not a comment of the documentation: structopt would take it for that of the command.
 // The flags that `run` and `shrink` have in common.
 #[derive(StructOpt, Clone, Debug)]
@@ -16,7 +19,7 @@ pub struct Shape {
     /// Ends each seed with the loss of a quorum for good, and recovers what is left
     #[structopt(long)]
     pub lost: bool,
-    /// Faults to leave out, with commas between them; may be given again
+    /// Faults to leave out, with commas between them, or `all`; may be given again
     #[structopt(long, require_delimiter = true)]
     without: Vec<String>,
     /// Has no clock jump by an hour, in seeds whose clocks would
@@ -50,7 +53,10 @@ impl Shape {
         }
         let mut faults = Faults::all();
         for name in &self.without {
-            faults = faults.without(name)?;
+            faults = match name.as_str() {
+                ALL => Faults::none(),
+                name => faults.without(name)?,
+            };
         }
         let planted = match &self.planted {
             None => None,
@@ -121,7 +127,9 @@ fn flags(options: &Options) -> String {
     let without: Vec<_> = usual.faults.names().collect();
     let left: Vec<_> = options.faults.names().collect();
     let without: Vec<_> = without.into_iter().filter(|n| !left.contains(n)).collect();
-    if !without.is_empty() {
+    if left.is_empty() {
+        flags += &format!(" --without {ALL}");
+    } else if !without.is_empty() {
         flags += &format!(" --without {}", without.join(","));
     }
     if let Some(name) = options.planted {
@@ -170,6 +178,15 @@ mod tests {
             "{command}"
         );
         assert!(command.ends_with("--without crash,wipe'"), "{command}");
+        let quiet = Options {
+            faults: Faults::none(),
+            ..unplanted
+        };
+        assert!(flags(&quiet).ends_with("--without all"));
+        let again = parsed(&format!("--seconds 12{}", flags(&quiet)));
+        assert_eq!(again.unwrap(), quiet);
+        let again = parsed("--without crash --without wipe").unwrap();
+        assert_eq!(again.faults, unplanted.faults);
     }
 
     #[test]

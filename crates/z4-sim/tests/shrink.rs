@@ -39,19 +39,45 @@ fn a_mutant_is_left_with_little_around_it() {
     assert!(is_alike(&shrunk.failure, &what), "{shrunk:?}");
 }
 
+#[test]
+fn a_small_run_is_smaller_and_keeps_every_promise() {
+    for seed in 0..8 {
+        let whole = Options::of_seed(seed, 20);
+        let small = Options {
+            clients: 1,
+            ..whole.clone()
+        };
+        let (all, few) = (run(&whole).unwrap(), run(&small).unwrap());
+        assert!(few.operations < all.operations / 2, "seed {seed}");
+        let small = Options {
+            consumers: 1,
+            ..small
+        };
+        assert_ne!(run(&small).unwrap().trace, few.trace, "seed {seed}");
+    }
+}
+
 /// Leaving out what did not act is what shrinks a failure that hardly ever comes.
 #[test]
 fn a_run_is_the_same_one_without_a_fault_that_had_not_acted() {
     // They act at their moment alone, and are counted each time.
-    let sudden = ["pause", "clock-jump", "client-crash", "consumer-stall", "rolling"];
+    let sudden = [
+        "pause",
+        "clock-jump",
+        "client-crash",
+        "consumer-stall",
+        "rolling",
+    ];
     let mut left_out = 0;
     for seed in 1..7 {
         let whole = Options::of_seed(seed, 20);
         let report = run(&whole).unwrap();
-        let idle = sudden.iter().filter(|name| !report.faults.contains_key(*name));
-        let faults = idle.clone().fold(Faults::all(), |faults, name| {
-            faults.without(name).unwrap()
-        });
+        let idle = sudden
+            .iter()
+            .filter(|name| !report.faults.contains_key(*name));
+        let faults = idle
+            .clone()
+            .fold(Faults::all(), |faults, name| faults.without(name).unwrap());
         left_out += Fault::ALL.len() - faults.names().count();
         let without = Options { faults, ..whole };
         assert_eq!(run(&without).unwrap(), report, "seed {seed}");
