@@ -181,10 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failure_does_not_need_goes() {
+    fn what_a_failure_does_not_need_goes_and_nothing_runs_twice() {
         let whole = Options::of_seed(60, 300);
         assert!(whole.hours && whole.peers == 3);
+        let mut seen = Vec::new();
         let fails = |options: &Options| {
+            assert!(!seen.contains(options), "twice: {options:?}");
+            seen.push(options.clone());
             let needs = [Fault::Crash, Fault::Wipe].map(|fault| options.faults.has(fault));
             let is_enough = options.work_ms >= 47_000
                 && options.peers >= 2
@@ -204,8 +207,11 @@ mod tests {
         };
         assert_eq!(shrunk.options, least);
         assert_eq!(shrunk.failure, lost(46_500));
-        assert!(!shrunk.is_cut_short);
-        // Halves, and no run twice: few runs are enough.
+        assert_eq!(
+            (shrunk.runs as usize, shrunk.is_cut_short),
+            (seen.len(), false)
+        );
+        // Halves: few runs are enough.
         assert!(shrunk.runs <= 80, "{} runs", shrunk.runs);
     }
 
@@ -217,6 +223,18 @@ mod tests {
         assert_eq!(shrunk.options, whole);
         assert_eq!(shrunk.failure, lost(299_999));
         assert!(shrunk.runs > 10 && !shrunk.is_cut_short, "{shrunk:?}");
+    }
+
+    /// Members that come and go need three peers to begin with; without them one will do.
+    #[test]
+    fn what_can_go_only_after_something_else_goes_too() {
+        let whole = Options::of_seed(1, 300);
+        let shrunk = shrink(&whole, &lost(299_999), PLENTY, |options| {
+            let is_enough = options.peers >= 3 || !options.faults.has(Fault::Members);
+            is_enough.then(|| lost(1))
+        });
+        assert_eq!((shrunk.options.peers, shrunk.options.work_ms), (1, 1_000));
+        assert_eq!(shrunk.options.faults, Faults::none());
     }
 
     #[test]
