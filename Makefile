@@ -10,10 +10,10 @@ DEBUG := $(CARGO_TARGET_DIR)/debug
 # The Compose tool is a plugin of the engine or a program of its own.
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/docker-compose.yaml
 
-.PHONY: help setup run test verify fix e2e failpoints bench bench_floor bench_growth bench_guard bench_peers fuzz sim mutants chaos chaos_lies nightly seeing_check deploy_check deploy_test demo compose_up compose_tls_up compose_down compose_test docker_base clean_db
+.PHONY: help setup run test verify fix e2e failpoints bench bench_floor bench_growth bench_guard bench_peers fuzz sim mutants shrink chaos chaos_kills chaos_power chaos_lies soak nightly nightly_summary seeing_check deploy_check deploy_test demo compose_up compose_tls_up compose_down compose_test docker_base clean_db
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9_]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9_]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install the Debian packages a build needs, if any is missing
 	@scripts/setup
@@ -44,6 +44,7 @@ verify: setup ## check format, lints, layers, fuzz targets and docs; changes not
 	scripts/layers
 	scripts/released
 	scripts/fuzz build
+	scripts/nightly.d/check
 	cargo test --locked -q -p z4-proto --lib surface
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
@@ -65,6 +66,10 @@ sim: setup ## simulate clusters under faults: SEEDS=1000, SEED=, SECONDS=300
 	@"$(DEBUG)/z4-sim" run $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) \
 		$(if $(FIRST),--first $(FIRST)) --seconds $(SECONDS) $(ARGS)
 
+shrink: setup ## make a seed that fails smaller while it fails: SEED=, SECONDS=300
+	@cargo build --locked --workspace --bin z4-sim
+	@"$(DEBUG)/z4-sim" shrink --seed $(SEED) --seconds $(SECONDS) $(ARGS)
+
 mutants: setup ## put mistakes in on purpose, and see that the simulator finds each
 	@cargo build --locked -p z4-sim --features planted
 	@"$(DEBUG)/z4-sim" mutants $(ARGS)
@@ -75,6 +80,22 @@ chaos: export MINUTES ?= 30
 chaos: ## make real faults on a real cluster, as root: MINUTES=30, SEED=
 	@scripts/setup chaos
 	@scripts/chaos "$(PROFILE)"
+
+chaos_kills: PROFILE ?= release
+chaos_kills: ## kill peers of a real cluster 1,000 times, as root
+	@scripts/setup chaos
+	@scripts/chaos "$(PROFILE)" --kills 1000
+
+chaos_power: PROFILE ?= release
+chaos_power: ## take the power from peers of a real cluster 500 times, as root
+	@scripts/setup chaos
+	@scripts/chaos "$(PROFILE)" --power-losses 500
+
+soak: PROFILE ?= release
+soak: export MINUTES ?= 60
+soak: ## watch what grows in a real cluster under load and faults, as root: MINUTES=60
+	@scripts/setup chaos
+	@scripts/chaos "$(PROFILE)" --soak
 
 # Exit code 1 of the runner, a broken promise, is what is wanted here.
 chaos_lies: PROFILE ?= release
@@ -109,8 +130,12 @@ deploy_test: setup ## act the life of the Helm chart out with containers
 	@"$$(scripts/deploy_python)" scripts/deploy_test "$(DEBUG)"
 
 # PARTS names some of them, in the order in which they are to run.
-nightly: ## run the long checks that a change waits for no more: PARTS="sim chaos"
+# AGAIN=1 runs them although they passed, MINUTES=N begins none after that time.
+nightly: ## run the long checks that have not passed for this source: PARTS="sim chaos"
 	@scripts/nightly $(PARTS)
+
+nightly_summary: ## tell how each part of `make nightly` ended
+	@scripts/nightly --summary $(PARTS)
 
 bench: setup ## run the benchmarks
 	cargo bench --locked -p z4-bench

@@ -7,13 +7,17 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use structopt::StructOpt;
-use z4_sim::faults::Faults;
 use z4_sim::mutants::PANIC;
 use z4_sim::sometimes::{BATCH_MIN, SOMETIMES};
 use z4_sim::{Options, Report};
 
+use crate::flags::{replay, Shape};
+use crate::shrinking;
+
 /// One seed in so many is run twice, to see that it gives one run.
 const TWICE_EVERY: u64 = 100;
+/// Words for a seed that gives two runs, which no single run shows.
+const DIFFER: &str = "two runs of this seed differ";
 /// Most failures that are told at length.
 const TOLD_MAX: usize = 5;
 
@@ -29,22 +33,11 @@ pub struct Run {
     /// One seed alone, with all that happens in it when --trace is given
     #[structopt(long, conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// Simulated seconds of work and faults of each seed; the time to settle
-    /// comes on top
-    #[structopt(long, default_value = "300")]
-    seconds: u64,
-    /// Ends each seed with the loss of a quorum for good, and recovers what is left
-    #[structopt(long)]
-    lost: bool,
-    /// A fault to leave out; may be given again
-    #[structopt(long, number_of_values = 1)]
-    without: Vec<String>,
+    #[structopt(flatten)]
+    shape: Shape,
     /// Print each event of the run (for one seed)
     #[structopt(long)]
     trace: bool,
-    /// A mutant to put in; see `z4-sim mutants`
-    #[structopt(long)]
-    planted: Option<String>,
     /// Prints each seed as it ends
     #[structopt(long)]
     verbose: bool,
@@ -63,25 +56,16 @@ struct Tally {
 /// # Errors
 /// What is wrong with the options.
 pub fn run(run: &Run) -> Result<bool, String> {
-    let mut faults = Faults::all();
-    for name in &run.without {
-        faults = faults.without(name)?;
-    }
-    let planted = match &run.planted {
-        None => None,
-        Some(name) => Some(z4_sim::mutants::find(name)?.name),
-    };
     let (first, count) = match (run.seed, run.first) {
         (Some(seed), _) => (seed, 1),
         (None, Some(first)) => (first, run.seeds),
         (None, None) => (fresh(), run.seeds),
     };
+    let print = run.trace && run.seed.is_some();
+    let shaped = run.shape.options()?;
     let options = |seed: u64| Options {
-        faults: faults.clone(),
-        planted,
-        lost: run.lost,
-        print: run.trace && run.seed.is_some(),
-        ..Options::of_seed(seed, run.seconds)
+        print,
+        ..shaped(seed)
     };
     let started = Instant::now();
     quiet_panics(run.trace);
@@ -100,7 +84,7 @@ pub fn run(run: &Run) -> Result<bool, String> {
         if let (Ok(once), true) = (&result, at.is_multiple_of(TWICE_EVERY)) {
             match simulate(&options(seed)) {
                 Ok(again) if again == *once => {}
-                _ => result = Err("two runs of this seed differ".into()),
+                _ => result = Err(DIFFER.into()),
             }
         }
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,7 +98,7 @@ pub fn run(run: &Run) -> Result<bool, String> {
             }
             Err(what) => {
                 println!("seed {seed}: {what}");
-                println!("  replay: {}", replay(run, seed));
+                println!("  replay: {}", replay(&options(seed)));
                 tally.failures.insert(seed, what);
             }
         }
@@ -126,8 +110,14 @@ pub fn run(run: &Run) -> Result<bool, String> {
         }
     });
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // Who asks for one seed alone sees it again, and has `z4-sim shrink` for the rest.
+    let first_failed = tally.failures.iter().find(|(_, what)| *what != DIFFER);
+    if let Some((seed, what)) = first_failed.filter(|_| count > 1) {
+        println!("seed {seed} is the first that failed; a smaller run of it:");
+        shrinking::tell(&options(*seed), what);
+    }
     // Nothing settles where a quorum is lost, so rare events of that time are not asked for.
-    let rare = if run.lost { &[] } else { SOMETIMES };
+    let rare = if run.shape.lost { &[] } else { SOMETIMES };
     Ok(tell(&tally, rare, started.elapsed().as_secs_f64()))
 }
 
@@ -154,22 +144,6 @@ pub fn quiet_panics(loud: bool) {
 fn fresh() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(1, |since| since.as_millis() as u64)
-}
-
-fn replay(run: &Run, seed: u64) -> String {
-    let without: Vec<_> = run
-        .without
-        .iter()
-        .map(|name| format!(" --without {name}"))
-        .collect();
-    let lost = if run.lost { " --lost" } else { "" };
-    let planted = run.planted.as_ref();
-    let planted = planted.map_or(String::new(), |name| format!(" --planted {name}"));
-    format!(
-        "make sim SEED={seed} SECONDS={} ARGS='--trace{lost}{}{planted}'",
-        run.seconds,
-        without.concat()
-    )
 }
 
 /// Tells how the batch went. Whether nothing was violated.

@@ -206,13 +206,14 @@ impl World {
 
     /// Looks whether the core has done its work.
     pub(crate) fn core_look(&mut self) {
-        let clients = 0..self.clients.len();
+        let working = (0..self.clients.len()).filter(|client| self.thinks(*client));
+        let working: Vec<usize> = working.collect();
         let Some(core) = &mut self.core else { return };
         if core.done {
             return self.heal();
         }
-        let waiting = clients
-            .clone()
+        let waiting = working
+            .into_iter()
             .find(|client| !core.answered.contains(client));
         let open = match waiting {
             Some(client) => {

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use structopt::StructOpt;
+use z4_sim::failure::is_alike;
 use z4_sim::mutants::{find, Mutant, MUTANTS};
 use z4_sim::{Options, Report};
 
@@ -131,13 +132,7 @@ struct Search {
 
 impl Search {
     fn failed_otherwise(&mut self, seed: u64, what: String) {
-        // Of one kind are those that begin alike, once times and numbers are left out.
-        let kind = |text: &str| -> String {
-            let text = text.split_once("ms: ").map_or(text, |(_, rest)| rest);
-            let letters = text.chars().filter(|c| !c.is_ascii_digit());
-            letters.take(20).collect()
-        };
-        let known = self.others.iter_mut().find(|o| kind(&o.2) == kind(&what));
+        let known = self.others.iter_mut().find(|o| is_alike(&o.2, &what));
         match known {
             Some((count, ..)) => *count += 1,
             None => self.others.push((1, seed, what)),

@@ -26,12 +26,15 @@
 //! | `check` | what must be right at every moment, one property a file |
 //! | [`sometimes`] | rare events that must be reached |
 //! | [`mutants`] | mutants: mistakes put in on purpose |
+//! | [`mod@shrink`], [`failure`] | a run that fails is made smaller |
 
 pub mod disk;
+pub mod failure;
 pub mod faults;
 pub mod mutants;
 pub mod options;
 pub mod report;
+pub mod shrink;
 pub mod sometimes;
 
 mod addresses;

@@ -6,13 +6,29 @@ use crate::faults::Faults;
 /// when little happens in it, but not free.
 const HOURS_ONE_IN: u64 = 20;
 
+/// Most peers at the beginning.
+pub const PEERS_MAX: u64 = 7;
+/// Clients of a run, all of which may think of requests.
+pub const CLIENTS_MAX: u64 = 6;
+/// Most consumers of a namespace: of some methods two, of GetTaskStream none in
+/// namespaces of which the history is to say all.
+pub const CONSUMERS_MAX: u64 = 5;
+/// Longest time of work, in seconds.
+pub const SECONDS_MAX: u64 = 1_000_000;
+
 /// One run of the simulation: the same options give the same run.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
     /// Draws everything.
     pub seed: u64,
     /// Peers at the beginning, all voters: 1 to 7.
     pub peers: u64,
+    /// Clients that think of requests: 1 to [`CLIENTS_MAX`]. The others change settings
+    /// of namespaces when the simulator has them do so.
+    pub clients: u64,
+    /// Consumers of each namespace, in the order of their methods: 1 to
+    /// [`CONSUMERS_MAX`].
+    pub consumers: u64,
     /// What may go wrong.
     pub faults: Faults,
     /// How long clients work and things go wrong, in milliseconds of simulated
@@ -46,6 +62,8 @@ impl Options {
         Self {
             seed,
             peers: [3, 5, 3, 1, 3, 4, 3, 7, 3, 2, 5, 6][(seed % 12) as usize],
+            clients: CLIENTS_MAX,
+            consumers: CONSUMERS_MAX,
             faults: Faults::all(),
             work_ms: seconds * 1_000,
             settle_ms: 30_000,

@@ -21,7 +21,7 @@ use crate::core_phase::Core;
 use crate::disk::greatest_stamp;
 use crate::faults::Epoch;
 use crate::net::Net;
-use crate::options::Options;
+use crate::options::{Options, CLIENTS_MAX};
 use crate::peer::{Life, Peer, Started, Token};
 use crate::report::Report;
 use crate::sessions::{Consumer, Judge, Wire};
@@ -105,7 +105,7 @@ impl World {
             epoch: Epoch::default(),
             peers: BTreeMap::new(),
             namespaces: spaces::names()?,
-            clients: (0..6).map(|_| Client::default()).collect(),
+            clients: (0..CLIENTS_MAX).map(|_| Client::default()).collect(),
             consumers: Vec::new(),
             calls_rest: false,
             wires: BTreeMap::new(),

@@ -86,7 +86,7 @@ impl World {
             let todo = self.clients[client].todo.pop_front();
             let op = match todo {
                 Some(op) => op,
-                None if self.healed_at_ns.is_some() => return,
+                None if self.healed_at_ns.is_some() || !self.thinks(client) => return,
                 None => self.think(),
             };
             let now_ns = self.now_ns;
@@ -130,6 +130,11 @@ impl World {
                 self.input(peer, Input::Read { deadline_ns, token });
             }
         }
+    }
+
+    /// A client thinks of requests itself.
+    pub(crate) fn thinks(&self, client: usize) -> bool {
+        (client as u64) < self.options.clients
     }
 
     fn send_command(&mut self, peer: u64, command: &Command, token: Token) {

@@ -4,7 +4,8 @@
 //! faults are about, how often, and how busy clients are, so that a run meets
 //! faults alone, faults together, and quiet times in which changes of members
 //! get through (swarm testing: Groce et al., ISSTA 2012). Each fault can be
-//! switched off, by [`Faults::without`].
+//! switched off, by [`Faults::without`]. One that is switched off is drawn all the same
+//! and does not act, so that a run without it is the same one until it would have acted.
 
 mod clock;
 mod crash;
@@ -138,6 +139,17 @@ impl Faults {
         Ok(self)
     }
 
+    /// Takes the fault of this name out, if it is in.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.0.retain(|fault| name_of(*fault) != name);
+    }
+
+    /// The names of those in the set, in the order of [`Fault::ALL`].
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        let there = Fault::ALL.iter().filter(|(fault, _)| self.has(*fault));
+        there.map(|(_, name)| *name)
+    }
+
     /// Whether this fault is in the set.
     #[must_use]
     pub fn has(&self, fault: Fault) -> bool {
@@ -148,7 +160,8 @@ impl Faults {
 /// Which faults are about now, and how often.
 #[derive(Debug, Default)]
 pub(crate) struct Epoch {
-    pub(crate) active: Faults,
+    /// The faults of the epoch, also those that are switched off.
+    drawn: Faults,
     /// Which epoch of the run this is: a fault planned in an earlier one is
     /// dropped.
     number: u64,
@@ -160,7 +173,7 @@ pub(crate) struct Epoch {
 impl World {
     /// Whether a fault is about now.
     pub(crate) fn about(&self, fault: Fault) -> bool {
-        !self.calm() && self.epoch.active.has(fault)
+        !self.calm() && self.epoch.drawn.has(fault) && self.options.faults.has(fault)
     }
 
     /// The next epoch begins.
@@ -171,11 +184,11 @@ impl World {
         self.within(8_000, 40_000, Event::Epoch);
         let calm = self.rng.gen_range(0..5) == 0;
         let one_in = [2, 3, 6][self.rng.gen_range(0..3)];
-        let mut active = Faults::none();
+        let mut drawn = Faults::none();
         for (fault, _) in Fault::ALL {
-            let drawn = self.rng.gen_range(0..one_in) == 0;
-            if drawn && !calm && self.options.faults.has(fault) {
-                active.0.insert(fault);
+            let is_drawn = self.rng.gen_range(0..one_in) == 0;
+            if is_drawn && !calm {
+                drawn.0.insert(fault);
             }
         }
         let gaps = [(100, 800), (500, 3_000), (500, 3_000), (2_000, 9_000)];
@@ -183,11 +196,11 @@ impl World {
             number: self.epoch.number + 1,
             gap_ms: gaps[self.rng.gen_range(0..gaps.len())],
             think_ms: [300, 2_000, 4_000, 4_000][self.rng.gen_range(0..4)],
-            active,
+            drawn,
         };
         self.trace.note(
             self.now_ns,
-            format_args!("epoch {}: {:?}", self.epoch.number, self.epoch.active),
+            format_args!("epoch {} draws {:?}", self.epoch.number, self.epoch.drawn),
         );
         self.network_epoch();
         self.clock_epoch();
@@ -222,13 +235,16 @@ impl World {
             Fault::ConsumerCrash,
             Fault::ConsumerStall,
         ];
-        let about: Vec<_> = sudden.into_iter().filter(|f| self.about(*f)).collect();
-        if about.is_empty() {
+        let drawn = |fault: &Fault| self.epoch.drawn.has(*fault);
+        let drawn: Vec<_> = sudden.into_iter().filter(drawn).collect();
+        let Some(fault) = self.one_of(&drawn) else {
             return;
-        }
-        let fault = about[self.rng.gen_range(0..about.len())];
+        };
         let ids: Vec<u64> = self.members().into_iter().collect();
         let Some(id) = self.one_of(&ids) else { return };
+        if !self.about(fault) {
+            return;
+        }
         self.trace
             .note(self.now_ns, format_args!("fault {fault:?} at {id}"));
         *self.report.faults.entry(name_of(fault)).or_default() += 1;
@@ -264,7 +280,7 @@ impl World {
     /// Nothing new goes wrong, and what lasts is over.
     pub(crate) fn end_epoch(&mut self) {
         self.epoch.think_ms = 500;
-        self.epoch.active = Faults::none();
+        self.epoch.drawn = Faults::none();
         self.net.heal();
         self.heal_clocks();
         self.heal_disks();

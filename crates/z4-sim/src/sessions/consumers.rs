@@ -64,7 +64,7 @@ impl World {
     pub(crate) fn hire_consumers(&mut self) {
         for space in [ALPHA, BETA, GAMMA, DELTA] {
             let methods = [By::Named, By::Named, By::Nameless, By::Calls, By::Stream];
-            for by in methods {
+            for by in methods.into_iter().take(self.options.consumers as usize) {
                 if by == By::Stream && ![GAMMA, DELTA].contains(&space) {
                     continue;
                 }
