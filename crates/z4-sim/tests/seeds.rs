@@ -69,6 +69,18 @@ fn seeds_that_failed_once_keep_the_promises() {
     simulate(&all);
 }
 
+/// The best log that is left ends with the removal of its own peer; see docs/bugs.md.
+#[test]
+fn a_survivor_that_was_being_removed_is_recovered() {
+    let options = Options {
+        lost: true,
+        clients: 1,
+        consumers: 1,
+        ..Options::of_seed(162, 6)
+    };
+    run(&options).unwrap();
+}
+
 #[test]
 fn one_seed_gives_one_run() {
     for seed in [3, 4, 7] {

@@ -49,8 +49,8 @@ impl Store {
     /// crash in the middle is made good at the next start.
     ///
     /// # Errors
-    /// [`StorageError::Unfounded`] when this peer is in no cluster or is no member of it any
-    /// more: nothing was changed. Else [`StorageError`]: end the process.
+    /// [`StorageError::Unfounded`] when this peer is in no cluster, or knows that it was
+    /// removed from it: nothing was changed. Else [`StorageError`]: end the process.
     pub fn found_again(&mut self, cluster_id: [u8; 16], address: &str) -> Result<(), StorageError> {
         let identity = Identity {
             cluster_id,
@@ -119,8 +119,8 @@ pub fn evidence(
 /// Describes what the peer of this log founds under `identity`, which has the id of the new cluster.
 ///
 /// # Errors
-/// [`LogError`] when the log cannot be read. [`StorageError::Unfounded`] when the peer is no
-/// member any more, or too few numbers of entries are left.
+/// [`LogError`] when the log cannot be read. [`StorageError::Unfounded`] when too few numbers
+/// of entries are left.
 pub fn again(
     identity: &Identity,
     address: &str,
@@ -134,7 +134,7 @@ pub fn again(
         term: log.hard_state()?.term.max(last.term),
     };
     let members = members_at_the_end(log, applied, levels)?;
-    Ok(alone(identity, address, members).and_then(|membership| Founding::anew(before, membership)))
+    Ok(Founding::anew(before, alone(identity, address, members)))
 }
 
 /// The members as the last entry of the log leaves them.
@@ -151,25 +151,18 @@ fn members_at_the_end(
 }
 
 /// The members of a cluster that has one of an earlier one alone. The others count as
-/// removed, so that none of their numbers comes back.
-fn alone(
-    identity: &Identity,
-    address: &str,
-    before: Membership,
-) -> Result<Membership, StorageError> {
-    if !before.members.contains_key(&identity.raft_id) {
-        return Err(StorageError::Unfounded(
-            "the log of this peer says that it is no member any more; look for another survivor"
-                .to_owned(),
-        ));
-    }
-    let others = before.members.keys().filter(|id| **id != identity.raft_id);
-    Ok(Membership {
-        removed: before.removed.iter().chain(others).copied().collect(),
+/// removed, so that none of their numbers comes back. The survivor counts as a member even
+/// if the end of its log takes it out: nobody is left to say whether that was decided, and
+/// its log is the best that there is.
+fn alone(identity: &Identity, address: &str, before: Membership) -> Membership {
+    let earlier = before.members.keys().chain(&before.removed);
+    let others = earlier.filter(|id| **id != identity.raft_id);
+    Membership {
+        removed: others.copied().collect(),
         raft_id_next: before.raft_id_next,
         level: before.level,
         ..Membership::bootstrap(identity, address)
-    })
+    }
 }
 
 /// Visits the entries of a log behind `from`, in order, some at a time, as they are applied

@@ -142,6 +142,46 @@ fn the_others_are_removed_for_good() {
 }
 
 #[test]
+fn a_survivor_whose_log_ends_with_its_own_removal_is_the_founder() {
+    let dir = TempDir::new().unwrap();
+    let store = founded(dir.path());
+    let mut machine = machine(&store);
+    let mut membership = store.applied().membership.clone();
+    let add = Change::AddLearner {
+        raft_id: 2,
+        peer_id: "peer2".to_owned(),
+        address: "127.0.0.1:2".to_owned(),
+        levels: Some(z4_consensus::Levels { min: 1, max: 2 }),
+    };
+    let mut run = Vec::new();
+    let changes = [
+        add,
+        Change::Promote { raft_id: 2 },
+        Change::Remove { raft_id: 1 },
+    ];
+    for (index, change) in (2..).zip(changes) {
+        membership.change(&change).unwrap();
+        run.push(Committed {
+            membership: Some(membership.clone()),
+            ..committed(index, &[])
+        });
+    }
+    machine.apply(run).unwrap();
+    machine.flusher()().unwrap();
+    append(store.log().as_ref(), 2, 4, 1);
+    drop((machine, store));
+    let mut store = open(dir.path()).unwrap();
+    let evidence = [store.evidence().unwrap()];
+    let plan = Plan::of(&evidence).unwrap();
+    assert_eq!((plan.best.raft_id, plan.lost), (1, vec!["peer2"]));
+    store.found_again(NEW_CLUSTER, "127.0.0.1:1").unwrap();
+    let members = &store.applied().membership;
+    assert_eq!(members.members.keys().collect::<Vec<_>>(), [&1]);
+    assert_eq!(members.removed, [2].into());
+    assert_eq!(members.raft_id_next, 3);
+}
+
+#[test]
 fn who_is_no_member_founds_nothing() {
     let dir = TempDir::new().unwrap();
     let mut store = open(dir.path()).unwrap();
