@@ -1,0 +1,133 @@
+//! Members, rates, lateness and the fullest namespaces, again and again.
+
+use std::cmp::Reverse;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{sync_channel, Receiver, TryRecvError};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use futures::future::join_all;
+use futures::join;
+use z4_client::Client;
+
+use super::{connect, survey};
+use crate::error::Error;
+use crate::limits;
+use crate::options::Top;
+use crate::screen::Screen;
+use crate::show::{self, Full, Look};
+
+pub(super) fn top(top: &Top, out: &mut impl Write) -> Result<(), Error> {
+    let client = connect(&top.target)?;
+    match top.once || !std::io::stdout().is_terminal() {
+        true => once(&client, top.interval, out),
+        false => live(client, top.interval, out),
+    }
+}
+
+fn once(client: &Client, interval: Duration, out: &mut impl Write) -> Result<(), Error> {
+    let before = block_on(look(client, usize::MAX))?;
+    thread::sleep(interval);
+    let now = block_on(look(client, usize::MAX))?;
+    Ok(write!(out, "{}", show::top_frame(Some(&before), &now))?)
+}
+
+/// Looks from a thread of its own, so that a peer which does not answer keeps nobody from
+/// leaving.
+fn live(client: Client, interval: Duration, out: &mut impl Write) -> Result<(), Error> {
+    let screen = Screen::open()?;
+    let lines = Arc::new(AtomicUsize::new(screen.lines()));
+    let looks = look_again(client, interval, Arc::clone(&lines))?;
+    let (mut before, mut now): (Option<Look>, Option<Look>) = (None, None);
+    let mut trouble = String::new();
+    loop {
+        match looks.try_recv() {
+            Ok(Ok(look)) => {
+                before = now.replace(look);
+                trouble.clear();
+            }
+            // What was seen before stays, with the reason why it is old.
+            Ok(Err(error)) => trouble = error.to_string(),
+            Err(TryRecvError::Empty) => {
+                if screen.is_over_within(limits::KEY_LOOK) {
+                    return Ok(());
+                }
+                continue;
+            }
+            Err(TryRecvError::Disconnected) => {
+                return Err(Error::Input("the thread that looks has ended".to_owned()))
+            }
+        }
+        lines.store(screen.lines(), Ordering::Relaxed);
+        let mut frame = match trouble.as_str() {
+            "" => String::new(),
+            trouble => format!("no answer: {}\n", show::escape(trouble)),
+        };
+        if let Some(now) = &now {
+            frame.push_str(&show::top_frame(before.as_ref(), now));
+        }
+        screen.show(&frame, out)?;
+    }
+}
+
+type Looked = Result<Look, z4_client::Error>;
+
+fn look_again(
+    client: Client,
+    interval: Duration,
+    lines: Arc<AtomicUsize>,
+) -> Result<Receiver<Looked>, Error> {
+    let (tx, rx) = sync_channel(1);
+    let again = move || loop {
+        let next_at = Instant::now() + interval;
+        let looked = block_on(look(&client, lines.load(Ordering::Relaxed)));
+        if tx.send(looked).is_err() {
+            return;
+        }
+        thread::sleep(next_at.saturating_duration_since(Instant::now()));
+    };
+    let thread = thread::Builder::new().name("z4t-top".into());
+    thread
+        .spawn(again)
+        .map_err(|e| Error::Input(format!("the system gives no thread: {e}")))?;
+    Ok(rx)
+}
+
+/// Looks at a cluster, for a screen of so many lines.
+async fn look(client: &Client, lines: usize) -> Looked {
+    let (info, peers, namespaces) = join!(
+        client.cluster_info(),
+        client.peer_status(None),
+        survey::namespaces(client)
+    );
+    let (info, peers) = (info?, peers?);
+    let (fullest, has_more_namespaces) = match namespaces {
+        Err(error) => (Err(error.to_string()), false),
+        Ok((mut namespaces, has_more)) => {
+            namespaces.sort_by(|a, b| {
+                let (of_a, of_b) = (Reverse(a.counts.pending), Reverse(b.counts.pending));
+                of_a.cmp(&of_b).then_with(|| a.name.cmp(&b.name))
+            });
+            namespaces.truncate(show::namespaces_that_fit(lines, peers.len()));
+            let full = namespaces.into_iter().map(|namespace| async move {
+                // It may have been removed a moment ago.
+                let stats = client.namespace_stats(&namespace.name).await.ok();
+                Full {
+                    name: namespace.name,
+                    counts: namespace.counts,
+                    oldest_due_age: stats.and_then(|stats| stats.oldest_due_age),
+                }
+            });
+            (Ok(join_all(full).await), has_more)
+        }
+    };
+    Ok(Look {
+        info,
+        peers,
+        fullest,
+        has_more_namespaces,
+    })
+}

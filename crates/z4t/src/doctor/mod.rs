@@ -1,0 +1,270 @@
+//! The judgement of `z4t doctor`: what is wrong or risky, from what was seen of a cluster.
+//! Pure.
+//!
+//! | module | its rules |
+//! |---|---|
+//! | `members` | leader, members that answer, voters, learners, releases, level |
+//! | `disks` | space, file systems, backups |
+//! | `clocks` | clocks that differ or are not measured |
+//! | `ports` | TLS, access, certificates |
+//! | `machines` | descriptors, connections, memory, kernel |
+//! | `namespaces` | paused, full, dead letters |
+
+mod clocks;
+mod disks;
+mod machines;
+mod members;
+mod namespaces;
+mod ports;
+#[cfg(test)]
+mod testing;
+
+use std::time::SystemTime;
+
+use z4_client::{ClusterInfo, Namespace, PeerFacts, PeerStatus};
+
+/// What was seen of a cluster.
+pub(crate) struct Seen {
+    /// What the peer that was asked knows of its cluster.
+    pub info: ClusterInfo,
+    /// What each member says of itself.
+    pub peers: Vec<PeerStatus>,
+    /// The namespaces, or why they could not be read.
+    pub namespaces: Result<Vec<Namespace>, String>,
+    /// There are more of them.
+    pub has_more_namespaces: bool,
+    /// When this was.
+    pub now: SystemTime,
+}
+
+impl Seen {
+    /// The members that have said how they are.
+    fn facts(&self) -> impl Iterator<Item = (&str, &PeerFacts)> {
+        let facts = self.peers.iter();
+        facts.filter_map(|peer| Some((peer.id.as_str(), peer.facts.as_deref()?)))
+    }
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Severity {
+    /// Something does not work, or is about to stop working.
+    Wrong,
+    /// All works, and one more thing may end that.
+    Risk,
+}
+
+/// Something that is wrong or risky.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The rule that found it.
+    pub rule: &'static str,
+    /// The member that it is about, or `cluster`.
+    pub about: String,
+    /// What was measured.
+    pub measured: String,
+    /// Why it matters.
+    pub why: &'static str,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// A finding that something is wrong, before its rule is known.
+fn wrong(
+    about: &str,
+    measured: impl Into<String>,
+    why: &'static str,
+    remedy: impl Into<String>,
+) -> Finding {
+    Finding {
+        severity: Severity::Wrong,
+        rule: "",
+        about: about.to_owned(),
+        measured: measured.into(),
+        why,
+        remedy: remedy.into(),
+    }
+}
+
+/// A finding that something is risky, before its rule is known.
+fn risk(
+    about: &str,
+    measured: impl Into<String>,
+    why: &'static str,
+    remedy: impl Into<String>,
+) -> Finding {
+    Finding {
+        severity: Severity::Risk,
+        ..wrong(about, measured, why, remedy)
+    }
+}
+
+/// The name of what is about no member alone.
+const CLUSTER: &str = "cluster";
+
+/// A rule by its name.
+struct Rule {
+    name: &'static str,
+    /// Nothing can be said when no member has said how it is.
+    needs_facts: bool,
+    judge: fn(&Seen) -> Vec<Finding>,
+}
+
+const fn rule(name: &'static str, judge: fn(&Seen) -> Vec<Finding>) -> Rule {
+    Rule {
+        name,
+        needs_facts: false,
+        judge,
+    }
+}
+
+const fn of_facts(name: &'static str, judge: fn(&Seen) -> Vec<Finding>) -> Rule {
+    Rule {
+        needs_facts: true,
+        ..rule(name, judge)
+    }
+}
+
+/// All rules, in the order in which their findings are shown.
+const RULES: [Rule; 26] = [
+    rule("leader", members::leader),
+    rule("reads", namespaces::reads),
+    rule("answers", members::answers),
+    rule("voters", members::voters),
+    rule("learners", members::learners),
+    rule("versions", members::versions),
+    rule("level", members::level),
+    of_facts("disk-low", disks::low),
+    of_facts("disk-space", disks::space),
+    of_facts("filesystem", disks::filesystem),
+    of_facts("backup", disks::backup),
+    of_facts("clock-offset", clocks::offset),
+    of_facts("clock-measured", clocks::measured),
+    of_facts("tls", ports::tls),
+    of_facts("peer-tls", ports::peer_tls),
+    of_facts("auth", ports::auth),
+    of_facts("certificates", ports::certificates),
+    of_facts("descriptors", machines::descriptors),
+    of_facts("connections", machines::connections),
+    of_facts("memory", machines::memory),
+    of_facts("swap", machines::swap),
+    of_facts("huge-pages", machines::huge_pages),
+    of_facts("overcommit", machines::overcommit),
+    of_facts("backlog", machines::backlog),
+    rule("namespaces", namespaces::held_up),
+    rule("dead-letters", namespaces::dead_letters),
+];
+
+/// What the rules say.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// What is wrong, then what is risky; each in the order of the rules.
+    pub findings: Vec<Finding>,
+    /// The rules that found nothing.
+    pub passed: Vec<&'static str>,
+    /// The rules that had nothing to look at.
+    pub unchecked: Vec<&'static str>,
+}
+
+impl Report {
+    /// How many findings are so bad.
+    pub(crate) fn count(&self, severity: Severity) -> usize {
+        let findings = self.findings.iter();
+        findings.filter(|f| f.severity == severity).count()
+    }
+}
+
+/// Judges what was seen.
+pub(crate) fn judge(seen: &Seen) -> Report {
+    let mut report = Report {
+        findings: Vec::new(),
+        passed: Vec::new(),
+        unchecked: Vec::new(),
+    };
+    let has_facts = seen.facts().next().is_some();
+    for rule in &RULES {
+        if rule.needs_facts && !has_facts {
+            report.unchecked.push(rule.name);
+            continue;
+        }
+        let found = (rule.judge)(seen);
+        if found.is_empty() {
+            report.passed.push(rule.name);
+        }
+        let named = found.into_iter().map(|finding| Finding {
+            rule: rule.name,
+            ..finding
+        });
+        report.findings.extend(named);
+    }
+    report.findings.sort_by_key(|finding| finding.severity);
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::healthy;
+    use super::*;
+
+    #[test]
+    fn a_healthy_cluster_has_no_finding() {
+        let report = judge(&healthy());
+        assert_eq!(report.findings, []);
+        assert_eq!(report.passed.len(), RULES.len());
+        assert_eq!(report.unchecked.len(), 0);
+    }
+
+    #[test]
+    fn what_is_wrong_comes_first_and_each_finding_names_its_rule() {
+        let mut seen = healthy();
+        seen.info.leader_id.clear();
+        let facts = seen.peers[0].facts.as_mut();
+        if let Some(facts) = facts {
+            facts.system.overcommit_memory = 2;
+        }
+        if let Some(facts) = seen.peers[2].facts.as_mut() {
+            facts.disk_low = true;
+        }
+        let report = judge(&seen);
+        let found: Vec<_> = report
+            .findings
+            .iter()
+            .map(|f| (f.rule, f.severity))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("leader", Severity::Wrong),
+                ("disk-low", Severity::Wrong),
+                ("overcommit", Severity::Risk),
+            ]
+        );
+        assert_eq!(report.count(Severity::Wrong), 2);
+        assert_eq!(report.passed.len(), RULES.len() - 3);
+    }
+
+    #[test]
+    fn without_facts_nothing_is_said_to_be_well() {
+        let mut seen = healthy();
+        for peer in &mut seen.peers {
+            peer.facts = None;
+            peer.error = "down".into();
+        }
+        let report = judge(&seen);
+        assert!(report.unchecked.contains(&"disk-space"));
+        assert!(!report.passed.contains(&"disk-space"));
+        assert!(report.passed.contains(&"voters"));
+    }
+
+    #[test]
+    fn names_of_rules_are_keys_of_programs() {
+        let mut names: Vec<_> = RULES.iter().map(|rule| rule.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), RULES.len());
+        let plain = |c: char| c.is_ascii_lowercase() || c == '-';
+        assert!(names.iter().all(|name| name.chars().all(plain)));
+    }
+}
