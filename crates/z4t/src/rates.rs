@@ -103,14 +103,16 @@ impl Lateness {
     }
 
     fn add(&mut self, before: &Histogram, now: &Histogram) {
-        self.count += now.count.saturating_sub(before.count);
+        let more = now.count.saturating_sub(before.count);
+        // What comes from outside may be any number.
+        self.count = self.count.saturating_add(more);
         for (bound, count) in &now.buckets {
             // Peers of other releases may have other bounds.
             let is_bound = |other: f64| other.total_cmp(bound).is_eq();
             let earlier = before.buckets.iter().find(|(other, _)| is_bound(*other));
             let more = count.saturating_sub(earlier.map_or(0, |(_, count)| *count));
             match self.buckets.iter_mut().find(|(other, _)| is_bound(*other)) {
-                Some((_, sum)) => *sum += more,
+                Some((_, sum)) => *sum = sum.saturating_add(more),
                 None => self.buckets.push((*bound, more)),
             }
         }

@@ -4,10 +4,17 @@
 //! What steers the terminal is written here alone, past [`crate::show::Plain`], and what is
 //! shown goes through that: nothing that came from outside commands the terminal.
 
+use std::future::Future;
 use std::io::{IsTerminal, Write};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Instant;
+
+use futures::channel::oneshot;
+use futures::executor::block_on;
+use futures::future::{select, Either};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::termios::{
@@ -31,24 +38,40 @@ const CLEAR_BELOW: &[u8] = b"\x1b[J";
 pub(crate) struct Screen {
     /// The settings of the keyboard before; `None`: it is no terminal.
     before: Option<Termios>,
-    is_ended: Arc<AtomicBool>,
+    /// Comes when somebody wants no more of it.
+    over: oneshot::Receiver<()>,
 }
 
 impl Screen {
-    /// Takes the terminal of standard output, and the keyboard if there is one.
+    /// Takes the terminal of standard output, and the keyboard if there is one. From now on
+    /// `q`, Ctrl-C and the signals that end a process end what is done here, and not the
+    /// process.
     ///
     /// # Errors
-    /// The system refuses to tell of signals, or the terminal takes nothing.
+    /// The system gives no thread or does not tell of signals, or the terminal takes nothing.
     pub(crate) fn open() -> Result<Self, Error> {
+        let refuse = |e| Error::Input(format!("the terminal cannot be watched: {e}"));
         let is_ended = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            signal_hook::flag::register(signal, Arc::clone(&is_ended))
-                .map_err(|e| Error::Input(format!("signals cannot be caught: {e}")))?;
+            signal_hook::flag::register(signal, Arc::clone(&is_ended)).map_err(refuse)?;
         }
+        let (tx, over) = oneshot::channel();
         let screen = Self {
             before: keyboard(),
-            is_ended,
+            over,
         };
+        let has_keys = screen.before.is_some();
+        let watch = move || {
+            while !is_ended.load(Ordering::Acquire) && !(has_keys && is_quit()) {
+                if !has_keys {
+                    thread::sleep(limits::KEY_LOOK);
+                }
+            }
+            // Nobody may want to know any more.
+            let _ = tx.send(());
+        };
+        let watcher = thread::Builder::new().name("z4t-keys".into());
+        watcher.spawn(watch).map_err(refuse)?;
         steer(ENTER)?;
         Ok(screen)
     }
@@ -79,38 +102,43 @@ impl Screen {
         Ok(out.flush()?)
     }
 
-    /// Waits for a moment; `true`: somebody wants no more of it, by `q`, Ctrl-C or a signal.
-    pub(crate) fn is_over_within(&self, span: Duration) -> bool {
-        let by = Instant::now() + span;
-        loop {
-            let left = by.saturating_duration_since(Instant::now());
-            let is_over = self.is_ended.load(Ordering::Acquire) || self.is_quit_within(left);
-            if is_over || by <= Instant::now() {
-                return is_over;
-            }
+    /// Does it unless somebody wants no more before it is done.
+    pub(crate) fn unless_over<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        match block_on(select(pin!(work), &mut self.over)) {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(_) => None,
         }
     }
 
-    /// Whether `q` comes in; returns at the first key, and when a signal came.
-    fn is_quit_within(&self, span: Duration) -> bool {
-        if self.before.is_none() {
-            std::thread::sleep(span);
-            return false;
+    /// Waits for a while; `true`: somebody wants no more.
+    pub(crate) fn is_over_by(&mut self, at: Instant) -> bool {
+        loop {
+            // An error: the thread that watches is gone.
+            if !matches!(self.over.try_recv(), Ok(None)) {
+                return true;
+            }
+            let left = at.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            thread::sleep(left.min(limits::KEY_LOOK));
         }
-        let stdin = std::io::stdin();
-        let mut keys = [PollFd::new(&stdin, PollFlags::IN)];
-        let timeout = Timespec::try_from(span).ok();
-        match poll(&mut keys, timeout.as_ref()) {
-            Ok(1..) => {}
-            Ok(0) | Err(_) => return false,
-        }
-        let mut typed = [0; 16];
-        match rustix::io::read(&stdin, &mut typed) {
-            // The keyboard is gone, and nobody can end it by a key.
-            Ok(0) => true,
-            Ok(count) => typed[..count].contains(&b'q'),
-            Err(_) => false,
-        }
+    }
+}
+
+/// Waits a moment for a key; `true`: it is `q`, or the keyboard is gone.
+fn is_quit() -> bool {
+    let stdin = std::io::stdin();
+    let mut keys = [PollFd::new(&stdin, PollFlags::IN)];
+    let timeout = Timespec::try_from(limits::KEY_LOOK).ok();
+    // A signal ends the wait, too.
+    if !matches!(poll(&mut keys, timeout.as_ref()), Ok(1..)) {
+        return false;
+    }
+    let mut typed = [0; 16];
+    match rustix::io::read(&stdin, &mut typed) {
+        Ok(count) => count == 0 || typed[..count].contains(&b'q'),
+        Err(error) => error != rustix::io::Errno::INTR,
     }
 }
 

@@ -2,9 +2,6 @@
 
 use std::cmp::Reverse;
 use std::io::{IsTerminal, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{sync_channel, Receiver, TryRecvError};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,7 +21,7 @@ pub(super) fn top(top: &Top, out: &mut impl Write) -> Result<(), Error> {
     let client = connect(&top.target)?;
     match top.once || !std::io::stdout().is_terminal() {
         true => once(&client, top.interval, out),
-        false => live(client, top.interval, out),
+        false => live(&client, top.interval, out),
     }
 }
 
@@ -35,69 +32,35 @@ fn once(client: &Client, interval: Duration, out: &mut impl Write) -> Result<(),
     Ok(write!(out, "{}", show::top_frame(Some(&before), &now))?)
 }
 
-/// Looks from a thread of its own, so that a peer which does not answer keeps nobody from
-/// leaving.
-fn live(client: Client, interval: Duration, out: &mut impl Write) -> Result<(), Error> {
-    let screen = Screen::open()?;
-    let lines = Arc::new(AtomicUsize::new(screen.lines()));
-    let looks = look_again(client, interval, Arc::clone(&lines))?;
+/// Draws one frame after the other. A peer that does not answer keeps nobody from leaving.
+fn live(client: &Client, interval: Duration, out: &mut impl Write) -> Result<(), Error> {
+    let mut screen = Screen::open()?;
     let (mut before, mut now): (Option<Look>, Option<Look>) = (None, None);
-    let mut trouble = String::new();
     loop {
-        match looks.try_recv() {
-            Ok(Ok(look)) => {
-                before = now.replace(look);
-                trouble.clear();
-            }
+        let next_at = Instant::now() + interval;
+        let lines = screen.lines();
+        let mut frame = String::new();
+        match screen.unless_over(look(client, lines)) {
+            None => return Ok(()),
+            Some(Ok(look)) => before = now.replace(look),
+            Some(Err(error)) if now.is_none() => return Err(error.into()),
             // What was seen before stays, with the reason why it is old.
-            Ok(Err(error)) => trouble = error.to_string(),
-            Err(TryRecvError::Empty) => {
-                if screen.is_over_within(limits::KEY_LOOK) {
-                    return Ok(());
-                }
-                continue;
-            }
-            Err(TryRecvError::Disconnected) => {
-                return Err(Error::Input("the thread that looks has ended".to_owned()))
+            Some(Err(error)) => {
+                frame = format!("no answer: {}\n", show::escape(error.message()));
             }
         }
-        lines.store(screen.lines(), Ordering::Relaxed);
-        let mut frame = match trouble.as_str() {
-            "" => String::new(),
-            trouble => format!("no answer: {}\n", show::escape(trouble)),
-        };
         if let Some(now) = &now {
             frame.push_str(&show::top_frame(before.as_ref(), now));
         }
         screen.show(&frame, out)?;
+        if screen.is_over_by(next_at) {
+            return Ok(());
+        }
     }
 }
 
-type Looked = Result<Look, z4_client::Error>;
-
-fn look_again(
-    client: Client,
-    interval: Duration,
-    lines: Arc<AtomicUsize>,
-) -> Result<Receiver<Looked>, Error> {
-    let (tx, rx) = sync_channel(1);
-    let again = move || loop {
-        let next_at = Instant::now() + interval;
-        let looked = block_on(look(&client, lines.load(Ordering::Relaxed)));
-        if tx.send(looked).is_err() {
-            return;
-        }
-        thread::sleep(next_at.saturating_duration_since(Instant::now()));
-    };
-    let thread = thread::Builder::new().name("z4t-top".into());
-    thread
-        .spawn(again)
-        .map_err(|e| Error::Input(format!("the system gives no thread: {e}")))?;
-    Ok(rx)
-}
-
 /// Looks at a cluster, for a screen of so many lines.
-async fn look(client: &Client, lines: usize) -> Looked {
+async fn look(client: &Client, lines: usize) -> Result<Look, z4_client::Error> {
     let (info, peers, namespaces) = join!(
         client.cluster_info(),
         client.peer_status(None),

@@ -86,7 +86,8 @@ pub(super) fn dead_letters(seen: &Seen) -> Vec<Finding> {
         return Vec::new();
     }
     with_dead.sort_by_key(|namespace| std::cmp::Reverse(namespace.counts.dead));
-    let count: u64 = with_dead.iter().map(|n| n.counts.dead).sum();
+    let dead = with_dead.iter().map(|namespace| namespace.counts.dead);
+    let count = dead.fold(0, u64::saturating_add);
     let more = match seen.has_more_namespaces {
         true => ", and there are namespaces that were not looked at",
         false => "",
