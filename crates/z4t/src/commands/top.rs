@@ -12,7 +12,6 @@ use z4_client::Client;
 
 use super::{connect, survey};
 use crate::error::Error;
-use crate::limits;
 use crate::options::Top;
 use crate::screen::Screen;
 use crate::show::{self, Full, Look};
