@@ -4,9 +4,9 @@ use std::io::Write;
 use std::time::SystemTime;
 
 use futures::executor::block_on;
-use futures::join;
 
-use super::{connect, survey};
+use super::connect;
+use super::survey::survey;
 use crate::doctor::{judge, Seen, Severity};
 use crate::error::Error;
 use crate::options::{Cluster, Output};
@@ -14,23 +14,12 @@ use crate::show;
 
 pub(super) fn doctor(doctor: &Cluster, out: &mut impl Write) -> Result<(), Error> {
     let client = connect(&doctor.target)?;
-    let (info, peers, namespaces) = block_on(async {
-        join!(
-            client.cluster_info(),
-            client.peer_status(None),
-            survey::namespaces(&client)
-        )
-    });
-    // Without a leader namespaces cannot be read, and that is a finding.
-    let (namespaces, has_more_namespaces) = match namespaces {
-        Ok((namespaces, has_more)) => (Ok(namespaces), has_more),
-        Err(error) => (Err(error.to_string()), false),
-    };
+    let survey = block_on(survey(&client))?;
     let seen = Seen {
-        info: info?,
-        peers: peers?,
-        namespaces,
-        has_more_namespaces,
+        info: survey.info,
+        peers: survey.peers,
+        namespaces: survey.namespaces,
+        has_more_namespaces: survey.has_more_namespaces,
         now: SystemTime::now(),
     };
     let report = judge(&seen);

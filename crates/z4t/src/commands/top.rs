@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use futures::future::join_all;
-use futures::join;
 use z4_client::Client;
 
-use super::{connect, survey};
+use super::connect;
+use super::survey::survey;
 use crate::error::Error;
 use crate::options::Top;
 use crate::screen::Screen;
@@ -60,20 +60,16 @@ fn live(client: &Client, interval: Duration, out: &mut impl Write) -> Result<(),
 
 /// Looks at a cluster, for a screen of so many lines.
 async fn look(client: &Client, lines: usize) -> Result<Look, z4_client::Error> {
-    let (info, peers, namespaces) = join!(
-        client.cluster_info(),
-        client.peer_status(None),
-        survey::namespaces(client)
-    );
-    let (info, peers) = (info?, peers?);
-    let (fullest, has_more_namespaces) = match namespaces {
-        Err(error) => (Err(error.to_string()), false),
-        Ok((mut namespaces, has_more)) => {
+    let survey = survey(client).await?;
+    let fits = show::namespaces_that_fit(lines, survey.peers.len());
+    let fullest = match survey.namespaces {
+        Err(error) => Err(error),
+        Ok(mut namespaces) => {
             namespaces.sort_by(|a, b| {
                 let (of_a, of_b) = (Reverse(a.counts.pending), Reverse(b.counts.pending));
                 of_a.cmp(&of_b).then_with(|| a.name.cmp(&b.name))
             });
-            namespaces.truncate(show::namespaces_that_fit(lines, peers.len()));
+            namespaces.truncate(fits);
             let full = namespaces.into_iter().map(|namespace| async move {
                 // It may have been removed a moment ago.
                 let stats = client.namespace_stats(&namespace.name).await.ok();
@@ -83,13 +79,13 @@ async fn look(client: &Client, lines: usize) -> Result<Look, z4_client::Error> {
                     oldest_due_age: stats.and_then(|stats| stats.oldest_due_age),
                 }
             });
-            (Ok(join_all(full).await), has_more)
+            Ok(join_all(full).await)
         }
     };
     Ok(Look {
-        info,
-        peers,
+        info: survey.info,
+        peers: survey.peers,
         fullest,
-        has_more_namespaces,
+        has_more_namespaces: survey.has_more_namespaces,
     })
 }

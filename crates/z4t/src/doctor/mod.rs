@@ -107,54 +107,65 @@ const CLUSTER: &str = "cluster";
 /// A rule by its name.
 struct Rule {
     name: &'static str,
-    /// Nothing can be said when no member has said how it is.
-    needs_facts: bool,
+    needs: Needs,
     judge: fn(&Seen) -> Vec<Finding>,
 }
 
-const fn rule(name: &'static str, judge: fn(&Seen) -> Vec<Finding>) -> Rule {
-    Rule {
-        name,
-        needs_facts: false,
-        judge,
+/// What must have been seen for a rule to say anything.
+#[derive(Clone, Copy)]
+enum Needs {
+    Nothing,
+    /// The members of a cluster.
+    Members,
+    /// A member that has said how it is.
+    Facts,
+    /// The namespaces.
+    Namespaces,
+}
+
+impl Needs {
+    fn are_met(self, seen: &Seen) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Members => !seen.info.members.is_empty(),
+            Self::Facts => seen.facts().next().is_some(),
+            Self::Namespaces => seen.namespaces.is_ok(),
+        }
     }
 }
 
-const fn of_facts(name: &'static str, judge: fn(&Seen) -> Vec<Finding>) -> Rule {
-    Rule {
-        needs_facts: true,
-        ..rule(name, judge)
-    }
+const fn rule(name: &'static str, needs: Needs, judge: fn(&Seen) -> Vec<Finding>) -> Rule {
+    Rule { name, needs, judge }
 }
 
 /// All rules, in the order in which their findings are shown.
 const RULES: [Rule; 26] = [
-    rule("leader", members::leader),
-    rule("reads", namespaces::reads),
-    rule("answers", members::answers),
-    rule("voters", members::voters),
-    rule("learners", members::learners),
-    rule("versions", members::versions),
-    rule("level", members::level),
-    of_facts("disk-low", disks::low),
-    of_facts("disk-space", disks::space),
-    of_facts("filesystem", disks::filesystem),
-    of_facts("backup", disks::backup),
-    of_facts("clock-offset", clocks::offset),
-    of_facts("clock-measured", clocks::measured),
-    of_facts("tls", ports::tls),
-    of_facts("peer-tls", ports::peer_tls),
-    of_facts("auth", ports::auth),
-    of_facts("certificates", ports::certificates),
-    of_facts("descriptors", machines::descriptors),
-    of_facts("connections", machines::connections),
-    of_facts("memory", machines::memory),
-    of_facts("swap", machines::swap),
-    of_facts("huge-pages", machines::huge_pages),
-    of_facts("overcommit", machines::overcommit),
-    of_facts("backlog", machines::backlog),
-    rule("namespaces", namespaces::held_up),
-    rule("dead-letters", namespaces::dead_letters),
+    rule("leader", Needs::Nothing, members::leader),
+    rule("reads", Needs::Nothing, namespaces::reads),
+    rule("answers", Needs::Nothing, members::answers),
+    rule("voters", Needs::Members, members::voters),
+    rule("learners", Needs::Members, members::learners),
+    rule("versions", Needs::Members, members::versions),
+    rule("level", Needs::Members, members::level),
+    rule("disk-low", Needs::Facts, disks::low),
+    rule("disk-space", Needs::Facts, disks::space),
+    rule("filesystem", Needs::Facts, disks::filesystem),
+    rule("backup", Needs::Facts, disks::backup),
+    rule("clock-offset", Needs::Facts, clocks::offset),
+    rule("clock-measured", Needs::Facts, clocks::measured),
+    rule("tls", Needs::Facts, ports::tls),
+    rule("peer-tls", Needs::Facts, ports::peer_tls),
+    rule("auth", Needs::Facts, ports::auth),
+    rule("certificates", Needs::Facts, ports::certificates),
+    rule("descriptors", Needs::Facts, machines::descriptors),
+    rule("connections", Needs::Facts, machines::connections),
+    rule("memory", Needs::Facts, machines::memory),
+    rule("swap", Needs::Facts, machines::swap),
+    rule("huge-pages", Needs::Facts, machines::huge_pages),
+    rule("overcommit", Needs::Facts, machines::overcommit),
+    rule("backlog", Needs::Facts, machines::backlog),
+    rule("namespaces", Needs::Namespaces, namespaces::held_up),
+    rule("dead-letters", Needs::Namespaces, namespaces::dead_letters),
 ];
 
 /// What the rules say.
@@ -183,9 +194,8 @@ pub(crate) fn judge(seen: &Seen) -> Report {
         passed: Vec::new(),
         unchecked: Vec::new(),
     };
-    let has_facts = seen.facts().next().is_some();
     for rule in &RULES {
-        if rule.needs_facts && !has_facts {
+        if !rule.needs.are_met(seen) {
             report.unchecked.push(rule.name);
             continue;
         }
@@ -246,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn without_facts_nothing_is_said_to_be_well() {
+    fn what_was_not_seen_is_not_said_to_be_well() {
         let mut seen = healthy();
         for peer in &mut seen.peers {
             peer.facts = None;
@@ -256,6 +266,24 @@ mod tests {
         assert!(report.unchecked.contains(&"disk-space"));
         assert!(!report.passed.contains(&"disk-space"));
         assert!(report.passed.contains(&"voters"));
+        assert!(report.passed.contains(&"dead-letters"));
+    }
+
+    #[test]
+    fn a_peer_in_no_cluster_is_well_in_what_it_says_of_itself_alone() {
+        let mut seen = healthy();
+        seen.info.members.clear();
+        seen.namespaces = Err("no leader".into());
+        let unchecked = judge(&seen).unchecked;
+        let of_the_cluster = [
+            "voters",
+            "learners",
+            "versions",
+            "level",
+            "namespaces",
+            "dead-letters",
+        ];
+        assert_eq!(unchecked, of_the_cluster);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) fn doctor_text(info: &ClusterInfo, report: &Report) -> String {
         let unchecked = report.unchecked.join(", ");
         let _ = writeln!(
             text,
-            "-      not looked at, no member said how it is: {unchecked}"
+            "-      not looked at, for nothing was seen of it: {unchecked}"
         );
     }
     let _ = writeln!(
@@ -130,7 +130,7 @@ RISK   cluster: it is \\u{1b}[2Jdown [answers]
        Do:  start cluster.
 
 ok     leader, voters
--      not looked at, no member said how it is: disk-low
+-      not looked at, for nothing was seen of it: disk-low
 1 wrong, 1 risky, 2 of 4 rules found nothing
 ";
         assert_eq!(doctor_text(&cluster(), &report()), golden);
