@@ -62,7 +62,8 @@ impl Screen {
         };
         let has_keys = screen.before.is_some();
         let watch = move || {
-            while !is_ended.load(Ordering::Acquire) && !(has_keys && is_quit()) {
+            let is_over = || is_ended.load(Ordering::Acquire) || (has_keys && is_quit());
+            while !is_over() {
                 if !has_keys {
                     thread::sleep(limits::KEY_LOOK);
                 }
