@@ -230,6 +230,7 @@ mod tests {
     fn what_is_wrong_comes_first_and_each_finding_names_its_rule() {
         let mut seen = healthy();
         seen.info.leader_id.clear();
+        seen.info.level = 1;
         let facts = seen.peers[0].facts.as_mut();
         if let Some(facts) = facts {
             facts.system.overcommit_memory = 2;
@@ -248,11 +249,12 @@ mod tests {
             [
                 ("leader", Severity::Wrong),
                 ("disk-low", Severity::Wrong),
+                ("level", Severity::Risk),
                 ("overcommit", Severity::Risk),
             ]
         );
         assert_eq!(report.count(Severity::Wrong), 2);
-        assert_eq!(report.passed.len(), RULES.len() - 3);
+        assert_eq!(report.passed.len(), RULES.len() - 4);
     }
 
     #[test]
