@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((kind, bytes)) = bytes.split_first() else {
         return;
     };
-    match kind % 4 {
+    match kind % 5 {
         0 => {
             if let Ok(delivery) = collection::Delivery::parse_from_bytes(bytes) {
                 fuzzing::delivery(&delivery.into());
@@ -27,9 +27,15 @@ fuzz_target!(|bytes: &[u8]| {
                 fuzzing::stats(&stats.into());
             }
         }
-        _ => {
+        3 => {
             if let Ok(cluster) = admin::ClusterInfo::parse_from_bytes(bytes) {
                 fuzzing::cluster(&cluster.into());
+            }
+        }
+        _ => {
+            if let Ok(answer) = admin::GetPeerStatusResponse::parse_from_bytes(bytes) {
+                let peers = answer.peers.into_iter().map(Into::into);
+                fuzzing::peers(&admin::ClusterInfo::default().into(), peers.collect());
             }
         }
     }

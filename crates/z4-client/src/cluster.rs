@@ -9,7 +9,7 @@ use z4_proto::admin::{
 };
 
 use crate::client::Client;
-use crate::convert::span;
+use crate::convert::{signed_ns, span};
 use crate::error::Error;
 use crate::retry::Repeat;
 
@@ -55,6 +55,20 @@ pub enum PeerRole {
     Learner,
     /// Taken out of its cluster.
     Removed,
+}
+
+impl From<wire::PeerRole> for PeerRole {
+    fn from(role: wire::PeerRole) -> Self {
+        match role {
+            wire::PeerRole::PEER_ROLE_UNSPECIFIED => Self::Unknown,
+            wire::PeerRole::PEER_ROLE_WAITING => Self::Waiting,
+            wire::PeerRole::PEER_ROLE_FOLLOWER => Self::Follower,
+            wire::PeerRole::PEER_ROLE_CANDIDATE => Self::Candidate,
+            wire::PeerRole::PEER_ROLE_LEADER => Self::Leader,
+            wire::PeerRole::PEER_ROLE_LEARNER => Self::Learner,
+            wire::PeerRole::PEER_ROLE_REMOVED => Self::Removed,
+        }
+    }
 }
 
 /// A member of the cluster.
@@ -130,15 +144,7 @@ impl ClusterInfo {
 
 impl From<wire::ClusterInfo> for ClusterInfo {
     fn from(mut info: wire::ClusterInfo) -> Self {
-        let role = match info.get_role() {
-            wire::PeerRole::PEER_ROLE_UNSPECIFIED => PeerRole::Unknown,
-            wire::PeerRole::PEER_ROLE_WAITING => PeerRole::Waiting,
-            wire::PeerRole::PEER_ROLE_FOLLOWER => PeerRole::Follower,
-            wire::PeerRole::PEER_ROLE_CANDIDATE => PeerRole::Candidate,
-            wire::PeerRole::PEER_ROLE_LEADER => PeerRole::Leader,
-            wire::PeerRole::PEER_ROLE_LEARNER => PeerRole::Learner,
-            wire::PeerRole::PEER_ROLE_REMOVED => PeerRole::Removed,
-        };
+        let role = PeerRole::from(info.get_role());
         let member = |mut member: wire::Server| Member {
             role: match member.get_role() {
                 wire::MemberRole::MEMBER_ROLE_UNSPECIFIED => MemberRole::Unknown,
@@ -158,10 +164,7 @@ impl From<wire::ClusterInfo> for ClusterInfo {
                 levels => Some(levels),
             },
             level_held: member.get_level_held(),
-            clock_offset_ns: member.clock_offset.as_ref().map(|offset| {
-                let seconds_ns = offset.get_seconds().saturating_mul(1_000_000_000);
-                seconds_ns.saturating_add(i64::from(offset.get_nanos()))
-            }),
+            clock_offset_ns: member.clock_offset.as_ref().map(signed_ns),
             version: member.take_version(),
             id: member.take_id(),
             address: member.take_address(),

@@ -28,6 +28,12 @@ pub(crate) fn span(span: &SingularPtrField<WireSpan>) -> Option<Duration> {
     Some(Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanos.into())))
 }
 
+/// A span that may be negative, in nanoseconds.
+pub(crate) fn signed_ns(span: &WireSpan) -> i64 {
+    let seconds_ns = span.get_seconds().saturating_mul(1_000_000_000);
+    seconds_ns.saturating_add(i64::from(span.get_nanos()))
+}
+
 /// The time as the wire has it: whole seconds down, nanoseconds up from there.
 pub(crate) fn wire_time(time: SystemTime) -> Timestamp {
     let (seconds, nanos) = match time.duration_since(UNIX_EPOCH) {

@@ -8,6 +8,7 @@
 //! | [`TaskStream`] | tasks that count as done once they are received |
 //! | [`Client::lease`], [`Client::ack`] … | leases one call at a time |
 //! | [`Client::put_principal`], [`Client::create_token`] … | who may do what |
+//! | [`Client::cluster_info`], [`Client::peer_status`] … | the cluster, its members and their machines |
 //! | [`Client::backup`] | the whole state of a cluster as a file |
 //! | [`Tls`] | encrypted, with peers that are who they say |
 //! | [`Token`] | who the client is, for peers that ask |
@@ -54,6 +55,7 @@ pub mod limits;
 mod listing;
 mod namespaces;
 mod outcome;
+mod peer_status;
 mod peers;
 mod producer;
 mod reasons;
@@ -79,6 +81,10 @@ pub use lease::{Delivery, LeaseQuery, LeaseRef, Nack};
 pub use listing::{DeadChange, DeadFilter, Explanation, ListQuery, Page, Reason, ReasonKind};
 pub use namespaces::{Counts, Namespace, NamespaceStats, Rate, Settings, SettingsPatch};
 pub use outcome::{LeaseOutcome, LeaseResult};
+pub use peer_status::{
+    ClientCertificates, ClockFacts, ClockOffset, Histogram, PeerCounters, PeerFacts, PeerStatus,
+    ProcessFacts, SecurityFacts, SystemFacts, VolumeFacts,
+};
 pub use producer::{Producer, ProducerOptions, Sent};
 pub use stream::TaskStream;
 pub use task::{DeathReason, NewTask, Task, TaskState};

@@ -120,6 +120,12 @@ impl Metrics {
         })
     }
 
+    /// Group writes to the log that were synced, since the registry was made.
+    #[must_use]
+    pub fn log_sync_writes(&self) -> u64 {
+        self.log_sync_writes.get()
+    }
+
     pub(crate) fn proposed(&self, count: usize) {
         self.proposals.inc_by(count as u64);
     }

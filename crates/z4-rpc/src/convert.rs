@@ -45,6 +45,12 @@ pub fn duration_of_ms(ms: u64) -> Duration {
     }
 }
 
+/// A span as clients know it.
+#[must_use]
+pub fn duration(span: std::time::Duration) -> Duration {
+    duration_of_ns(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
+}
+
 /// A signed span, in nanoseconds, as clients know it.
 #[must_use]
 pub fn signed_duration_of_ns(ns: i64) -> Duration {

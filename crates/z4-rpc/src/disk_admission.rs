@@ -143,6 +143,11 @@ impl DiskAdmission {
         self.lock().others.insert(raft_id, Heard { space, at });
     }
 
+    /// Whether this peer has too little, so that nothing is created.
+    pub(crate) fn is_low(&self) -> bool {
+        self.lock().own.is_low
+    }
+
     /// What this peer tells others; `None` when it does not know.
     pub(crate) fn to_tell(&self) -> Option<Message> {
         let own = self.lock().own;

@@ -92,6 +92,19 @@ pub enum Error {
     Internal(String),
 }
 
+/// What went wrong with a call to another peer, for a person: the words of its status,
+/// where there are any.
+pub(crate) fn said(error: &grpcio::Error) -> String {
+    let status = match error {
+        grpcio::Error::RpcFailure(status) | grpcio::Error::RpcFinished(Some(status)) => status,
+        other => return other.to_string(),
+    };
+    match status.message() {
+        "" => error.to_string(),
+        message => message.to_owned(),
+    }
+}
+
 /// Surely nothing was done.
 const NOTHING_DONE: &str = "NOTHING_DONE";
 /// It may have been done, or may yet be.
@@ -295,6 +308,25 @@ mod tests {
     use z4_consensus::ClockFault;
 
     use super::*;
+
+    #[test]
+    fn a_call_that_failed_is_told_in_the_words_of_its_status() {
+        let status =
+            |text: &str| RpcStatus::with_message(RpcStatusCode::UNAVAILABLE, text.to_owned());
+        let refused = "connection refused";
+        let failed = grpcio::Error::RpcFailure(status(refused));
+        let finished = grpcio::Error::RpcFinished(Some(status(refused)));
+        assert_eq!(
+            (said(&failed).as_str(), said(&finished).as_str()),
+            (refused, refused)
+        );
+        for silent in [
+            grpcio::Error::RpcFailure(status("")),
+            grpcio::Error::RpcFinished(None),
+        ] {
+            assert!(!said(&silent).is_empty());
+        }
+    }
 
     #[test]
     fn after_a_change_nobody_is_told_that_nothing_was_done() {

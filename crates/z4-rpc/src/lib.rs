@@ -12,6 +12,7 @@
 //! | [`peer`] | the peer port: what other peers may ask |
 //! | [`network`] | connections to other peers |
 //! | [`lane`] | raft messages beside gRPC |
+//! | [`facts`] | what the server tells of its process, its machine and its settings |
 //! | [`health`], [`reflection`] | the standard services |
 //! | [`access`] | who may do what |
 //! | [`accept`] | connections accepted, counted and bounded |
@@ -38,6 +39,7 @@ mod deadline;
 pub mod delivery;
 pub mod disk_admission;
 pub mod errors;
+pub mod facts;
 mod forward;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -68,6 +70,7 @@ pub use backup::StateHooks;
 pub use delivery::{AppliedEvents, Delivery};
 pub use disk_admission::{DiskAdmission, DiskSpace};
 pub use errors::Error;
+pub use facts::{Facts, FactsHook};
 pub use lane::LanePort;
 pub use levels::OwnLevels;
 pub use metrics::Metrics;

@@ -315,6 +315,14 @@ pub const VERIFY_TIMEOUT: Duration = Duration::from_secs(600);
 /// one that has just started is connected to again after
 /// [`RECONNECT_MAX`] at the latest.
 pub const MEMBER_REACH_TIMEOUT: Duration = Duration::from_secs(3);
+/// A member says within this time how it is. Somebody waits at a terminal, and most often
+/// because a member is down.
+pub const PEER_STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection to it is waited for so long.
+pub const PEER_STATUS_REACH_TIMEOUT: Duration = Duration::from_secs(1);
+/// The system of this peer says within this time how it is: sooner than another peer stops
+/// waiting for the answer.
+pub const PEER_STATUS_OWN_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// One piece of a backup, in bytes.
 pub const BACKUP_CHUNK_LEN: usize = 256 << 10;
 /// Pieces of a backup that wait for the client; then the thread that makes it waits too.

@@ -11,6 +11,7 @@ use z4_delivery::Input;
 use crate::access::{Access, Caller};
 use crate::deadline;
 use crate::delivery::Delivery;
+use crate::facts::FactsHook;
 use crate::forward::Forwarder;
 use crate::limits;
 use crate::network::Network;
@@ -36,6 +37,7 @@ struct Inner<V> {
     readers: Readers,
     delivery: Delivery<V>,
     verdicts: Verdicts,
+    facts: FactsHook,
     /// Held while a member is added: one at a time.
     adding: futures::lock::Mutex<()>,
 }
@@ -52,7 +54,7 @@ impl<V> Clone for Node<V> {
 
 impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     /// Starts the threads of reads and of deliveries. `view` reads the applied
-    /// task state, `access` says who may do what.
+    /// task state, `access` says who may do what, `facts` tells how the server is.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -61,6 +63,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         view: V,
         network: Network,
         access: Access,
+        facts: FactsHook,
     ) -> std::io::Result<Self> {
         let (delivery, inbox) = Delivery::new();
         let told = delivery.clone();
@@ -76,6 +79,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
                 forwarder,
                 delivery,
                 verdicts: Verdicts::default(),
+                facts,
                 adding: futures::lock::Mutex::default(),
             }),
             answer_by: None,
@@ -163,6 +167,11 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     #[must_use]
     pub fn verdicts(&self) -> &Verdicts {
         &self.inner.verdicts
+    }
+
+    /// What tells how the server is.
+    pub(crate) fn facts(&self) -> &FactsHook {
+        &self.inner.facts
     }
 
     /// This peer's verdict on its state at a mark.

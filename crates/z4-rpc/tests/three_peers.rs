@@ -12,7 +12,7 @@ use futures::executor::block_on;
 use futures::StreamExt;
 use grpcio::RpcStatusCode;
 use support::{eventually, Peer, SnapshotsOfTest};
-use z4_proto::generated::admin::MemberRole as Role;
+use z4_proto::generated::admin::{GetPeerStatusRequest, MemberRole as Role, PeerRole};
 use z4_proto::generated::collection::CreateTaskRequest;
 
 fn request(payload: &str) -> CreateTaskRequest {
@@ -181,4 +181,44 @@ fn members_that_cannot_be_are_refused_and_harm_nothing() {
     for peer in [a, b, other] {
         peer.stop();
     }
+}
+
+#[test]
+fn each_member_says_how_it_is_whichever_is_asked() {
+    let (mut peers, clients) = three();
+    let ask = |client: &Client, id: &str| {
+        let mut request = GetPeerStatusRequest::default();
+        request.set_member_id(id.into());
+        let answer = client.admin().get_peer_status(&request);
+        answer.map(|answer| answer.get_peers().to_vec())
+    };
+    clients[1].create(&request("p")).unwrap();
+    for client in &clients {
+        let told = ask(client, "").unwrap();
+        let of: Vec<_> = told
+            .iter()
+            .map(|peer| (peer.get_id(), peer.get_error(), peer.get_counters().created))
+            .collect();
+        assert_eq!(of, [("a", "", 0), ("b", "", 1), ("c", "", 0)]);
+        assert_eq!(told[0].get_role(), PeerRole::PEER_ROLE_LEADER);
+        assert_eq!(told[1].get_role(), PeerRole::PEER_ROLE_FOLLOWER);
+    }
+    let one = ask(&clients[0], "c").unwrap();
+    assert_eq!((one.len(), one[0].get_id()), (1, "c"));
+    let nobody = status(ask(&clients[0], "x").map(|_| ()).map_err(Into::into));
+    assert_eq!(nobody.0, RpcStatusCode::NOT_FOUND);
+    assert!(nobody.1.contains("no member x"), "{}", nobody.1);
+    let odd = status(ask(&clients[0], "a b").map(|_| ()).map_err(Into::into));
+    assert_eq!(odd.0, RpcStatusCode::INVALID_ARGUMENT);
+
+    // One that is gone keeps nobody waiting.
+    peers.remove(1).stop();
+    let began_at = std::time::Instant::now();
+    let told = ask(&clients[0], "").unwrap();
+    let took = began_at.elapsed();
+    assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+    assert!(!told[1].get_error().is_empty() && !told[1].get_is_older());
+    assert_eq!((told[0].get_error(), told[2].get_error()), ("", ""));
+    drop(clients);
+    peers.into_iter().for_each(Peer::stop);
 }

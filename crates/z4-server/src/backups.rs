@@ -1,6 +1,7 @@
 //! Backups: what the services may ask of storage for them, and how old the last one is.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use prometheus::{Gauge, Registry};
 use slog::{warn, Logger};
@@ -38,15 +39,21 @@ impl BackupAge {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
     }
 
+    /// The age as of now; `None`: this peer never sent a backup to its end.
+    pub(crate) fn now(&self) -> Option<Duration> {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let age_ns = wall_clock_ns().saturating_sub(last?.at_ns);
+        Some(Duration::from_nanos(age_ns))
+    }
+
     /// Reads the age into its gauge, if there is one.
     ///
     /// # Errors
     /// When the registry has another gauge of this name.
     pub(crate) fn sample(&self) -> prometheus::Result<()> {
-        let Some(last) = *self.last.lock().unwrap_or_else(PoisonError::into_inner) else {
+        let Some(age) = self.now() else {
             return Ok(());
         };
-        let age_ns = wall_clock_ns().saturating_sub(last.at_ns);
         let gauge = match self.gauge.get() {
             Some(gauge) => gauge,
             None => {
@@ -58,7 +65,7 @@ impl BackupAge {
                 self.gauge.get_or_init(|| gauge)
             }
         };
-        gauge.set(age_ns as f64 / 1e9);
+        gauge.set(age.as_secs_f64());
         Ok(())
     }
 }

@@ -16,6 +16,7 @@
 //! | `disk` | free space of the volumes, and what is done when there is little |
 //! | `restore` | a backup that becomes the beginning of a new cluster |
 //! | `recover` | work on the disks of a peer whose cluster has lost its quorum for good |
+//! | `facts`, `system` | what the peer says of itself and its machine when it is asked |
 //! | `peer` | the crates wired into a peer, and the order of stopping |
 //! | `status_server` | `/metrics`, `/healthz`, `/readyz` |
 //! | `standing` | how far the peer has come, for the status server |
@@ -31,6 +32,7 @@ mod cluster_metrics;
 mod crowds;
 mod descriptors;
 mod disk;
+mod facts;
 mod limits;
 mod logging;
 mod membership;
@@ -42,6 +44,7 @@ mod restore;
 mod shutdown;
 mod standing;
 mod status_server;
+mod system;
 mod task_metrics;
 
 use std::io::Write;
@@ -158,6 +161,7 @@ fn run(options: &Options, budget: &Budget, logger: &Logger) -> Result<(), String
     };
     let ports = PeerPorts {
         clients: budget.clients,
+        descriptors_max: budget.limit,
         metrics: connections,
         certificates,
     };

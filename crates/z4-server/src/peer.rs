@@ -31,6 +31,7 @@ use crate::assembly;
 use crate::backups::{self, BackupAge};
 use crate::certificates::Certificates;
 use crate::disk::{Guard, Watched};
+use crate::facts;
 use crate::limits;
 use crate::membership;
 use crate::options::{Options, LANE_PORT_DEFAULT, LANE_PORT_NAME};
@@ -56,6 +57,8 @@ pub(crate) struct Peer {
 pub(crate) struct PeerPorts {
     /// Connections at the service port.
     pub clients: ConnectionLimits,
+    /// Files that the process may have open.
+    pub descriptors_max: u64,
     /// Counters of connections.
     pub metrics: ConnectionMetrics,
     /// The certificates that the ports show.
@@ -94,7 +97,16 @@ impl Peer {
         let access = access::read(options)?;
         let view = store.view();
         access.refresh(&view).map_err(|e| e.to_string())?;
-        let node = Node::start(handle, view, network, access).map_err(|e| e.to_string())?;
+        let metrics = z4_consensus::metrics::Metrics::new(registry).map_err(|e| e.to_string())?;
+        let sources = facts::Sources {
+            descriptors_max: ports.descriptors_max,
+            connections: ports.metrics.clone(),
+            certificates: ports.certificates.clone(),
+            backup_age: Arc::clone(backup_age),
+            consensus: metrics.clone(),
+        };
+        let facts = facts::hook(options, sources);
+        let node = Node::start(handle, view, network, access, facts).map_err(|e| e.to_string())?;
         let starter = Arc::new(Starter {
             store: Arc::clone(store),
             db_dir: options.db_data_dir.clone().into(),
@@ -103,7 +115,7 @@ impl Peer {
             address: options.peer_advertise_addr.clone(),
             identity,
             node: node.clone(),
-            metrics: z4_consensus::metrics::Metrics::new(registry).map_err(|e| e.to_string())?,
+            metrics,
             logger: logger.clone(),
             on_removed,
             phase: Mutex::new(Phase::Waiting(pending)),

@@ -51,34 +51,49 @@ impl ProcessMetrics {
 
     /// Reads what the system says into the gauges. What it does not say keeps its last value.
     pub(crate) fn sample(&self) {
-        if let Ok(entries) = fs::read_dir("/proc/self/fd") {
-            // One of them is the folder that is read.
-            let open = entries.count().saturating_sub(1);
-            self.descriptors.set(number(open as u64));
+        if let Some(open) = descriptors_open() {
+            self.descriptors.set(number(open));
         }
-        let Some(read) = fs::read_to_string("/proc/self/stat").ok() else {
-            return;
-        };
-        if let Some(stat) = Stat::read(&read) {
-            let ticks = clock_ticks_per_second().max(1);
-            let seconds = stat.cpu_ticks as f64 / ticks as f64;
-            self.cpu.inc_by((seconds - self.cpu.get()).max(0.0));
+        if let Some(stat) = Stat::now() {
+            self.cpu
+                .inc_by((stat.cpu_seconds() - self.cpu.get()).max(0.0));
             self.threads.set(number(stat.threads));
-            let bytes = stat.resident_pages.saturating_mul(page_size() as u64);
-            self.resident.set(number(bytes));
+            self.resident.set(number(stat.resident_bytes()));
         }
     }
 }
 
+/// File descriptors that are open; `None`: the system does not tell.
+pub(crate) fn descriptors_open() -> Option<u64> {
+    let entries = fs::read_dir("/proc/self/fd").ok()?;
+    // One of them is the folder that is read.
+    Some(entries.count().saturating_sub(1) as u64)
+}
+
 /// What is read of `/proc/self/stat`.
 #[derive(PartialEq, Eq, Debug)]
-struct Stat {
+pub(crate) struct Stat {
     cpu_ticks: u64,
     threads: u64,
     resident_pages: u64,
 }
 
 impl Stat {
+    /// That of this process now; `None`: the system does not tell.
+    pub(crate) fn now() -> Option<Self> {
+        Self::read(&fs::read_to_string("/proc/self/stat").ok()?)
+    }
+
+    /// Processor time of all threads.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        self.cpu_ticks as f64 / clock_ticks_per_second().max(1) as f64
+    }
+
+    /// Memory that is in RAM.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.resident_pages.saturating_mul(page_size() as u64)
+    }
+
     /// Reads one line, as `proc(5)` has it; `None`: it has another form.
     fn read(line: &str) -> Option<Self> {
         // The name of the program may have blanks and brackets in it. The field behind it is

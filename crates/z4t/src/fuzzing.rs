@@ -6,9 +6,10 @@ use std::fmt::Write;
 use std::os::unix::ffi::OsStringExt;
 
 use z4_client::{ClusterInfo, Delivery, Explanation, LeaseResult, Namespace, NamespaceStats};
-use z4_client::{Identity, Principal, Task, Verification};
+use z4_client::{Identity, PeerStatus, Principal, Task, Verification};
 
-use crate::show::{self, Body};
+use crate::doctor::{self, Seen};
+use crate::show::{self, Body, Look};
 use crate::{argv, error::Error};
 
 /// Reads a command line, the name of the program left out. What is refused is
@@ -92,6 +93,34 @@ pub fn cluster(info: &ClusterInfo) {
     lines(&show::status_text(info));
     json(&show::status_json(info));
     json(&show::info(info));
+}
+
+/// Shows what members say of themselves, as `doctor` and `top` do.
+///
+/// # Panics
+/// When a form is not plain: a finding.
+pub fn peers(info: &ClusterInfo, peers: Vec<PeerStatus>) {
+    let look = |peers: &[PeerStatus]| Look {
+        info: info.clone(),
+        peers: peers.to_vec(),
+        fullest: Err("\u{1b}[2J".to_owned()),
+        has_more_namespaces: true,
+    };
+    let now = look(&peers);
+    for before in [look(&[]), look(&peers)] {
+        lines(&show::top_frame(Some(&before), &now));
+    }
+    lines(&show::top_frame(None, &now));
+    let seen = Seen {
+        info: info.clone(),
+        peers,
+        namespaces: Err("\u{1b}[2J".to_owned()),
+        has_more_namespaces: false,
+        now: std::time::SystemTime::UNIX_EPOCH,
+    };
+    let report = doctor::judge(&seen);
+    lines(&show::doctor_text(info, &report));
+    json(&show::doctor_json(info, &report));
 }
 
 /// Shows a verification.

@@ -5,6 +5,9 @@
 //! | `argv` | arguments as they come from outside, made fit for the argument library |
 //! | `options` | commands and their flags |
 //! | `commands` | one file per family of commands |
+//! | `doctor` | what is wrong or risky in what was seen of a cluster |
+//! | `rates` | what peers did between two looks at them |
+//! | `screen` | the terminal while it shows one frame after the other |
 //! | `contexts` | names for clusters and how they are reached |
 //! | `reach` | how a command reaches its cluster: flags, environment, context |
 //! | `private_file` | files that nobody else may read |
@@ -21,6 +24,7 @@
 mod argv;
 mod commands;
 mod contexts;
+mod doctor;
 mod error;
 mod flags;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -32,7 +36,9 @@ mod options;
 mod private_file;
 mod quiet;
 mod rate;
+mod rates;
 mod reach;
+mod screen;
 mod show;
 mod zone;
 

@@ -68,3 +68,37 @@ pub(crate) const SECRET_LEN: usize = 32;
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait where members have to catch up or to read all they have.
 pub(crate) const PATIENT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A backup that is older is no backup of today.
+pub(crate) const BACKUP_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// A certificate that is good for less is told of: as long as peers warn in their logs.
+pub(crate) const CERTIFICATE_LEFT_MIN: Duration = Duration::from_secs(14 * 24 * 3_600);
+/// File descriptors of a peer: with fewer, connections of clients are cut short.
+pub(crate) const DESCRIPTORS_MIN: u64 = 65_536;
+/// Of a hundred descriptors, so many may be open.
+pub(crate) const DESCRIPTORS_PERCENT_MAX: u64 = 80;
+/// Of a hundred connections of clients, so many may be open.
+pub(crate) const CONNECTIONS_PERCENT_MAX: u64 = 80;
+/// Of a hundred bytes of memory that a peer may have, so many may be in use.
+pub(crate) const MEMORY_PERCENT_MAX: u64 = 90;
+/// Connections that may wait at a port: as many as peers ask the system for.
+pub(crate) const BACKLOG_MIN: u64 = 4_096;
+/// A namespace is told of from so many parts of a hundred of its limit on.
+pub(crate) const FULL_PERCENT_MIN: u64 = 90;
+/// Names of namespaces in one finding: more are counted.
+pub(crate) const NAMES_SHOWN_MAX: usize = 5;
+/// Pages of namespaces that `doctor` and `top` read at a time, of [`PAGE_LEN_MAX`] each: a
+/// cluster may have a hundred thousand, and a screen is drawn each second.
+pub(crate) const NAMESPACE_PAGES_MAX: usize = 10;
+/// Namespaces that `top` asks more of and shows, on a screen of any height.
+pub(crate) const TOP_NAMESPACES_MAX: usize = 20;
+/// Between two frames of `top`, unless `--interval` says otherwise.
+pub(crate) const TOP_INTERVAL: &str = "1s";
+/// The shortest and the longest such interval: with a shorter one the look itself would be
+/// most of the load, and a longer one is for metrics.
+pub(crate) const TOP_INTERVAL_MIN: Duration = Duration::from_millis(200);
+pub(crate) const TOP_INTERVAL_MAX: Duration = Duration::from_secs(3_600);
+/// Between two looks at the keyboard while a frame stands.
+pub(crate) const KEY_LOOK: Duration = Duration::from_millis(50);
+/// Lines of a screen whose terminal does not tell its height.
+pub(crate) const SCREEN_LINES: usize = 24;

@@ -50,6 +50,7 @@ mod upgrade;
 mod waiting;
 mod walk;
 mod words;
+mod z4t_doctor;
 mod z4t_given;
 mod z4t_input;
 mod z4t_life;

@@ -116,6 +116,12 @@ fn a_peer_is_taken_back_before_the_level_is_raised_and_not_after() {
     // The others are of the last release, and raise nothing.
     let held = upgrade(&cluster, 2, "hold");
     assert!(held.stdout.contains("held at level 1"), "{held:?}");
+    // Nor do they know what they are asked for the page of the doctor, which says so.
+    let target = cluster.peers[2].service_address();
+    let page = z4t(&["-t", &target, "doctor"]);
+    assert_eq!(page.code, 0, "{page:?}");
+    let older = "it runs a release that does not know this call";
+    assert_eq!(page.stdout.matches(older).count(), 2, "{page:?}");
     exchange(&mut cluster, 0, false, &load);
     exchange(&mut cluster, 1, false, &load);
     let shown = upgrade(&cluster, 1, "status");

@@ -28,6 +28,14 @@ impl ConnectionMetrics {
             .sum()
     }
 
+    /// Connections of clients that are open, and how many may be.
+    #[must_use]
+    pub fn of_clients(&self) -> (u64, u64) {
+        let of = |gauges: &IntGaugeVec| gauges.with_label_values(&["service"]).get();
+        let number = |count| u64::try_from(count).unwrap_or(0);
+        (number(of(&self.open)), number(of(&self.max)))
+    }
+
     /// Registers the counters.
     ///
     /// # Errors

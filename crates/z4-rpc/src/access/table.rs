@@ -96,6 +96,7 @@ methods! {
     TransferLeadership "z4.Admin" Admin, true;
     SetMemberAddress "z4.Admin" Admin, true;
     VerifyCluster "z4.Admin" Admin, false;
+    GetPeerStatus "z4.Admin" Admin, false;
     HoldLevel "z4.Admin" Admin, true;
     Backup "z4.Admin" Admin, true;
     PutPrincipal "z4.Access" Admin, true;

@@ -184,7 +184,7 @@ async fn view<V: View + Clone + Send + Sync + 'static>(
     Some(view.get_members().iter().map(of_member).collect())
 }
 
-fn role(role: Role) -> PeerRole {
+pub(super) fn role(role: Role) -> PeerRole {
     match role {
         Role::Waiting => PeerRole::PEER_ROLE_WAITING,
         Role::Follower => PeerRole::PEER_ROLE_FOLLOWER,

@@ -14,7 +14,7 @@ use z4_core::{Command, View};
 use z4_proto::generated::admin::{HeldMember, HoldLevelResponse};
 use z4_proto::generated::peer::{ForwardRequest_oneof_ask as Ask, HoldLevel};
 
-use super::members::{self, Unanswered};
+use super::members::{self, Patience, Unanswered};
 use crate::errors::Error;
 use crate::limits;
 use crate::node::Node;
@@ -91,7 +91,8 @@ async fn tell<V: View + Clone + Send + Sync + 'static>(
     let mut message = HoldLevel::default();
     message.set_hold(hold);
     let ask = Ask::hold_level(message);
-    let asked = members::ask(node, status, raft_id, ask, limits::ADMIN_TIMEOUT);
+    let patience = Patience::of(limits::ADMIN_TIMEOUT);
+    let asked = members::ask(node, status, raft_id, ask, patience);
     asked.await.map(|_| ())
 }
 

@@ -23,22 +23,42 @@ pub(super) enum Unanswered {
     Silent(String),
 }
 
+/// How long a member is waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    /// For its answer, once it was reached.
+    pub answer: Duration,
+    /// For a connection to it.
+    pub reach: Duration,
+}
+
+impl Patience {
+    /// This long for the answer, and as long for a connection as a member takes that has
+    /// just started.
+    pub fn of(answer: Duration) -> Self {
+        Self {
+            answer,
+            reach: limits::MEMBER_REACH_TIMEOUT,
+        }
+    }
+}
+
 /// Asks another member.
 pub(super) async fn ask<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     status: &Status,
     raft_id: u64,
     ask: Ask,
-    patience: Duration,
+    patience: Patience,
 ) -> Result<Answer, Unanswered> {
     let silent = |why: &str| Err(Unanswered::Silent(why.to_owned()));
     let Some(address) = node.network().address(&status.membership, raft_id) else {
         return silent("its address is not known");
     };
-    let reached_by = Instant::now() + limits::MEMBER_REACH_TIMEOUT;
+    let reached_by = Instant::now() + patience.reach;
     let answered = loop {
         let asked = Box::pin(node.forwarder().ask(raft_id, &address, ask.clone()));
-        let answered = node.timer().within(patience, asked).await;
+        let answered = node.timer().within(patience.answer, asked).await;
         // A member that has just started is not connected to at once.
         let is_reached = !matches!(answered, Some(Err(AskError::NotSent(_))));
         if is_reached || Instant::now() >= reached_by {

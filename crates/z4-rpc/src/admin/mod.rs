@@ -11,6 +11,7 @@ mod info;
 mod level;
 mod members;
 pub(crate) mod namespaces;
+mod peer_status;
 mod remove;
 mod replace;
 mod request;
@@ -25,11 +26,11 @@ use z4_core::View;
 use z4_proto::generated::admin::{
     AddClusterMemberRequest, BackupChunk, BackupRequest, CheckHealthRequest, ClusterInfo,
     DeleteNamespaceRequest, DeleteNamespaceResponse, GetClusterInfoRequest, GetNamespaceRequest,
-    GetNamespaceStatsRequest, HoldLevelRequest, HoldLevelResponse, ListNamespacesRequest,
-    ListNamespacesResponse, Namespace, NamespaceStats, PauseNamespaceRequest,
-    RemoveClusterMemberRequest, ResumeNamespaceRequest, SetMemberAddressRequest,
-    SetMemberAddressResponse, Status, TransferLeadershipRequest, UpdateNamespaceRequest,
-    VerifyClusterRequest, VerifyClusterResponse,
+    GetNamespaceStatsRequest, GetPeerStatusRequest, GetPeerStatusResponse, HoldLevelRequest,
+    HoldLevelResponse, ListNamespacesRequest, ListNamespacesResponse, Namespace, NamespaceStats,
+    PauseNamespaceRequest, RemoveClusterMemberRequest, ResumeNamespaceRequest,
+    SetMemberAddressRequest, SetMemberAddressResponse, Status, TransferLeadershipRequest,
+    UpdateNamespaceRequest, VerifyClusterRequest, VerifyClusterResponse,
 };
 use z4_proto::generated::admin_grpc::Admin;
 use z4_proto::generated::peer::{
@@ -47,6 +48,7 @@ use crate::limits;
 use crate::node::Node;
 use crate::validate;
 
+pub(crate) use self::peer_status::own as own_status;
 pub(crate) use self::request::answer as answer_request;
 
 pub use self::check::{check_address, check_peer_id};
@@ -370,6 +372,19 @@ impl<V: View + Clone + Send + Sync + 'static> Admin for AdminService<V> {
         let call = node.judge(Method::Backup, About::Nothing);
         let backups = self.backups.clone();
         ctx.spawn(backup::run(node, backups, call, ctx.peer(), sink));
+    }
+
+    fn get_peer_status(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: GetPeerStatusRequest,
+        sink: UnarySink<GetPeerStatusResponse>,
+    ) {
+        let node = self.node.of_call(&ctx);
+        let call = node.judge(Method::GetPeerStatus, About::Nothing);
+        respond(&ctx, self.node.clone(), call, sink, async move {
+            peer_status::of_members(&node, request.get_member_id()).await
+        });
     }
 
     fn hold_level(

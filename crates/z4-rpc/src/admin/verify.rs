@@ -9,7 +9,7 @@ use z4_proto::generated::peer::{
     ForwardReply_oneof_answer as Answer, ForwardRequest_oneof_ask as Ask, VerifyState,
 };
 
-use super::members;
+use super::members::{self, Patience};
 use crate::delivery::wall_ns;
 use crate::errors::Error;
 use crate::limits;
@@ -86,7 +86,7 @@ async fn found_by<V: View + Clone + Send + Sync + 'static>(
     let mut ask = VerifyState::default();
     ask.set_mark_id(mark_id);
     // The member itself gives up before.
-    let patience = limits::VERIFY_TIMEOUT + limits::UNARY_TIMEOUT;
+    let patience = Patience::of(limits::VERIFY_TIMEOUT + limits::UNARY_TIMEOUT);
     let asked = members::ask(node, status, raft_id, Ask::verify_state(ask), patience);
     let verdict = match asked.await {
         Ok(Answer::verdict(verdict)) => read(&verdict),

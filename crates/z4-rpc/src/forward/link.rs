@@ -15,6 +15,7 @@ use z4_proto::generated::peer::{
 use z4_proto::generated::peer_grpc::PeerClient;
 
 use super::{Answered, AskError, Lost};
+use crate::errors::said;
 use crate::limits;
 use crate::network::Network;
 use crate::outbox::Outbox;
@@ -216,17 +217,17 @@ async fn connect(
         ask: Some(Ask::opening(opening)),
         ..ForwardRequest::default()
     };
-    let (mut sender, mut receiver) = client.forward().map_err(|e| e.to_string())?;
+    let (mut sender, mut receiver) = client.forward().map_err(|e| said(&e))?;
     sender.enhance_batch(true);
     let opened = async {
         sender
             .send((request, WriteFlags::default()))
             .await
-            .map_err(|e| e.to_string())?;
+            .map_err(|e| said(&e))?;
         match receiver.next().await {
             Some(Ok(reply)) if reply.has_done() => Ok(()),
             Some(Ok(reply)) => Err(reply.get_error().get_message().to_owned()),
-            Some(Err(error)) => Err(error.to_string()),
+            Some(Err(error)) => Err(said(&error)),
             None => Err("the stream ended".to_owned()),
         }
     };

@@ -21,6 +21,7 @@ use z4_proto::generated::peer::{
 };
 use z4_proto::{decode_command, encode_outcome};
 
+use crate::admin::own_status;
 use crate::delivery::wall_ns;
 use crate::errors::Error;
 use crate::levels;
@@ -160,6 +161,12 @@ impl<V: View + Clone + Send + Sync + 'static> Served<V> {
             Some(Ask::consumers_view(ask)) => self.consumers(id, &ask),
             Some(Ask::verify_state(ask)) => self.admin.push(Box::pin(async move {
                 of_verdict(id, node.verdict(ask.get_mark_id()).await)
+            })),
+            Some(Ask::peer_status(_)) => self.admin.push(Box::pin(async move {
+                match own_status(&node).await {
+                    Ok(status) => answer(id, Reply::peer_status(status)),
+                    Err(error) => failed(id, &error, false),
+                }
             })),
             Some(Ask::opening(_)) | None => {
                 let error = Error::invalid("ask", "must be one that this version knows");

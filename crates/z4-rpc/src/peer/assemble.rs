@@ -14,6 +14,7 @@ use z4_consensus::limits::JOIN_COUNT_MAX;
 use z4_proto::generated::peer::{MembershipRequest, ProbeReply, ProbeRequest};
 use z4_proto::generated::peer_grpc::PeerClient;
 
+use crate::errors;
 use crate::limits;
 use crate::network::Network;
 
@@ -143,11 +144,7 @@ fn cut(text: &str, len_max: usize) -> String {
 
 /// What went wrong with a call, for a person: the words of the peer where it has answered.
 fn said(error: &grpcio::Error) -> String {
-    let text = match error {
-        grpcio::Error::RpcFailure(status) => status.message().to_owned(),
-        other => other.to_string(),
-    };
-    cut(&text, limits::UNREACHED_LEN_MAX)
+    cut(&errors::said(error), limits::UNREACHED_LEN_MAX)
 }
 
 #[cfg(test)]

@@ -280,7 +280,14 @@ mod tests {
             logger: slog::Logger::root(slog::Discard, slog::o!()),
         });
         let (handle, _) = prepare();
-        Node::start(handle, MemState::new(), network, Access::off()).unwrap()
+        Node::start(
+            handle,
+            MemState::new(),
+            network,
+            Access::off(),
+            Arc::new(crate::Facts::default),
+        )
+        .unwrap()
     }
 
     #[test]

@@ -153,6 +153,7 @@ impl Peer {
             state.clone(),
             network.clone(),
             z4_rpc::Access::off(),
+            Arc::new(z4_rpc::Facts::default),
         )
         .unwrap();
         let starter = Arc::new(Starter {

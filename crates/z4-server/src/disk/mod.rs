@@ -20,3 +20,4 @@ mod volume;
 
 pub(crate) use guard::{Guard, Watched};
 pub(crate) use start::wait_for_room;
+pub(crate) use volume::Volume;

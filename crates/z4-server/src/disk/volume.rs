@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// A volume as it is now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Volume {
+pub(crate) struct Volume {
     /// Which one.
     pub device: u64,
     /// All of it, in bytes.

@@ -262,6 +262,11 @@ impl TlsOptions {
         }
     }
 
+    /// Tells whether ports that are opened on this address are reached from elsewhere.
+    pub(crate) fn is_beyond_loopback(bind: IpAddr) -> bool {
+        !is_loopback(bind)
+    }
+
     /// The warning at each start of a peer whose ports strangers may reach.
     pub(crate) fn warning(&self, bind: IpAddr) -> Option<String> {
         let missed = self.missed().filter(|_| !is_loopback(bind))?;

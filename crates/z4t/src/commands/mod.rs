@@ -9,6 +9,7 @@ mod consume;
 mod context;
 mod create;
 mod dead;
+mod doctor;
 mod endings;
 mod exec;
 mod leases;
@@ -21,7 +22,9 @@ mod progress;
 mod recover;
 mod replace;
 mod signals;
+mod survey;
 mod tasks;
+mod top;
 mod upgrade;
 
 use std::io::{IsTerminal, Write};
@@ -42,6 +45,8 @@ pub(crate) fn run(options: Options, out: &mut impl Write) -> Result<(), Error> {
     match options.command {
         Command::Info(target) => cluster::info(&target, out),
         Command::Status(status) => cluster::status(&status, out),
+        Command::Doctor(doctor) => doctor::doctor(&doctor, out),
+        Command::Top(top) => top::top(&top, out),
         Command::Health(target) => cluster::health(&target, out),
         Command::AddPeer(add) => cluster::add_peer(&add, out),
         Command::RemovePeer(remove) => cluster::remove_peer(&remove, out),

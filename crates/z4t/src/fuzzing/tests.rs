@@ -48,6 +48,10 @@ const WORDS: &[&str] = &[
     "replace-peer",
     "transfer-leader",
     "verify",
+    "doctor",
+    "top",
+    "--once",
+    "--interval",
     "completions",
     "bash",
     "help",
@@ -246,6 +250,7 @@ proptest! {
         (name, message) in (text(), text()),
         settings in wire_settings(),
         when in time(),
+        spans in (span(), span()),
         number in any::<u64>(),
         rate in any::<f64>(),
         given in wire_task(),
@@ -259,7 +264,7 @@ proptest! {
 
         let mut wire = admin::NamespaceStats::default();
         wire.set_name(name.clone());
-        wire.set_next_due_at(when);
+        wire.set_next_due_at(when.clone());
         wire.set_created_per_s(rate);
         wire.set_pending_by_priority(vec![number; (number % 20) as usize]);
         stats(&wire.into());
@@ -273,7 +278,42 @@ proptest! {
         member.set_id(name.clone());
         member.set_address(message.clone());
         wire.mut_members().push(member);
-        cluster(&wire.into());
+        let info = ClusterInfo::from(wire);
+        cluster(&info);
+
+        let mut member = admin::PeerStatus::default();
+        member.set_id(name.clone());
+        member.set_version(message.clone());
+        member.set_uptime(spans.0.clone());
+        member.set_last_backup_age(spans.0.clone());
+        member.set_commit_index(number);
+        member.mut_process().set_cpu(spans.1.clone());
+        member.mut_process().set_connections(number);
+        member.mut_process().set_resident_bytes(number);
+        let mut volume = admin::VolumeStatus::default();
+        volume.set_folders(vec![name.clone(), message.clone()].into());
+        volume.set_filesystem("tmpfs".to_owned());
+        volume.set_free_bytes(number);
+        volume.set_reserve_bytes(u64::MAX);
+        member.mut_volumes().push(volume);
+        member.mut_security().set_certificate(message.clone());
+        member.mut_security().set_certificate_expires_at(when.clone());
+        member.mut_clock().set_fault(message.clone());
+        let mut offset = admin::ClockOffset::default();
+        offset.set_member_id(name.clone());
+        offset.set_offset(spans.1.clone());
+        member.mut_clock().mut_offsets().push(offset);
+        let lateness = member.mut_counters().mut_lateness();
+        lateness.set_count(number);
+        let mut bucket = admin::HistogramBucket::default();
+        bucket.set_at_most_seconds(rate);
+        bucket.set_count(number);
+        lateness.mut_buckets().push(bucket);
+        let mut silent = admin::PeerStatus::default();
+        silent.set_id(message.clone());
+        silent.set_error(message.clone());
+        let all = [member.clone(), member, silent];
+        peers(&info, all.into_iter().map(Into::into).collect());
 
         let verdict = Verdict {
             id: name.clone(),

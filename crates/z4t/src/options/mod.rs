@@ -14,6 +14,7 @@ mod secure;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod top;
 
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub(crate) use pick::{each_key_once, Pick};
 pub(crate) use recover::{Plan as RecoverPlan, Recover};
 pub(crate) use secure::Secure;
 pub(crate) use tasks::{Create, Get, List, OneTask, Reschedule, Sort, Stream};
+pub(crate) use top::Top;
 
 /// Administration of z4, a replicated database of scheduled tasks.
 #[derive(StructOpt, Debug)]
@@ -69,6 +71,19 @@ pub(crate) enum Command {
     Info(Target),
     /// Print role, term, indexes and members, with the lag of each
     Status(Cluster),
+    /// Print what is wrong or risky in the cluster, with the remedy of each
+    ///
+    /// Asks one peer, which asks all members at once, and changes nothing. Each finding says
+    /// what was measured, why it matters and what to do. WRONG: something does not work, or
+    /// is about to stop. RISK: all works, and one more thing may end that.
+    ///
+    /// Exit codes: 0 when nothing is WRONG, 1 when something is, or no peer answers.
+    Doctor(Cluster),
+    /// Show members, rates, lateness and the fullest namespaces, again each second
+    ///
+    /// Ends with q or Ctrl-C. Where the output is no terminal it shows one frame, as with
+    /// --once. Each frame costs at most 32 calls, however many namespaces there are.
+    Top(Top),
     /// Say whether a peer knows a leader; exit code 1 if not
     Health(Target),
     /// Add a running, empty peer to the cluster

@@ -5,7 +5,9 @@ mod backup;
 mod certs;
 mod cluster;
 mod context;
+mod doctor;
 mod explain;
+mod figures;
 mod lease;
 mod namespace;
 mod plain;
@@ -14,6 +16,7 @@ mod table;
 mod task;
 #[cfg(test)]
 pub(crate) mod testing;
+mod top;
 mod upgrade;
 
 pub(crate) use access::{
@@ -24,7 +27,9 @@ pub(crate) use backup::{backup_json, backup_text};
 pub(crate) use certs::{made_json, made_text, Made, MadeFor};
 pub(crate) use cluster::{info, status_json, status_text, verification_json, verification_text};
 pub(crate) use context::{context_json, context_table};
+pub(crate) use doctor::{doctor_json, doctor_text};
 pub(crate) use explain::{explanation_json, explanation_text};
+pub(crate) use figures::bytes;
 pub(crate) use lease::{
     delivery_json, delivery_line, name, next_try, outcome, result_json, result_line, DeliveryTable,
 };
@@ -36,4 +41,5 @@ pub(crate) use recover::{recover_json, recover_text};
 pub(crate) use task::{
     dead_table, import_line, metadata_json, task_json, task_line, task_table, task_text, Body,
 };
+pub(crate) use top::{namespaces_that_fit, top_frame, Full, Look};
 pub(crate) use upgrade::{upgrade_json, upgrade_text};

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use z4_client::{ClusterInfo, Liveness, Member, MemberRole, PeerRole};
+use z4_client::{
+    ClockFacts, ClusterInfo, Liveness, Member, MemberRole, PeerCounters, PeerFacts, PeerRole,
+    PeerStatus, ProcessFacts, SecurityFacts, SystemFacts, VolumeFacts,
+};
 
 pub(crate) fn nobody() -> ClusterInfo {
     ClusterInfo {
@@ -54,5 +57,61 @@ pub(crate) fn cluster() -> ClusterInfo {
         members,
         level: 1,
         ..nobody()
+    }
+}
+
+/// A member that has said how it is.
+pub(crate) fn peer_status(id: &str, facts: PeerFacts) -> PeerStatus {
+    PeerStatus {
+        id: id.into(),
+        error: String::new(),
+        is_older: false,
+        facts: Some(Box::new(facts)),
+    }
+}
+
+/// A leader that is well, of a machine that is.
+pub(crate) fn peer_facts() -> PeerFacts {
+    PeerFacts {
+        version: "0.2.0".into(),
+        uptime: Duration::from_secs(3_600),
+        role: PeerRole::Leader,
+        term: 2,
+        commit_index: 9,
+        applied_index: 9,
+        process: ProcessFacts {
+            cpu: Duration::from_secs(10),
+            resident_bytes: 300 << 20,
+            swapped_bytes: 0,
+            buffers_bytes_max: 448 << 20,
+            descriptors: 100,
+            descriptors_max: 1 << 20,
+            connections: 10,
+            connections_max: 10_000,
+        },
+        volumes: vec![VolumeFacts {
+            folders: vec!["db".into(), "peer".into()],
+            size_bytes: 100 << 30,
+            free_bytes: 50 << 30,
+            reserve_bytes: 2 << 30,
+            filesystem: "xfs".into(),
+        }],
+        disk_low: false,
+        security: SecurityFacts::default(),
+        last_backup_age: None,
+        clock: ClockFacts {
+            offset_max: Duration::from_millis(500),
+            stamps: true,
+            fault: String::new(),
+            offsets: Vec::new(),
+        },
+        system: SystemFacts {
+            memory_bytes: 16 << 30,
+            memory_limit_bytes: 2 << 30,
+            transparent_huge_pages: "madvise".into(),
+            overcommit_memory: 0,
+            somaxconn: 4_096,
+        },
+        counters: PeerCounters::default(),
     }
 }

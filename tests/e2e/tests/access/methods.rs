@@ -12,8 +12,8 @@ use z4_proto::generated::access::{
 };
 use z4_proto::generated::admin::{
     AddClusterMemberRequest, BackupRequest, CheckHealthRequest, DeleteNamespaceRequest,
-    GetClusterInfoRequest, GetNamespaceRequest, GetNamespaceStatsRequest, HoldLevelRequest,
-    ListNamespacesRequest, PauseNamespaceRequest, RemoveClusterMemberRequest,
+    GetClusterInfoRequest, GetNamespaceRequest, GetNamespaceStatsRequest, GetPeerStatusRequest,
+    HoldLevelRequest, ListNamespacesRequest, PauseNamespaceRequest, RemoveClusterMemberRequest,
     ResumeNamespaceRequest, SetMemberAddressRequest, TransferLeadershipRequest,
     UpdateNamespaceRequest, VerifyClusterRequest,
 };
@@ -260,6 +260,11 @@ pub(super) fn methods() -> Vec<(&'static str, Need, Call)> {
             "VerifyCluster",
             Admin,
             unary!(admin.verify_cluster_opt(VerifyClusterRequest {})),
+        ),
+        (
+            "GetPeerStatus",
+            Admin,
+            unary!(admin.get_peer_status_opt(GetPeerStatusRequest {})),
         ),
         (
             "HoldLevel",
