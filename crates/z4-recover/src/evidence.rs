@@ -59,6 +59,14 @@ impl Evidence {
         self.commit_index.max(self.applied_index)
     }
 
+    /// Tells whether the log of this peer ends with its own removal. One that has received
+    /// nothing yet knows no members, and was not removed.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        let is_itself = |member: &Member| member.raft_id == self.raft_id;
+        !self.members.is_empty() && !self.members.iter().any(is_itself)
+    }
+
     /// The evidence as the JSON text of a file, which [`parse`](Self::parse) reads.
     #[must_use]
     pub fn to_json(&self) -> String {

@@ -26,6 +26,9 @@ pub struct Plan<'a> {
     /// kept too, acknowledged or not, unless the lost peers had put other entries in its
     /// place. What was acknowledged above this index is lost.
     pub kept_index: u64,
+    /// The log of the best survivor ends with its own removal. The others may have gone on
+    /// for long without it.
+    pub is_removed: bool,
     /// Names of the members of which there is no evidence, in the order of raft ids.
     pub lost: Vec<&'a str>,
 }
@@ -74,6 +77,7 @@ impl<'a> Plan<'a> {
             best,
             known_index: known_index.unwrap_or_default(),
             kept_index: best.last_index,
+            is_removed: best.is_removed(),
             lost: best
                 .members
                 .iter()
@@ -159,6 +163,17 @@ mod tests {
         let survivors = [of(1, (9, 3), 8), of(2, (9, 3), 9), of(6, (10, 3), 7)];
         let plan = Plan::of(&survivors).unwrap();
         assert_eq!((plan.best.raft_id, plan.known_index), (6, 9));
+    }
+
+    #[test]
+    fn a_best_survivor_that_its_log_takes_out_is_named() {
+        let mut survivors = [of(1, (9, 3), 9), of(2, (8, 3), 8)];
+        assert!(!Plan::of(&survivors).unwrap().is_removed);
+        survivors[0].members.retain(|member| member.raft_id != 1);
+        let plan = Plan::of(&survivors).unwrap();
+        assert_eq!((plan.best.raft_id, plan.is_removed), (1, true));
+        survivors[0].members.clear();
+        assert!(!Plan::of(&survivors).unwrap().is_removed, "it knows nobody");
     }
 
     #[test]

@@ -85,6 +85,8 @@ pub const SHARED_ENVIRONMENT_CORES_MAX: usize = 2;
 pub const READER_THREADS: usize = 2;
 /// Reads that wait for a reader thread; above it: RESOURCE_EXHAUSTED.
 pub const READER_QUEUE_LEN_MAX: usize = 16_384;
+/// Looks at the system that wait for its thread; above it: RESOURCE_EXHAUSTED.
+pub const LOOK_QUEUE_LEN_MAX: usize = 8;
 
 /// Requests in flight on one create stream; then it is not read on.
 pub const CREATE_STREAM_COUNT_MAX: usize = 1_024;

@@ -35,6 +35,7 @@ struct Inner<V> {
     network: Network,
     forwarder: Forwarder,
     readers: Readers,
+    looks: Readers,
     delivery: Delivery<V>,
     verdicts: Verdicts,
     facts: FactsHook,
@@ -71,7 +72,8 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         let forwarder = Forwarder::new(network.clone(), lost);
         let node = Self {
             inner: Arc::new(Inner {
-                readers: Readers::start()?,
+                readers: Readers::of_state()?,
+                looks: Readers::of_system()?,
                 handle,
                 access,
                 view,
@@ -212,5 +214,10 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
 
     pub(crate) fn readers(&self) -> &Readers {
         &self.inner.readers
+    }
+
+    /// The thread that asks the system how it is.
+    pub(crate) fn looks(&self) -> &Readers {
+        &self.inner.looks
     }
 }

@@ -1,5 +1,5 @@
-//! Threads that read the task state, so that a slow disk never holds up a gRPC
-//! thread.
+//! Threads that read the task state, or ask the system how it is, so that a slow disk never
+//! holds up a gRPC thread.
 
 use crossbeam_channel::{bounded, Sender};
 use futures::channel::oneshot;
@@ -16,12 +16,23 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    pub(crate) fn start() -> std::io::Result<Self> {
-        let (jobs, queue) = bounded::<Job>(limits::READER_QUEUE_LEN_MAX);
-        for n in 0..limits::READER_THREADS {
+    /// Starts the threads of task state.
+    pub(crate) fn of_state() -> std::io::Result<Self> {
+        Self::start("read", limits::READER_THREADS, limits::READER_QUEUE_LEN_MAX)
+    }
+
+    /// Starts the thread that looks at the system. A look may hang with a file system, and
+    /// must not take a thread of the state with it.
+    pub(crate) fn of_system() -> std::io::Result<Self> {
+        Self::start("look", 1, limits::LOOK_QUEUE_LEN_MAX)
+    }
+
+    fn start(name: &str, threads: usize, queue_len_max: usize) -> std::io::Result<Self> {
+        let (jobs, queue) = bounded::<Job>(queue_len_max);
+        for n in 0..threads {
             let queue = queue.clone();
             std::thread::Builder::new()
-                .name(format!("z4-read-{n}"))
+                .name(format!("z4-{name}-{n}"))
                 .spawn(move || queue.iter().for_each(|job| job()))?;
         }
         Ok(Self { jobs })

@@ -29,8 +29,15 @@ pub(crate) fn run(
             store
                 .found_again(cluster_id, &options.peer_advertise_addr)
                 .map_err(|e| e.to_string())?;
+            let beware = match evidence.is_removed() {
+                true => {
+                    "Its log ends with its own removal: the others may have gone on for long \
+                         without it.\n"
+                }
+                false => "",
+            };
             format!(
-                "{} is the only member of a new cluster, {}, with all up to entry {} of cluster {}.\n\
+                "{} is the only member of a new cluster, {}, with all up to entry {} of cluster {}.\n{beware}\
                  Start it. Then erase the directories of each other peer, start it, and add it with \
                  z4t add-peer.\n",
                 evidence.peer_id,

@@ -107,9 +107,13 @@ impl ListFile {
         if len == self.seen_bytes {
             return Ok(());
         }
+        let whole_bytes = match whole_end(&self.list, self.bound.whole_bytes) {
+            // RocksDB writes meanwhile, and a file system may show a length before the bytes.
+            // Nothing more is promised until the next look.
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(()),
+            whole => whole.map_err(failed("read", &self.path))?,
+        };
         self.seen_bytes = len;
-        let whole = whole_end(&self.list, self.bound.whole_bytes);
-        let whole_bytes = whole.map_err(failed("read", &self.path))?;
         if whole_bytes == self.bound.whole_bytes {
             return Ok(());
         }
@@ -210,6 +214,26 @@ mod tests {
         let mut record = vec![1; HEADER_BYTES as usize + usize::from(bytes)];
         record[4..6].copy_from_slice(&bytes.to_le_bytes());
         record
+    }
+
+    /// Files of the kernel show a length and have less, as a list may while it is written.
+    #[test]
+    fn a_list_that_is_shorter_than_it_says_promises_nothing_more() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = PathBuf::from("/sys/devices/system/cpu/online");
+        let mut file = ListFile {
+            bound: ListBound {
+                number: 5,
+                whole_bytes: 1_000,
+            },
+            note: InPlace::open(dir.path(), NAME).unwrap(),
+            list: File::open(&path).unwrap(),
+            path,
+            seen_bytes: 0,
+        };
+        assert!(whole_end(&file.list, 1_000).is_err());
+        file.follow().unwrap();
+        assert_eq!((file.bound.whole_bytes, file.seen_bytes), (1_000, 0));
     }
 
     #[test]

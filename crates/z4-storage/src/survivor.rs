@@ -152,8 +152,8 @@ fn members_at_the_end(
 
 /// The members of a cluster that has one of an earlier one alone. The others count as
 /// removed, so that none of their numbers comes back. The survivor counts as a member even
-/// if the end of its log takes it out: nobody is left to say whether that was decided, and
-/// its log is the best that there is.
+/// if the end of its log takes it out: its log is the best that there is, and the plan says
+/// that the others may have gone on without it.
 fn alone(identity: &Identity, address: &str, before: Membership) -> Membership {
     let earlier = before.members.keys().chain(&before.removed);
     let others = earlier.filter(|id| **id != identity.raft_id);

@@ -8,10 +8,14 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::executor::block_on;
+use futures::future::ready;
+use futures::StreamExt;
 use serde_json::Value;
 use z4_e2e::command::{self, Finished};
 use z4_e2e::load::Load;
 use z4_e2e::{create, http, wait, Client, Cluster, Edit, Peer, PeerSpec, Reader, Tool};
+use z4_proto::generated::admin::BackupRequest;
 
 use crate::z4t_life::{id_of, leased, made, single};
 
@@ -304,6 +308,31 @@ fn a_restoration_that_is_killed_is_refused_by_the_next_start() {
         let done = restore(&peer, text(&path), &[]);
         assert_eq!(done.code, 0, "{done:?}");
     }
+}
+
+/// The server must not send a second status to a client that goes while the stream is closed.
+#[test]
+fn clients_that_go_at_the_very_end_of_a_backup_harm_nobody() {
+    let (cluster, tool) = single();
+    made(&tool, "kept", &[]);
+    let peer = &cluster.peers[0];
+    let client = peer.client();
+    let take = |count: usize| {
+        let chunks = client.admin.backup(&BackupRequest::new()).unwrap();
+        block_on(chunks.take(count).filter(|c| ready(c.is_ok())).count())
+    };
+    let all = take(usize::MAX);
+    assert!(all > 0);
+    let mut ends = 0;
+    wait::until("clients went at the end", LIMIT, || {
+        // One backup is made at a time, so some are refused. The last chunk is the last thing
+        // that is taken: its stream is dropped, which cancels the call.
+        while take(all) == all {
+            ends += 1;
+        }
+        wait::check(ends >= 300, || format!("{ends} ends"))
+    });
+    assert!(tool.text(&["verify"]).contains("ok"));
 }
 
 #[test]

@@ -24,6 +24,21 @@ struct Sent {
     bytes: u64,
 }
 
+/// Why a backup did not come to its end.
+enum Broken {
+    /// Before the end of the stream had begun: the client is told why.
+    Open(RpcStatus),
+    /// While the stream was being closed. Its status is on the way, and another one must not
+    /// be sent: grpcio ends the process then.
+    Closing(RpcStatus),
+}
+
+impl From<RpcStatus> for Broken {
+    fn from(status: RpcStatus) -> Self {
+        Self::Open(status)
+    }
+}
+
 /// Runs a call until the client has all of it or is gone, and notes what came of it.
 pub(super) async fn run<V: View + Clone + Send + Sync + 'static>(
     node: Node<V>,
@@ -39,7 +54,7 @@ pub(super) async fn run<V: View + Clone + Send + Sync + 'static>(
     };
     let result = match verdict {
         Ok(()) => send(&node, &backups, &mut sink).await,
-        Err(error) => Err(error.status()),
+        Err(error) => Err(Broken::Open(error.status())),
     };
     let seconds = started.elapsed().as_secs_f64();
     let logger = node.network().logger();
@@ -52,12 +67,13 @@ pub(super) async fn run<V: View + Clone + Send + Sync + 'static>(
                 "seconds" => seconds);
             RpcStatusCode::OK
         }
-        Err(status) => {
+        Err(Broken::Open(status)) => {
             let code = status.code();
             // The client has gone when this fails.
             let _ = sink.fail(status).await;
             code
         }
+        Err(Broken::Closing(status)) => status.code(),
     };
     let metrics = node.network().metrics();
     metrics.request(Method::Backup.name(), code, seconds);
@@ -77,10 +93,10 @@ async fn send<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     backups: &Backups,
     sink: &mut ServerStreamingSink<BackupChunk>,
-) -> Result<Sent, RpcStatus> {
+) -> Result<Sent, Broken> {
     let status = node.handle().status();
     if status.raft_id == 0 {
-        return Err(no_leader_to_read(&status).status());
+        return Err(no_leader_to_read(&status).status().into());
     }
     // All that was acknowledged anywhere before the call is in the backup.
     let caught_up = reading::catch_up(node).await;
@@ -100,15 +116,15 @@ async fn send<V: View + Clone + Send + Sync + 'static>(
                 let writing = Box::pin(sink.send((chunk, WriteFlags::default())));
                 match node.timer().within(limits::BACKUP_STALL, writing).await {
                     Some(Ok(())) => {}
-                    Some(Err(_)) => return Err(RpcStatus::new(RpcStatusCode::CANCELLED)),
-                    None => return Err(stalled()),
+                    Some(Err(_)) => return Err(RpcStatus::new(RpcStatusCode::CANCELLED).into()),
+                    None => return Err(stalled().into()),
                 }
             }
             Some(Piece::End(manifest)) => break manifest,
-            Some(Piece::Failed(error)) => return Err(error.status()),
+            Some(Piece::Failed(error)) => return Err(error.status().into()),
             None => {
                 let error = Error::Internal("the thread that makes the backup ended".into());
-                return Err(error.status());
+                return Err(error.status().into());
             }
         }
     };
@@ -119,8 +135,8 @@ async fn send<V: View + Clone + Send + Sync + 'static>(
             let _ = sent.send(());
             Ok(Sent { manifest, bytes })
         }
-        Some(Err(_)) => Err(RpcStatus::new(RpcStatusCode::CANCELLED)),
-        None => Err(stalled()),
+        Some(Err(_)) => Err(Broken::Closing(RpcStatus::new(RpcStatusCode::CANCELLED))),
+        None => Err(Broken::Closing(stalled())),
     }
 }
 

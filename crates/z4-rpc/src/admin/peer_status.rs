@@ -110,7 +110,7 @@ pub(crate) async fn own<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
 ) -> Result<PeerStatus, Error> {
     let hook = node.facts().clone();
-    let read = Box::pin(node.readers().run(move || hook()));
+    let read = Box::pin(node.looks().run(move || hook()));
     let facts = node.timer().within(limits::PEER_STATUS_OWN_TIMEOUT, read);
     let facts = facts.await.unwrap_or_else(|| {
         Err(Error::Unavailable(

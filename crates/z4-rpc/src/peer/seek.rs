@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use futures::executor::block_on;
 use futures::future::join_all;
+use z4_consensus::Role;
 use z4_core::View;
 
 use super::address::heard;
@@ -19,13 +20,14 @@ use crate::node::Node;
 impl<V: View + Clone + Send + Sync + 'static> Node<V> {
     /// Dials all `addresses` (`host:port` of peer ports) side by side, and looks into where
     /// each member of this cluster that answers says it is. Does nothing while a leader is
-    /// known. Blocks for [`limits::PROBE_TIMEOUT`] at most; not for a thread of gRPC.
+    /// known, and at a peer that was removed. Blocks for [`limits::PROBE_TIMEOUT`] at most; not for a thread of gRPC.
     pub fn seek_members(&self, addresses: &BTreeSet<String>) {
         let network = self.network();
         let Some(identity) = network.identity() else {
             return;
         };
-        if self.handle().status().leader != 0 {
+        let status = self.handle().status();
+        if status.leader != 0 || status.role == Role::Removed {
             return;
         }
         let dialling = addresses.iter().map(|address| network.dial_one(address));

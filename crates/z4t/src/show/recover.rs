@@ -16,6 +16,7 @@ pub(crate) fn recover_json(plan: &Plan<'_>) -> String {
         "known_index": plan.known_index,
         "kept_index": plan.kept_index,
         "term": plan.best.last_term,
+        "is_removed": plan.is_removed,
         "lost": plan.lost,
     });
     format!("{value:#}")
@@ -71,6 +72,13 @@ pub(crate) fn recover_text(plan: &Plan<'_>, survivors: &[Evidence]) -> String {
         "lost        what the lost members acknowledged above index {known} and told no survivor;\n            \
          nobody who is left can say how much that is"
     );
+    if plan.is_removed {
+        let _ = writeln!(
+            text,
+            "beware      the log of {best} ends with its own removal; the others may have gone on for\n            \
+             long without it, so look for other disks and for backups first"
+        );
+    }
     let lost: Vec<_> = plan
         .lost
         .iter()
@@ -139,6 +147,13 @@ If these are gone for good, run this at peer2, with the peer stopped:
   z4-server recover force --confirm abababababababababababababababab
 ";
         assert_eq!(recover_text(&plan, &survivors), golden);
+        let mut removed = survivors.clone();
+        removed[1].members.retain(|member| member.raft_id != 2);
+        let text = recover_text(&Plan::of(&removed).unwrap(), &removed);
+        assert!(
+            text.contains("the log of peer2 ends with its own removal"),
+            "{text}"
+        );
         assert!(recover_json(&plan).contains("\"known_index\": 76"));
     }
 }
