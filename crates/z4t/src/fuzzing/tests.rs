@@ -306,10 +306,9 @@ proptest! {
         offset.set_member_id(name.clone());
         offset.set_offset(spans.1.clone());
         member.mut_clock().mut_offsets().push(offset);
-        let lateness = member.mut_counters().mut_lateness();
-        lateness.set_count(number);
         member.mut_counters().set_created(number);
         let lateness = member.mut_counters().mut_lateness();
+        lateness.set_count(number);
         let mut bucket = admin::HistogramBucket::default();
         bucket.set_at_most_seconds(rate);
         bucket.set_count(number);

@@ -138,8 +138,8 @@ impl Soak<'_> {
         self.pace.hold(target as u64);
         let (held, held_ns) = (Instant::now(), self.round.record.now_ns());
         let faults = self.faults(run, end);
-        let acked = self.acked_since(held_ns);
-        self.outcome.held_per_s = acked as f64 / held.elapsed().as_secs_f64();
+        let passed = held.elapsed();
+        self.outcome.held_per_s = self.acked_since(held_ns) as f64 / passed.as_secs_f64();
         self.outcome.left_out = self.pace.left_out();
         self.outcome.length = self.start.elapsed();
         let (growth, unknown) = self.series.growth(self.outcome.length);
