@@ -327,8 +327,8 @@ impl From<&wire::PeerCounters> for PeerCounters {
 
 impl Client {
     /// The facts that each member tells of itself, its machine and its settings, or those of
-    /// the one that is named. The peer that is called asks all of them, and a member that is down has an
-    /// entry that says so: the answer takes a few seconds then.
+    /// the one that is named. The peer that is called asks all of them, and a member that is
+    /// down has an entry that says so: the answer takes a few seconds then.
     ///
     /// # Errors
     /// `Unimplemented` when the peer that is called runs a release that does not know this
