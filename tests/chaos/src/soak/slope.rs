@@ -132,7 +132,13 @@ mod tests {
         assert_eq!(thin(&short), short);
         assert_eq!(thin(&Life::new()), []);
         // Every second point of so many is kept, and the others grow.
-        let value = |n: u32| if n % 2 == 0 { 0.0 } else { f64::from(n) };
+        let value = |n: u32| {
+            if n.is_multiple_of(2) {
+                0.0
+            } else {
+                f64::from(n)
+            }
+        };
         let uneven: Life = (0..4_000).map(|n| (f64::from(n), value(n))).collect();
         let slope = of(&[uneven]).unwrap();
         assert_eq!((slope.per_s, slope.least_per_s), (0.0, 0.0));
