@@ -34,9 +34,23 @@ fuzz_target!(|bytes: &[u8]| {
         }
         _ => {
             if let Ok(answer) = admin::GetPeerStatusResponse::parse_from_bytes(bytes) {
-                let peers = answer.peers.into_iter().map(Into::into);
-                fuzzing::peers(&admin::ClusterInfo::default().into(), peers.collect());
+                let namespaces: Vec<_> = answer.peers.iter().map(namespace).collect();
+                let namespaces: Vec<_> = namespaces.into_iter().map(Into::into).collect();
+                let peers: Vec<_> = answer.peers.into_iter().map(Into::into).collect();
+                let info = admin::ClusterInfo::default();
+                fuzzing::peers(&info.into(), &peers, &namespaces);
             }
         }
     }
 });
+
+/// A namespace that is made of what a member says, so that one input draws both.
+fn namespace(peer: &admin::PeerStatus) -> admin::Namespace {
+    let mut namespace = admin::Namespace::default();
+    namespace.set_name(peer.get_error().to_owned());
+    namespace.mut_counts().set_pending(peer.get_commit_index());
+    namespace.mut_counts().set_dead(peer.get_applied_index());
+    namespace.mut_settings().dead_keep = peer.last_backup_age.clone();
+    namespace.mut_settings().set_pending_max(peer.get_term());
+    namespace
+}

@@ -1,4 +1,4 @@
-//! What each member says of itself, its machine and its settings.
+//! Facts that each member tells of itself, its machine and its settings.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,20 +17,21 @@ pub struct PeerStatus {
     pub id: String,
     /// Why it gave no facts; empty when it did.
     pub error: String,
-    /// It gave none because it runs a release that does not know the call.
+    /// The member gave none because it runs a release that does not know the call.
     pub is_older: bool,
     /// The facts, if it gave any.
     pub facts: Option<Box<PeerFacts>>,
 }
 
-/// What a member says of itself. What it could not find out is left at its default.
+/// Facts that a member tells of itself. A fact that it could not find out is left at its
+/// default.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PeerFacts {
     /// The release that it runs.
     pub version: String,
     /// For how long the process has served.
     pub uptime: Duration,
-    /// What the member is.
+    /// The role of the member.
     pub role: PeerRole,
     /// Its term.
     pub term: u64,
@@ -42,7 +43,8 @@ pub struct PeerFacts {
     pub process: ProcessFacts,
     /// The volumes of its two data folders; one, when they share it.
     pub volumes: Vec<VolumeFacts>,
-    /// Too little of a volume is free, and the cluster takes no creates for it.
+    /// Too little of a volume is free. The cluster takes no creates while this is so of a
+    /// voter; a member without a vote keeps nobody from them.
     pub disk_low: bool,
     /// How it is kept from strangers.
     pub security: SecurityFacts,
@@ -52,7 +54,7 @@ pub struct PeerFacts {
     pub clock: ClockFacts,
     /// The machine that it runs on.
     pub system: SystemFacts,
-    /// What it has counted since its process began.
+    /// The counts since its process began.
     pub counters: PeerCounters,
 }
 
@@ -82,17 +84,17 @@ pub struct ProcessFacts {
 pub struct VolumeFacts {
     /// The data folders on it: `db`, `peer`, or both.
     pub folders: Vec<String>,
-    /// All of it.
+    /// The size of the volume.
     pub size_bytes: u64,
-    /// What the peer may still fill.
+    /// The part that the peer may still fill.
     pub free_bytes: u64,
-    /// What stays free.
+    /// The part that stays free.
     pub reserve_bytes: u64,
     /// The kind of its file system.
     pub filesystem: String,
 }
 
-/// Whether clients are asked for a certificate.
+/// The demand for certificates of clients.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum ClientCertificates {
     /// They are not.
@@ -109,7 +111,7 @@ pub enum ClientCertificates {
 pub struct SecurityFacts {
     /// The service port and the status port speak TLS.
     pub service_tls: bool,
-    /// Whether clients are asked for a certificate.
+    /// The demand for certificates of clients.
     pub client_certificates: ClientCertificates,
     /// The peer port and lanes speak TLS.
     pub peer_tls: bool,
@@ -152,7 +154,7 @@ pub struct ClockOffset {
 pub struct SystemFacts {
     /// Memory of the machine.
     pub memory_bytes: u64,
-    /// What the control group of the process may use of it; 0: no limit.
+    /// The part of it that the control group of the process may use; 0: no limit.
     pub memory_limit_bytes: u64,
     /// always, madvise or never; empty: not known.
     pub transparent_huge_pages: String,
@@ -162,7 +164,7 @@ pub struct SystemFacts {
     pub somaxconn: u64,
 }
 
-/// What a peer has counted since its process began. The numbers only rise.
+/// The counts of a peer since its process began. The numbers only rise.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct PeerCounters {
     /// Tasks created through it.
@@ -324,9 +326,9 @@ impl From<&wire::PeerCounters> for PeerCounters {
 }
 
 impl Client {
-    /// What each member says of itself, its machine and its settings, or the one that is
-    /// named. The peer that is called asks all of them, and a member that is down has an
-    /// entry that says so: the answer takes a few seconds then.
+    /// The facts that each member tells of itself, its machine and its settings, or those of
+    /// the one that is named. The peer that is called asks all of them, and a member that is
+    /// down has an entry that says so: the answer takes a few seconds then.
     ///
     /// # Errors
     /// `Unimplemented` when the peer that is called runs a release that does not know this

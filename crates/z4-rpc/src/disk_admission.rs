@@ -143,7 +143,7 @@ impl DiskAdmission {
         self.lock().others.insert(raft_id, Heard { space, at });
     }
 
-    /// Whether this peer has too little, so that nothing is created.
+    /// This peer has too little room, so that nothing is created while it leads or votes.
     pub(crate) fn is_low(&self) -> bool {
         self.lock().own.is_low
     }

@@ -92,7 +92,7 @@ pub enum Error {
     Internal(String),
 }
 
-/// What went wrong with a call to another peer, for a person: the words of its status,
+/// The reason why a call to another peer failed, for a person: the words of its status,
 /// where there are any.
 pub(crate) fn said(error: &grpcio::Error) -> String {
     let status = match error {

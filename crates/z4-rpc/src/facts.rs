@@ -1,5 +1,5 @@
-//! What a peer knows of its process, its machine and its settings, and this crate does not:
-//! the server tells it, when somebody asks for the status of the peer.
+//! Facts of the process, the machine and the settings of a peer, which this crate does not
+//! know: the server tells them when somebody asks for the status of the peer.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -31,7 +31,7 @@ pub struct Facts {
     pub log_syncs: u64,
 }
 
-/// What a process uses.
+/// The resources that a process uses.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ProcessFacts {
     /// Processor time of all its threads.
@@ -57,11 +57,11 @@ pub struct ProcessFacts {
 pub struct VolumeFacts {
     /// The data folders on it: `db`, `peer`, or both.
     pub folders: Vec<&'static str>,
-    /// All of it.
+    /// The size of the volume.
     pub size_bytes: u64,
-    /// What the process may still fill.
+    /// The part that the process may still fill.
     pub free_bytes: u64,
-    /// What stays free.
+    /// The part that stays free.
     pub reserve_bytes: u64,
     /// The kind of its file system.
     pub filesystem: String,
@@ -102,7 +102,7 @@ impl Default for PortFacts {
 pub struct SystemFacts {
     /// Memory of the machine.
     pub memory_bytes: u64,
-    /// What the control group of the process may use of it; 0: no limit.
+    /// The part of it that the control group of the process may use; 0: no limit.
     pub memory_limit_bytes: u64,
     /// always, madvise or never.
     pub transparent_huge_pages: String,

@@ -171,7 +171,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         &self.inner.verdicts
     }
 
-    /// What tells how the server is.
+    /// The hook that tells how the server is.
     pub(crate) fn facts(&self) -> &FactsHook {
         &self.inner.facts
     }

@@ -1,4 +1,4 @@
-//! What a peer says of its process, its machine and its settings when it is asked
+//! Facts that a peer tells of its process, its machine and its settings when it is asked
 //! (`Admin.GetPeerStatus`).
 
 use std::path::Path;

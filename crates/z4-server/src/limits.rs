@@ -20,7 +20,7 @@ pub(crate) const STORE_DESCRIPTORS: u64 = 64;
 /// Databases that are open at a time: raft log, task state, and the task state of
 /// a snapshot while it takes the place of the old one.
 pub(crate) const STORE_COUNT: u64 = 3;
-/// Of those, the ones that are open all the time: raft log and task state.
+/// The stores that are open all the time: raft log and task state.
 pub(crate) const LIVE_STORE_COUNT: usize = 2;
 /// A database keeps one in so many of all descriptors for its tables, within the
 /// bounds of `z4_storage::limits`.

@@ -1,7 +1,7 @@
-//! What the kernel says of the machine, of the process on it, and of file systems.
+//! Facts that the kernel tells of the machine, of the process on it, and of file systems.
 //!
-//! It comes from `/proc` and `/sys`, and what is not there is left at its default: a peer
-//! serves on a system without them, too.
+//! They come from `/proc` and `/sys`, and a fact that is not there is left at its default: a
+//! peer serves on a system without them, too.
 
 use std::fs;
 use std::path::{Path, PathBuf};

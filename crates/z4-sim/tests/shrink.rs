@@ -12,7 +12,7 @@ use z4_sim::shrink::{shrink, Budget};
 use z4_sim::{run, Options};
 
 fn failure(options: &Options) -> Option<String> {
-    // What raft-rs finds by itself is another failure than the one that is looked for.
+    // A failure that raft-rs finds by itself is another one than that which is looked for.
     catch_unwind(AssertUnwindSafe(|| run(options))).ok()?.err()
 }
 

@@ -9,7 +9,7 @@ use z4_client::{ClusterInfo, Delivery, Explanation, LeaseResult, Namespace, Name
 use z4_client::{Identity, PeerStatus, Principal, Task, Verification};
 
 use crate::doctor::{self, Seen};
-use crate::show::{self, Body, Look};
+use crate::show::{self, Body, Full, Look};
 use crate::{argv, error::Error};
 
 /// Reads a command line, the name of the program left out. What is refused is
@@ -95,32 +95,69 @@ pub fn cluster(info: &ClusterInfo) {
     json(&show::info(info));
 }
 
-/// Shows what members say of themselves, as `doctor` and `top` do.
+/// Shows what members say of themselves, and these namespaces, as `doctor` and `top` do.
 ///
 /// # Panics
 /// When a form is not plain: a finding.
-pub fn peers(info: &ClusterInfo, peers: Vec<PeerStatus>) {
-    let look = |peers: &[PeerStatus]| Look {
-        info: info.clone(),
-        peers: peers.to_vec(),
-        fullest: Err("\u{1b}[2J".to_owned()),
-        has_more_namespaces: true,
-    };
-    let now = look(&peers);
-    for before in [look(&[]), look(&peers)] {
-        lines(&show::top_frame(Some(&before), &now));
+pub fn peers(info: &ClusterInfo, peers: &[PeerStatus], namespaces: &[Namespace]) {
+    let fullest = namespaces.iter().map(|namespace| Full {
+        name: namespace.name.clone(),
+        counts: namespace.counts,
+        oldest_due_age: namespace.settings.dead_keep,
+    });
+    let fullest: Vec<_> = fullest.collect();
+    let unreadable = "\u{1b}[2J".to_owned();
+    for fullest in [Ok(fullest), Err(unreadable.clone())] {
+        let look = |peers: &[PeerStatus]| Look {
+            info: info.clone(),
+            peers: peers.to_vec(),
+            fullest: fullest.clone(),
+            has_more_namespaces: true,
+        };
+        let now = look(peers);
+        for before in [look(&[]), look(&earlier(peers)), look(peers)] {
+            lines(&show::top_frame(Some(&before), &now));
+        }
+        lines(&show::top_frame(None, &now));
     }
-    lines(&show::top_frame(None, &now));
-    let seen = Seen {
-        info: info.clone(),
-        peers,
-        namespaces: Err("\u{1b}[2J".to_owned()),
-        has_more_namespaces: false,
-        now: std::time::SystemTime::UNIX_EPOCH,
-    };
-    let report = doctor::judge(&seen);
-    lines(&show::doctor_text(info, &report));
-    json(&show::doctor_json(info, &report));
+    for namespaces in [Ok(namespaces.to_vec()), Err(unreadable)] {
+        let seen = Seen {
+            info: info.clone(),
+            peers: peers.to_vec(),
+            namespaces,
+            has_more_namespaces: false,
+            now: std::time::SystemTime::UNIX_EPOCH,
+        };
+        let report = doctor::judge(&seen);
+        lines(&show::doctor_text(info, &report));
+        json(&show::doctor_json(info, &report));
+    }
+}
+
+/// The peers when their processes had half of their age, and had done half of their work:
+/// between that look and the one now there are rates.
+fn earlier(peers: &[PeerStatus]) -> Vec<PeerStatus> {
+    let mut peers = peers.to_vec();
+    for facts in peers.iter_mut().filter_map(|peer| peer.facts.as_mut()) {
+        facts.uptime /= 2;
+        facts.process.cpu /= 2;
+        let counters = &mut facts.counters;
+        for count in [
+            &mut counters.created,
+            &mut counters.delivered,
+            &mut counters.acked,
+            &mut counters.nacked,
+            &mut counters.refused,
+            &mut counters.log_syncs,
+            &mut counters.lateness.count,
+        ] {
+            *count /= 2;
+        }
+        for (_, count) in &mut counters.lateness.buckets {
+            *count /= 2;
+        }
+    }
+    peers
 }
 
 /// Shows a verification.

@@ -75,11 +75,11 @@ pub(crate) const BACKUP_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 pub(crate) const CERTIFICATE_LEFT_MIN: Duration = Duration::from_secs(14 * 24 * 3_600);
 /// File descriptors of a peer: with fewer, connections of clients are cut short.
 pub(crate) const DESCRIPTORS_MIN: u64 = 65_536;
-/// Of a hundred descriptors, so many may be open.
+/// Descriptors that may be open, of a hundred.
 pub(crate) const DESCRIPTORS_PERCENT_MAX: u64 = 80;
-/// Of a hundred connections of clients, so many may be open.
+/// Connections of clients that may be open, of a hundred.
 pub(crate) const CONNECTIONS_PERCENT_MAX: u64 = 80;
-/// Of a hundred bytes of memory that a peer may have, so many may be in use.
+/// Bytes of memory that may be in use, of a hundred that a peer may have.
 pub(crate) const MEMORY_PERCENT_MAX: u64 = 90;
 /// Connections that may wait at a port: as many as peers ask the system for.
 pub(crate) const BACKLOG_MIN: u64 = 4_096;

@@ -1,10 +1,10 @@
-//! What peers did between two looks at them. Pure.
+//! The rates of peers between two looks at them. Pure.
 
 use std::time::Duration;
 
-use z4_client::{Histogram, PeerFacts, PeerStatus};
+use z4_client::{Histogram, PeerCounters, PeerFacts, PeerStatus};
 
-/// What a peer did, per second.
+/// The work of a peer, per second.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub(crate) struct PeerRates {
     /// Tasks created through it.
@@ -33,9 +33,19 @@ impl PeerRates {
         if passed.is_zero() {
             return None;
         }
-        let per_second = |before: u64, now: u64| now.saturating_sub(before) as f64 / seconds;
-        let cpu = now.process.cpu.saturating_sub(before.process.cpu);
+        // In a long interval a process that was started anew may serve for longer than the
+        // one before it had; what it has counted begins at 0 all the same.
+        let cpu = now.process.cpu.checked_sub(before.process.cpu)?;
         let (before, now) = (&before.counters, &now.counters);
+        let (counted, counts) = (counts(before), counts(now));
+        if counted
+            .iter()
+            .zip(counts)
+            .any(|(before, now)| now < *before)
+        {
+            return None;
+        }
+        let per_second = |before: u64, now: u64| now.saturating_sub(before) as f64 / seconds;
         Some(Self {
             created: per_second(before.created, now.created),
             delivered: per_second(before.delivered, now.delivered),
@@ -58,6 +68,19 @@ impl PeerRates {
             cpu: self.cpu + other.cpu,
         }
     }
+}
+
+/// All numbers that a process of a peer counts up.
+fn counts(counters: &PeerCounters) -> [u64; 7] {
+    [
+        counters.created,
+        counters.delivered,
+        counters.acked,
+        counters.nacked,
+        counters.refused,
+        counters.log_syncs,
+        counters.lateness.count,
+    ]
 }
 
 /// The facts of a peer at two looks.
@@ -104,7 +127,7 @@ impl Lateness {
 
     fn add(&mut self, before: &Histogram, now: &Histogram) {
         let more = now.count.saturating_sub(before.count);
-        // What comes from outside may be any number.
+        // A number from outside may be as large as it likes.
         self.count = self.count.saturating_add(more);
         for (bound, count) in &now.buckets {
             // Peers of other releases may have other bounds.
@@ -160,6 +183,20 @@ mod tests {
     fn a_peer_that_started_anew_has_no_rate() {
         assert_eq!(PeerRates::between(&at(100, 50), &at(3, 10)), None);
         assert_eq!(PeerRates::between(&at(100, 50), &at(100, 50)), None);
+    }
+
+    #[test]
+    fn a_peer_that_started_anew_long_ago_has_no_rate() {
+        // It served for two minutes, and then for ten.
+        assert_eq!(PeerRates::between(&at(120, 50), &at(600, 49)), None);
+        let mut rested = at(600, 50);
+        rested.process.cpu = Duration::from_secs(59);
+        assert_eq!(PeerRates::between(&at(120, 50), &rested), None);
+        let mut late = at(120, 50);
+        late.counters.lateness.count = 1;
+        assert_eq!(PeerRates::between(&late, &at(600, 50)), None);
+        let rates = PeerRates::between(&at(120, 50), &at(600, 50));
+        assert_eq!(rates.map(|rates| rates.created), Some(0.0));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The terminal while it shows one frame after the other: the alternate screen, without
 //! echo. Dropped, it is as it was before.
 //!
-//! What steers the terminal is written here alone, past [`crate::show::Plain`], and what is
-//! shown goes through that: nothing that came from outside commands the terminal.
+//! Bytes that steer the terminal are written here alone, past [`crate::show::Plain`], and all
+//! that is shown goes through that: nothing that came from outside commands the terminal.
 
 use std::future::Future;
 use std::io::{IsTerminal, Write};
@@ -20,7 +20,7 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::termios::{
     tcgetattr, tcgetwinsize, tcsetattr, LocalModes, OptionalActions, SpecialCodeIndex, Termios,
 };
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::error::Error;
 use crate::limits;
@@ -29,9 +29,9 @@ use crate::limits;
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?7l";
 const LEAVE: &[u8] = b"\x1b[?7h\x1b[?25h\x1b[?1049l";
 const HOME: &[u8] = b"\x1b[H";
-/// Whatever an earlier frame left behind on this line.
+/// Removes the rest of an earlier frame on this line.
 const CLEAR_LINE: &[u8] = b"\x1b[K";
-/// The same below.
+/// Removes the rest of an earlier frame below.
 const CLEAR_BELOW: &[u8] = b"\x1b[J";
 
 /// A terminal that is held. No two at a time.
@@ -44,7 +44,7 @@ pub(crate) struct Screen {
 
 impl Screen {
     /// Takes the terminal of standard output, and the keyboard if there is one. From now on
-    /// `q`, Ctrl-C and the signals that end a process end what is done here, and not the
+    /// `q`, Ctrl-C, Ctrl-\ and the signals that end a process end what is done here, and not the
     /// process.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ impl Screen {
     pub(crate) fn open() -> Result<Self, Error> {
         let refuse = |e| Error::Input(format!("the terminal cannot be watched: {e}"));
         let is_ended = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for signal in [SIGINT, SIGQUIT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&is_ended)).map_err(refuse)?;
         }
         let (tx, over) = oneshot::channel();

@@ -138,6 +138,13 @@ impl Options {
                 return Err(format!("--kills, --power-losses: give 1 to {STRIKES_MAX}"));
             }
         }
+        if self.soak && self.length() > soak::LENGTH_MAX {
+            return Err(format!(
+                "MINUTES: a soak takes {} at most, for its whole history is held in memory and \
+                 judged at its end; run several, one after the other",
+                soak::LENGTH_MAX.as_secs() / 60
+            ));
+        }
         if self.soak && self.length() < soak::LENGTH_MIN {
             return Err(format!(
                 "MINUTES: a soak takes {} at least, or no slope is to be seen",
@@ -148,5 +155,28 @@ impl Options {
             return Err("PEERS: give 3, 4 or 5".into());
         }
         crate::plan::kinds(&self.faults, &self.skip).map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_soak_is_neither_too_short_nor_too_long() {
+        let of = |minutes: &str, more: &[&str]| {
+            let arguments = ["z4-chaos", "--minutes", minutes];
+            let all = arguments.iter().chain(more);
+            Options::from_iter_safe(all).map_or_else(|e| Err(e.message), |told| told.check())
+        };
+        assert_eq!(of("180", &["--soak"]), Ok(()));
+        let long = of("180.1", &["--soak"]).err().unwrap_or_default();
+        assert!(
+            long.starts_with("MINUTES: a soak takes 180 at most"),
+            "{long}"
+        );
+        assert_eq!(of("180.1", &[]), Ok(()));
+        assert!(of("4.9", &["--soak"]).is_err());
+        assert_eq!(of("5", &["--soak"]), Ok(()));
     }
 }

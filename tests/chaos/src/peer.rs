@@ -219,9 +219,14 @@ impl Peer {
         text.lines().any(|line| line.starts_with("State:\tT"))
     }
 
-    /// Resident memory in MiB; 0 when it does not run.
+    /// Resident memory in whole MiB; 0 when it does not run.
     pub fn memory_mib(&self) -> u64 {
-        self.status("VmRSS:") / 1024
+        self.memory_kib() / 1024
+    }
+
+    /// Resident memory in KiB, as the system tells it; 0 when it does not run.
+    pub fn memory_kib(&self) -> u64 {
+        self.status("VmRSS:")
     }
 
     /// Threads; 0 when it does not run.

@@ -23,9 +23,9 @@ pub(super) struct Part<'a> {
     pub(super) ops: Vec<&'a Op>,
     /// Deliveries of these tasks, in the order they came.
     pub(super) handed: Vec<&'a Handed>,
-    /// Those of them that were in a list, and what they carry.
+    /// The tasks that were in a list, and what they carry.
     pub(super) listed: Vec<(TaskId, u64)>,
-    /// Those of them that are dead letters.
+    /// The tasks that are dead letters.
     pub(super) dead: Dead,
 }
 

@@ -25,7 +25,7 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::node::Node;
 
-/// What all members say of themselves, or the one that is named.
+/// The status of all members, or of the one that is named.
 pub(super) async fn of_members<V: View + Clone + Send + Sync + 'static>(
     node: &Node<V>,
     named: &str,
@@ -76,7 +76,7 @@ async fn of_member<V: View + Clone + Send + Sync + 'static>(
     )
 }
 
-/// What a member answered, under the name by which it was asked.
+/// The answer of a member, under the name by which it was asked.
 fn told(name: String, answered: Result<Answer, Unanswered>) -> PeerStatus {
     let unknown = i32::from(RpcStatusCode::INVALID_ARGUMENT) as u32;
     match answered {
@@ -102,7 +102,7 @@ fn none(name: String, why: String) -> PeerStatus {
     status
 }
 
-/// What this peer says of itself.
+/// The status of this peer, as it tells it itself.
 ///
 /// # Errors
 /// Too many reads wait, or the system does not say in time how it is.
@@ -225,7 +225,7 @@ fn system(facts: &SystemFacts) -> wire::SystemStatus {
     system
 }
 
-/// What the metrics have counted, and nothing beside them.
+/// The counts of the metrics, and nothing beside them.
 fn counters(metrics: &Metrics) -> wire::PeerCounters {
     let mut counters = wire::PeerCounters::default();
     counters.set_created(metrics.created.get());

@@ -1,4 +1,4 @@
-//! What is wrong or risky in a cluster.
+//! The command that says what is wrong or risky in a cluster.
 
 use std::io::Write;
 use std::time::SystemTime;

@@ -5,11 +5,11 @@ use z4_client::{Client, ClusterInfo, Error, Namespace, PeerStatus};
 
 use crate::limits;
 
-/// What was seen of a cluster.
+/// The things that were seen of a cluster.
 pub(super) struct Survey {
-    /// What the peer that was asked knows of its cluster.
+    /// The cluster, as the peer that was asked knows it.
     pub info: ClusterInfo,
-    /// What each member says of itself.
+    /// The members, as each tells of itself.
     pub peers: Vec<PeerStatus>,
     /// Namespaces in the order of their names, or why they cannot be read.
     pub namespaces: Result<Vec<Namespace>, String>,

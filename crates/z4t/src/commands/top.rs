@@ -43,7 +43,7 @@ fn live(client: &Client, interval: Duration, out: &mut impl Write) -> Result<(),
             None => return Ok(()),
             Some(Ok(look)) => before = now.replace(look),
             Some(Err(error)) if now.is_none() => return Err(error.into()),
-            // What was seen before stays, with the reason why it is old.
+            // The last look stays on the screen, with the reason why it is old.
             Some(Err(error)) => {
                 frame = format!("no answer: {}\n", show::escape(error.message()));
             }
@@ -71,7 +71,7 @@ async fn look(client: &Client, lines: usize) -> Result<Look, z4_client::Error> {
             });
             namespaces.truncate(fits);
             let full = namespaces.into_iter().map(|namespace| async move {
-                // It may have been removed a moment ago.
+                // The namespace may have been removed a moment ago.
                 let stats = client.namespace_stats(&namespace.name).await.ok();
                 Full {
                     name: namespace.name,

@@ -37,12 +37,18 @@ pub(super) fn offset(seen: &Seen) -> Vec<Finding> {
     let all: Vec<_> = std::iter::once((own, 0, Duration::ZERO))
         .chain(others)
         .collect();
-    let mut sorted: Vec<i64> = all.iter().map(|(_, offset_ns, _)| *offset_ns).collect();
-    sorted.sort_unstable();
-    let median_ns = sorted[(sorted.len() - 1) / 2];
+    // Each offset may be off, and the median with them: it lies between that of the least
+    // and that of the greatest that the clocks may be.
+    let least = |offset_ns: i64, error: Duration| i128::from(offset_ns) - ns(error);
+    let greatest = |offset_ns: i64, error: Duration| i128::from(offset_ns) + ns(error);
+    let median_ns = median(all.iter().map(|of| of.1));
+    let median_least = median(all.iter().map(|of| least(of.1, of.2)));
+    let median_greatest = median(all.iter().map(|of| greatest(of.1, of.2)));
     for (id, offset_ns, error) in all {
         let apart = Duration::from_nanos(offset_ns.abs_diff(median_ns));
-        let is_beyond = |bound: Duration| apart.saturating_sub(error) > bound;
+        let ahead = least(offset_ns, error) - median_greatest;
+        let behind = median_least - greatest(offset_ns, error);
+        let is_beyond = |bound: Duration| ahead.max(behind) > ns(bound);
         let side = match offset_ns > median_ns {
             true => "ahead of",
             false => "behind",
@@ -63,6 +69,18 @@ pub(super) fn offset(seen: &Seen) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// The lower of the two in the middle, if there are two. There is one value at least.
+fn median<T: Ord + Copy>(values: impl Iterator<Item = T>) -> T {
+    let mut sorted: Vec<T> = values.collect();
+    sorted.sort_unstable();
+    sorted[(sorted.len() - 1) / 2]
+}
+
+fn ns(span: Duration) -> i128 {
+    // The longest span is less than 2^94 ns.
+    span.as_nanos() as i128
 }
 
 const NTP: &str = "systemctl enable --now chronyd (or another NTP client) there; chronyc tracking \
@@ -94,14 +112,41 @@ mod tests {
 
     const MS: i64 = 1_000_000;
 
-    /// What is found when the leader measures these offsets of b and c, in milliseconds,
+    /// The findings when the leader measures these offsets of b and c, in milliseconds,
     /// each off by 1 ms at most.
     fn of(b_ms: i64, c_ms: i64) -> Vec<Finding> {
+        of_rough((b_ms, 1), (c_ms, 1))
+    }
+
+    /// The findings when the leader measures these offsets of b and c, each with the most
+    /// that it is off by, in milliseconds.
+    fn of_rough(b_ms: (i64, u64), c_ms: (i64, u64)) -> Vec<Finding> {
         let mut seen = healthy();
         let offsets = &mut facts_of(&mut seen, 0).clock.offsets;
-        offsets[0].offset_ns = b_ms * MS;
-        offsets[1].offset_ns = c_ms * MS;
+        for (of, (offset_ms, error_ms)) in offsets.iter_mut().zip([b_ms, c_ms]) {
+            of.offset_ns = offset_ms * MS;
+            of.error = Duration::from_millis(error_ms);
+        }
         offset(&seen)
+    }
+
+    #[test]
+    fn what_may_be_the_error_of_a_measurement_is_no_finding() {
+        // The leader may be 310 ms behind, and is more than half of 500 for certain.
+        let found = of_rough((510, 200), (510, 200));
+        assert_eq!(severities(&found), [("a", Risk)]);
+        assert_eq!(of_rough((510, 260), (510, 260)), []);
+        assert_eq!(
+            severities(&of_rough((701, 200), (701, 200))),
+            [("a", Wrong)]
+        );
+        // The median is b, which is known well, but may be c, which is not: 320 ms.
+        let found = of_rough((510, 1), (520, 200));
+        assert_eq!(severities(&found), [("a", Risk)]);
+        assert_eq!(
+            of_rough((i64::MAX / MS, u64::MAX), (i64::MIN / MS, u64::MAX)),
+            []
+        );
     }
 
     #[test]
@@ -119,10 +164,11 @@ mod tests {
 
     #[test]
     fn half_of_what_is_allowed_is_a_risk_if_it_is_so_for_certain() {
-        assert_eq!(of(0, 251), []);
-        assert_eq!(severities(&of(0, 252)), [("c", Risk)]);
-        assert_eq!(severities(&of(0, 501)), [("c", Risk)]);
-        assert_eq!(severities(&of(0, 502)), [("c", Wrong)]);
+        // Both c and the median may be off by 1 ms.
+        assert_eq!(of(0, 252), []);
+        assert_eq!(severities(&of(0, 253)), [("c", Risk)]);
+        assert_eq!(severities(&of(0, 502)), [("c", Risk)]);
+        assert_eq!(severities(&of(0, 503)), [("c", Wrong)]);
     }
 
     #[test]

@@ -1,25 +1,37 @@
 //! Rules of disks: space, file systems, backups.
 
-use z4_client::VolumeFacts;
+use z4_client::{MemberRole, PeerFacts, VolumeFacts};
 
 use super::{risk, wrong, Finding, Seen, CLUSTER};
 use crate::limits;
 use crate::show::bytes;
 
+/// The member has a vote, so that its disk counts for creates.
+fn is_voter(seen: &Seen, id: &str) -> bool {
+    let mut members = seen.info.members.iter();
+    members.any(|member| member.id == id && member.role == MemberRole::Voter)
+}
+
 /// No disk keeps the cluster from creates.
 pub(super) fn low(seen: &Seen) -> Vec<Finding> {
     let low = seen.facts().filter(|(_, facts)| facts.disk_low);
-    let finding =
-        |(id, facts): (&str, &z4_client::PeerFacts)| {
-            let tightest = facts.volumes.iter().min_by_key(|volume| spare(volume));
-            wrong(
-            id,
-            format!("too little disk is free{}", tightest.map_or(String::new(), of)),
-            "the whole cluster refuses creates until there is room",
-            "free space or make the volume larger; z4t ns list shows which namespace holds it, \
-             z4t dead purge NAMESPACE removes its dead letters",
-        )
-        };
+    let finding = |(id, facts): (&str, &PeerFacts)| {
+        let tightest = facts.volumes.iter().min_by_key(|volume| spare(volume));
+        let figures = tightest.map_or(String::new(), of);
+        let measured = format!("too little disk is free{figures}");
+        let remedy = "free space or make the volume larger; z4t ns list shows which namespace \
+                      holds it, z4t dead purge NAMESPACE removes its dead letters";
+        match is_voter(seen, id) {
+            true => {
+                let why = "the whole cluster refuses creates until there is room";
+                wrong(id, measured, why, remedy)
+            }
+            false => {
+                let why = "it has no vote and keeps nobody from creates, but a full disk ends it";
+                risk(id, measured, why, remedy)
+            }
+        }
+    };
     low.map(finding).collect()
 }
 
@@ -34,7 +46,10 @@ pub(super) fn space(seen: &Seen) -> Vec<Finding> {
             found.push(risk(
                 id,
                 format!("the disk is nearly at its reserve{}", of(volume)),
-                "below the reserve the whole cluster refuses creates",
+                match is_voter(seen, id) {
+                    true => "below the reserve the whole cluster refuses creates",
+                    false => "below the reserve the whole cluster refuses creates once it votes",
+                },
                 "make the volume larger; bound what producers may store: z4t ns set NAMESPACE \
                  --bytes-max BYTES",
             ));
@@ -134,6 +149,21 @@ mod tests {
             "{found:?}"
         );
         assert_eq!(space(&seen), []);
+    }
+
+    #[test]
+    fn the_disk_of_a_member_without_a_vote_is_a_risk() {
+        let mut seen = healthy();
+        seen.info.members[1].role = MemberRole::Learner;
+        facts_of(&mut seen, 1).volumes[0].free_bytes = 3 << 30;
+        assert!(space(&seen)[0].why.contains("once it votes"));
+        facts_of(&mut seen, 1).disk_low = true;
+        let found = low(&seen);
+        assert_eq!(severities(&found), [("b", Risk)]);
+        assert!(found[0].why.contains("keeps nobody from creates"));
+        // A peer in no cluster has no vote either.
+        seen.info.members.clear();
+        assert_eq!(severities(&low(&seen)), [("b", Risk)]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ fn each(seen: &Seen, look: impl Fn(&str, &PeerFacts) -> Option<Finding>) -> Vec<
         .collect()
 }
 
-/// Whether more than so many parts of a hundred are used.
+/// More than so many parts of a hundred are used.
 fn is_above(used: u64, max: u64, percent: u64) -> bool {
     u128::from(used) * 100 > u128::from(max) * u128::from(percent)
 }
@@ -25,6 +25,9 @@ pub(super) fn descriptors(seen: &Seen) -> Vec<Finding> {
                   then start the peer anew";
     each(seen, |id, facts| {
         let (used, max) = (facts.process.descriptors, facts.process.descriptors_max);
+        if max == 0 {
+            return None;
+        }
         let measured = format!("{used} of {max} file descriptors are open");
         if max < limits::DESCRIPTORS_MIN {
             let why = "connections of clients get what databases and peers leave, and are refused \
@@ -41,7 +44,8 @@ pub(super) fn descriptors(seen: &Seen) -> Vec<Finding> {
 pub(super) fn connections(seen: &Seen) -> Vec<Finding> {
     each(seen, |id, facts| {
         let (used, max) = (facts.process.connections, facts.process.connections_max);
-        is_above(used, max, limits::CONNECTIONS_PERCENT_MAX).then(|| {
+        let is_near = max > 0 && is_above(used, max, limits::CONNECTIONS_PERCENT_MAX);
+        is_near.then(|| {
             risk(
                 id,
                 format!("{used} of {max} connections of clients are open"),
@@ -56,13 +60,11 @@ pub(super) fn connections(seen: &Seen) -> Vec<Finding> {
 pub(super) fn memory(seen: &Seen) -> Vec<Finding> {
     each(seen, |id, facts| {
         let (process, system) = (&facts.process, &facts.system);
-        let limit_bytes = match system.memory_limit_bytes {
-            0 => system.memory_bytes,
-            limit_bytes => limit_bytes.min(system.memory_bytes.max(1)),
+        let limit_bytes = match (system.memory_limit_bytes, system.memory_bytes) {
+            (0, 0) => return None,
+            (0, bytes) | (bytes, 0) => bytes,
+            (limit_bytes, memory_bytes) => limit_bytes.min(memory_bytes),
         };
-        if limit_bytes == 0 {
-            return None;
-        }
         let needed_bytes = process.buffers_bytes_max.saturating_mul(2);
         let remedy = "give the peer 2 GiB: MemoryMax= of systemd, --memory of docker, \
                       resources.limits.memory of the chart";
@@ -153,7 +155,7 @@ mod tests {
     use super::super::Severity::Risk;
     use super::*;
 
-    /// What a rule finds when the facts of b are spoiled.
+    /// The finding of a rule when the facts of b are spoiled.
     fn found(rule: fn(&Seen) -> Vec<Finding>, spoil: impl Fn(&mut PeerFacts)) -> Option<String> {
         let mut seen = healthy();
         spoil(facts_of(&mut seen, 1));
@@ -174,6 +176,7 @@ mod tests {
             })
         };
         assert_eq!(of(1, 65_536), None);
+        assert_eq!(of(0, 0), None, "not known");
         assert!(of(1, 65_535).is_some());
         assert_eq!(of(80_000, 100_000), None);
         let many = of(80_001, 100_000);
@@ -210,6 +213,8 @@ mod tests {
         assert_eq!(of(900, 1_000, 16_000), None);
         assert!(of(901, 1_000, 16_000).is_some());
         assert_eq!(of(300, 0, 0), None, "the system does not tell");
+        assert_eq!(of(300, 896, 0), None, "the machine does not tell");
+        assert!(of(300, 895, 0).is_some());
     }
 
     #[test]

@@ -23,11 +23,11 @@ use std::time::SystemTime;
 
 use z4_client::{ClusterInfo, Namespace, PeerFacts, PeerStatus};
 
-/// What was seen of a cluster.
+/// The things that were seen of a cluster.
 pub(crate) struct Seen {
-    /// What the peer that was asked knows of its cluster.
+    /// The cluster, as the peer that was asked knows it.
     pub info: ClusterInfo,
-    /// What each member says of itself.
+    /// The members, as each tells of itself.
     pub peers: Vec<PeerStatus>,
     /// The namespaces, or why they could not be read.
     pub namespaces: Result<Vec<Namespace>, String>,
@@ -63,11 +63,11 @@ pub(crate) struct Finding {
     pub rule: &'static str,
     /// The member that it is about, or `cluster`.
     pub about: String,
-    /// What was measured.
+    /// The thing that was measured, in words.
     pub measured: String,
-    /// Why it matters.
+    /// The reason why it matters.
     pub why: &'static str,
-    /// What to do about it.
+    /// The thing to do about it.
     pub remedy: String,
 }
 
@@ -111,28 +111,69 @@ struct Rule {
     judge: fn(&Seen) -> Vec<Finding>,
 }
 
-/// What must have been seen for a rule to say anything.
+/// The things that must have been seen for a rule to say anything.
 #[derive(Clone, Copy)]
 enum Needs {
     Nothing,
     /// The members of a cluster.
     Members,
-    /// A member that has said how it is.
-    Facts,
+    /// This fact, of the members that have said how they are: it tells whether a member has
+    /// found the fact out.
+    Fact(fn(&PeerFacts) -> bool),
     /// The namespaces.
     Namespaces,
 }
 
+/// How much of what a rule needs was seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    /// Nothing, so that the rule is not asked.
+    Nothing,
+    /// A part: findings count, and none does not mean that all is well.
+    Part,
+    All,
+}
+
 impl Needs {
-    fn are_met(self, seen: &Seen) -> bool {
+    fn sight(self, seen: &Seen) -> Sight {
+        let all_or_nothing = |is_seen| match is_seen {
+            true => Sight::All,
+            false => Sight::Nothing,
+        };
         match self {
-            Self::Nothing => true,
-            Self::Members => !seen.info.members.is_empty(),
-            Self::Facts => seen.facts().next().is_some(),
-            Self::Namespaces => seen.namespaces.is_ok(),
+            Self::Nothing => Sight::All,
+            Self::Members => all_or_nothing(!seen.info.members.is_empty()),
+            Self::Namespaces => all_or_nothing(seen.namespaces.is_ok()),
+            Self::Fact(is_told) => {
+                let told = seen.facts().filter(|(_, facts)| is_told(facts)).count();
+                match seen.facts().count() {
+                    _ if told == 0 => Sight::Nothing,
+                    all if told < all => Sight::Part,
+                    _ => Sight::All,
+                }
+            }
         }
     }
 }
+
+/// A fact that no member fails to tell, for it is a setting or a count of its own.
+const ANY: Needs = Needs::Fact(|_| true);
+const VOLUMES: Needs = Needs::Fact(|facts| !facts.volumes.is_empty());
+/// A disk that is low is told of without its figures, too.
+const ROOM: Needs = Needs::Fact(|facts| facts.disk_low || !facts.volumes.is_empty());
+const FILESYSTEMS: Needs = Needs::Fact(|facts| {
+    let mut volumes = facts.volumes.iter();
+    !facts.volumes.is_empty() && volumes.all(|volume| !volume.filesystem.is_empty())
+});
+const DESCRIPTORS: Needs = Needs::Fact(|facts| facts.process.descriptors_max > 0);
+const CONNECTIONS: Needs = Needs::Fact(|facts| facts.process.connections_max > 0);
+const MEMORY: Needs =
+    Needs::Fact(|facts| facts.system.memory_bytes > 0 || facts.system.memory_limit_bytes > 0);
+/// The system tells what is in swap where it tells of the memory of a process.
+const SWAP: Needs = Needs::Fact(|facts| facts.process.resident_bytes > 0);
+const HUGE_PAGES: Needs = Needs::Fact(|facts| !facts.system.transparent_huge_pages.is_empty());
+/// A mode of 0 is a usual one: a kernel that tells its limits tells it, too.
+const KERNEL: Needs = Needs::Fact(|facts| facts.system.somaxconn > 0);
 
 const fn rule(name: &'static str, needs: Needs, judge: fn(&Seen) -> Vec<Finding>) -> Rule {
     Rule { name, needs, judge }
@@ -147,35 +188,35 @@ const RULES: [Rule; 26] = [
     rule("learners", Needs::Members, members::learners),
     rule("versions", Needs::Members, members::versions),
     rule("level", Needs::Members, members::level),
-    rule("disk-low", Needs::Facts, disks::low),
-    rule("disk-space", Needs::Facts, disks::space),
-    rule("filesystem", Needs::Facts, disks::filesystem),
-    rule("backup", Needs::Facts, disks::backup),
-    rule("clock-offset", Needs::Facts, clocks::offset),
-    rule("clock-measured", Needs::Facts, clocks::measured),
-    rule("tls", Needs::Facts, ports::tls),
-    rule("peer-tls", Needs::Facts, ports::peer_tls),
-    rule("auth", Needs::Facts, ports::auth),
-    rule("certificates", Needs::Facts, ports::certificates),
-    rule("descriptors", Needs::Facts, machines::descriptors),
-    rule("connections", Needs::Facts, machines::connections),
-    rule("memory", Needs::Facts, machines::memory),
-    rule("swap", Needs::Facts, machines::swap),
-    rule("huge-pages", Needs::Facts, machines::huge_pages),
-    rule("overcommit", Needs::Facts, machines::overcommit),
-    rule("backlog", Needs::Facts, machines::backlog),
+    rule("disk-low", ROOM, disks::low),
+    rule("disk-space", VOLUMES, disks::space),
+    rule("filesystem", FILESYSTEMS, disks::filesystem),
+    rule("backup", ANY, disks::backup),
+    rule("clock-offset", ANY, clocks::offset),
+    rule("clock-measured", ANY, clocks::measured),
+    rule("tls", ANY, ports::tls),
+    rule("peer-tls", ANY, ports::peer_tls),
+    rule("auth", ANY, ports::auth),
+    rule("certificates", ANY, ports::certificates),
+    rule("descriptors", DESCRIPTORS, machines::descriptors),
+    rule("connections", CONNECTIONS, machines::connections),
+    rule("memory", MEMORY, machines::memory),
+    rule("swap", SWAP, machines::swap),
+    rule("huge-pages", HUGE_PAGES, machines::huge_pages),
+    rule("overcommit", KERNEL, machines::overcommit),
+    rule("backlog", KERNEL, machines::backlog),
     rule("namespaces", Needs::Namespaces, namespaces::held_up),
     rule("dead-letters", Needs::Namespaces, namespaces::dead_letters),
 ];
 
-/// What the rules say.
+/// The verdict of all rules.
 #[derive(Debug)]
 pub(crate) struct Report {
-    /// What is wrong, then what is risky; each in the order of the rules.
+    /// The things that are wrong, then those that are risky; each in the order of the rules.
     pub findings: Vec<Finding>,
     /// The rules that found nothing.
     pub passed: Vec<&'static str>,
-    /// The rules that had nothing to look at.
+    /// The rules that found nothing where not all was seen that they look at.
     pub unchecked: Vec<&'static str>,
 }
 
@@ -195,13 +236,15 @@ pub(crate) fn judge(seen: &Seen) -> Report {
         unchecked: Vec::new(),
     };
     for rule in &RULES {
-        if !rule.needs.are_met(seen) {
-            report.unchecked.push(rule.name);
-            continue;
-        }
-        let found = (rule.judge)(seen);
-        if found.is_empty() {
-            report.passed.push(rule.name);
+        let sight = rule.needs.sight(seen);
+        let found = match sight {
+            Sight::Nothing => Vec::new(),
+            Sight::Part | Sight::All => (rule.judge)(seen),
+        };
+        match (found.is_empty(), sight) {
+            (true, Sight::All) => report.passed.push(rule.name),
+            (true, _) => report.unchecked.push(rule.name),
+            (false, _) => {}
         }
         let named = found.into_iter().map(|finding| Finding {
             rule: rule.name,
@@ -269,6 +312,60 @@ mod tests {
         assert!(!report.passed.contains(&"disk-space"));
         assert!(report.passed.contains(&"voters"));
         assert!(report.passed.contains(&"dead-letters"));
+    }
+
+    /// The rules of which it is not known that all is well.
+    const OF_MACHINES: [&str; 10] = [
+        "disk-low",
+        "disk-space",
+        "filesystem",
+        "descriptors",
+        "connections",
+        "memory",
+        "swap",
+        "huge-pages",
+        "overcommit",
+        "backlog",
+    ];
+
+    #[test]
+    fn a_fact_that_a_member_has_not_found_out_is_not_well() {
+        let forget = |facts: &mut PeerFacts| {
+            facts.volumes.clear();
+            facts.process = Default::default();
+            facts.system = Default::default();
+        };
+        // One member that tells nothing is enough.
+        for members in [&[0, 1, 2][..], &[2]] {
+            let mut seen = healthy();
+            for member in members {
+                forget(testing::facts_of(&mut seen, *member));
+            }
+            let report = judge(&seen);
+            assert_eq!(report.findings, []);
+            assert_eq!(report.unchecked, OF_MACHINES);
+            assert_eq!(report.passed.len(), RULES.len() - OF_MACHINES.len());
+        }
+        let mut seen = healthy();
+        testing::facts_of(&mut seen, 1).volumes[0]
+            .filesystem
+            .clear();
+        assert_eq!(judge(&seen).unchecked, ["filesystem"]);
+    }
+
+    #[test]
+    fn a_finding_is_told_although_another_member_tells_nothing() {
+        let mut seen = healthy();
+        testing::facts_of(&mut seen, 1).volumes.clear();
+        testing::facts_of(&mut seen, 2).volumes[0].free_bytes = 3 << 30;
+        let report = judge(&seen);
+        let found: Vec<_> = report.findings.iter().map(|f| f.rule).collect();
+        assert_eq!(found, ["disk-space"]);
+        assert_eq!(report.unchecked, ["disk-low", "filesystem"]);
+        // A disk that is low is told of by a member that knows no more of it.
+        testing::facts_of(&mut seen, 1).disk_low = true;
+        let low = judge(&seen).findings;
+        assert_eq!((low[0].rule, low[0].about.as_str()), ("disk-low", "b"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use z4_client::{Grant, Role, TokenInfo};
 use z4_proto::{admin, collection as wire};
 
 use super::*;
+use crate::rates::PeerRates;
 
 /// Words of command lines, whole and in parts.
 const WORDS: &[&str] = &[
@@ -260,7 +261,9 @@ proptest! {
         wire.set_settings(settings);
         wire.set_paused_at(when.clone());
         wire.mut_counts().set_pending(number);
-        namespace(&wire.into());
+        wire.mut_counts().set_dead(number / 2);
+        let full = Namespace::from(wire);
+        namespace(&full);
 
         let mut wire = admin::NamespaceStats::default();
         wire.set_name(name.clone());
@@ -303,6 +306,7 @@ proptest! {
         offset.set_member_id(name.clone());
         offset.set_offset(spans.1.clone());
         member.mut_clock().mut_offsets().push(offset);
+        member.mut_counters().set_created(number);
         let lateness = member.mut_counters().mut_lateness();
         lateness.set_count(number);
         let mut bucket = admin::HistogramBucket::default();
@@ -313,7 +317,15 @@ proptest! {
         silent.set_id(message.clone());
         silent.set_error(message.clone());
         let all = [member.clone(), member, silent];
-        peers(&info, all.into_iter().map(Into::into).collect());
+        let all = all.map(PeerStatus::from);
+        peers(&info, &all, &[full]);
+        // Two looks with rates and percentiles between them, of whatever numbers are drawn.
+        if let Some(facts) = &all[0].facts {
+            let before = earlier(&all);
+            let before = before[0].facts.as_deref();
+            let rates = before.and_then(|before| PeerRates::between(before, facts));
+            prop_assert_eq!(rates.is_some(), !facts.uptime.is_zero());
+        }
 
         let verdict = Verdict {
             id: name.clone(),

@@ -1,4 +1,4 @@
-//! What is wrong or risky in a cluster, as one page and as JSON.
+//! The findings of `doctor`, as one page and as JSON.
 
 use std::fmt::Write;
 
@@ -43,7 +43,7 @@ pub(crate) fn doctor_text(info: &ClusterInfo, report: &Report) -> String {
         let unchecked = report.unchecked.join(", ");
         let _ = writeln!(
             text,
-            "-      not looked at, for nothing was seen of it: {unchecked}"
+            "-      not known, for not all of it was seen: {unchecked}"
         );
     }
     let _ = writeln!(
@@ -130,7 +130,7 @@ RISK   cluster: it is \\u{1b}[2Jdown [answers]
        Do:  start cluster.
 
 ok     leader, voters
--      not looked at, for nothing was seen of it: disk-low
+-      not known, for not all of it was seen: disk-low
 1 wrong, 1 risky, 2 of 4 rules found nothing
 ";
         assert_eq!(doctor_text(&cluster(), &report()), golden);

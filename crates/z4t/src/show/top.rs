@@ -25,9 +25,9 @@ pub(crate) struct Full {
 
 /// A look at a cluster.
 pub(crate) struct Look {
-    /// What the peer that was asked knows of its cluster.
+    /// The cluster, as the peer that was asked knows it.
     pub info: ClusterInfo,
-    /// What each member says of itself.
+    /// The members, as each tells of itself.
     pub peers: Vec<PeerStatus>,
     /// The fullest namespaces, or why they could not be read.
     pub fullest: Result<Vec<Full>, String>,
@@ -46,7 +46,7 @@ pub(crate) fn namespaces_that_fit(lines: usize, members: usize) -> usize {
     left.clamp(1, limits::TOP_NAMESPACES_MAX)
 }
 
-/// What two looks at a cluster show; rates are left out where there is one only.
+/// The frame of two looks at a cluster; rates are left out where there is one only.
 pub(crate) fn top_frame(before: Option<&Look>, now: &Look) -> String {
     let earlier = before.map_or(&[][..], |look| &look.peers);
     let mut text = cluster_line(now);

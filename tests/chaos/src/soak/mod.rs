@@ -35,6 +35,8 @@ use series::Series;
 
 /// A shorter soak has no time for faults.
 pub const LENGTH_MIN: Duration = Duration::from_secs(300);
+/// A longer soak has a history that memory may be too small for.
+pub const LENGTH_MAX: Duration = Duration::from_secs(180 * 60);
 /// How long the peak is looked for; of a short run, a tenth of it.
 const PEAK: Duration = Duration::from_secs(60);
 /// A fault comes so often.
@@ -134,10 +136,10 @@ impl Soak<'_> {
             self.outcome.peak_per_s
         );
         self.pace.hold(target as u64);
-        let (held, acked) = (Instant::now(), self.round.record.acked_tasks());
+        let (held, held_ns) = (Instant::now(), self.round.record.now_ns());
         let faults = self.faults(run, end);
-        let acked = self.round.record.acked_tasks() - acked;
-        self.outcome.held_per_s = acked as f64 / held.elapsed().as_secs_f64();
+        let passed = held.elapsed();
+        self.outcome.held_per_s = self.acked_since(held_ns) as f64 / passed.as_secs_f64();
         self.outcome.left_out = self.pace.left_out();
         self.outcome.length = self.start.elapsed();
         let (growth, unknown) = self.series.growth(self.outcome.length);
@@ -148,15 +150,22 @@ impl Soak<'_> {
         faults
     }
 
-    /// Tasks a second that are made and done in the closed loop. The first third of the
+    /// Tasks of batches that were done since then. The target is theirs alone, so those of
+    /// the other producers do not count.
+    fn acked_since(&self, since_ns: u64) -> u64 {
+        let clients = self.pace.clients();
+        self.round.record.acked_of(&clients, since_ns)
+    }
+
+    /// Tasks of batches that are made and done a second in the closed loop. The first third of the
     /// time is not counted.
     fn peak(&self, end: Instant) -> f64 {
         let time = PEAK.min((end - Instant::now()) / 10);
         thread::sleep(time / 3);
-        let (start, acked) = (Instant::now(), self.round.record.acked_tasks());
+        let (start, start_ns) = (Instant::now(), self.round.record.now_ns());
         thread::sleep(time * 2 / 3);
-        let acked = self.round.record.acked_tasks() - acked;
-        acked as f64 / start.elapsed().as_secs_f64()
+        let passed = start.elapsed();
+        self.acked_since(start_ns) as f64 / passed.as_secs_f64()
     }
 
     fn faults(&mut self, run: &mut Run, end: Instant) -> Result<(), String> {

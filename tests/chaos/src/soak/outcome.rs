@@ -18,11 +18,11 @@ const LENGTH_MIN: Duration = Duration::from_secs(29 * 60);
 pub struct Outcome {
     /// How long it was.
     pub length: Duration,
-    /// Tasks a second in the closed loop.
+    /// Tasks of batches a second in the closed loop.
     pub peak_per_s: f64,
     /// Tasks of batches that were to be made a second after that.
     pub target_per_s: f64,
-    /// Tasks that were done a second after that, with the faults.
+    /// Tasks of batches that were done a second after that, with the faults.
     pub held_per_s: f64,
     /// Tasks that were not made, because faults had held up the producers.
     pub left_out: u64,

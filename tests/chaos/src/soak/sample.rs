@@ -12,6 +12,7 @@ use crate::report::percentile;
 
 /// Creates, and deliveries of tasks with a time, that a percentile is made of at least.
 const SOME: usize = 50;
+const KIB_PER_MIB: f64 = 1_024.0;
 const MIB: f64 = 1_048_576.0;
 
 /// Looks at a peer that runs. `generation` counts the times that all peers got a crowd
@@ -21,12 +22,14 @@ pub fn peer(series: &mut Series, peer: &Peer, generation: u32, at_s: f64) {
     // A place keeps its disk when the process there is started anew.
     let disk: Whose = (peer.n, 0);
     let process: Whose = (peer.n, pid.wrapping_mul(1_000).wrapping_add(generation));
-    let memory_mib = peer.memory_mib();
-    if memory_mib == 0 {
+    // A slow leak is seen between two whole MiB, too.
+    let memory_kib = peer.memory_kib();
+    if memory_kib == 0 {
         // The process has just ended.
         return;
     }
-    series.add(Watched::Memory, process, at_s, memory_mib as f64);
+    let memory_mib = memory_kib as f64 / KIB_PER_MIB;
+    series.add(Watched::Memory, process, at_s, memory_mib);
     let descriptors = peer.descriptors() as f64;
     series.add(Watched::Descriptors, process, at_s, descriptors);
     series.add(Watched::Threads, process, at_s, peer.threads() as f64);

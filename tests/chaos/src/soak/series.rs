@@ -1,9 +1,10 @@
 //! The things that are watched in a soak, and how much they may grow.
 //!
 //! Only the second half of a run is looked at, for caches, request ids (which are
-//! remembered for ten minutes) and tables grow to their bounds first; and of a life only what comes after its first two minutes,
-//! for a process that has just been started does the same. Growth counts when even its
-//! lower bound is above the limit: noise fails no run.
+//! remembered for ten minutes) and tables grow to their bounds first; and of a life only
+//! what comes after its first two minutes, for a process that has just been started does
+//! the same. Growth counts when even its lower bound is above the limit: noise fails no
+//! run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

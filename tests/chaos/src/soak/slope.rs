@@ -23,6 +23,8 @@ pub struct Slope {
     pub level: f64,
 }
 
+/// Points of a life that pairs are made of at most: two million pairs, 16 MB of slopes.
+const POINTS_MAX: usize = 2_000;
 /// The quantile of the normal distribution that 19 in 20 lie below.
 const NORMAL_95: f64 = 1.645;
 
@@ -31,6 +33,7 @@ pub fn of(lives: &[Life]) -> Option<Slope> {
     let mut slopes = Vec::new();
     let mut variance = 0.0;
     for life in lives {
+        let life = thin(life);
         for (n, early) in life.iter().enumerate() {
             let later = life[n + 1..].iter().filter(|late| late.0 > early.0);
             slopes.extend(later.map(|late| (late.1 - early.1) / (late.0 - early.0)));
@@ -50,6 +53,12 @@ pub fn of(lives: &[Life]) -> Option<Slope> {
         least_per_s: slopes[place as usize],
         level,
     })
+}
+
+/// As many points as pairs are made of, evenly from all of the life.
+fn thin(life: &Life) -> Life {
+    let count = life.len().min(POINTS_MAX);
+    (0..count).map(|n| life[n * life.len() / count]).collect()
 }
 
 /// Sorts the values; the median of an even number is the mean of the two.
@@ -109,6 +118,30 @@ mod tests {
         }
         // 1 in 20 are 10.
         assert!((1..=20).contains(&wrong), "{wrong} of 200");
+    }
+
+    #[test]
+    fn a_long_life_is_thinned_evenly() {
+        let long: Life = (0..7_000).map(|n| (f64::from(n), 0.0)).collect();
+        let kept = thin(&long);
+        assert_eq!((kept.len(), kept[0].0), (POINTS_MAX, 0.0));
+        let gaps = kept.windows(2).map(|pair| pair[1].0 - pair[0].0);
+        assert!(gaps.clone().all(|gap| (3.0..=4.0).contains(&gap)));
+        assert!(kept[POINTS_MAX - 1].0 >= 6_996.0);
+        let short: Life = long[..POINTS_MAX].to_vec();
+        assert_eq!(thin(&short), short);
+        assert_eq!(thin(&Life::new()), []);
+        // Every second point of so many is kept, and the others grow.
+        let value = |n: u32| {
+            if n.is_multiple_of(2) {
+                0.0
+            } else {
+                f64::from(n)
+            }
+        };
+        let uneven: Life = (0..4_000).map(|n| (f64::from(n), value(n))).collect();
+        let slope = of(&[uneven]).unwrap();
+        assert_eq!((slope.per_s, slope.least_per_s), (0.0, 0.0));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The record that all clients of a round write to. Its times are nanoseconds of
 //! this process's monotonic clock since the start of the record.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use z4_check::told::{Act, Call, End, Op, Told};
+use z4_core::TaskId;
 
 use super::work::LEASE_MAX;
 
@@ -68,17 +70,31 @@ impl Record {
         });
     }
 
-    /// Acks that were done so far.
+    /// Acks that were done since `since_ns`, of tasks that these clients made: of those that
+    /// nobody else was told to have made. It reads the whole record.
     #[must_use]
-    pub fn acked_tasks(&self) -> u64 {
-        self.acked.load(Ordering::Relaxed)
+    pub fn acked_of(&self, makers: &[u32], since_ns: u64) -> u64 {
+        let told = self.told();
+        let others = told.ops.iter().filter(|op| !makers.contains(&op.client));
+        // The tasks of others are few where it matters, and so is the memory for their ids.
+        let made = others.filter_map(|op| match &op.end {
+            End::Made(ids) => Some(ids),
+            _ => None,
+        });
+        let of_others: HashSet<TaskId> = made.flatten().copied().collect();
+        let later = told.ops.iter().filter(|op| op.at_ns >= since_ns);
+        let acks = later.filter(|op| match (&op.call, &op.end) {
+            (Call::Lease(Act::Ack, id, _), End::Done) => !of_others.contains(id),
+            _ => false,
+        });
+        acks.count() as u64
     }
 
     /// Tasks that were made and not acked, about: some ended in other ways.
     #[must_use]
     pub fn open_tasks(&self) -> u64 {
         let made = self.made.load(Ordering::Relaxed);
-        made.saturating_sub(self.acked_tasks())
+        made.saturating_sub(self.acked.load(Ordering::Relaxed))
     }
 
     /// Operations so far.
@@ -129,6 +145,33 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn acks_count_for_those_who_made_the_tasks() {
+        let record = Record::new(Instant::now());
+        let ids = [1, 2, 3, 4].map(|ordinal| TaskId::new(1, 1, ordinal));
+        let make = |client, ids: &[TaskId]| {
+            let (request, labels) = (None, vec![0; ids.len()]);
+            record.ended(
+                client,
+                Call::Create { request, labels },
+                0,
+                End::Made(ids.to_vec()),
+            );
+        };
+        let ack = |id, end| record.ended(9, Call::Lease(Act::Ack, id, 1), 0, end);
+        make(7, &ids[..3]);
+        make(8, &ids[3..]);
+        ack(ids[0], End::Done);
+        let between_ns = record.now_ns() + 1;
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        ack(ids[1], End::Done);
+        ack(ids[2], End::Unknown);
+        ack(ids[3], End::Done);
+        assert_eq!(record.acked_of(&[7], 0), 2);
+        assert_eq!(record.acked_of(&[7], between_ns), 1);
+        assert_eq!(record.acked_of(&[7, 8], between_ns), 2);
+    }
 
     #[test]
     fn writes_count_again_when_one_that_began_later_is_answered() {

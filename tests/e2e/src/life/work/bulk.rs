@@ -17,6 +17,7 @@ const NAP: Duration = Duration::from_millis(200);
 
 /// Works until no more tasks are to be made; `producer` is its number in the pace.
 pub fn run(scene: &Scene, client: u32, mut rng: StdRng, pace: &Arc<Pace>, producer: usize) {
+    pace.joined(client);
     while scene.produces() {
         let late = match pace.turn(producer) {
             Turn::In(wait) => {

@@ -54,7 +54,7 @@ pub struct Crew {
     pub leasers: usize,
     /// Producers that are programs of the client crate, and as many consumers.
     pub of_crate: usize,
-    /// Those who look after dead letters.
+    /// Clients that look after dead letters.
     pub undertakers: usize,
     /// Consumers on streams that have no bad habits, and hold more.
     pub steady: usize,

@@ -30,6 +30,8 @@ pub struct Pace {
     /// Batches that were left out.
     left_out: AtomicU64,
     took: Mutex<Vec<Duration>>,
+    /// The producers, as clients of the record.
+    clients: Mutex<Vec<u32>>,
 }
 
 /// One batch.
@@ -54,6 +56,7 @@ impl Pace {
             next_ns: (0..producers).map(|_| AtomicU64::new(0)).collect(),
             left_out: AtomicU64::new(0),
             took: Mutex::default(),
+            clients: Mutex::default(),
         }
     }
 
@@ -98,6 +101,19 @@ impl Pace {
                 Turn::Late(Duration::from_nanos(now_ns - next_ns))
             }
         }
+    }
+
+    /// A producer works under this number in the record.
+    pub(super) fn joined(&self, client: u32) {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.push(client);
+    }
+
+    /// The numbers of the producers in the record, of those that have begun.
+    #[must_use]
+    pub fn clients(&self) -> Vec<u32> {
+        let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.clone()
     }
 
     /// A batch was acknowledged so long after its time.
