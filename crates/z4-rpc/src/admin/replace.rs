@@ -107,6 +107,7 @@ fn check(probe: &ProbeReply, peer_id: &str, address: &str) -> Result<(), Error> 
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use super::*;
 
     #[test]
