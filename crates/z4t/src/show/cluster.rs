@@ -46,7 +46,7 @@ pub(crate) fn status_json(info: &ClusterInfo) -> String {
     let status = json!({
         "server_id": info.server_id,
         "version": info.version,
-        "role": peer_role(info),
+        "role": peer_role(info.role),
         "cluster_id": info.cluster_id,
         "leader_id": info.leader_id,
         "leader_address": info.leader_address,
@@ -70,7 +70,7 @@ pub(crate) fn status_text(info: &ClusterInfo) -> String {
     for (name, value) in [
         ("peer", info.server_id.clone()),
         ("version", info.version.clone()),
-        ("role", peer_role(info).to_owned()),
+        ("role", peer_role(info.role).to_owned()),
         ("cluster", info.cluster_id.clone()),
         ("leader", leader),
         ("term", info.term.to_string()),
@@ -181,8 +181,9 @@ pub(crate) fn verification_json(verification: &Verification) -> String {
     format!("{value:#}")
 }
 
-fn peer_role(info: &ClusterInfo) -> &'static str {
-    match info.role {
+/// The name of a role.
+pub(super) fn peer_role(role: PeerRole) -> &'static str {
+    match role {
         PeerRole::Waiting => "waiting",
         PeerRole::Follower => "follower",
         PeerRole::Candidate => "candidate",

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use z4_client::{ClusterInfo, Counts, PeerFacts, PeerRole, PeerStatus};
+use z4_client::{ClusterInfo, Counts, PeerFacts, PeerStatus};
 
+use super::cluster::peer_role;
 use super::figures::{bytes, rate};
 use super::plain::escape;
 use super::table::table;
@@ -157,7 +158,7 @@ fn member_row(
     let free = facts.volumes.iter().map(|volume| volume.free_bytes).min();
     [
         id.to_owned(),
-        role(facts.role).to_owned(),
+        peer_role(facts.role).to_owned(),
         facts.version.clone(),
         of(|rates| format!("{:.0}%", rates.cpu * 100.0)),
         bytes(facts.process.resident_bytes),
@@ -168,18 +169,6 @@ fn member_row(
         of(|rates| rate(rates.acked)),
         commit_index.saturating_sub(facts.applied_index).to_string(),
     ]
-}
-
-fn role(role: PeerRole) -> &'static str {
-    match role {
-        PeerRole::Waiting => "waiting",
-        PeerRole::Follower => "follower",
-        PeerRole::Candidate => "candidate",
-        PeerRole::Leader => "leader",
-        PeerRole::Learner => "learner",
-        PeerRole::Removed => "removed",
-        _ => "unknown",
-    }
 }
 
 fn namespace_table(fullest: &[Full]) -> String {
@@ -207,6 +196,7 @@ fn namespace_table(fullest: &[Full]) -> String {
 mod tests {
     use super::*;
     use crate::show::testing::{cluster, peer_facts, peer_status};
+    use z4_client::PeerRole;
 
     fn look(uptime_s: u64, created: u64) -> Look {
         let mut leader = peer_facts();
