@@ -20,7 +20,7 @@ use crate::options::{Options, TlsOptions};
 use crate::process_metrics::{descriptors_open, Stat};
 use crate::system;
 
-/// Who knows what.
+/// The parts of the server that know the facts.
 pub(crate) struct Sources {
     /// How many files the process may have open.
     pub descriptors_max: u64,

@@ -79,7 +79,7 @@ pub(crate) struct Stat {
 }
 
 impl Stat {
-    /// That of this process now; `None`: the system does not tell.
+    /// The figures of this process now; `None`: the system does not tell.
     pub(crate) fn now() -> Option<Self> {
         Self::read(&fs::read_to_string("/proc/self/stat").ok()?)
     }

@@ -110,7 +110,7 @@ pub fn run(run: &Run) -> Result<bool, String> {
         }
     });
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // Who asks for one seed alone sees it again, and has `z4-sim shrink` for the rest.
+    // A seed that is asked for alone is shown as it is; `z4-sim shrink` makes it smaller.
     let first_failed = tally.failures.iter().find(|(_, what)| *what != DIFFER);
     if let Some((seed, what)) = first_failed.filter(|_| count > 1) {
         println!("seed {seed} is the first that failed; a smaller run of it:");

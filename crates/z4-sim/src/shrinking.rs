@@ -16,7 +16,7 @@ const BUDGET: Budget = Budget {
 };
 
 // Not a comment of the documentation: see `Shape`.
-// Which run to make smaller.
+// The flags of the run that is to be made smaller.
 #[derive(StructOpt, Debug)]
 pub struct Smaller {
     /// The seed that fails

@@ -111,7 +111,7 @@ pub(crate) struct Lateness {
 }
 
 impl Lateness {
-    /// That of all peers together.
+    /// The lateness at all peers together.
     pub(crate) fn of_all(before: &[PeerStatus], now: &[PeerStatus]) -> Self {
         let mut sum = Self::default();
         for peer in now {
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_started_anew_long_ago_has_no_rate() {
-        // It served for two minutes, and then for ten.
+        // The peer had served for two minutes, and then for ten.
         assert_eq!(PeerRates::between(&at(120, 50), &at(600, 49)), None);
         let mut rested = at(600, 50);
         rested.process.cpu = Duration::from_secs(59);

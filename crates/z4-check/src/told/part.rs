@@ -93,7 +93,8 @@ fn place(family: u64, count: usize) -> usize {
     (mixed % count as u64) as usize
 }
 
-/// Which tasks are to be judged together. A family goes by the least label in it.
+/// The families of tasks that are to be judged together. A family goes by the least label
+/// in it.
 struct Families {
     /// A label that a task carries.
     labels: HashMap<TaskId, u64>,

@@ -32,7 +32,7 @@ impl<V: View + Clone + Send + Sync + 'static> Node<V> {
         }
         let dialling = addresses.iter().map(|address| network.dial_one(address));
         let replies = block_on(join_all(dialling));
-        // Who does not answer is dialled again in the next round.
+        // A peer that does not answer is dialled again in the next round.
         for reply in replies.into_iter().flatten() {
             let is_other = reply.get_raft_id() != identity.raft_id;
             let is_member = reply.get_cluster_id() == identity.cluster_id && is_other;

@@ -76,7 +76,7 @@ fn write_file<T>(
         .unwrap_or(Path::new("."));
     let mut prefix = name.to_owned();
     prefix.push(".");
-    // What is left of it when this fails is of no use, and is removed with the name.
+    // A rest of it that stays when this fails is of no use, and is removed with the name.
     let mut partial = tempfile::Builder::new()
         .prefix(&prefix)
         .suffix(".partial")

@@ -10,8 +10,8 @@ use super::{Output, Target};
 pub(crate) struct Backup {
     /// The file to write; - for standard output
     ///
-    /// It is written under another name, which ends with .partial, and has its name when all of it is there, checked and
-    /// durable. It holds the payloads of all tasks and the fingerprints of access tokens, so
+    /// The file is written under another name, which ends with .partial, and has its own name when all of it is there,
+    /// checked and durable. It holds the payloads of all tasks and the fingerprints of access tokens, so
     /// that nobody else may read it.
     #[structopt(value_name = "FILE", parse(from_os_str))]
     pub file: Option<PathBuf>,
