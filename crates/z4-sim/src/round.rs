@@ -5,6 +5,7 @@ use raft::eraftpb::{Message, MessageType};
 use rand::Rng;
 use z4_consensus::clocks::ClockSample;
 use z4_consensus::log::{LogStore as _, Position};
+use z4_consensus::membership::Membership;
 use z4_consensus::replica::{Answer, Input, Persist, Work};
 use z4_consensus::status::Role;
 use z4_consensus::StopReason;
@@ -34,9 +35,13 @@ impl World {
                 input => run.replica.step(input, now),
             }
         }
+        let mut stamped_by = None;
         if !asked.is_empty() {
             let asked = self.prepare(id, asked);
             if let Some(run) = self.peers.get_mut(&id).and_then(|p| p.run.as_mut()) {
+                // The work of this round may commit other members, and a stamp is judged by
+                // those that were known when it was made.
+                stamped_by = Some(run.replica.membership().clone());
                 run.replica.step(Input::Propose(asked), now);
             }
         }
@@ -45,11 +50,11 @@ impl World {
                 run.replica.step(Input::Tick, now);
             }
         }
-        self.works(id);
+        self.works(id, stamped_by.as_ref());
         self.note_role(id);
     }
 
-    fn works(&mut self, id: u64) {
+    fn works(&mut self, id: u64, stamped_by: Option<&Membership>) {
         loop {
             let peer = self.peers.get_mut(&id);
             let Some(run) = peer.and_then(|p| p.run.as_mut()) else {
@@ -58,6 +63,9 @@ impl World {
             let Some(work) = run.replica.work() else {
                 return;
             };
+            if let Some(members) = stamped_by {
+                self.check_stamps(id, members, &work.waiting);
+            }
             self.work(id, work);
         }
     }
@@ -71,7 +79,6 @@ impl World {
             }
             return self.fail(format!("peer {id} stops: {reason}"));
         }
-        self.check_stamps(id, &work.waiting);
         for message in work.send {
             let term = self.term_at(id, &message, work.persist.as_ref());
             self.send(id, message, term);

@@ -11,6 +11,7 @@
 use z4_consensus::clocks::{ClockSample, Measured};
 use z4_consensus::level::LEVEL_OF_LEVELS;
 use z4_consensus::limits;
+use z4_consensus::membership::Membership;
 use z4_consensus::replica::{Input, Waiting};
 
 use crate::peer::Token;
@@ -65,21 +66,29 @@ impl World {
         }
     }
 
-    /// A leader has stamped entries.
-    pub(crate) fn check_stamps(&mut self, id: u64, appended: &[Waiting<Token>]) {
+    /// A leader has stamped entries, when it knew these members.
+    pub(crate) fn check_stamps(
+        &mut self,
+        id: u64,
+        members: &Membership,
+        appended: &[Waiting<Token>],
+    ) {
         let wall_ns = self.clocks(id).wall_ns;
         // A greater one is behind machine time, which was there already.
         if appended.iter().any(|waiting| waiting.stamp_ns == wall_ns) {
-            self.check_clock(id, wall_ns, "the stamp");
+            self.check_clock(id, members, wall_ns, "the stamp");
         }
     }
 
-    /// A leader goes by its clock, which shows this.
-    pub(crate) fn check_clock(&mut self, id: u64, at_ns: u64, what: &str) {
+    /// A leader goes by its clock, which shows this, and tells it to others.
+    pub(crate) fn check_reading(&mut self, id: u64, at_ns: u64) {
         let run = self.peers.get(&id).and_then(|peer| peer.run.as_ref());
-        let Some(members) = run.map(|run| run.replica.membership()) else {
-            return;
-        };
+        if let Some(members) = run.map(|run| run.replica.membership().clone()) {
+            self.check_clock(id, &members, at_ns, "the reading");
+        }
+    }
+
+    fn check_clock(&mut self, id: u64, members: &Membership, at_ns: u64, what: &str) {
         let voters = members.voter_count();
         if members.level < LEVEL_OF_LEVELS || voters <= 1 {
             return;

@@ -20,7 +20,7 @@ impl World {
             return None;
         }
         let term = self.peers.get(&id)?.run.as_ref()?.replica.glance().term;
-        self.check_clock(id, at_ns, "the reading");
+        self.check_reading(id, at_ns);
         self.judge.leader_clock_ns = self.judge.leader_clock_ns.max(at_ns);
         Some(ClockReading {
             leader: id,
@@ -32,7 +32,7 @@ impl World {
     /// A leader tells another peer what its clock showed.
     pub(super) fn tell_clock(&mut self, from: u64, to: u64, term: u64, at_ns: u64) {
         self.saw("a leader said that a task is due elsewhere");
-        self.check_clock(from, at_ns, "the reading");
+        self.check_reading(from, at_ns);
         self.judge.leader_clock_ns = self.judge.leader_clock_ns.max(at_ns);
         let reading = ClockReading {
             leader: from,
