@@ -22,7 +22,8 @@
 //! | `assembly` | empty peers that become a cluster, before all else |
 //! | `core_phase` | a minority stays away, the rest must serve |
 //! | `settle` | what must be right after the faults |
-//! | `lost` | the quorum is lost for good, and a cluster is made of what is left |
+//! | `backups` | peers are backed up, and clusters begin with the files |
+//! | `lost`, `founder` | the quorum is lost for good, and a cluster is made of what is left |
 //! | `check` | what must be right at every moment, one property a file |
 //! | [`sometimes`] | rare events that must be reached |
 //! | [`mutants`] | mutants: mistakes put in on purpose |
@@ -41,10 +42,12 @@ mod addresses;
 mod admin;
 mod apply;
 mod assembly;
+mod backups;
 mod check;
 mod clients;
 mod core_phase;
 mod event;
+mod founder;
 mod install;
 mod lost;
 mod net;

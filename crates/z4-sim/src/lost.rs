@@ -12,24 +12,21 @@
 use std::sync::Arc;
 
 use rand::seq::SliceRandom;
-use z4_consensus::log::{LogStore, Position};
+use z4_consensus::log::Position;
 use z4_consensus::machine::{Applied, StateMachine as _};
-use z4_consensus::proposals::Asked;
-use z4_consensus::replica::{Config, Input, Now};
-use z4_consensus::{Identity, Levels, Replica, Role, SaidLevels};
+use z4_consensus::replica::Config;
+use z4_consensus::{Identity, Levels, SaidLevels};
 use z4_core::command::{CreateTasks, NewTask};
 use z4_core::{invariants, Command, Outcome};
-use z4_proto::command::encode_command;
 use z4_recover::{Evidence, Plan, PlanError};
 use z4_storage::{survivor, MemStore, TaskMachine, TaskStore as _};
 
 use crate::addresses;
 use crate::disk::SimLog;
+use crate::founder::Founder;
 use crate::peer::Peer;
-use crate::world::{World, MS};
+use crate::world::World;
 
-/// Ticks within which a founder must have applied a new task: those of two elections.
-const TICKS_MAX: usize = 60;
 /// Recovery is a matter of the newest binary, which knows all levels of the simulator.
 const ANY_LEVEL: Levels = Levels {
     min: 1,
@@ -141,21 +138,10 @@ impl World {
             .verdict()
             .map_err(|broken| format!("recovery: {}", broken.join("; ")))?;
         machine.flusher()().map_err(|e| e.0)?;
-        let command = encode_command(&Command::CreateTasks(CreateTasks {
-            namespace: self.namespaces[0].clone(),
-            request_id: "after the loss".to_owned(),
-            tasks: vec![NewTask::default()],
-        }));
-        let wall_ns = self.wall_ns();
         let Some(peer) = self.peers.get(&id) else {
             return Ok(());
         };
         let (log, applied) = founded(peer, machine.applied())?;
-        let (store, stored) = peer.state.open();
-        if stored.position != applied.position {
-            return Err("recovery: the founded state is not durable".into());
-        }
-        let mut machine = TaskMachine::open(store, stored, Box::new(|_| {})).map_err(|e| e.0)?;
         let config = Config {
             raft_id: id,
             address: addresses::text(peer.says),
@@ -167,51 +153,21 @@ impl World {
             log_keep_entries: self.options.log_keep_entries,
             max_clock_offset_ns: z4_consensus::limits::CLOCK_OFFSET_MAX.as_nanos() as u64,
         };
-        let logger = slog::Logger::root(slog::Discard, slog::o!());
-        let replica = Replica::new(config, log, machine.applied(), &logger);
-        let mut replica: Replica<SimLog, ()> = replica.map_err(|e| e.to_string())?;
-        let mut asked = Some(Asked {
-            command,
-            units: 1,
-            token: (),
-        });
-        for tick in 1..=TICKS_MAX as u64 {
-            let monotonic_ns = tick * z4_consensus::limits::TICK.as_nanos() as u64;
-            let now = Now {
-                wall_ns: wall_ns + monotonic_ns,
-                monotonic_ns,
-            };
-            replica.step(Input::Tick, now);
-            while let Some(work) = replica.work() {
-                if let Some(reason) = work.stop {
-                    return Err(format!("recovery: the founder stops: {reason}"));
-                }
-                if let Some(persist) = work.persist {
-                    peer.log.write(&persist.write).map_err(|e| e.to_string())?;
-                    peer.log.sync();
-                    let number = persist.number;
-                    replica.step(Input::Persisted { number }, now);
-                }
-                let Some(index) = work.apply.last().map(|entry| entry.position.index) else {
-                    continue;
-                };
-                let replies = machine.apply(work.apply).map_err(|e| e.0)?;
-                let created = |outcome: &Outcome| matches!(outcome, Outcome::Created(_));
-                if replies.iter().flatten().any(created) {
-                    return Ok(());
-                }
-                replica.step(Input::Applied { index }, now);
-            }
-            if replica.status().role == Role::Leader {
-                if let Some(asked) = asked.take() {
-                    replica.step(Input::Propose(vec![asked]), now);
-                }
-            }
+        let founder = Founder::start(config, log, &peer.state, self.wall_ns());
+        let mut founder = founder.map_err(|what| format!("recovery: {what}"))?;
+        if founder.begun_at() != applied.position {
+            return Err("recovery: the founded state is not durable".into());
         }
-        Err(format!(
-            "recovery: the founder took no task in within {} ms",
-            TICKS_MAX as u64 * z4_consensus::limits::TICK.as_nanos() as u64 / MS
-        ))
+        let create = Command::CreateTasks(CreateTasks {
+            namespace: self.namespaces[0].clone(),
+            request_id: "after the loss".to_owned(),
+            tasks: vec![NewTask::default()],
+        });
+        match founder.ask(&create) {
+            Ok(Outcome::Created(_)) => Ok(()),
+            Ok(outcome) => Err(format!("recovery: a create gave {outcome:?}")),
+            Err(what) => Err(format!("recovery: {what}")),
+        }
     }
 }
 

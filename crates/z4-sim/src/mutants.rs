@@ -289,6 +289,11 @@ pub const MUTANTS: &[Mutant] = &[
         &["was given back while consumer"],
     ),
     Mutant::new(
+        "founded-too-near",
+        "a cluster that is founded on an earlier state begins at the next entry",
+        &["a token may be given twice"],
+    ),
+    Mutant::new(
         "given-back-by-anybody",
         "a lease is given back in the name of a session that has it no more",
         &["another consumer holds it", "was given back while consumer"],
@@ -417,6 +422,11 @@ pub const MUTANTS: &[Mutant] = &[
         "opening-of-any-level",
         "a peer that is too old for its cluster is let in, and gets snapshots that it cannot read",
         &["which it does not know"],
+    ),
+    Mutant::new(
+        "overdue-lease-released",
+        "a restore gives leases back that have run out, which no command can",
+        &["a lease in it belongs to no task that is leased"],
     ),
     Mutant::new(
         "own-address-unconfirmed",

@@ -52,6 +52,7 @@ impl World {
             return Ok(false);
         }
         self.check_rest()?;
+        self.check_restored()?;
         self.check_history()?;
         self.report.hashes = self.checks.states.compared();
         let took_ns = self.now_ns - healed_at_ns;

@@ -15,6 +15,7 @@ pub const BATCH_MIN: u64 = 100;
 
 /// All events.
 pub const SOMETIMES: &[&str] = &[
+    "a backup with leases in it was restored",
     "a call asked for what its consumer holds",
     "a change of a principal was refused",
     "a change of members was lost with its leader",
@@ -50,6 +51,7 @@ pub const SOMETIMES: &[&str] = &[
     "a lease went into the log behind a new task",
     "a lease ended before it could be resumed",
     "a learner was promoted while the network was split",
+    "a lease had run out when a backup was made",
     "a lease ran out in the tick of an ack",
     "a member lost its disk and was replaced",
     "a member lost its volume for good",

@@ -14,6 +14,7 @@ use z4_consensus::log::{LogError, LogStore, Position};
 use z4_consensus::machine::{Applied, MachineError};
 use z4_consensus::proposals::wire::{Reader, Writer};
 use z4_consensus::{limits as raft_limits, Identity, Membership};
+use z4_core::planted;
 use z4_proto::level::LEVEL_MAX;
 
 use crate::bound::BoundFile;
@@ -58,11 +59,14 @@ impl Founding {
     ///
     /// # Errors
     /// [`StorageError::Unfounded`] when too little is left of the numbers of entries.
-    pub(crate) fn anew(before: Position, membership: Membership) -> Result<Self, StorageError> {
+    pub fn anew(before: Position, membership: Membership) -> Result<Self, StorageError> {
         // Two clusters that are founded on one state do not begin at the same entry.
         let [a, b, c, d, ..] = membership.cluster_id;
         let apart = u64::from(u32::from_be_bytes([a, b, c, d]));
-        let index = before.index.saturating_add(FOUNDING_GAP + apart);
+        let index = match planted!("founded-too-near") {
+            true => before.index + 1,
+            false => before.index.saturating_add(FOUNDING_GAP + apart),
+        };
         // The new cluster is to have as many numbers again.
         if index.saturating_add(FOUNDING_GAP) > raft_limits::INDEX_MAX {
             return Err(StorageError::Unfounded(format!(

@@ -53,6 +53,7 @@ mod peer_dir;
 mod recover;
 mod restore;
 mod sentinel;
+mod settle;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -66,7 +67,8 @@ pub use mem_store::{MemDisk, MemSnapshots, MemStore};
 pub use metrics::Metrics;
 pub use peer_dir::LastBackup;
 pub use raft_log::RaftLog;
-pub use restore::{Origin, Restoration, RestorePlan, Settled};
+pub use restore::{Origin, Restoration, RestorePlan};
+pub use settle::{settle, SettleError, Settled};
 pub use snapshot::{incoming_dir, snapshot_dir};
 pub use space::{DbSpace, SpaceKeeper};
 pub use store::{Registrar, Store, StoreOptions};

@@ -9,21 +9,16 @@
 //! leaves before that is half a state of no cluster: the next start finds `RESTORING`, and
 //! refuses it.
 
-use std::collections::BTreeMap;
-
 use z4_consensus::log::Position;
 use z4_consensus::machine::MachineError;
 use z4_consensus::proposals::wire::{Reader, Writer};
 use z4_consensus::Membership;
-use z4_core::command::{HeldLeases, LeaseRefs, NamespacePatch, SetNamespace};
-use z4_core::state::{Row, RowKey, State as _, StateError, View as _};
-use z4_core::task::LeaseToken;
-use z4_core::{Command, Machine, Namespace, NamespaceId, Outcome, TaskId};
+use z4_core::state::{Row, RowKey, State as _};
 
 use crate::error::StorageError;
 use crate::founding::Founding;
-use crate::limits::SETTLE_COUNT_MAX;
 use crate::machine::TaskStore as _;
+use crate::settle::{settle, SettleError, Settled};
 use crate::store::Store;
 use crate::task_state::RocksState;
 use crate::verify::verdict;
@@ -73,15 +68,6 @@ pub struct RestorePlan {
     pub at: Position,
     /// The level of the earlier cluster there.
     pub level: u32,
-}
-
-/// The changes that were made to a state before its cluster was founded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Settled {
-    /// Tasks that were leased, and wait again.
-    pub leases_ended: u64,
-    /// Namespaces that were paused now. Others were paused already, or are being deleted.
-    pub namespaces_paused: u64,
 }
 
 /// A restoration that is under way.
@@ -178,29 +164,15 @@ impl Restoration<'_> {
     /// # Errors
     /// [`StorageError`]: print it and end. Both directories must be erased.
     pub fn settle(&mut self, pause: bool) -> Result<Settled, StorageError> {
-        let state = self.store.state();
-        let mut machine = Machine::open(state).map_err(|e| self.state_failed(e))?;
-        let mut settled = Settled::default();
-        loop {
-            let (leases, commands) = release(&machine).map_err(|e| self.state_failed(e))?;
-            if commands.is_empty() {
-                break;
-            }
-            settled.leases_ended += leases;
-            self.apply(&mut machine, commands)?;
-        }
-        if pause {
-            let running = |row: &z4_core::state::NamespaceRow| {
-                row.paused_at_ns.is_none() && row.deleting.is_none()
-            };
-            let found = machine.namespaces().filter(|(_, row)| running(row));
-            let names: Vec<Namespace> = found.map(|(name, _)| name.clone()).collect();
-            for names in names.chunks(SETTLE_COUNT_MAX) {
-                let commands = names.iter().cloned().map(pausing).collect();
-                self.apply(&mut machine, commands)?;
-            }
-            settled.namespaces_paused = names.len() as u64;
-        }
+        let (_, position, settled) =
+            settle(self.store.state(), self.position, pause).map_err(|e| match e {
+                SettleError::Unsound => StorageError::Unfounded(format!(
+                    "the state of the backup is not sound: {e}; erase both directories and \
+                     restore an earlier backup"
+                )),
+                SettleError::Store(e) => self.failed(e),
+            })?;
+        self.position = position;
         self.flush()?;
         Ok(settled)
     }
@@ -221,33 +193,6 @@ impl Restoration<'_> {
         Ok(position)
     }
 
-    /// Applies commands as one more entry of the earlier log, at its own time.
-    fn apply(
-        &mut self,
-        machine: &mut Machine<RocksState>,
-        commands: Vec<Command>,
-    ) -> Result<(), StorageError> {
-        self.position.index += 1;
-        let (index, stamp_ns) = (self.position.index, machine.stamp_ns());
-        let outcomes = machine
-            .apply_entry(index, stamp_ns, commands, &mut Vec::new())
-            .map_err(|e| self.state_failed(e))?;
-        // Its row would be found again and again.
-        let unended = |outcome: &Outcome| match outcome {
-            Outcome::Ended { results, .. } => results.iter().any(Result::is_err),
-            _ => false,
-        };
-        if outcomes.iter().any(unended) {
-            return Err(StorageError::Unfounded(
-                "the state of the backup is not sound: a lease in it belongs to no task that is \
-                 leased; erase both directories and restore an earlier backup"
-                    .to_owned(),
-            ));
-        }
-        let committed = machine.state_mut().commit(self.position, None);
-        committed.map_err(|e| self.failed(e))
-    }
-
     fn flush(&self) -> Result<(), StorageError> {
         let flushed = self.state.flusher()();
         flushed.map(drop).map_err(|e| self.failed(e))
@@ -260,62 +205,4 @@ impl Restoration<'_> {
             message: e.0,
         }
     }
-
-    fn state_failed(&self, e: StateError) -> StorageError {
-        self.failed(MachineError(e.0))
-    }
-}
-
-fn pausing(namespace: Namespace) -> Command {
-    let patch = NamespacePatch {
-        paused: Some(true),
-        ..NamespacePatch::default()
-    };
-    Command::SetNamespace(SetNamespace { namespace, patch })
-}
-
-/// The next commands that end leases, and how many leases they give back; no command when
-/// there is no lease left.
-fn release(machine: &Machine<RocksState>) -> Result<(u64, Vec<Command>), StateError> {
-    let now_ns = machine.stamp_ns();
-    let mut found: BTreeMap<NamespaceId, Vec<(TaskId, LeaseToken)>> = BTreeMap::new();
-    let (mut count, mut is_over) = (0, false);
-    let (from, to) = RowKey::leases();
-    machine.state().scan(&from, &to, &mut |key, row| {
-        if let (
-            RowKey::Lease {
-                namespace,
-                id,
-                deadline_ns,
-            },
-            Row::Lease { token, .. },
-        ) = (key, row)
-        {
-            // It ran out before the backup was made, and no pulse had come yet.
-            is_over |= deadline_ns <= now_ns;
-            found.entry(namespace).or_default().push((id, token));
-            count += 1;
-        }
-        !is_over && count < SETTLE_COUNT_MAX
-    })?;
-    if is_over {
-        return Ok((0, vec![Command::Pulse]));
-    }
-    let names: BTreeMap<NamespaceId, &Namespace> = machine
-        .namespaces()
-        .map(|(name, row)| (row.id, name))
-        .collect();
-    let mut commands = Vec::new();
-    for (namespace, leases) in found {
-        let Some(name) = names.get(&namespace) else {
-            return Err(StateError(format!(
-                "there are leases of namespace {}, which is not there",
-                namespace.0
-            )));
-        };
-        let namespace = (*name).clone();
-        let refs = LeaseRefs { namespace, leases };
-        commands.push(Command::ReleaseTasks(HeldLeases::of_anybody(refs)));
-    }
-    Ok((count as u64, commands))
 }

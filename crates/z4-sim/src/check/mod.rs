@@ -65,6 +65,8 @@ pub(crate) struct Checks {
     pub(crate) matching: matching::Matching,
     times: times::Times,
     deaths: deaths::Deaths,
+    /// The least token that any cluster gave which was restored from a backup of this one.
+    pub(crate) restored_token_least: u64,
     /// The members as of the last entries that changed them, the newest last.
     pub(crate) members: Vec<Membership>,
     /// Whether the limit on leases in force is known.
@@ -85,6 +87,7 @@ impl Checks {
             matching: matching::Matching::default(),
             times: times::Times::default(),
             deaths: deaths::Deaths::default(),
+            restored_token_least: u64::MAX,
             members: Vec::new(),
             limited: false,
         }

@@ -170,6 +170,13 @@ pub(crate) struct Epoch {
     pub(crate) think_ms: u64,
 }
 
+impl Epoch {
+    /// Which epoch of the run this is, from 1.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
 impl World {
     /// Whether a fault is about now.
     pub(crate) fn about(&self, fault: Fault) -> bool {
@@ -202,6 +209,7 @@ impl World {
             self.now_ns,
             format_args!("epoch {} draws {:?}", self.epoch.number, self.epoch.drawn),
         );
+        self.back_up();
         self.network_epoch();
         self.clock_epoch();
         self.disk_epoch();
