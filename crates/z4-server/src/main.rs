@@ -62,7 +62,7 @@ use crate::descriptors::Budget;
 use crate::membership::Opened;
 use crate::options::{Offline, OnRemoved, Options, Told};
 use crate::peer::{Peer, PeerPorts};
-use crate::shutdown::Signals;
+use crate::shutdown::{Signals, Stop};
 use crate::standing::Standing;
 
 fn main() -> ExitCode {
@@ -167,7 +167,8 @@ fn run(options: &Options, budget: &Budget, logger: &Logger) -> Result<(), String
     };
     let backup_age = BackupAge::read(&store, &registry, logger);
     let removed_text = membership::removed_text(options);
-    let on_removed = on_removed(options.join.on_removed, &removed_text, logger);
+    let stop = (options.join.on_removed == OnRemoved::Exit).then(|| signals.stop());
+    let on_removed = on_removed(stop, &removed_text, logger);
     let peer = Peer::start(
         options,
         ports,
@@ -186,13 +187,14 @@ fn run(options: &Options, budget: &Budget, logger: &Logger) -> Result<(), String
     Ok(())
 }
 
-/// What is done when this peer learns that it was removed from its cluster.
-fn on_removed(act: OnRemoved, removed: &str, logger: &Logger) -> Arc<dyn Fn() + Send + Sync> {
+/// What is done when this peer learns that it was removed from its cluster: it says so, and
+/// stops if it has what to stop by.
+fn on_removed(stop: Option<Stop>, removed: &str, logger: &Logger) -> Arc<dyn Fn() + Send + Sync> {
     let (removed, logger) = (removed.to_owned(), logger.clone());
     Arc::new(move || {
         warn!(logger, "this peer was removed from its cluster"; "remedy" => &removed);
-        if act == OnRemoved::Exit {
-            shutdown::begin(&logger);
+        if let Some(stop) = &stop {
+            stop.begin();
         }
     })
 }

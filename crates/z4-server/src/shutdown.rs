@@ -11,6 +11,18 @@ use slog::{crit, Logger};
 /// SIGTERM and SIGINT, caught from the start on.
 pub(crate) struct Signals(signal_hook::iterator::Signals);
 
+/// Has this process stop in good order, as a first SIGTERM does. It counts for no signal, so
+/// that the first one that comes meanwhile lets it stop in good order too.
+#[derive(Clone)]
+pub(crate) struct Stop(signal_hook::iterator::Handle);
+
+impl Stop {
+    /// Ends the wait for a signal, now or as soon as it begins.
+    pub(crate) fn begin(&self) {
+        self.0.close();
+    }
+}
+
 impl Signals {
     /// Catches the signals: from here on they do not end the process by
     /// themselves.
@@ -33,9 +45,14 @@ impl Signals {
         self.0.pending().next().map(name)
     }
 
-    /// Waits for a signal; its name.
+    /// Gives what this process can stop itself by.
+    pub(crate) fn stop(&self) -> Stop {
+        Stop(self.0.handle())
+    }
+
+    /// Waits for a signal, and gives its name; or until this process stops by itself.
     pub(crate) fn wait(mut self) -> &'static str {
-        self.0.forever().next().map_or("SIGTERM", name)
+        self.0.forever().next().map_or("none", name)
     }
 }
 
@@ -44,13 +61,6 @@ fn name(signal: i32) -> &'static str {
         "SIGINT"
     } else {
         "SIGTERM"
-    }
-}
-
-/// Has this process stop in good order, as SIGTERM does.
-pub(crate) fn begin(logger: &Logger) {
-    if let Err(error) = signal_hook::low_level::raise(SIGTERM) {
-        crit!(logger, "cannot stop by itself, stop it by hand"; "error" => error.to_string());
     }
 }
 
@@ -65,4 +75,19 @@ pub(crate) fn limit(logger: &Logger) {
         thread::sleep(Duration::from_millis(100));
         std::process::exit(1);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_signal_while_it_stops_by_itself_is_the_first_one() {
+        let signals = Signals::catch().unwrap();
+        signals.stop().begin();
+        assert_eq!(signals.wait(), "none");
+        // A second one would end the process with exit code 1.
+        signal_hook::low_level::raise(SIGTERM).unwrap();
+    }
 }

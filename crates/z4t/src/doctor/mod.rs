@@ -71,6 +71,17 @@ pub(crate) struct Finding {
     pub remedy: String,
 }
 
+impl Finding {
+    /// Tells whether this is the same thing at another member.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let other = Self {
+            about: self.about.clone(),
+            ..other.clone()
+        };
+        *self == other
+    }
+}
+
 /// A finding that something is wrong, before its rule is known.
 fn wrong(
     about: &str,

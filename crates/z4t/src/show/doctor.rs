@@ -26,12 +26,16 @@ pub(crate) fn doctor_text(info: &ClusterInfo, report: &Report) -> String {
         info.members.len(),
         escape(&info.server_id),
     );
-    for finding in &report.findings {
+    for alike in report.findings.chunk_by(Finding::is_like) {
+        let Some(finding) = alike.first() else {
+            continue;
+        };
         let word = match finding.severity {
             Severity::Wrong => "WRONG",
             Severity::Risk => "RISK",
         };
-        let (about, measured) = (escape(&finding.about), escape(&finding.measured));
+        let about: Vec<_> = alike.iter().map(|finding| escape(&finding.about)).collect();
+        let (about, measured) = (about.join(", "), escape(&finding.measured));
         let _ = writeln!(text, "{word:<5}  {about}: {measured} [{}]", finding.rule);
         let _ = writeln!(text, "       Why: {}.", finding.why);
         let _ = writeln!(text, "       Do:  {}.\n", escape(&finding.remedy));
@@ -134,6 +138,18 @@ ok     leader, voters
 1 wrong, 1 risky, 2 of 4 rules found nothing
 ";
         assert_eq!(doctor_text(&cluster(), &report()), golden);
+    }
+
+    #[test]
+    fn what_is_alike_at_several_members_is_told_once() {
+        let mut report = report();
+        let mut alike = report.findings[0].clone();
+        alike.about = "peer4".into();
+        report.findings.insert(1, alike);
+        let text = doctor_text(&cluster(), &report);
+        assert!(text.contains("WRONG  peer\\u{1b}3, peer4: it is"), "{text}");
+        assert_eq!(text.matches("WRONG").count(), 1, "{text}");
+        assert!(text.contains("2 wrong, 1 risky"), "{text}");
     }
 
     #[test]
