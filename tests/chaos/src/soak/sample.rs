@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use z4_e2e::http;
 use z4_e2e::life::record::Record;
 
 use super::series::{Series, Watched, Whose};
+use crate::net;
 use crate::peer::Peer;
 use crate::report::percentile;
 
@@ -14,6 +16,8 @@ use crate::report::percentile;
 const SOME: usize = 50;
 const KIB_PER_MIB: f64 = 1_024.0;
 const MIB: f64 = 1_048_576.0;
+/// The metric of the cache, which both databases share.
+const CACHE: &str = r#"z4_storage_rocksdb_memory_bytes{database="state",what="cache"}"#;
 
 /// Looks at a peer that runs. `generation` counts the times that all peers got a crowd
 /// to bear: they keep some of its memory.
@@ -29,12 +33,22 @@ pub fn peer(series: &mut Series, peer: &Peer, generation: u32, at_s: f64) {
         return;
     }
     let memory_mib = memory_kib as f64 / KIB_PER_MIB;
-    series.add(Watched::Memory, process, at_s, memory_mib);
     let descriptors = peer.descriptors() as f64;
     series.add(Watched::Descriptors, process, at_s, descriptors);
     series.add(Watched::Threads, process, at_s, peer.threads() as f64);
     let disk_mib = bytes(&peer.data()) as f64 / MIB;
     series.add(Watched::Disk, disk, at_s, disk_mib);
+    // The cache of blocks fills for ten minutes, up to a bound of its own.
+    if let Some(cache) = cache_bytes(peer.n) {
+        series.add(Watched::Memory, process, at_s, memory_mib - cache / MIB);
+    }
+}
+
+/// Bytes in the cache of blocks of a peer, as it says; `None` when it does not say now.
+fn cache_bytes(n: usize) -> Option<f64> {
+    let (_, text) = http::get(&net::metrics_address(n), "/metrics").ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix(CACHE))?;
+    value.trim().parse().ok()
 }
 
 /// Bytes in the files of a folder and of those in it. Files come and go meanwhile.

@@ -14,7 +14,7 @@ use super::slope::{self, Life};
 /// Something that is watched, with a limit for its growth in the second half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Watched {
-    /// Resident memory of a peer.
+    /// Resident memory of a peer, without its cache of blocks.
     Memory,
     /// Its open descriptors.
     Descriptors,
