@@ -213,6 +213,19 @@ impl SimLog {
         !whole
     }
 
+    /// The log begins behind this position, as that of a founder does.
+    ///
+    /// # Errors
+    /// Why it cannot be reset.
+    pub fn begin_at(&self, at: Position) -> Result<(), String> {
+        let hard_state = HardState {
+            term: at.term,
+            commit: at.index,
+            ..HardState::default()
+        };
+        self.reset(at, &hard_state).map_err(|e| e.to_string())
+    }
+
     /// A disk that lies: forgets the last `count` entries, synced or not.
     pub fn forget(&self, count: u64) {
         let mut disk = self.disk();

@@ -2,21 +2,36 @@
 
 use std::sync::Arc;
 
+use z4_consensus::limits::CLOCK_OFFSET_MAX;
 use z4_consensus::log::{LogStore as _, Position};
 use z4_consensus::machine::StateMachine as _;
 use z4_consensus::proposals::Asked;
 use z4_consensus::replica::{Config, Input, Now};
-use z4_consensus::{Replica, Role};
+use z4_consensus::{Levels, Replica, Role, SaidLevels};
 use z4_core::{Command, Outcome};
 use z4_proto::command::encode_command;
-use z4_storage::{MemDisk, MemStore, TaskMachine};
+use z4_storage::{Founding, MemDisk, MemStore, TaskMachine, TaskStore as _};
 
+use crate::addresses;
 use crate::disk::SimLog;
 use crate::world::MS;
 
 /// Ticks within which a founder must have applied a command: those of two elections.
 const TICKS_MAX: u64 = 60;
 const TICK_NS: u64 = z4_consensus::limits::TICK.as_nanos() as u64;
+/// An operator founds with the newest binary, which knows all levels of the simulator.
+pub(crate) const ANY_LEVEL: Levels = Levels {
+    min: 1,
+    max: u32::MAX,
+};
+
+/// Takes the steps of a founding: the state stands where the log begins, durably.
+pub(crate) fn found(mut store: MemStore, log: &SimLog, founding: &Founding) -> Result<(), String> {
+    let committed = store.commit(founding.at, Some(&founding.membership));
+    committed.map_err(|e| e.0)?;
+    store.flusher()().map_err(|e| e.0)?;
+    log.begin_at(founding.at)
+}
 
 /// A cluster of one, as its peer was started after the founding.
 pub(crate) struct Founder {
@@ -29,13 +44,26 @@ pub(crate) struct Founder {
 }
 
 impl Founder {
-    /// Starts the peer from its disks, at this time.
+    /// Starts the peer with this raft id, and its address of that number, from its disks and at
+    /// this time.
     pub(crate) fn start(
-        config: Config,
+        (raft_id, address): (u64, u64),
         log: Arc<SimLog>,
         state: &MemDisk,
         wall_ns: u64,
     ) -> Result<Self, String> {
+        let config = Config {
+            raft_id,
+            address: addresses::text(address),
+            own: SaidLevels {
+                levels: ANY_LEVEL,
+                version: String::new(),
+                is_held: true,
+            },
+            seed: raft_id,
+            log_keep_entries: 40,
+            max_clock_offset_ns: CLOCK_OFFSET_MAX.as_nanos() as u64,
+        };
         let (store, applied) = state.open();
         let begun_at = applied.position;
         let machine = TaskMachine::open(store, applied, Box::new(|_| {})).map_err(|e| e.0)?;

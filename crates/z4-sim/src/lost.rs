@@ -14,24 +14,18 @@ use std::sync::Arc;
 use rand::seq::SliceRandom;
 use z4_consensus::log::Position;
 use z4_consensus::machine::{Applied, StateMachine as _};
-use z4_consensus::replica::Config;
-use z4_consensus::{Identity, Levels, SaidLevels};
+use z4_consensus::Identity;
 use z4_core::command::{CreateTasks, NewTask};
 use z4_core::{invariants, Command, Outcome};
 use z4_recover::{Evidence, Plan, PlanError};
-use z4_storage::{survivor, MemStore, TaskMachine, TaskStore as _};
+use z4_storage::{survivor, MemStore, TaskMachine};
 
 use crate::addresses;
 use crate::disk::SimLog;
-use crate::founder::Founder;
+use crate::founder::{found, Founder, ANY_LEVEL};
 use crate::peer::Peer;
 use crate::world::World;
 
-/// Recovery is a matter of the newest binary, which knows all levels of the simulator.
-const ANY_LEVEL: Levels = Levels {
-    min: 1,
-    max: u32::MAX,
-};
 /// The cluster of the founder.
 const NEW_CLUSTER: [u8; 16] = [0xf0; 16];
 
@@ -142,18 +136,7 @@ impl World {
             return Ok(());
         };
         let (log, applied) = founded(peer, machine.applied())?;
-        let config = Config {
-            raft_id: id,
-            address: addresses::text(peer.says),
-            own: SaidLevels {
-                levels: ANY_LEVEL,
-                ..peer.says_levels()
-            },
-            seed: self.options.seed,
-            log_keep_entries: self.options.log_keep_entries,
-            max_clock_offset_ns: z4_consensus::limits::CLOCK_OFFSET_MAX.as_nanos() as u64,
-        };
-        let founder = Founder::start(config, log, &peer.state, self.wall_ns());
+        let founder = Founder::start((id, peer.says), log, &peer.state, self.wall_ns());
         let mut founder = founder.map_err(|what| format!("recovery: {what}"))?;
         if founder.begun_at() != applied.position {
             return Err("recovery: the founded state is not durable".into());
@@ -209,17 +192,12 @@ fn founded(peer: &Peer, applied: &Applied) -> Result<(Arc<SimLog>, Applied), Str
     if index <= applied.position.index || term <= applied.position.term {
         return Err("recovery: the new log does not begin above the old one".into());
     }
-    let (mut store, _) = peer.state.open();
-    store
-        .commit(founding.at, Some(&founding.membership))
-        .map_err(|e| e.0)?;
-    store.flusher()().map_err(|e| e.0)?;
+    let (store, _) = peer.state.open();
+    found(store, &peer.log, &founding)?;
     let founded = Applied {
         position: founding.at,
         membership: founding.membership,
         ..applied.clone()
     };
-    // The log is reset as a founder resets it.
-    peer.found_log(&founded)?;
     Ok((Arc::clone(&peer.log), founded))
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use raft::eraftpb::HardState;
 use z4_check::history::OpId;
 use z4_consensus::callers::Callers;
 use z4_consensus::clocks::Exchange;
@@ -228,19 +227,7 @@ impl Peer {
     /// A founding member: state and log begin behind the same entry.
     pub(crate) fn found(&self, applied: &Applied) -> Result<(), String> {
         self.state.bootstrap(applied.clone());
-        self.found_log(applied)
-    }
-
-    /// The log begins behind the entry at which the state stands.
-    pub(crate) fn found_log(&self, applied: &Applied) -> Result<(), String> {
-        let hard_state = HardState {
-            term: applied.position.term,
-            commit: applied.position.index,
-            ..HardState::default()
-        };
-        self.log
-            .reset(applied.position, &hard_state)
-            .map_err(|e| e.to_string())
+        self.log.begin_at(applied.position)
     }
 
     /// Starts from what is on the disks.

@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use raft::eraftpb::HardState;
-use z4_consensus::log::{LogStore as _, Position};
-use z4_consensus::replica::Config;
-use z4_consensus::{Identity, Levels, Membership, SaidLevels};
+use z4_consensus::log::Position;
+use z4_consensus::{Identity, Membership};
 use z4_core::command::{Grant, LeaseRefs, LeaseTasks, NamespacePatch, SetNamespace, Taker};
 use z4_core::invariants::{self, state_hash};
 use z4_core::limits::LEASE_COUNT_MAX;
@@ -18,7 +16,7 @@ use z4_storage::{settle, Founding, MemDisk, MemStore, TaskStore as _};
 use super::Backup;
 use crate::addresses;
 use crate::disk::SimLog;
-use crate::founder::Founder;
+use crate::founder::{found, Founder};
 use crate::world::MS;
 
 const NEW_CLUSTER: [u8; 16] = [0xb0; 16];
@@ -26,11 +24,6 @@ const NEW_CLUSTER: [u8; 16] = [0xb0; 16];
 const FOUNDER: u64 = 1;
 /// The restored cluster is started so long after the machine time of the backup.
 const LATER_NS: u64 = 60_000 * MS;
-/// The release that restores knows all levels of the simulator.
-const ANY_LEVEL: Levels = Levels {
-    min: 1,
-    max: u32::MAX,
-};
 
 /// Restores a backup, looks at what is there then, starts the cluster and leases all that is
 /// due in it. Gives the least token that was given.
@@ -68,36 +61,16 @@ pub(super) fn least_token(
         return Err("the rows that were restored are not those of the file".to_owned());
     }
 
-    let (mut store, settled_at, _) = settle(store, at, pause).map_err(|e| e.to_string())?;
+    let (store, settled_at, _) = settle(store, at, pause).map_err(|e| e.to_string())?;
     check_settled(&store, backup, pause)?;
+    let namespaces = namespaces(&store)?;
     let founding = Founding::anew(settled_at, membership).map_err(|e| e.to_string())?;
-    let committed = store.commit(founding.at, Some(&founding.membership));
-    committed.map_err(|e| e.0)?;
-    store.flusher()().map_err(|e| e.0)?;
     let log = Arc::new(SimLog::default());
-    let hard_state = HardState {
-        term: founding.at.term,
-        commit: founding.at.index,
-        ..HardState::default()
-    };
-    log.reset(founding.at, &hard_state)
-        .map_err(|e| e.to_string())?;
-    let config = Config {
-        raft_id: FOUNDER,
-        address: addresses::text(FOUNDER),
-        own: SaidLevels {
-            levels: ANY_LEVEL,
-            version: String::new(),
-            is_held: true,
-        },
-        seed: header.index,
-        log_keep_entries: 40,
-        max_clock_offset_ns: z4_consensus::limits::CLOCK_OFFSET_MAX.as_nanos() as u64,
-    };
+    found(store, &log, &founding)?;
     let start_ns = wall_ns.max(header.stamp_ns) + LATER_NS;
-    let mut founder = Founder::start(config, log, &disk, start_ns)?;
+    let mut founder = Founder::start((FOUNDER, FOUNDER), log, &disk, start_ns)?;
     let mut least = None;
-    for (name, row) in namespaces(&store)? {
+    for (name, row) in namespaces {
         if row.deleting.is_none() {
             let token = lease_all(&mut founder, backup, row.id, &name, pause)?;
             least = [least, token].into_iter().flatten().min();
