@@ -63,6 +63,9 @@ pub fn overwrite(path: &Path, contents: &[u8]) {
     std::fs::rename(&fresh, path).expect("the folder is ours");
 }
 
+/// Peers warn of a certificate that runs out within 14 days, and `z4t doctor` names it.
+const MONTH_DAYS: u32 = 30;
+
 /// Seconds since 1970.
 #[must_use]
 pub fn now_s() -> i64 {
@@ -71,7 +74,7 @@ pub fn now_s() -> i64 {
 }
 
 impl Pki {
-    /// A CA of this name, good for a day.
+    /// A CA of this name, good for a month.
     ///
     /// # Panics
     /// When it cannot be made or written.
@@ -79,7 +82,7 @@ impl Pki {
     pub fn new(name: &str) -> Self {
         let pki = Self {
             folder: TempDir::with_prefix("z4-e2e-tls-").expect("a folder for certificates"),
-            ca: Authority::create(name, 1, now_s()).expect("OpenSSL makes a CA"),
+            ca: Authority::create(name, MONTH_DAYS, now_s()).expect("OpenSSL makes a CA"),
         };
         overwrite(&pki.ca_file(), &pki.ca_pem());
         pki
@@ -97,10 +100,14 @@ impl Pki {
         self.ca.to_pem().expect("OpenSSL writes a CA").cert_pem
     }
 
-    /// A certificate for `name`, for its host name in tests, and for loopback, made now and good for a day.
+    /// A certificate for `name`, for its host name in tests, and for loopback, made now and
+    /// good for a month.
+    ///
+    /// # Panics
+    /// When it cannot be made.
     #[must_use]
     pub fn issue(&self, role: Role, name: &str) -> Issued {
-        self.issue_at(role, name, now_s())
+        self.issue_for(MONTH_DAYS, role, name, now_s())
     }
 
     /// A certificate like that of [`Self::issue`], good for a day from `from_s` on.
@@ -109,10 +116,14 @@ impl Pki {
     /// When it cannot be made.
     #[must_use]
     pub fn issue_at(&self, role: Role, name: &str, from_s: i64) -> Issued {
+        self.issue_for(1, role, name, from_s)
+    }
+
+    fn issue_for(&self, days: u32, role: Role, name: &str, from_s: i64) -> Issued {
         let mut others = ["localhost", "::1"].map(str::to_owned).to_vec();
         others.push(format!("{name}.z4.test"));
         others.extend((1..50).flat_map(|n| [format!("127.0.0.{n}"), format!("127.0.7.{n}")]));
-        let issued = self.ca.issue(role, name, &others, 1, from_s);
+        let issued = self.ca.issue(role, name, &others, days, from_s);
         issued.expect("OpenSSL makes a certificate")
     }
 
@@ -179,7 +190,9 @@ pub fn shared() -> &'static Shared {
         let pki = Pki::new("z4-e2e");
         let mut names = vec!["z4-e2e-client".to_owned()];
         names.extend((1..10).map(|n| format!("peer{n}")));
-        let issued = pki.ca.issue(Role::Peer, &names[0], &names[1..], 1, now_s());
+        let issued = pki
+            .ca
+            .issue(Role::Peer, &names[0], &names[1..], MONTH_DAYS, now_s());
         let issued = issued.expect("OpenSSL makes a certificate");
         let client_files = Own::written(pki.folder.path(), "client", &issued);
         let own = (
