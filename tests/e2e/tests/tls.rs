@@ -404,7 +404,11 @@ fn a_bad_file_changes_nothing_and_is_told_of() {
     assert!(left_s() > 14.0 * DAY_S as f64, "{}", left_s());
     let warning = "a certificate runs out";
     assert!(!peer.log().contains(warning), "it is good for a month");
-    own.overwrite(&tls::shared().pki.issue_at(Role::Peer, "peer1", tls::now_s()));
+    own.overwrite(
+        &tls::shared()
+            .pki
+            .issue_at(Role::Peer, "peer1", tls::now_s()),
+    );
     wait::until("a day that is left is told of", LIMIT, || {
         let is_told = (0.0..=DAY_S as f64).contains(&left_s()) && peer.log().contains(warning);
         wait::check(is_told, || format!("{} s", left_s()))
