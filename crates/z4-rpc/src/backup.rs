@@ -265,9 +265,9 @@ mod tests {
     use std::sync::Mutex;
 
     use futures::StreamExt;
-    use z4_core::command::{CreateTasks, NewTask};
+    use z4_core::command::{CreateTasks, LeaseTasks, Nack, NackTasks, NewTask, Taker};
     use z4_core::invariants::state_hash;
-    use z4_core::{Command, Machine, MemState, Namespace};
+    use z4_core::{Command, Machine, MemState, Namespace, Outcome};
 
     use super::*;
 
@@ -375,5 +375,119 @@ mod tests {
         drop(backups.begin("peer1".into()).unwrap());
         wait_for_turn(&backups);
         assert!(sent.lock().unwrap().is_empty());
+    }
+
+    /// The piece that a backup ends with. Its thread waits for the client behind it.
+    fn ended(mut pieces: mpsc::Receiver<Piece>) -> Option<Piece> {
+        loop {
+            match block_on(pieces.next()) {
+                Some(Piece::Chunk(_)) => {}
+                end => return end,
+            }
+        }
+    }
+
+    #[test]
+    fn a_backup_that_its_client_has_not_to_the_end_is_not_noted() {
+        let sent = Arc::default();
+        let backups = backups(state(1), Arc::clone(&sent));
+        let Making { pieces, sent: tell } = backups.begin("peer1".into()).unwrap();
+        assert!(matches!(ended(pieces), Some(Piece::End(_))));
+        drop(tell);
+        wait_for_turn(&backups);
+        assert!(sent.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_header_counts_tasks_in_all_places() {
+        let namespace = || Namespace::new("ns").unwrap();
+        let mut machine = Machine::open(state(3)).unwrap();
+        let stamp_ns = machine.stamp_ns() + 5;
+        let mut apply = |index, command| {
+            let applied = machine.apply_entry(index, stamp_ns, vec![command], &mut Vec::new());
+            applied.unwrap().remove(0)
+        };
+        let lease = Command::LeaseTasks(LeaseTasks {
+            namespace: namespace(),
+            takers: vec![Taker {
+                consumer: "c".into(),
+                room: 2,
+            }],
+            lease_ms: 60_000,
+            ahead_ms: 0,
+        });
+        let Outcome::Leased { grants, .. } = apply(10, lease) else {
+            panic!("no lease");
+        };
+        let nack = Command::NackTasks(NackTasks {
+            namespace: namespace(),
+            nacks: vec![Nack {
+                id: grants[0].id,
+                token: grants[0].token,
+                delay_ms: None,
+                error: String::new(),
+                permanent: true,
+            }],
+        });
+        apply(11, nack);
+        let header = header(CUT, "peer1".into(), machine.state()).unwrap();
+        assert_eq!((header.tasks, header.stamp_ns), (3, stamp_ns));
+    }
+
+    /// A state that ends with a row that no backup takes, or that cannot be read to its end.
+    struct Unsound {
+        state: MemState,
+        last: Option<(RowKey, Row)>,
+    }
+
+    impl View for Unsound {
+        fn get(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
+            self.state.get(key)
+        }
+
+        fn scan(
+            &self,
+            from: &RowKey,
+            to: &RowKey,
+            visit: &mut dyn FnMut(RowKey, Row) -> bool,
+        ) -> Result<(), StateError> {
+            self.state.scan(from, to, visit)?;
+            match &self.last {
+                _ if *to != RowKey::End => Ok(()),
+                Some((key, row)) => {
+                    visit(key.clone(), row.clone());
+                    Ok(())
+                }
+                None => Err(StateError("a block is damaged".into())),
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_cannot_all_be_written_make_no_whole_backup() {
+        let mut large = None;
+        let state = state(1);
+        let scanned = state.scan(&RowKey::Meta, &RowKey::End, &mut |key, row| {
+            if let Row::Body(mut body) = row {
+                body.payload = vec![0; 3 << 20].into();
+                large = Some((key, Row::Body(body)));
+            }
+            true
+        });
+        scanned.unwrap();
+        assert!(large.is_some());
+        for last in [large, None] {
+            let sound = backups(MemState::new(), Arc::default());
+            let unsound = Unsound {
+                state: state.clone(),
+                last,
+            };
+            let backups = Backups::new(StateHooks {
+                at_once: Arc::new(move |read| read(CUT, &unsound)),
+                ..sound.hooks().clone()
+            });
+            let making = backups.begin("peer1".into()).unwrap();
+            assert!(matches!(ended(making.pieces), Some(Piece::Failed(_))));
+        }
     }
 }

@@ -155,3 +155,53 @@ fn release(machine: &Machine<impl TaskStore>) -> Result<(u64, Vec<Command>), Sta
     }
     Ok((count as u64, commands))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use z4_core::{State as _, View as _};
+
+    use super::*;
+    use crate::tests::{at, create, lease};
+    use crate::{MemDisk, MemStore};
+
+    /// A state of two tasks, the first of which is leased, with another lease row instead of
+    /// its own.
+    fn contradicting(other: impl FnOnce(&mut TaskId, &mut LeaseToken)) -> Machine<MemStore> {
+        let mut machine = Machine::open(MemDisk::default().open().0).unwrap();
+        for (index, command) in [(2, create(2)), (3, lease(1))] {
+            let applied = machine.apply_entry(index, 5, vec![command], &mut Vec::new());
+            applied.unwrap();
+        }
+        let (from, to) = RowKey::leases();
+        let mut found = None;
+        let scanned = machine.state().scan(&from, &to, &mut |key, row| {
+            found = Some((key, row));
+            true
+        });
+        scanned.unwrap();
+        let (mut key, mut row) = found.unwrap();
+        let mut store = machine.into_state();
+        store.delete(&key);
+        if let (RowKey::Lease { id, .. }, Row::Lease { token, .. }) = (&mut key, &mut row) {
+            other(id, token);
+        }
+        store.put(key, row);
+        store.commit(at(3, 1), None).unwrap();
+        Machine::open(store).unwrap()
+    }
+
+    #[test]
+    fn a_lease_that_cannot_be_ended_makes_a_state_unsound() {
+        let other_token = contradicting(|_, token| token.0 += 1);
+        let no_task = contradicting(|id, _| *id = TaskId::new(7, 7, 7));
+        for machine in [other_token, no_task] {
+            let (count, commands) = release(&machine).unwrap();
+            assert_eq!((count, commands.len()), (1, 1));
+            let at = at(3, 1);
+            let refused = Settling { machine, at }.apply(commands);
+            assert!(matches!(refused, Err(SettleError::Unsound)), "{refused:?}");
+        }
+    }
+}
