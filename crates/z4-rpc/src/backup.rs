@@ -469,7 +469,7 @@ mod tests {
         let state = state(1);
         let scanned = state.scan(&RowKey::Meta, &RowKey::End, &mut |key, row| {
             if let Row::Body(mut body) = row {
-                body.payload = vec![0; 3 << 20].into();
+                body.payload = vec![0; 3 << 20];
                 large = Some((key, Row::Body(body)));
             }
             true

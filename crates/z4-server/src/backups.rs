@@ -7,7 +7,7 @@ use prometheus::{Gauge, Registry};
 use slog::{warn, Logger};
 use z4_rpc::backup::{Cut, Origin};
 use z4_rpc::StateHooks;
-use z4_storage::{LastBackup, Store};
+use z4_storage::{LastBackup, Moment, Store};
 
 use crate::peer::{end_process, wall_clock_ns};
 
@@ -70,6 +70,16 @@ impl BackupAge {
     }
 }
 
+/// The place of a moment in the log, and whose log that is.
+fn cut(moment: &Moment) -> Cut {
+    Cut {
+        cluster_id: moment.membership.cluster_id,
+        term: moment.position.term,
+        index: moment.position.index,
+        level: moment.membership.level,
+    }
+}
+
 /// The hooks by which the services ask storage.
 pub(crate) fn hooks(store: &Store, age: &Arc<BackupAge>, logger: &Logger) -> StateHooks {
     let (view, of_origin) = (store.view(), store.view());
@@ -77,13 +87,7 @@ pub(crate) fn hooks(store: &Store, age: &Arc<BackupAge>, logger: &Logger) -> Sta
     StateHooks {
         at_once: Arc::new(move |read| {
             view.at_once(|moment, rows| {
-                let cut = Cut {
-                    cluster_id: moment.membership.cluster_id,
-                    term: moment.position.term,
-                    index: moment.position.index,
-                    level: moment.membership.level,
-                };
-                read(cut, rows);
+                read(cut(moment), rows);
             });
         }),
         sent: Arc::new(move |index| {
@@ -102,5 +106,32 @@ pub(crate) fn hooks(store: &Store, age: &Arc<BackupAge>, logger: &Logger) -> Sta
                 state_hash: origin.state_hash,
             }))
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use z4_consensus::log::Position;
+    use z4_consensus::Membership;
+
+    use super::*;
+
+    #[test]
+    fn a_backup_says_where_in_which_log_it_was_made() {
+        let position = Position {
+            index: 900,
+            term: 7,
+        };
+        let membership = Membership {
+            cluster_id: [3; 16],
+            level: 5,
+            ..Membership::default()
+        };
+        let cut = cut(&Moment {
+            position,
+            membership: Arc::new(membership),
+        });
+        assert_eq!((cut.index, cut.term, cut.level), (900, 7, 5));
+        assert_eq!(cut.cluster_id, [3; 16]);
     }
 }

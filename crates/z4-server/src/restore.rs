@@ -33,15 +33,7 @@ pub(crate) fn run(
     };
     let mut store = membership::open_store(options, budget, &Registry::new(), logger)?;
     let cluster_id = membership::new_cluster_id();
-    let begin = |header: &Header| RestorePlan {
-        cluster_id,
-        address: options.peer_advertise_addr.clone(),
-        at: Position {
-            index: header.index,
-            term: header.term,
-        },
-        level: header.level,
-    };
+    let begin = |header: &Header| plan(header, cluster_id, &options.peer_advertise_addr);
     let (mut restoration, manifest) =
         take(file, &mut store, begin, logger).map_err(|why| told(&name, &why, options))?;
     let header = &manifest.header;
@@ -70,6 +62,18 @@ pub(crate) fn run(
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|e| format!("cannot write to standard output: {e}"))
+}
+
+fn plan(header: &Header, cluster_id: [u8; 16], address: &str) -> RestorePlan {
+    RestorePlan {
+        cluster_id,
+        address: address.to_owned(),
+        at: Position {
+            index: header.index,
+            term: header.term,
+        },
+        level: header.level,
+    }
 }
 
 /// Why the rows were not all taken.
@@ -165,4 +169,28 @@ fn summary(manifest: &Manifest, cluster: &str, settled: Settled, options: &Optio
         manifest.state_hash_hex(),
         settled.leases_ended,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restored_cluster_goes_on_from_where_the_backup_was_made() {
+        let header = Header {
+            cluster_id: [1; 16],
+            term: 7,
+            index: 900,
+            level: 5,
+            ..Header::default()
+        };
+        let plan = plan(&header, [2; 16], "10.0.0.1:6356");
+        let at = Position {
+            index: 900,
+            term: 7,
+        };
+        assert_eq!((plan.at, plan.level), (at, 5));
+        assert_eq!(plan.cluster_id, [2; 16], "a cluster of its own");
+        assert_eq!(plan.address, "10.0.0.1:6356");
+    }
 }
