@@ -32,8 +32,9 @@ enum Step {
 /// What is to be done, and what has been done in this run.
 struct Plan<'a> {
     replace: &'a ReplacePeer,
-    /// The old member was removed in this run: what has its name now is the new peer.
-    is_removed: bool,
+    /// The raft id of the old member, when it was removed in this run: whoever else has its
+    /// name now is the new peer. A peer that lags may show the old one for a moment.
+    removed: Option<u64>,
     /// The new peer was added in this run.
     is_added: bool,
 }
@@ -43,13 +44,13 @@ pub(super) fn replace_peer(replace: &ReplacePeer, out: &mut impl Write) -> Resul
     wait_for_silence(&client, replace)?;
     let mut plan = Plan {
         replace,
-        is_removed: false,
+        removed: None,
         is_added: false,
     };
     loop {
         let info = block_on(client.cluster_info())?;
         match plan.next(&info)? {
-            Step::Done if plan.is_removed || plan.is_added => {
+            Step::Done if plan.removed.is_some() || plan.is_added => {
                 return Ok(writeln!(
                     out,
                     "{} votes at {} in the place of {}",
@@ -69,7 +70,8 @@ pub(super) fn replace_peer(replace: &ReplacePeer, out: &mut impl Write) -> Resul
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
                     other => other?,
                 }
-                plan.is_removed = true;
+                let old = info.members.iter().find(|member| member.id == replace.old);
+                plan.removed = old.map(|member| member.raft_id);
                 writeln!(out, "removed {}", replace.old)?;
             }
             Step::Add => {
@@ -98,7 +100,12 @@ impl Plan<'_> {
         let ReplacePeer {
             old, new, address, ..
         } = self.replace;
-        let find = |id: &str| info.members.iter().find(|member| member.id == id);
+        let members = || {
+            info.members
+                .iter()
+                .filter(|m| Some(m.raft_id) != self.removed)
+        };
+        let find = |id: &str| members().find(|member| member.id == id);
         let votes = |member: &Member| member.role == MemberRole::Voter;
         if info.members.is_empty() {
             return Err(Error::Answered(format!(
@@ -110,7 +117,7 @@ impl Plan<'_> {
         if old == new {
             return Ok(match of_new {
                 // Nothing tells whether its data is gone but that nobody hears of it.
-                Some(member) if self.is_removed || self.is_added => match votes(member) {
+                Some(member) if self.removed.is_some() || self.is_added => match votes(member) {
                     true => Step::Done,
                     false => Step::Add,
                 },
@@ -121,7 +128,7 @@ impl Plan<'_> {
                 None => Step::Add,
             });
         }
-        let at_new = info.members.iter().find(|m| m.address == *address);
+        let at_new = members().find(|m| m.address == *address);
         if let Some(other) = at_new.filter(|member| member.id != *new && member.id != *old) {
             return Err(Error::Answered(format!(
                 "{address} is the address of {}, which is neither {old} nor {new}; give the \
@@ -264,10 +271,10 @@ mod tests {
         }
     }
 
-    fn next(replace: &ReplacePeer, is_removed: bool, members: Vec<Member>) -> Step {
+    fn next(replace: &ReplacePeer, removed: Option<u64>, members: Vec<Member>) -> Step {
         let plan = Plan {
             replace,
-            is_removed,
+            removed,
             is_added: false,
         };
         plan.next(&info(members)).unwrap()
@@ -280,14 +287,14 @@ mod tests {
         let old = || of(Liveness::Alive);
         let new = |role| member("c", "h:3", role, Liveness::Alive);
         let plan = replace("b", "c", "h:3");
-        assert_eq!(next(&plan, false, vec![old()]), Step::Add);
-        assert_eq!(next(&plan, false, vec![old(), new(learner)]), Step::Add);
-        assert_eq!(next(&plan, false, vec![old(), new(voter)]), Step::Remove);
-        assert_eq!(next(&plan, false, vec![new(voter)]), Step::Done);
+        assert_eq!(next(&plan, None, vec![old()]), Step::Add);
+        assert_eq!(next(&plan, None, vec![old(), new(learner)]), Step::Add);
+        assert_eq!(next(&plan, None, vec![old(), new(voter)]), Step::Remove);
+        assert_eq!(next(&plan, None, vec![new(voter)]), Step::Done);
         // A newcomer has to reach every member.
         let silent = vec![of(Liveness::Silent)];
-        assert_eq!(next(&plan, false, silent), Step::Remove);
-        assert_eq!(next(&plan, true, Vec::from([new(voter)])), Step::Done);
+        assert_eq!(next(&plan, None, silent), Step::Remove);
+        assert_eq!(next(&plan, Some(9), Vec::from([new(voter)])), Step::Done);
     }
 
     #[test]
@@ -297,16 +304,18 @@ mod tests {
         let old = |liveness| member("b", "h:2", voter, liveness);
         let named = replace("b", "c", "h:2");
         let both = vec![other(), old(Liveness::Silent)];
-        assert_eq!(next(&named, false, both), Step::Remove);
-        assert_eq!(next(&named, true, vec![other()]), Step::Add);
+        assert_eq!(next(&named, None, both), Step::Remove);
+        assert_eq!(next(&named, Some(9), vec![other()]), Step::Add);
         // The same name: a volume was lost.
         let lost = replace("b", "b", "h:2");
         let silent = vec![other(), old(Liveness::Silent)];
-        assert_eq!(next(&lost, false, silent), Step::Remove);
-        assert_eq!(next(&lost, true, vec![other()]), Step::Add);
+        assert_eq!(next(&lost, None, silent), Step::Remove);
+        assert_eq!(next(&lost, Some(9), vec![other()]), Step::Add);
         let back = vec![other(), old(Liveness::Alive)];
-        assert_eq!(next(&lost, true, back.clone()), Step::Done);
-        assert_eq!(next(&lost, false, back), Step::Done);
+        assert_eq!(next(&lost, Some(9), back.clone()), Step::Done);
+        assert_eq!(next(&lost, None, back.clone()), Step::Done);
+        // A peer that lags shows the member that was removed just now.
+        assert_eq!(next(&lost, Some(1), back), Step::Add);
     }
 
     #[test]
@@ -321,7 +330,7 @@ mod tests {
         ] {
             let plan = Plan {
                 replace: &plan,
-                is_removed: false,
+                removed: None,
                 is_added: false,
             };
             let said = plan.next(&info(members.clone())).unwrap_err().to_string();
@@ -330,7 +339,7 @@ mod tests {
         let plan = replace("b", "c", "h:3");
         let plan = Plan {
             replace: &plan,
-            is_removed: false,
+            removed: None,
             is_added: false,
         };
         let said = plan.next(&info(Vec::new())).unwrap_err().to_string();
