@@ -187,7 +187,7 @@ fn run(options: &Options, budget: &Budget, logger: &Logger) -> Result<(), String
     Ok(())
 }
 
-/// What is done when this peer learns that it was removed from its cluster: it says so, and
+/// The hook for a peer that learns that it was removed from its cluster: it says so, and
 /// stops if it has what to stop by.
 fn on_removed(stop: Option<Stop>, removed: &str, logger: &Logger) -> Arc<dyn Fn() + Send + Sync> {
     let (removed, logger) = (removed.to_owned(), logger.clone());

@@ -127,7 +127,7 @@ fn release(machine: &Machine<impl TaskStore>) -> Result<(u64, Vec<Command>), Sta
             Row::Lease { token, .. },
         ) = (key, row)
         {
-            // It ran out before the backup was made, and no pulse had come yet.
+            // A lease that is over ran out before the backup was made, and no pulse came since.
             is_over |= deadline_ns <= now_ns && !planted!("overdue-lease-released");
             found.entry(namespace).or_default().push((id, token));
             count += 1;

@@ -246,7 +246,8 @@ mod tests {
         }
     }
 
-    /// What comes of a chunk and `last`: the result, the client, and whether it is noted.
+    /// Passes a chunk and `last` on to a client. Gives the result, the client, and whether the
+    /// backup is noted.
     fn passed(
         (chunks, end): (Takes, Takes),
         last: Option<Piece>,

@@ -24,7 +24,7 @@ use crate::world::World;
 
 type Leases = BTreeMap<NamespaceId, Vec<(TaskId, LeaseToken)>>;
 
-/// What a backup file says.
+/// The contents of a backup file.
 struct Backup {
     manifest: Manifest,
     rows: Vec<(RowKey, Row)>,

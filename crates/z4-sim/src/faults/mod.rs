@@ -171,7 +171,7 @@ pub(crate) struct Epoch {
 }
 
 impl Epoch {
-    /// Which epoch of the run this is, from 1.
+    /// The place of this epoch in the run, from 1.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
