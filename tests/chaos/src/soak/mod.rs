@@ -3,8 +3,9 @@
 //!
 //! First the producers work in a closed loop, as fast as tasks are done, which shows
 //! the peak of this very cluster on this very machine. Then they keep half of it, and a
-//! fault is made every 30 s. Most leave the processes alone, so that one lives long
-//! enough for a leak to be seen; those that end processes come every few minutes.
+//! fault is made every 30 s. Those that end processes or bring crowds come in the first
+//! third, every few minutes. The others leave the processes alone, so that each lives long
+//! enough for a leak to be seen: its heap first grows to what the worst moments need.
 //! Between faults, when the producers have caught up, the peers are looked at and
 //! latencies are taken. All of it is one round: its whole history is judged at the end.
 //!
@@ -31,7 +32,7 @@ use crate::plan::Plan;
 use crate::report::seconds;
 use crate::run::{Round, Run};
 pub use outcome::Outcome;
-use series::Series;
+use series::{Series, Watched};
 
 /// A shorter soak has no time for faults.
 pub const LENGTH_MIN: Duration = Duration::from_secs(300);
@@ -48,8 +49,10 @@ const QUIET_AFTER: Duration = Duration::from_secs(3);
 const BEHIND_MAX: Duration = Duration::from_millis(300);
 /// How often peers are looked at.
 const SAMPLE_EVERY: Duration = Duration::from_secs(3);
-/// One fault of so many may end processes, or bring crowds.
-const ROUGH_EVERY: usize = 8;
+/// One fault of so many in the first part may end processes, or bring crowds.
+const ROUGH_EVERY: usize = 4;
+/// The first of so many parts of a run has such faults.
+const ROUGH_PART: u32 = 3;
 /// Producers of batches.
 const PRODUCERS: usize = 6;
 
@@ -175,16 +178,15 @@ impl Soak<'_> {
         gentle.keep(|kind| is_gentle(kind.name));
         let mut rough = Plan::new(run.plan.number(), kinds);
         rough.keep(|kind| !is_gentle(kind.name));
+        let rough_until = self.start + (end - self.start) / ROUGH_PART;
         let mut next = Instant::now() + FAULT_EVERY;
         for fault in 1.. {
             self.quiet(run, next.min(end))?;
             if Instant::now() >= end {
                 break;
             }
-            let plan = match fault % ROUGH_EVERY {
-                0 => &mut rough,
-                _ => &mut gentle,
-            };
+            let is_rough = fault % ROUGH_EVERY == 0 && Instant::now() < rough_until;
+            let plan = if is_rough { &mut rough } else { &mut gentle };
             let (kind, rng) = plan.next();
             run.fault(kind, rng, self.round)?;
             self.generation += u32::from(CROWDS.contains(&kind.name));
@@ -225,8 +227,8 @@ impl Soak<'_> {
         let at_s = self.start.elapsed().as_secs_f64();
         let creates = self.pace.take();
         let record = self.round.record;
-        let members = run.cluster.peers.iter().filter(|peer| peer.member);
-        let memory_mib: Vec<String> = members.map(|p| p.memory_mib().to_string()).collect();
+        let memory_mib = self.series.last(Watched::Memory);
+        let memory_mib: Vec<String> = memory_mib.iter().map(|mib| format!("{mib:.0}")).collect();
         let is_enough = sample::latency(&mut self.series, record, creates, quiet_ns, at_s);
         self.outcome.restless += u32::from(!is_enough);
         self.outcome.quiet += u32::from(is_enough);

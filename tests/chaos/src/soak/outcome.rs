@@ -10,7 +10,7 @@ use super::series::Growth;
 const HELD_MIN: f64 = 70.0;
 
 /// Growth in a shorter soak tells nothing: request ids are remembered for ten
-/// minutes, and the caches fill meanwhile.
+/// minutes, and heaps grow meanwhile.
 const LENGTH_MIN: Duration = Duration::from_secs(29 * 60);
 
 /// The figures of a soak.

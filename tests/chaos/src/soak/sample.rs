@@ -16,8 +16,13 @@ use crate::report::percentile;
 const SOME: usize = 50;
 const KIB_PER_MIB: f64 = 1_024.0;
 const MIB: f64 = 1_048_576.0;
-/// The metric of the cache, which both databases share.
-const CACHE: &str = r#"z4_storage_rocksdb_memory_bytes{database="state",what="cache"}"#;
+/// The metrics of what the databases fill up to bounds of their own: the cache of blocks, which
+/// both share, and the write buffers, which grow until they become a file.
+const BOUNDED: [&str; 3] = [
+    r#"z4_storage_rocksdb_memory_bytes{database="state",what="cache"}"#,
+    r#"z4_storage_rocksdb_memory_bytes{database="state",what="write_buffers"}"#,
+    r#"z4_storage_rocksdb_memory_bytes{database="log",what="write_buffers"}"#,
+];
 
 /// Looks at a peer that runs. `generation` counts the times that all peers got a crowd
 /// to bear: they keep some of its memory.
@@ -38,17 +43,24 @@ pub fn peer(series: &mut Series, peer: &Peer, generation: u32, at_s: f64) {
     series.add(Watched::Threads, process, at_s, peer.threads() as f64);
     let disk_mib = bytes(&peer.data()) as f64 / MIB;
     series.add(Watched::Disk, disk, at_s, disk_mib);
-    // The cache of blocks fills for ten minutes, up to a bound of its own.
-    if let Some(cache) = cache_bytes(peer.n) {
-        series.add(Watched::Memory, process, at_s, memory_mib - cache / MIB);
+    // The cache fills for ten minutes, and the write buffers for two again and again: a life
+    // that is shorter would seem to leak.
+    let metrics = http::get(&net::metrics_address(peer.n), "/metrics");
+    let bounded = metrics.ok().and_then(|(_, text)| bounded_bytes(&text));
+    if let Some(bounded) = bounded {
+        series.add(Watched::Memory, process, at_s, memory_mib - bounded / MIB);
     }
 }
 
-/// Bytes in the cache of blocks of a peer, as it says; `None` when it does not say now.
-fn cache_bytes(n: usize) -> Option<f64> {
-    let (_, text) = http::get(&net::metrics_address(n), "/metrics").ok()?;
-    let value = text.lines().find_map(|line| line.strip_prefix(CACHE))?;
-    value.trim().parse().ok()
+/// Bytes in what the databases of a peer fill up to bounds, by its metrics; `None` when they do
+/// not say all of it.
+fn bounded_bytes(metrics: &str) -> Option<f64> {
+    let value = |name: &&str| {
+        let mut lines = metrics.lines();
+        let value = lines.find_map(|line| line.strip_prefix(*name))?;
+        value.trim().parse::<f64>().ok()
+    };
+    BOUNDED.iter().map(value).sum()
 }
 
 /// Bytes in the files of a folder and of those in it. Files come and go meanwhile.
@@ -107,4 +119,19 @@ fn lateness(record: &Record, since_ns: u64) -> Vec<Duration> {
         (due_ns > 0).then(|| Duration::from_nanos(late_ns))
     });
     late.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_bounds_of_its_own_is_added_up_and_told_only_as_a_whole() {
+        let mut text = String::from("# HELP z4_storage_rocksdb_memory_bytes Memory\n");
+        for (name, bytes) in BOUNDED.iter().zip([300, 20, 1]) {
+            assert_eq!(bounded_bytes(&text), None);
+            text += &format!("{name} {bytes}\n");
+        }
+        assert_eq!(bounded_bytes(&text), Some(321.0));
+    }
 }

@@ -1,10 +1,9 @@
 //! The things that are watched in a soak, and how much they may grow.
 //!
-//! Only the second half of a run is looked at, for caches, request ids (which are
-//! remembered for ten minutes) and tables grow to their bounds first; and of a life only
-//! what comes after its first two minutes, for a process that has just been started does
-//! the same. Growth counts when even its lower bound is above the limit: noise fails no
-//! run.
+//! Only the second half of a run is looked at, for request ids (which are remembered for
+//! ten minutes), tables and heaps grow to their bounds first; and of a life only what comes
+//! after its first two minutes, for a process that has just been started does the same.
+//! Growth counts when even its lower bound is above the limit: noise fails no run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +13,8 @@ use super::slope::{self, Life};
 /// Something that is watched, with a limit for its growth in the second half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Watched {
-    /// Resident memory of a peer, without its cache of blocks.
+    /// Resident memory of a peer, without the cache of blocks and the write buffers, which
+    /// have bounds of their own.
     Memory,
     /// Its open descriptors.
     Descriptors,
@@ -101,6 +101,20 @@ impl Series {
     pub fn add(&mut self, watched: Watched, whose: Whose, at_s: f64, value: f64) {
         let life = self.lives.entry((watched, whose)).or_default();
         life.push((at_s, value));
+    }
+
+    /// The last value at each place.
+    pub fn last(&self, watched: Watched) -> Vec<f64> {
+        let mut last: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
+        let lives = self.lives.iter().filter(|((what, _), _)| *what == watched);
+        for ((_, (place, _)), life) in lives {
+            let Some(point) = life.last() else { continue };
+            let kept = last.entry(*place).or_insert(*point);
+            if point.0 > kept.0 {
+                *kept = *point;
+            }
+        }
+        last.into_values().map(|(_, value)| value).collect()
     }
 
     /// The growth of each thing in a run that lasted from 0 to `length`; those of which
@@ -242,6 +256,22 @@ mod tests {
         // 36 ms of some 250 in half an hour, and 72 of some 310.
         assert_eq!(line(0.02), None);
         assert!(line(0.04).unwrap().contains("create p99 grew by 72.0 ms"));
+    }
+
+    #[test]
+    fn the_last_value_at_a_place_is_that_of_its_last_process() {
+        let series = memory(0.0);
+        let last = series.last(Watched::Memory);
+        assert_eq!(last.len(), 3);
+        assert!(
+            last.iter().all(|mib| (100.0..103.0).contains(mib)),
+            "{last:?}"
+        );
+        assert_eq!(series.last(Watched::Disk), Vec::<f64>::new());
+        let mut series = Series::default();
+        series.add(Watched::Memory, (2, 9), 1.0, 70.0);
+        series.add(Watched::Memory, (2, 3), 2.0, 50.0);
+        assert_eq!(series.last(Watched::Memory), [50.0]);
     }
 
     #[test]
