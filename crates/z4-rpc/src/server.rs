@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use grpcio::{ChannelBuilder, EnvBuilder, Environment, ServerBuilder};
 use z4_core::View;
@@ -251,5 +251,13 @@ impl Renewal {
     /// For a person; the port goes on as it was then.
     pub fn renew(&self) -> Result<(), String> {
         self.0.upgrade().map_or(Ok(()), |serving| serving.renew())
+    }
+
+    /// Shuts down what served connections from before the last renewal, once all of them have
+    /// been told to go. Does not block; to be called again and again.
+    pub fn end_old(&self) {
+        if let Some(serving) = self.0.upgrade() {
+            serving.end_old(Instant::now());
+        }
     }
 }

@@ -124,30 +124,49 @@ fn refuse(why: String) -> RpcStatus {
 /// The names in the certificate of the caller, as gRPC has verified it: no names where it
 /// showed none, and `None` where it came in the clear.
 pub(crate) fn names_of(ctx: &RpcContext<'_>) -> Option<Names> {
-    let mut names = Names::default();
-    let auth = ctx.auth_context()?;
-    let (mut is_sealed, mut is_resumed, mut certificate) = (false, false, None);
-    for property in &auth {
+    let mut shown = Shown::default();
+    for property in &ctx.auth_context()? {
         // A name that is not text is nobody's.
-        let Ok(value) = property.value_str() else {
-            continue;
-        };
-        match property.name() {
+        if let Ok(value) = property.value_str() {
+            shown.add(property.name(), value);
+        }
+    }
+    shown.names()
+}
+
+/// The facts that gRPC tells of the other end of a connection.
+#[derive(Default)]
+struct Shown {
+    names: Names,
+    is_sealed: bool,
+    is_resumed: bool,
+    /// The certificate as a PEM text.
+    certificate: Option<String>,
+}
+
+impl Shown {
+    fn add(&mut self, property: &str, value: &str) {
+        let names = &mut self.names;
+        match property {
             "peer_dns" => names.dns.push(value.to_ascii_lowercase()),
             "peer_uri" => names.uris.push(value.to_owned()),
             "peer_ip" => names.ips.extend(value.parse::<std::net::IpAddr>().ok()),
-            "transport_security_type" => is_sealed = value == "ssl",
-            "ssl_session_reused" => is_resumed = value == "true",
-            "x509_pem_cert" => certificate = Some(value.to_owned()),
+            "transport_security_type" => self.is_sealed = value == "ssl",
+            "ssl_session_reused" => self.is_resumed = value == "true",
+            "x509_pem_cert" => self.certificate = Some(value.to_owned()),
             _ => {}
         }
     }
-    // Whoever resumes a session is not asked for its certificate again.
-    let is_over = |pem: &String| z4_tls::is_over(pem.as_bytes());
-    if is_resumed && certificate.as_ref().is_none_or(is_over) {
-        names = Names::default();
+
+    fn names(self) -> Option<Names> {
+        // Whoever resumes a session is not asked for its certificate again.
+        let is_over = |pem: String| z4_tls::is_over(pem.as_bytes());
+        let names = match self.is_resumed && self.certificate.is_none_or(is_over) {
+            true => Names::default(),
+            false => self.names,
+        };
+        self.is_sealed.then_some(names)
     }
-    is_sealed.then_some(names)
 }
 
 /// The credentials that a server of gRPC shows, and those that it asks for.
@@ -180,7 +199,7 @@ fn channel_credentials(material: &Material) -> ChannelCredentials {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::time::{SystemTime, UNIX_EPOCH};
@@ -189,11 +208,15 @@ mod tests {
 
     use super::*;
 
-    /// TLS of a peer that takes certificates with these names.
-    fn tls(names: &[&str]) -> PeerTls {
-        let dir = tempfile::tempdir().unwrap();
+    fn now_s() -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let now_s = since.as_secs() as i64;
+        since.as_secs() as i64
+    }
+
+    /// TLS of `peer1`, which takes certificates with these names.
+    pub(crate) fn tls(names: &[&str]) -> PeerTls {
+        let dir = tempfile::tempdir().unwrap();
+        let now_s = now_s();
         let ca = Authority::create("ca", 1, now_s).unwrap();
         let own = ca.issue(Role::Peer, "peer1", &[], 1, now_s).unwrap();
         let put = |name: &str, text: &[u8]| {
@@ -239,6 +262,40 @@ mod tests {
             let said = tls.check(&names).unwrap_err();
             assert!(said.contains("Z4_PEER_TLS_NAMES"), "{said}");
         }
+    }
+
+    /// The names of who shows this certificate, as gRPC tells of it.
+    fn shown(is_sealed: bool, is_resumed: bool, certificate: Option<&str>) -> Option<Names> {
+        let mut shown = Shown::default();
+        if is_sealed {
+            shown.add("transport_security_type", "ssl");
+        }
+        shown.add("ssl_session_reused", &is_resumed.to_string());
+        if let Some(pem) = certificate {
+            shown.add("peer_dns", "Peer1");
+            shown.add("x509_pem_cert", pem);
+        }
+        shown.names()
+    }
+
+    #[test]
+    fn a_certificate_that_ran_out_names_nobody_in_a_resumed_session() {
+        const DAY_S: i64 = 86_400;
+        let pem = |from_s: i64| {
+            let ca = Authority::create("ca", 30, from_s).unwrap();
+            let own = ca.issue(Role::Peer, "peer1", &[], 30, from_s).unwrap();
+            String::from_utf8(own.cert_pem).unwrap()
+        };
+        let (good, over) = (pem(now_s()), pem(now_s() - 31 * DAY_S));
+        let named = Some(dns("peer1"));
+        let nobody = Some(Names::default());
+        assert_eq!(shown(true, true, Some(&good)), named);
+        assert_eq!(shown(true, true, Some(&over)), nobody);
+        assert_eq!(shown(true, true, None), nobody);
+        assert_eq!(shown(true, true, Some("no certificate")), nobody);
+        // gRPC has verified it in the handshake of this very connection.
+        assert_eq!(shown(true, false, Some(&over)), named);
+        assert_eq!(shown(false, false, Some(&good)), None);
     }
 
     #[test]

@@ -89,10 +89,10 @@ impl Certificates {
         peer_port: Renewal,
         logger: &Logger,
     ) -> std::io::Result<()> {
-        let followed = |port, watched: &Arc<Watched>, renewal| Followed {
+        let followed = |port, watched: &Arc<Watched>, show| Followed {
             port,
             watched: Arc::clone(watched),
-            renewal,
+            show,
             metrics: self.metrics.clone(),
             logger: logger.clone(),
             is_due: false,
@@ -117,11 +117,29 @@ impl Certificates {
     }
 }
 
+/// Shows the certificate of a port.
+trait Show: Send {
+    /// Shows what was read last; see [`Renewal::renew`].
+    fn renew(&self) -> Result<(), String>;
+    /// Ends what showed another one; see [`Renewal::end_old`].
+    fn end_old(&self);
+}
+
+impl Show for Renewal {
+    fn renew(&self) -> Result<(), String> {
+        Self::renew(self)
+    }
+
+    fn end_old(&self) {
+        Self::end_old(self);
+    }
+}
+
 /// The files of a port.
-struct Followed {
+struct Followed<S = Renewal> {
     port: &'static str,
     watched: Arc<Watched>,
-    renewal: Renewal,
+    show: S,
     metrics: Metrics,
     logger: Logger,
     /// There is a new certificate that the port does not show yet.
@@ -132,7 +150,7 @@ struct Followed {
     expiry_said: Option<Instant>,
 }
 
-impl Followed {
+impl<S: Show> Followed<S> {
     fn begin(&mut self) {
         // There from the first scrape on: a rate needs a zero to rise from.
         self.metrics.renewed.with_label_values(&[self.port]);
@@ -141,6 +159,7 @@ impl Followed {
     }
 
     fn look(&mut self) {
+        self.show.end_old();
         match self.watched.look() {
             Looked::Same => {}
             Looked::New(_) => {
@@ -150,7 +169,7 @@ impl Followed {
             Looked::Bad(error) => return self.trouble(error.to_string()),
         }
         if self.is_due {
-            if let Err(reason) = self.renewal.renew() {
+            if let Err(reason) = self.show.renew() {
                 // The renewal is tried again at the next look.
                 return self.trouble(reason);
             }
@@ -214,5 +233,100 @@ fn humane(left_s: i64) -> String {
         ..=0 => "none, it ran out".to_owned(),
         1..172_800 => format!("{} h", Duration::from_secs(left_s as u64).as_secs() / 3600),
         _ => format!("{} days", left_s / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::cell::Cell;
+    use std::path::Path;
+
+    use slog::{o, Discard};
+    use z4_tls::{Authority, Files, Issued, NamedFile, Role, Use};
+
+    use super::*;
+
+    /// A port that refuses so many renewals.
+    #[derive(Default)]
+    struct Port {
+        refusals: Cell<u32>,
+        renewals: Cell<u32>,
+        ends: Cell<u32>,
+    }
+
+    impl Show for Port {
+        fn renew(&self) -> Result<(), String> {
+            self.renewals.set(self.renewals.get() + 1);
+            match self.refusals.replace(self.refusals.get().saturating_sub(1)) {
+                0 => Ok(()),
+                _ => Err("no port".to_owned()),
+            }
+        }
+
+        fn end_old(&self) {
+            self.ends.set(self.ends.get() + 1);
+        }
+    }
+
+    fn issued() -> (Issued, Vec<u8>) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now_s = since.as_secs() as i64;
+        let ca = Authority::create("ca", 30, now_s).unwrap();
+        let own = ca.issue(Role::Peer, "peer1", &[], 30, now_s).unwrap();
+        (own, ca.to_pem().unwrap().cert_pem)
+    }
+
+    fn write(dir: &Path) -> Files {
+        let (own, ca_pem) = issued();
+        let put = |name: &str, text: &[u8]| {
+            std::fs::write(dir.join(name), text).unwrap();
+            NamedFile::new("a file", dir.join(name))
+        };
+        Files {
+            usage: Use::Peer,
+            own: Some((put("cert", &own.cert_pem), put("key", &own.key_pem))),
+            ca: Some(put("ca", &ca_pem)),
+        }
+    }
+
+    #[test]
+    fn a_renewal_that_is_refused_is_tried_again_until_it_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut followed = Followed {
+            port: "service",
+            watched: Arc::new(Watched::open(write(dir.path())).unwrap()),
+            show: Port::default(),
+            metrics: Metrics::new(&Registry::new()).unwrap(),
+            logger: Logger::root(Discard, o!()),
+            is_due: false,
+            trouble_said: None,
+            expiry_said: None,
+        };
+        followed.begin();
+        followed.look();
+        let seen = |followed: &Followed<Port>| {
+            let metrics = &followed.metrics;
+            let bad = metrics.bad.with_label_values(&["service"]).get();
+            let renewed = metrics.renewed.with_label_values(&["service"]).get();
+            (followed.show.renewals.get(), renewed, bad)
+        };
+        assert_eq!(seen(&followed), (0, 0, 0));
+
+        write(dir.path());
+        followed.show.refusals.set(2);
+        // Files that change may be half written, so that they are read twice first.
+        followed.look();
+        assert_eq!(seen(&followed), (0, 0, 0));
+        followed.look();
+        assert_eq!(seen(&followed), (1, 0, 1));
+        followed.look();
+        assert_eq!(seen(&followed), (2, 0, 1));
+        followed.look();
+        assert_eq!(seen(&followed), (3, 1, 0));
+        followed.look();
+        assert_eq!(seen(&followed), (3, 1, 0));
+        assert_eq!(followed.show.ends.get(), 6);
     }
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use futures::future::ready;
@@ -336,14 +336,25 @@ fn clients_that_go_at_the_very_end_of_a_backup_harm_nobody() {
 }
 
 #[test]
-fn a_damaged_note_of_the_last_backup_stops_no_peer() {
+fn the_age_of_the_last_backup_outlives_the_process_and_a_damaged_note_stops_no_peer() {
     let (mut cluster, tool) = single();
     let folder = tempfile::tempdir().unwrap();
     back_up(&tool, &folder.path().join("file"));
+    let made = Instant::now();
     let peer = &mut cluster.peers[0];
     wait::until("the age is shown", LIMIT, || {
         wait::check(age(peer).is_some(), || "none".to_owned())
     });
+    peer.kill();
+    peer.start();
+    peer.wait_answers();
+    peer.wait_ready();
+    let least_s = made.elapsed().as_secs_f64() - 1.0;
+    let shown_s = age(peer).expect("an age after the restart");
+    assert!(
+        (least_s..60.0).contains(&shown_s),
+        "{shown_s} s, at least {least_s} s"
+    );
     let _ = peer.terminate(LIMIT);
     let note = peer.peer_folder().join("BACKUP");
     let mut bytes = fs::read(&note).unwrap();

@@ -57,8 +57,9 @@ impl Before {
     }
 
     /// Shuts it down when it is old; tells whether it is gone.
-    fn is_gone(&mut self) -> bool {
-        if self.gone.is_none() && self.since.elapsed() >= limits::OLD_SERVER_AGE {
+    fn is_gone(&mut self, now: Instant) -> bool {
+        let age = now.saturating_duration_since(self.since);
+        if self.gone.is_none() && age >= limits::OLD_SERVER_AGE {
             self.gone = Some(self.server.shutdown());
         }
         let gone = self.gone.as_mut();
@@ -116,12 +117,18 @@ impl Serving {
     pub(crate) fn renew(&self) -> Result<(), String> {
         let next = self.build()?;
         let mut servers = self.lock();
-        servers.before.retain_mut(|before| !before.is_gone());
         if let Some(last) = servers.now.take() {
             servers.now = Some(next);
             servers.before.push(Before::new(last));
         }
         Ok(())
+    }
+
+    /// Shuts down the servers before that are old, and forgets those that are gone. Does not
+    /// block; to be called again and again.
+    pub(crate) fn end_old(&self, now: Instant) {
+        let mut servers = self.lock();
+        servers.before.retain_mut(|before| !before.is_gone(now));
     }
 
     /// Takes no more calls, waits for those in flight, and cancels what is not done after
@@ -152,5 +159,48 @@ impl Serving {
             let left = grace.saturating_sub(started.elapsed()) + Duration::from_secs(1);
             let _ = block_on(timer.within(left, gone));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+    use std::thread;
+
+    use grpcio::Environment;
+
+    use super::*;
+
+    #[test]
+    fn a_server_before_the_last_certificate_is_shut_down_when_it_is_old() {
+        let env = Arc::new(Environment::new(1));
+        let services = {
+            let env = Arc::clone(&env);
+            move || ServerBuilder::new(Arc::clone(&env))
+        };
+        let options = move || ChannelBuilder::new(Arc::clone(&env));
+        let serving = Serving::start(Box::new(services), Box::new(options), None).unwrap();
+        let count = || serving.lock().before.len();
+        let renewed = Instant::now();
+        serving.renew().unwrap();
+        serving.end_old(renewed + limits::OLD_SERVER_AGE - Duration::from_nanos(1));
+        assert_eq!(count(), 1);
+        assert!(serving.lock().before[0].gone.is_none());
+
+        let old = Instant::now() + limits::OLD_SERVER_AGE;
+        serving.renew().unwrap();
+        assert_eq!(count(), 2);
+        let limit = Instant::now() + Duration::from_secs(10);
+        while count() > 1 {
+            assert!(Instant::now() < limit, "the server is not gone");
+            serving.end_old(old);
+            thread::sleep(Duration::from_millis(1));
+        }
+        // The second one has its whole time.
+        serving.end_old(old);
+        assert_eq!(count(), 1);
+        assert!(serving.lock().now.is_some());
     }
 }

@@ -189,3 +189,26 @@ fn a_frame_takes_a_ping_with_it_when_the_last_one_is_old_and_was_answered() {
     assert_eq!((next(), next()), (Kind::Batch, Kind::Ping));
     lane.close();
 }
+
+#[test]
+fn no_sealed_frame_is_longer_than_the_room_that_is_asked_for_it() {
+    let tls = crate::tls::tests::tls(&[]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let far = listener.accept().unwrap().0;
+    let server = tls.server().unwrap();
+    let accepted = thread::spawn(move || server.accept(far).unwrap());
+    let pipe = Outgoing::pipe(near, Instant::now() + LIMIT);
+    let stream = tls.connector().unwrap().connect("peer1", pipe).unwrap();
+    let _far = accepted.join().unwrap();
+    let mut wire = Outgoing::Sealed(Box::new(stream));
+    wire.go_up().unwrap();
+    // Records of 16 KiB, full ones and those with one byte.
+    for len in [1, 511, 16_383, 16_384, 16_385, 32_769, 1_000_000] {
+        let sealed = wire.seal(vec![7; len]).unwrap().len();
+        assert!(
+            (len + 1..=sealed_len(len)).contains(&sealed),
+            "{len}: {sealed}"
+        );
+    }
+}
