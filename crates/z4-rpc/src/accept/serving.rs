@@ -124,8 +124,8 @@ impl Serving {
         Ok(())
     }
 
-    /// Shuts down the servers before that are old, and forgets those that are gone. Does not
-    /// block; to be called again and again.
+    /// Shuts down servers of earlier certificates that are old, and forgets those that are gone.
+    /// Does not block. It has to be called again and again, because nothing else ends them.
     pub(crate) fn end_old(&self, now: Instant) {
         let mut servers = self.lock();
         servers.before.retain_mut(|before| !before.is_gone(now));
